@@ -1,0 +1,283 @@
+//! Directories that are either complete or absent.
+//!
+//! Datasets, feature stores and checkpoints are written beside their destination, synced, and renamed
+//! into place. `manifest.json` comes last and holds the SHA-256 of every other file, so that a flipped
+//! byte is found before anything is read from it.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// Name of the file that closes every artefact.
+pub const MANIFEST: &str = "manifest.json";
+
+/// What can go wrong while an artefact is written or checked.
+#[derive(Debug, thiserror::Error)]
+pub enum ArtefactError {
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{0} already exists")]
+    Exists(PathBuf),
+    #[error("{dir} is not a {wanted}: {reason}")]
+    NotAnArtefact { dir: PathBuf, wanted: String, reason: String },
+    #[error("{path} does not match its manifest: {reason}")]
+    Damaged { path: PathBuf, reason: String },
+}
+
+/// Attaches the path to an I/O error.
+pub fn at(path: &Path) -> impl FnOnce(io::Error) -> ArtefactError + '_ {
+    move |source| ArtefactError::Io { path: path.to_owned(), source }
+}
+
+/// One file of an artefact, as its manifest names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileEntry {
+    pub name: String,
+    pub bytes: u64,
+    pub sha256: String,
+}
+
+/// `manifest.json`: what the directory is, what its author says of it, and its files.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// `codistill/dataset`, `codistill/features`, `codistill/checkpoint`, …
+    pub kind: String,
+    /// Version of that kind's layout; readers refuse a newer one.
+    pub schema_version: u32,
+    /// Version of the program that wrote it.
+    pub program_version: String,
+    /// The author's own description (rules, counts, parents' hashes, seed).
+    pub about: Value,
+    pub files: Vec<FileEntry>,
+}
+
+impl Manifest {
+    /// One hash for the whole artefact: SHA-256 over kind, description and the files' hashes.
+    pub fn content_hash(&self) -> String {
+        let mut hasher = Sha256::new();
+        hasher.update(self.kind.as_bytes());
+        hasher.update(self.about.to_string().as_bytes());
+        for file in &self.files {
+            hasher.update(file.name.as_bytes());
+            hasher.update(file.sha256.as_bytes());
+        }
+        hex(&hasher.finalize())
+    }
+}
+
+/// A directory under construction. Dropped without [`Staging::commit`], it disappears.
+pub struct Staging {
+    scratch: tempfile::TempDir,
+    destination: PathBuf,
+}
+
+impl Staging {
+    /// Starts an artefact that will appear at `destination`.
+    ///
+    /// # Errors
+    /// The destination exists, or its parent can't be written.
+    pub fn create(destination: &Path) -> Result<Self, ArtefactError> {
+        if destination.exists() {
+            return Err(ArtefactError::Exists(destination.to_owned()));
+        }
+        let parent = match destination.parent() {
+            Some(p) if !p.as_os_str().is_empty() => p.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        fs::create_dir_all(&parent).map_err(at(&parent))?;
+        let scratch =
+            tempfile::Builder::new().prefix(".codistill-").tempdir_in(&parent).map_err(at(&parent))?;
+        Ok(Self { scratch, destination: destination.to_owned() })
+    }
+
+    /// Where a file of the artefact is to be written. Parent folders are not made.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    /// Hashes and syncs every file, writes the manifest last, and renames the directory into place.
+    ///
+    /// # Errors
+    /// Any I/O failure; nothing is then left at the destination.
+    pub fn commit(self, kind: &str, schema_version: u32, about: Value) -> Result<Manifest, ArtefactError> {
+        let root = self.scratch.path();
+        let mut files = Vec::new();
+        for name in list_files(root)? {
+            let path = root.join(&name);
+            File::open(&path).and_then(|f| f.sync_all()).map_err(at(&path))?;
+            let (sha256, bytes) = hash_file(&path)?;
+            files.push(FileEntry { name, bytes, sha256 });
+        }
+        let program_version = env!("CARGO_PKG_VERSION").to_owned();
+        let manifest = Manifest { kind: kind.to_owned(), schema_version, program_version, about, files };
+        let path = root.join(MANIFEST);
+        let text = serde_json::to_string_pretty(&manifest).map_err(|e| at(&path)(e.into()))?;
+        write_synced(&path, text.as_bytes())?;
+        sync_dir(root)?;
+        // The scratch directory was made private; an artefact is readable like any other file.
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            fs::set_permissions(root, fs::Permissions::from_mode(0o755)).map_err(at(root))?;
+        }
+        fs::rename(root, &self.destination).map_err(at(&self.destination))?;
+        let _ = self.scratch.keep();
+        if let Some(parent) = self.destination.parent().filter(|p| !p.as_os_str().is_empty()) {
+            sync_dir(parent)?;
+        }
+        Ok(manifest)
+    }
+}
+
+/// Reads the manifest of `dir` and checks its kind and version, not the files' hashes.
+///
+/// # Errors
+/// No manifest, another kind, or a newer schema.
+pub fn read_manifest(dir: &Path, kind: &str, schema_version: u32) -> Result<Manifest, ArtefactError> {
+    let refuse = |reason: String| ArtefactError::NotAnArtefact {
+        dir: dir.to_owned(),
+        wanted: kind.to_owned(),
+        reason,
+    };
+    let path = dir.join(MANIFEST);
+    let text = fs::read_to_string(&path).map_err(|e| refuse(format!("{MANIFEST}: {e}")))?;
+    let manifest: Manifest = serde_json::from_str(&text).map_err(|e| refuse(format!("{MANIFEST}: {e}")))?;
+    if manifest.kind != kind {
+        return Err(refuse(format!("its manifest says {}", manifest.kind)));
+    }
+    if manifest.schema_version > schema_version {
+        return Err(refuse(format!("its schema {} is newer than {schema_version}", manifest.schema_version)));
+    }
+    Ok(manifest)
+}
+
+/// [`read_manifest`], then compares size and hash of every file.
+///
+/// # Errors
+/// As [`read_manifest`]; or a file is missing, or differs from what was written.
+pub fn verify(dir: &Path, kind: &str, schema_version: u32) -> Result<Manifest, ArtefactError> {
+    let manifest = read_manifest(dir, kind, schema_version)?;
+    for file in &manifest.files {
+        let path = dir.join(&file.name);
+        let damaged = |reason: &str| ArtefactError::Damaged { path: path.clone(), reason: reason.to_owned() };
+        if file.name.starts_with('/') || file.name.split('/').any(|part| part == "..") {
+            return Err(damaged("its name leaves the directory"));
+        }
+        let (sha256, bytes) = hash_file(&path)?;
+        if bytes != file.bytes {
+            return Err(damaged(&format!("{bytes} bytes instead of {}", file.bytes)));
+        }
+        if sha256 != file.sha256 {
+            return Err(damaged("another SHA-256"));
+        }
+    }
+    Ok(manifest)
+}
+
+/// Replaces a single file atomically: written beside, synced, renamed.
+///
+/// # Errors
+/// Any I/O failure; the old content is then still there.
+pub fn write_atomic(path: &Path, content: &[u8]) -> Result<(), ArtefactError> {
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(parent).map_err(at(path))?;
+    file.write_all(content).map_err(at(path))?;
+    file.as_file().sync_all().map_err(at(path))?;
+    file.persist(path).map_err(|e| at(path)(e.error))?;
+    sync_dir(parent)
+}
+
+/// SHA-256 in hex and the size in bytes, read in pieces.
+///
+/// # Errors
+/// The file can't be read.
+pub fn hash_file(path: &Path) -> Result<(String, u64), ArtefactError> {
+    let mut file = File::open(path).map_err(at(path))?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0u8; 1 << 20];
+    let mut bytes = 0;
+    loop {
+        let n = file.read(&mut buffer).map_err(at(path))?;
+        if n == 0 {
+            return Ok((hex(&hasher.finalize()), bytes));
+        }
+        hasher.update(&buffer[..n]);
+        bytes += n as u64;
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn write_synced(path: &Path, content: &[u8]) -> Result<(), ArtefactError> {
+    let mut file = File::create(path).map_err(at(path))?;
+    file.write_all(content).and_then(|()| file.sync_all()).map_err(at(path))
+}
+
+fn sync_dir(dir: &Path) -> Result<(), ArtefactError> {
+    File::open(dir).and_then(|d| d.sync_all()).map_err(at(dir))
+}
+
+/// Files below `root`, relative, sorted, with `/` as separator.
+fn list_files(root: &Path) -> Result<Vec<String>, ArtefactError> {
+    let mut names = Vec::new();
+    let mut folders = vec![PathBuf::new()];
+    while let Some(folder) = folders.pop() {
+        let dir = root.join(&folder);
+        for entry in fs::read_dir(&dir).map_err(at(&dir))? {
+            let entry = entry.map_err(at(&dir))?;
+            let relative = folder.join(entry.file_name());
+            if entry.file_type().map_err(at(&dir))?.is_dir() {
+                folders.push(relative);
+            } else {
+                names.push(relative.to_string_lossy().replace('\\', "/"));
+            }
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(dir: &Path) -> Manifest {
+        let staging = Staging::create(dir).unwrap();
+        fs::write(staging.path("a.txt"), b"one").unwrap();
+        staging.commit("codistill/test", 1, serde_json::json!({"seed": 7})).unwrap()
+    }
+
+    #[test]
+    fn a_flipped_byte_is_found_and_an_untouched_directory_verifies() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("x");
+        let manifest = written(&dir);
+        assert_eq!(verify(&dir, "codistill/test", 1).unwrap(), manifest);
+        fs::write(dir.join("a.txt"), b"onf").unwrap();
+        assert!(matches!(verify(&dir, "codistill/test", 1), Err(ArtefactError::Damaged { .. })));
+    }
+
+    #[test]
+    fn an_abandoned_artefact_leaves_nothing_behind() {
+        let home = tempfile::tempdir().unwrap();
+        let staging = Staging::create(&home.path().join("x")).unwrap();
+        fs::write(staging.path("a.txt"), b"one").unwrap();
+        drop(staging);
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn another_kind_and_a_newer_schema_are_refused() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("x");
+        written(&dir);
+        assert!(read_manifest(&dir, "codistill/dataset", 1).is_err());
+        assert!(read_manifest(&dir, "codistill/test", 0).is_err());
+    }
+}

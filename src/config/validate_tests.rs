@@ -1,0 +1,147 @@
+use std::path::Path;
+
+use crate::config::ConfigError;
+use crate::config::parse;
+
+const LATE_FUSION: &str = r#"
+[data.synth]
+[model]
+width = 16
+[[model.views]]
+name = "id"
+kind = "id"
+[[model.views]]
+name = "text"
+kind = "tokens"
+[[model.branches]]
+name = "id"
+view = "id"
+[[model.branches]]
+name = "text"
+view = "text"
+"#;
+
+/// Key, reason and hint of what is wrong once `sets` are applied.
+fn refused(sets: &[&str]) -> (String, String, String) {
+    let sets: Vec<String> = sets.iter().map(|&s| s.to_owned()).collect();
+    match parse(LATE_FUSION, Path::new("x.toml"), &sets) {
+        Err(ConfigError::Invalid { key, reason, hint, .. }) => (key, reason, hint.unwrap_or_default()),
+        other => panic!("{sets:?} gave {other:?}"),
+    }
+}
+
+#[test]
+fn the_untouched_configuration_is_valid() {
+    assert!(parse(LATE_FUSION, Path::new("x.toml"), &[]).is_ok());
+}
+
+#[test]
+fn every_rule_refuses_what_breaks_it_under_its_own_key() {
+    let cases = [
+        ("device=gpu", "device"),
+        ("device=wgpu:x", "device"),
+        ("run.name=a/b", "run.name"),
+        ("run.name=.hidden", "run.name"),
+        ("run.dir=\"\"", "run.dir"),
+        ("data.synth=none", "data.path"),
+        ("data.path=\"\"", "data.path"),
+        ("data.max_seq_len=0", "data.max_seq_len"),
+        ("data.min_train_len=1", "data.min_train_len"),
+        ("data.features.txt=f", "data.features.txt"),
+        ("data.synth.min_len=2", "data.synth.min_len"),
+        ("data.synth.max_len=4", "data.synth.min_len"),
+        ("data.synth.max_len=1000", "data.synth.max_len"),
+        ("data.synth.missing_text=1.5", "data.synth.missing_text"),
+        ("data.synth.w_text=-1", "data.synth.w_text"),
+        ("model.width=0", "model.width"),
+        ("model.dropout=1.0", "model.dropout"),
+        ("model.dropout=nan", "model.dropout"),
+        ("model.layer_norm_eps=0", "model.layer_norm_eps"),
+        ("model.views=[]", "model.views"),
+        ("model.views.0.name=a b", "model.views.0.name"),
+        ("model.views.1.name=id", "model.views.1.name"),
+        ("model.views.1.kind=id", "model.views.1.kind"),
+        ("model.views.0.features=a", "model.views.0.features"),
+        ("model.views.0.max_tokens=3", "model.views.0.max_tokens"),
+        ("model.views.0.init=features", "model.views.0.init"),
+        ("model.views.0.init_views=[\"text\"]", "model.views.0.init_views"),
+        ("model.views.0.init_views=[\"id\"]", "model.views.0.init_views.0"),
+        (
+            "model.views.0={ name = \"id\", kind = \"id\", width = 8, project = false }",
+            "model.views.0.project",
+        ),
+        ("model.views.1.project=false", "model.views.1.project"),
+        ("model.views.1.width=8", "model.views.1.width"),
+        ("model.views.1.init=features", "model.views.1.init"),
+        ("model.branches=[]", "model.branches"),
+        ("model.branches.0.name=ensemble", "model.branches.0.name"),
+        ("model.branches.1.name=id", "model.branches.1.name"),
+        ("model.branches.0.view=txt", "model.branches.0.view"),
+        ("model.branches.0.encoder.heads=0", "model.branches.0.encoder.heads"),
+        ("model.branches.0.encoder={ kind = \"gru4rec\", layers = 0 }", "model.branches.0.encoder.layers"),
+        ("model.branches.0.encoder={ kind = \"nextitnet\", kernel = 1 }", "model.branches.0.encoder.kernel"),
+        (
+            "model.branches.0.encoder={ kind = \"nextitnet\", dilations = [0] }",
+            "model.branches.0.encoder.dilations",
+        ),
+        ("model.tower.heads=5", "model.tower.heads"),
+        ("model.tower.blocks=0", "model.tower.blocks"),
+        ("objective.log_popularity_power=-1", "objective.log_popularity_power"),
+        ("objective.distill.temperature=0", "objective.distill.temperature"),
+        ("objective.distill.alpha=-1", "objective.distill.alpha"),
+        ("optim.lr=0", "optim.lr"),
+        ("optim.lr=inf", "optim.lr"),
+        ("optim.beta2=1.0", "optim.beta2"),
+        ("optim.eps=0", "optim.eps"),
+        ("optim.final_lr_share=2", "optim.final_lr_share"),
+        ("train.batch_users=1", "train.batch_users"),
+        ("train.epochs=0", "train.epochs"),
+        ("train.keep=0", "train.keep"),
+        ("train.savings.length_groups=0", "train.savings.length_groups"),
+        ("train.metric=ndcg@10", "train.metric"),
+        ("train.metric=image/ndcg@10", "train.metric"),
+        ("train.metric=id/ncdg@10", "train.metric"),
+        ("train.metric=id/ndcg@7", "train.metric"),
+        ("eval.ks=[]", "eval.ks"),
+        ("eval.ks=[10, 10]", "eval.ks"),
+        ("eval.item_batch=0", "eval.item_batch"),
+        ("monitor.log_every=0", "monitor.log_every"),
+    ];
+    for (set, key) in cases {
+        assert_eq!(refused(&[set]).0, key, "{set}");
+    }
+}
+
+#[test]
+fn distillation_pairs_are_between_different_known_students() {
+    let pairs = |text: &str| refused(&[&format!("objective.distill.pairs=[{text}]")]);
+    let pair = |s: &str, t: &str| format!("{{ student = \"{s}\", teacher = \"{t}\" }}");
+    assert_eq!(pairs(&pair("txt", "id")).2, "did you mean `text`?");
+    assert_eq!(pairs(&pair("ensemble", "id")).0, "objective.distill.pairs.0.student");
+    assert_eq!(pairs(&pair("id", "id")).1, "is the student itself");
+    let twice = format!("{}, {}", pair("id", "text"), pair("id", "text"));
+    assert_eq!(pairs(&twice).0, "objective.distill.pairs.1");
+    let one = "model.branches=[{ name = \"id\", view = \"id\" }]";
+    let views = "model.views=[{ name = \"id\", kind = \"id\" }]";
+    let alone = format!("objective.distill.pairs=[{}]", pair("id", "ensemble"));
+    assert_eq!(refused(&[one, views, &alone]).0, "objective.distill.pairs.0.teacher");
+}
+
+#[test]
+fn a_view_that_nobody_reads_is_refused_unless_a_tower_mixes_it_in() {
+    let one = "model.branches=[{ name = \"id\", view = \"id\" }]";
+    let (key, reason, _) = refused(&[one]);
+    assert_eq!(
+        (key.as_str(), reason.as_str()),
+        ("model.views.1.name", "= \"text\" is read by no branch, and there is no tower")
+    );
+    let sets = [one.to_owned(), "model.tower.blocks=1".to_owned()];
+    assert!(parse(LATE_FUSION, Path::new("x.toml"), &sets).is_ok());
+}
+
+#[test]
+fn a_misspelt_name_is_answered_with_the_nearest() {
+    assert_eq!(refused(&["train.metric=txt/ndcg@10"]).2, "did you mean `text`?");
+    assert_eq!(refused(&["train.metric=id/hit@10"]).2, "metrics: recall, ndcg, mrr");
+    assert_eq!(refused(&["model.branches.0.view=image"]).2, "views: id, text");
+}

@@ -1,0 +1,130 @@
+//! The prepared data set in memory: users' sequences in time order, the split, the catalogue.
+//!
+//! Items are numbered 1..=I; 0 is padding and never occurs in a sequence. Users are numbered 0..U.
+
+/// What an interaction is used for. Within a sequence the parts follow each other in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Part {
+    /// Seen in training.
+    Train = 0,
+    /// The validation target.
+    Valid = 1,
+    /// Between the validation target and the test target: history of the test target only (`global_time`).
+    History = 2,
+    /// The test target.
+    Test = 3,
+    /// After the test target: never read (`global_time`).
+    Unused = 4,
+}
+
+/// All users' interactions, user after user, each in time order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sequences {
+    /// `offsets[u]..offsets[u + 1]` are user u's places in the arrays below.
+    pub offsets: Vec<usize>,
+    /// Item numbers, 1..=I.
+    pub items: Vec<u32>,
+    /// Unix seconds; the position in the source where the log has no times.
+    pub times: Vec<i64>,
+    pub parts: Vec<Part>,
+}
+
+impl Sequences {
+    pub fn users(&self) -> usize {
+        self.offsets.len().saturating_sub(1)
+    }
+
+    /// User `u`'s items in time order, every part.
+    pub fn items_of(&self, u: usize) -> &[u32] {
+        &self.items[self.offsets[u]..self.offsets[u + 1]]
+    }
+
+    pub fn parts_of(&self, u: usize) -> &[Part] {
+        &self.parts[self.offsets[u]..self.offsets[u + 1]]
+    }
+
+    pub fn times_of(&self, u: usize) -> &[i64] {
+        &self.times[self.offsets[u]..self.offsets[u + 1]]
+    }
+
+    /// User `u`'s training items: the leading [`Part::Train`] run.
+    pub fn train_of(&self, u: usize) -> &[u32] {
+        let parts = self.parts_of(u);
+        let n = parts.iter().take_while(|&&p| p == Part::Train).count();
+        &self.items_of(u)[..n]
+    }
+}
+
+/// The catalogue; every vector has I + 1 entries, entry 0 is padding and empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Items {
+    /// The source's own ids.
+    pub ids: Vec<String>,
+    /// Empty where the source gave none.
+    pub titles: Vec<String>,
+    /// All text fields joined by a space, title first; empty where the source gave none.
+    pub texts: Vec<String>,
+    pub categories: Vec<String>,
+    /// Path or address of the picture as the source gave it; empty where there is none.
+    pub images: Vec<String>,
+}
+
+impl Items {
+    /// I, the number of items without padding.
+    pub fn count(&self) -> usize {
+        self.ids.len().saturating_sub(1)
+    }
+}
+
+/// One thing to predict: item `item` of user `user`, given the items before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub user: u32,
+    /// The true next item.
+    pub item: u32,
+    /// How many of the user's items come before it: its history is `items_of(user)[..position]`.
+    pub position: u32,
+}
+
+/// A data set ready for training and evaluation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dataset {
+    /// The source's own user ids.
+    pub users: Vec<String>,
+    pub items: Items,
+    pub sequences: Sequences,
+    /// Content hash of the dataset directory; checkpoints and runs name it.
+    pub hash: String,
+}
+
+impl Dataset {
+    /// The targets of [`Part::Valid`] or [`Part::Test`], in user order.
+    pub fn targets(&self, part: Part) -> Vec<Target> {
+        let mut targets = Vec::new();
+        for u in 0..self.sequences.users() {
+            let found = self.sequences.parts_of(u).iter().position(|&p| p == part);
+            if let Some(position) = found {
+                let item = self.sequences.items_of(u)[position];
+                targets.push(Target { user: u as u32, item, position: position as u32 });
+            }
+        }
+        targets
+    }
+
+    /// The items before a target, oldest first.
+    pub fn history(&self, target: &Target) -> &[u32] {
+        &self.sequences.items_of(target.user as usize)[..target.position as usize]
+    }
+
+    /// How often each item occurs in the training part; entry 0 is 0.
+    pub fn train_counts(&self) -> Vec<u32> {
+        let mut counts = vec![0; self.items.count() + 1];
+        for u in 0..self.sequences.users() {
+            for &item in self.sequences.train_of(u) {
+                counts[item as usize] += 1;
+            }
+        }
+        counts
+    }
+}

@@ -1,0 +1,185 @@
+//! The devices a run can use, chosen at run time: `auto`, `cpu`, `wgpu`, `wgpu:N`.
+//!
+//! The CPU is Burn's `flex` device. GPUs are reached by `burn-wgpu`; software rasterisers are listed and can
+//! be named, but `auto` never takes one.
+
+use burn::tensor::Device;
+
+/// Why a device can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    #[error("`{0}` is not a device")]
+    Unknown(String),
+    #[error("there is no device `{flag}`; this machine has {}", known.join(", "))]
+    Absent { flag: String, known: Vec<String> },
+    #[error("`{0}` is not compiled into this program")]
+    NotCompiled(String),
+    #[error("`{flag}` could not be started: {reason}")]
+    Start { flag: String, reason: String },
+}
+
+impl DeviceError {
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Unknown(_) => "use auto, cpu, wgpu or wgpu:N".into(),
+            Self::Absent { .. } => "`codistill devices` lists what there is".into(),
+            Self::NotCompiled(_) => "rebuild with `cargo build --release --features wgpu`".into(),
+            Self::Start { .. } => "run on `--device cpu`, or update the graphics driver".into(),
+        })
+    }
+}
+
+/// A device of this machine.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// What `--device` calls it.
+    pub flag: String,
+    /// What it is.
+    pub name: String,
+    /// A GPU emulated on the CPU.
+    pub software: bool,
+    device: Device,
+}
+
+/// A device ready for tensors.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    pub flag: String,
+    pub name: String,
+    pub device: Device,
+}
+
+/// All devices of this machine, the CPU first.
+pub fn list() -> Vec<Found> {
+    let threads = rayon::current_num_threads();
+    let name = format!("{} ({threads} threads)", cpu_name());
+    let mut found = vec![Found { flag: "cpu".into(), name, software: false, device: Device::flex() }];
+    found.extend(gpu::list());
+    found
+}
+
+/// Opens the device that `flag` names.
+///
+/// # Errors
+/// The flag is unknown, names a device that is absent or not compiled in, or its driver refuses.
+pub fn open(flag: &str) -> Result<Opened, DeviceError> {
+    match flag {
+        "cpu" => {}
+        "auto" | "wgpu" => {}
+        other => match other.strip_prefix("wgpu:").map(str::parse::<usize>) {
+            Some(Ok(_)) => {}
+            _ => return Err(DeviceError::Unknown(other.into())),
+        },
+    }
+    if flag.starts_with("wgpu") && !cfg!(feature = "wgpu") {
+        return Err(DeviceError::NotCompiled(flag.into()));
+    }
+    if flag == "cpu" {
+        return Ok(opened(list().swap_remove(0)));
+    }
+    let found = list();
+    let known = found.iter().map(|f| f.flag.clone()).collect();
+    let chosen = match flag {
+        "auto" => found.iter().find(|f| f.flag != "cpu" && !f.software).or(found.first()),
+        "wgpu" => found.iter().filter(|f| f.flag != "cpu").min_by_key(|f| f.software),
+        named => found.iter().find(|f| f.flag == named),
+    };
+    let chosen = chosen.cloned().ok_or(DeviceError::Absent { flag: flag.into(), known })?;
+    if chosen.flag == "cpu" { Ok(opened(chosen)) } else { gpu::start(chosen) }
+}
+
+fn opened(found: Found) -> Opened {
+    Opened { flag: found.flag, name: found.name, device: found.device }
+}
+
+/// Model name of the CPU where the system tells it.
+fn cpu_name() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    name.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
+}
+
+/// Memory of this process: (now, peak) in bytes, where the system tells it.
+pub fn process_memory() -> Option<(u64, u64)> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+    };
+    Some((field("VmRSS:")?, field("VmHWM:")?))
+}
+
+#[cfg(feature = "wgpu")]
+mod gpu {
+    use burn::tensor::{Device, DeviceKind, DeviceType};
+    use burn_wgpu::{MemoryConfiguration, WgpuSetup};
+
+    use super::{DeviceError, Found, Opened};
+
+    /// Adapters of each kind that are looked for.
+    const MOST: usize = 16;
+
+    fn kinds() -> impl Iterator<Item = DeviceKind> {
+        (0..MOST)
+            .flat_map(|i| {
+                [DeviceKind::DiscreteGpu(i), DeviceKind::IntegratedGpu(i), DeviceKind::VirtualGpu(i)]
+            })
+            .chain([DeviceKind::Cpu])
+    }
+
+    /// Adapters, GPUs first.
+    pub fn list() -> Vec<Found> {
+        let reachable = Device::enumerate(DeviceType::Wgpu).into_vec();
+        let there = kinds().filter(|kind| reachable.contains(&Device::wgpu(kind.clone())));
+        there
+            .enumerate()
+            .map(|(n, kind)| {
+                let software = matches!(kind, DeviceKind::Cpu);
+                let name = if software { "software rasteriser".into() } else { format!("{kind:?}") };
+                Found { flag: format!("wgpu:{n}"), name, software, device: Device::wgpu(kind) }
+            })
+            .collect()
+    }
+
+    /// Starts the runtime, so that a refusal is an error here and not a panic at the first tensor.
+    pub fn start(found: Found) -> Result<Opened, DeviceError> {
+        let Some(kind) = kinds().find(|kind| Device::wgpu(kind.clone()) == found.device) else {
+            return Ok(super::opened(found));
+        };
+        let refused = |reason: String| DeviceError::Start { flag: found.flag.clone(), reason };
+        let options = Device::wgpu_options().device_kind(kind).memory_config(MemoryConfiguration::default());
+        let (device, setup) = options.init_with_setup().map_err(|e| refused(e.to_string()))?;
+        Ok(Opened { flag: found.flag.clone(), name: adapter_name(&setup), device })
+    }
+
+    fn adapter_name(setup: &WgpuSetup) -> String {
+        let info = setup.adapter.get_info();
+        format!("{} ({:?}, {} {})", info.name, info.backend, info.driver, info.driver_info)
+    }
+}
+
+#[cfg(not(feature = "wgpu"))]
+mod gpu {
+    use super::{DeviceError, Found, Opened};
+
+    pub fn list() -> Vec<Found> {
+        Vec::new()
+    }
+
+    pub fn start(found: Found) -> Result<Opened, DeviceError> {
+        Ok(super::opened(found))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cpu_is_always_there_and_nonsense_is_refused() {
+        assert_eq!(open("cpu").unwrap().flag, "cpu");
+        for flag in ["gpu", "wgpu:x", "wgpu:", ""] {
+            assert!(matches!(open(flag), Err(DeviceError::Unknown(_))), "{flag}");
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Frozen token features of items, one store per view.
+//!
+//! A [`FeatureStore`] is a directory on disk that training maps into memory and gathers from, batch by
+//! batch; nothing is ever loaded as a whole. [`StoreWriter`] makes one row by row, [`import()`] makes one
+//! from a `.npy` or safetensors matrix and a table of item ids. This module knows no tensors with
+//! gradients: a missing item is a length of 0, and what the model puts in its place is the model's matter.
+//!
+//! Reading order: `store`, `writer`, `array` (with the two header parsers `npy` and `header`), `ids`,
+//! `import`.
+
+mod array;
+mod error;
+pub(crate) mod header;
+mod ids;
+mod import;
+mod npy;
+mod store;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use array::ArrayRef;
+pub use error::FeatureError;
+pub use ids::{IdTable, item_ids_hash};
+pub use import::{ImportOptions, ImportReport, import};
+pub use store::{FeatureStore, KIND, Precision, SCHEMA_VERSION};
+pub use writer::StoreWriter;

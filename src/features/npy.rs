@@ -1,0 +1,240 @@
+//! The head of a NumPy `.npy` file, versions 1 to 3.
+//!
+//! The header is a Python dictionary literal. Only what NumPy itself writes is understood; anything else is
+//! an error. Format: NumPy enhancement proposal 1.
+
+use super::array::Element;
+
+/// Longest header that is read; NumPy's own default limit is 10,000 bytes.
+const MAX_HEADER: usize = 1 << 16;
+
+/// What a `.npy` file says of its array.
+#[derive(Debug, PartialEq)]
+pub(super) struct Npy {
+    pub element: Element,
+    pub fortran_order: bool,
+    pub shape: Vec<usize>,
+    /// Byte of the file at which the values begin.
+    pub data_start: usize,
+}
+
+/// A literal of the header's dictionary.
+enum Literal {
+    Text(String),
+    Flag(bool),
+    Tuple(Vec<usize>),
+}
+
+/// Parses the first bytes of a file; `head` need not be longer than [`bytes_needed`].
+///
+/// # Errors
+/// One sentence that says what is wrong.
+pub(super) fn parse(head: &[u8]) -> Result<Npy, String> {
+    let (prefix, length) = prefix(head)?;
+    let text = head.get(prefix..prefix + length).ok_or("the file ends inside its header")?;
+    let text = std::str::from_utf8(text).map_err(|_| "the header is not text".to_owned())?;
+    let (mut descr, mut order, mut shape) = (None, None, None);
+    let mut parser = Parser { rest: text.trim_end().as_bytes() };
+    parser.expect(b'{')?;
+    while !parser.take(b'}') {
+        let key = parser.text()?;
+        parser.expect(b':')?;
+        match (key.as_str(), parser.literal()?) {
+            ("descr", Literal::Text(t)) => descr = Some(t),
+            ("fortran_order", Literal::Flag(f)) => order = Some(f),
+            ("shape", Literal::Tuple(s)) => shape = Some(s),
+            (key, _) => return Err(format!("unexpected header entry {key:?}")),
+        }
+        if !parser.take(b',') {
+            parser.expect(b'}')?;
+            break;
+        }
+    }
+    if !parser.rest.is_empty() {
+        return Err("something follows the header's dictionary".into());
+    }
+    match (descr, order, shape) {
+        (Some(descr), Some(fortran_order), Some(shape)) => {
+            Ok(Npy { element: element(&descr)?, fortran_order, shape, data_start: prefix + length })
+        }
+        _ => Err("the header lacks descr, fortran_order or shape".into()),
+    }
+}
+
+/// How many leading bytes of a file [`parse`] may look at.
+pub(super) fn bytes_needed() -> usize {
+    12 + MAX_HEADER
+}
+
+/// Bytes before the dictionary, and its length.
+fn prefix(head: &[u8]) -> Result<(usize, usize), String> {
+    if !head.starts_with(b"\x93NUMPY") || head.len() < 12 {
+        return Err("not a .npy file".into());
+    }
+    let (prefix, length) = match head[6] {
+        1 => (10, u32::from(u16::from_le_bytes([head[8], head[9]]))),
+        2 | 3 => (12, u32::from_le_bytes([head[8], head[9], head[10], head[11]])),
+        version => return Err(format!("unknown .npy version {version}")),
+    };
+    let length = length as usize;
+    if length > MAX_HEADER {
+        return Err(format!("its header claims {length} bytes"));
+    }
+    Ok((prefix, length))
+}
+
+/// `<f4` and the like.
+fn element(descr: &str) -> Result<Element, String> {
+    let unknown = || format!("values of type {descr:?} are not read");
+    let mut chars = descr.chars();
+    let (order, kind) = (chars.next().ok_or_else(unknown)?, chars.next().ok_or_else(unknown)?);
+    let size: usize = chars.as_str().parse().map_err(|_| unknown())?;
+    let element = match (kind, size) {
+        ('f', 2) => Element::F16,
+        ('f', 4) => Element::F32,
+        ('f', 8) => Element::F64,
+        ('i', 1 | 2 | 4 | 8) => Element::Int { bytes: size, signed: true },
+        ('u', 1 | 2 | 4 | 8) => Element::Int { bytes: size, signed: false },
+        ('U', n) if n > 0 => Element::Unicode(n),
+        ('S', n) if n > 0 => Element::Bytes(n),
+        ('O', _) => return Err("it holds pickled Python objects".into()),
+        _ => return Err(unknown()),
+    };
+    let one_byte = matches!(element, Element::Bytes(_) | Element::Int { bytes: 1, .. });
+    if order == '<' || (order == '|' && one_byte) { Ok(element) } else { Err(unknown()) }
+}
+
+struct Parser<'a> {
+    rest: &'a [u8],
+}
+
+impl Parser<'_> {
+    fn skip_space(&mut self) {
+        self.rest = self.rest.trim_ascii_start();
+    }
+
+    fn take(&mut self, byte: u8) -> bool {
+        self.skip_space();
+        match self.rest.split_first() {
+            Some((&first, rest)) if first == byte => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), String> {
+        if self.take(byte) { Ok(()) } else { Err(format!("the header lacks a {:?}", char::from(byte))) }
+    }
+
+    fn text(&mut self) -> Result<String, String> {
+        let quote = if self.take(b'\'') {
+            b'\''
+        } else {
+            self.expect(b'"')?;
+            b'"'
+        };
+        let end = self.rest.iter().position(|&b| b == quote).ok_or("the header has an open quote")?;
+        let text = String::from_utf8_lossy(&self.rest[..end]).into_owned();
+        self.rest = &self.rest[end + 1..];
+        Ok(text)
+    }
+
+    fn literal(&mut self) -> Result<Literal, String> {
+        self.skip_space();
+        match self.rest.first() {
+            Some(b'\'' | b'"') => self.text().map(Literal::Text),
+            Some(b'(') => self.tuple().map(Literal::Tuple),
+            Some(b'[') => Err("records of several fields are not read".into()),
+            _ => {
+                for (word, value) in [(&b"True"[..], true), (b"False", false)] {
+                    if let Some(rest) = self.rest.strip_prefix(word) {
+                        self.rest = rest;
+                        return Ok(Literal::Flag(value));
+                    }
+                }
+                Err("the header has a value that is neither text, flag nor tuple".into())
+            }
+        }
+    }
+
+    fn tuple(&mut self) -> Result<Vec<usize>, String> {
+        self.expect(b'(')?;
+        let mut numbers = Vec::new();
+        while !self.take(b')') {
+            self.skip_space();
+            let digits = self.rest.iter().take_while(|b| b.is_ascii_digit()).count();
+            // ASCII digits are valid UTF-8; an empty or too long run fails to parse.
+            let number = std::str::from_utf8(&self.rest[..digits]).ok().and_then(|t| t.parse().ok());
+            numbers.push(number.ok_or("the header's shape is not a tuple of sizes")?);
+            self.rest = &self.rest[digits..];
+            // Python 2 wrote long integers with this suffix.
+            self.take(b'L');
+            if !self.take(b',') {
+                self.expect(b')')?;
+                break;
+            }
+        }
+        Ok(numbers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn head(version: u8, dict: &str) -> Vec<u8> {
+        let mut bytes = b"\x93NUMPY".to_vec();
+        bytes.extend([version, 0]);
+        let text = format!("{dict}\n");
+        if version == 1 {
+            bytes.extend((text.len() as u16).to_le_bytes());
+        } else {
+            bytes.extend((text.len() as u32).to_le_bytes());
+        }
+        bytes.extend(text.bytes());
+        bytes
+    }
+
+    #[test]
+    fn headers_of_every_version_parse() {
+        for version in [1, 2, 3] {
+            let bytes =
+                head(version, "{'descr': '<f2', 'fortran_order': False, 'shape': (9742L, 3, 384), }   ");
+            let npy = parse(&bytes).unwrap();
+            assert_eq!(
+                (npy.element, npy.shape, npy.data_start),
+                (Element::F16, vec![9742, 3, 384], bytes.len())
+            );
+        }
+        let scalar_shape =
+            parse(&head(1, "{\"shape\": (7,), 'fortran_order': True, 'descr': '|S12'}")).unwrap();
+        assert_eq!((scalar_shape.shape, scalar_shape.fortran_order), (vec![7], true));
+    }
+
+    #[test]
+    fn types_that_are_not_read_are_named() {
+        for descr in ["'>f4'", "'|O'", "'<c8'", "'<f16'", "[('a', '<f4')]", "'<U0'", "''"] {
+            let dict = format!("{{'descr': {descr}, 'fortran_order': False, 'shape': (1,), }}");
+            assert!(parse(&head(1, &dict)).is_err(), "{descr}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_dictionary_text_parses_or_errs(dict in r"[ {}()'a-zA-Z0-9<>|:,\[\]L]{0,80}", version in 0u8..5) {
+            let _ = parse(&head(version, &dict));
+        }
+
+        #[test]
+        fn a_damaged_header_never_panics(at in 0usize..80, byte: u8, cut in 0usize..90) {
+            let mut bytes = head(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2), }");
+            let n = bytes.len();
+            bytes[at % n] = byte;
+            let _ = parse(&bytes);
+            let _ = parse(&bytes[..cut.min(n)]);
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The store that training reads: mapped, never loaded.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+use memmap2::Mmap;
+use safetensors::Dtype;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::FeatureError;
+use super::error::{at, malformed};
+use super::header::{Header, Place};
+use super::ids::item_ids_hash;
+use crate::artefact;
+use crate::data::Dataset;
+
+/// Kind of artefact in the manifest.
+pub const KIND: &str = "codistill/features";
+/// Newest layout that this program reads, and the one it writes.
+pub const SCHEMA_VERSION: u32 = 1;
+/// The file that holds `tokens [I+1, T, f]` and `lengths [I+1]`.
+pub(super) const FILE: &str = "tokens.safetensors";
+
+#[cfg(target_endian = "big")]
+compile_error!("feature stores are mapped as they lie on disk, which is little-endian");
+
+/// How token features lie on disk. Reading always gives float32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    F16,
+    F32,
+}
+
+impl Precision {
+    /// Bytes per value.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F16 => 2,
+            Self::F32 => 4,
+        }
+    }
+
+    /// `float16` or `float32`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F16 => "float16",
+            Self::F32 => "float32",
+        }
+    }
+}
+
+/// Token features `[I+1, T, f]` of every item of one view, with lengths; row 0 is padding.
+pub struct FeatureStore {
+    dir: PathBuf,
+    map: Mmap,
+    /// First byte of `tokens` in the map, a multiple of the value's size.
+    start: usize,
+    precision: Precision,
+    /// I + 1 entries, each at most T; 0: missing.
+    lengths: Vec<u32>,
+    tokens: usize,
+    width: usize,
+    hash: String,
+    about: Value,
+}
+
+impl FeatureStore {
+    /// Opens a store: checks manifest, file size, header and lengths, but reads no features and compares no
+    /// hashes (that is [`FeatureStore::verify`]).
+    ///
+    /// # Errors
+    /// The directory is no feature store, or header, manifest and file disagree.
+    pub fn open(dir: &Path) -> Result<Self, FeatureError> {
+        let manifest = artefact::read_manifest(dir, KIND, SCHEMA_VERSION)?;
+        let path = dir.join(FILE);
+        let mut file = File::open(&path).map_err(at(&path))?;
+        let actual = file.metadata().map_err(at(&path))?.len();
+        match manifest.files.iter().find(|f| f.name == FILE) {
+            Some(entry) if entry.bytes == actual => {}
+            Some(entry) => {
+                return Err(malformed(&path, format!("{actual} bytes instead of {}", entry.bytes)));
+            }
+            None => return Err(malformed(&path, "not named in the manifest")),
+        }
+        let header = Header::read(&path, &mut file)?;
+        let map = map_file(&file).map_err(at(&path))?;
+        let (tokens, precision) = token_place(&path, &header)?;
+        let (rows, count, width) = (tokens.shape[0], tokens.shape[1], tokens.shape[2]);
+        let lengths = read_lengths(&path, &header, &map, rows, count)?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            map,
+            start: tokens.start as usize,
+            precision,
+            lengths,
+            tokens: count,
+            width,
+            hash: manifest.content_hash(),
+            about: manifest.about,
+        })
+    }
+
+    /// Reads the whole store once and compares it with the hashes of its manifest.
+    ///
+    /// # Errors
+    /// A file is missing or differs from what was written.
+    pub fn verify(dir: &Path) -> Result<(), FeatureError> {
+        artefact::verify(dir, KIND, SCHEMA_VERSION)?;
+        Ok(())
+    }
+
+    /// I, the number of items without padding.
+    pub fn items(&self) -> usize {
+        self.lengths.len() - 1
+    }
+
+    /// T, the most tokens an item can have.
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// f, the width of one token.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Content hash of the store; checkpoints and runs name it.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// What the writer said of the store: source, data set, counts.
+    pub fn about(&self) -> &Value {
+        &self.about
+    }
+
+    /// Number of valid tokens of `item`; 0: the item has no features in this view.
+    ///
+    /// # Panics
+    /// As slice indexing does, when `item` exceeds [`FeatureStore::items`].
+    pub fn length(&self, item: u32) -> usize {
+        self.lengths[item as usize] as usize
+    }
+
+    /// Items (without padding) that have no features.
+    pub fn missing(&self) -> usize {
+        self.lengths[1..].iter().filter(|&&n| n == 0).count()
+    }
+
+    /// Writes the first `count` tokens of `item` as float32 to `out`, token after token. Tokens beyond
+    /// [`FeatureStore::length`] are zeros.
+    ///
+    /// # Panics
+    /// As slice indexing does, when `item` or `count` (at most T) lies outside the store or `out` is not
+    /// `count * f` long.
+    pub fn gather_into(&self, item: u32, count: usize, out: &mut [f32]) {
+        assert!((item as usize) < self.lengths.len(), "item {item} of {}", self.items());
+        assert!(count <= self.tokens, "{count} tokens of {}", self.tokens);
+        let size = self.precision.bytes();
+        let start = self.start + item as usize * self.tokens * self.width * size;
+        let bytes = &self.map[start..start + count * self.width * size];
+        // `open` has checked that the tensor begins at a multiple of its value size, and the map at a page.
+        match self.precision {
+            Precision::F16 => bytemuck::cast_slice::<u8, f16>(bytes).convert_to_f32_slice(out),
+            Precision::F32 => out.copy_from_slice(bytemuck::cast_slice(bytes)),
+        }
+    }
+
+    /// Refuses a store that was made for a catalogue with other items or another numbering.
+    ///
+    /// # Errors
+    /// [`FeatureError::OtherItems`].
+    pub fn check_items(&self, dataset: &Dataset) -> Result<(), FeatureError> {
+        let recorded = self.about.get("item_ids_sha256").and_then(Value::as_str);
+        let same_ids = recorded.is_none_or(|hash| hash == item_ids_hash(&dataset.items.ids));
+        if same_ids && self.items() == dataset.items.count() {
+            return Ok(());
+        }
+        Err(FeatureError::OtherItems { dir: self.dir.clone() })
+    }
+}
+
+#[allow(unsafe_code)]
+fn map_file(file: &File) -> std::io::Result<Mmap> {
+    // SAFETY: the map is only ever read as plain numbers, for which every bit pattern is valid, and stores
+    // are artefacts: written beside their destination, renamed into place and never changed in place, so
+    // nothing of ours writes to or truncates the file under the map.
+    unsafe { Mmap::map(file) }
+}
+
+/// `tokens`, checked for type, shape and alignment.
+fn token_place(path: &Path, header: &Header) -> Result<(Place, Precision), FeatureError> {
+    let place = header.place("tokens").ok_or_else(|| malformed(path, "no tensor named \"tokens\""))?;
+    let precision = match place.dtype {
+        Dtype::F16 => Precision::F16,
+        Dtype::F32 => Precision::F32,
+        other => return Err(malformed(path, format!("tokens are {other:?}, not F16 or F32"))),
+    };
+    if place.shape.len() != 3 || place.shape.contains(&0) {
+        return Err(malformed(path, format!("tokens have shape {:?}, not [I+1, T, f]", place.shape)));
+    }
+    if place.start % precision.bytes() as u64 != 0 {
+        return Err(malformed(path, format!("tokens begin at byte {}, unaligned", place.start)));
+    }
+    Ok((place, precision))
+}
+
+fn read_lengths(
+    path: &Path,
+    header: &Header,
+    map: &[u8],
+    rows: usize,
+    tokens: usize,
+) -> Result<Vec<u32>, FeatureError> {
+    let place = header.place("lengths").ok_or_else(|| malformed(path, "no tensor named \"lengths\""))?;
+    if !matches!(place.dtype, Dtype::U32 | Dtype::I32) || place.shape != [rows] {
+        let reason = format!("lengths are {:?} {:?}, not I32 [{rows}]", place.dtype, place.shape);
+        return Err(malformed(path, reason));
+    }
+    let start = place.start as usize;
+    let bytes = &map[start..start + place.bytes as usize];
+    let mut lengths = Vec::with_capacity(rows);
+    for (item, b) in bytes.chunks_exact(4).enumerate() {
+        // A negative I32 reads as more than T here, so that one comparison refuses both.
+        let length = u32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+        if length as usize > tokens || (item == 0 && length != 0) {
+            return Err(malformed(path, format!("item {item} states {length} tokens")));
+        }
+        lengths.push(length);
+    }
+    Ok(lengths)
+}

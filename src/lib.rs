@@ -1,0 +1,30 @@
+//! codistill trains multi-modal sequential recommenders by online distillation.
+//!
+//! Read the modules in this order, which is also the data's way from file to loss:
+//!
+//! 1. [`config`]: what a run is, typed.
+//! 2. [`data`]: from a raw log to a [`data::Dataset`]; [`synth`]: the same with planted truth.
+//! 3. [`features`]: frozen token features per item, memory-mapped.
+//! 4. [`nn`] and [`ops`]: blocks and differentiable operations that know no recommender.
+//! 5. [`model`]: item tower, branches, user encoders.
+//! 6. [`objective`]: in-batch softmax, distillation.
+//! 7. [`eval`]: ranks by counting, metrics, baselines.
+//! 8. [`recommend`]: catalogue vectors, scores and lists of a trained model.
+//! 9. [`train`]: batches, optimiser, checkpoints, the loop.
+//! 10. [`export`]: what leaves the program.
+//! 11. [`monitor`]: TensorBoard, JSON lines, progress; [`cli`]: the only module that prints.
+//!
+//! Lower modules know nothing of higher ones.
+#![deny(unsafe_code)]
+
+pub mod artefact;
+pub mod config;
+pub mod data;
+pub mod device;
+pub mod export;
+pub mod features;
+pub mod model;
+pub mod nn;
+pub mod objective;
+pub mod ops;
+pub mod train;

@@ -1,0 +1,168 @@
+//! The recommender: item tower, branches, user encoders (odmt.md 2).
+//!
+//! Reading order: [`input`] (what a forward pass eats, still on the host), [`view`] (an item's ID vector and
+//! token features at the model's width), [`tower`] (the ID-aware multi-modal transformer), [`encoder`] (user
+//! encoders), [`branch`] (a student), and [`Recommender`], which puts them together from a configuration.
+//!
+//! Shapes: `U` items of a block, `N` items of a group, `T` tokens of a view, `F` feature width, `D` width,
+//! `B` users, `S` positions.
+
+pub mod branch;
+pub mod encoder;
+pub mod input;
+pub mod params;
+pub mod tower;
+pub mod view;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+use crate::config::{IdInit, ModelConfig, SavingsConfig, ViewConfig, ViewKind};
+use crate::nn::Init;
+use crate::ops::Noise;
+
+pub use branch::Branch;
+pub use input::{ItemBlock, ViewSource};
+pub use tower::Tower;
+pub use view::View;
+
+/// What the data determine about a model's shape.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DataShape {
+    /// I, without padding.
+    pub items: usize,
+    /// S: positions of the user encoders.
+    pub max_seq_len: usize,
+    /// Width of each `tokens` view, in the order of the configured views (ID views: 0).
+    pub feature_widths: Vec<usize>,
+}
+
+/// How the parts are wired; not trainable.
+#[derive(Clone, Debug)]
+struct Plan {
+    config: ModelConfig,
+    /// View index of every branch.
+    branch_views: Vec<usize>,
+    savings: SavingsConfig,
+}
+
+/// The whole model.
+#[derive(Module, Debug)]
+pub struct Recommender {
+    pub views: Vec<View>,
+    pub tower: Option<Tower>,
+    pub branches: Vec<Branch>,
+    #[module(skip)]
+    plan: Plan,
+}
+
+impl Recommender {
+    /// Builds the model with fresh weights. `config` has been validated.
+    ///
+    /// `first_tokens(view)` gives `[I + 1, F]` first-token features, row-major, for an ID table that starts
+    /// from features; it is called only where [`IdInit::Features`] asks for it.
+    pub fn new(
+        config: &ModelConfig,
+        savings: &SavingsConfig,
+        shape: &DataShape,
+        first_tokens: &dyn Fn(usize) -> Vec<f32>,
+        init: &mut Init,
+    ) -> Self {
+        let index_of = |name: &str| config.views.iter().position(|view| view.name == name).unwrap_or(0);
+        let views = (0..config.views.len())
+            .map(|v| match config.views[v].kind {
+                ViewKind::Id => id_view(config, &config.views[v], shape, first_tokens, init),
+                ViewKind::Tokens => View::tokens(shape.feature_widths[v], config.width, init),
+            })
+            .collect();
+        let tower = config.tower.as_ref().map(|tower| Tower::new(tower, config, init));
+        let branches =
+            config.branches.iter().map(|b| Branch::new(b, config, shape.max_seq_len, init)).collect();
+        let branch_views = config.branches.iter().map(|b| index_of(&b.view)).collect();
+        let plan = Plan { config: config.clone(), branch_views, savings: savings.clone() };
+        Self { views, tower, branches, plan }
+    }
+
+    pub fn config(&self) -> &ModelConfig {
+        &self.plan.config
+    }
+
+    /// Item vectors of every branch.
+    ///
+    /// # Shapes
+    /// - block: U items in groups
+    /// - result: one `[U, D]` per branch, rows in the block's order
+    pub fn encode_items(&self, block: &ItemBlock, device: &Device, noise: &mut Noise) -> Vec<Tensor<2>> {
+        let mut parts: Vec<Vec<Tensor<2>>> = vec![Vec::new(); self.branches.len()];
+        for group in &block.groups {
+            let ids = &block.items[group.start..group.start + group.count];
+            let tokens: Vec<Tensor<3>> =
+                (0..self.views.len()).map(|v| self.views[v].forward(ids, group.view(v), device)).collect();
+            let read: Vec<Tensor<2>> = match &self.tower {
+                Some(tower) => {
+                    tower.forward(tokens, group, &self.plan.branch_views, &self.plan.savings, noise)
+                }
+                None => self.plan.branch_views.iter().map(|&v| first_token(&tokens[v])).collect(),
+            };
+            for (branch, x_nd) in read.into_iter().enumerate() {
+                parts[branch].push(self.branches[branch].item_vectors(x_nd));
+            }
+        }
+        parts.into_iter().map(|p| Tensor::cat(p, 0)).collect()
+    }
+
+    /// User vectors of branch `branch` at every position.
+    ///
+    /// # Shapes
+    /// - x: `[B, S', D]` with S' ≤ S, left-padded: the newest item is last
+    /// - real: `[B, S', 1]`, 1 where the position holds an item
+    /// - result: `[B, S', D]`; meaningless where `real` is 0
+    pub fn encode_users(
+        &self,
+        branch: usize,
+        x_bsd: Tensor<3>,
+        real_bs1: &Tensor<3>,
+        noise: &mut Noise,
+    ) -> Tensor<3> {
+        self.branches[branch].encoder.forward(x_bsd, real_bs1, noise)
+    }
+}
+
+/// First token of every item: the view's own summary (CLS, or the pooled vector).
+fn first_token(x_ntd: &Tensor<3>) -> Tensor<2> {
+    let [n, _, d] = x_ntd.dims();
+    x_ntd.clone().narrow(1, 0, 1).reshape([n, d])
+}
+
+fn id_view(
+    config: &ModelConfig,
+    view: &ViewConfig,
+    shape: &DataShape,
+    first_tokens: &dyn Fn(usize) -> Vec<f32>,
+    init: &mut Init,
+) -> View {
+    let rows = shape.items + 1;
+    let width = match (view.init, view.width) {
+        (IdInit::Features, _) => config
+            .views
+            .iter()
+            .position(|v| view.init_views.contains(&v.name))
+            .map_or(config.width, |v| shape.feature_widths[v]),
+        (IdInit::Xavier, 0) => config.width,
+        (IdInit::Xavier, width) => width,
+    };
+    let table = match view.init {
+        IdInit::Xavier => init.normal([rows, width], (2.0 / (rows + width) as f64).sqrt()),
+        IdInit::Features => {
+            let mut mean = vec![0.0f32; rows * width];
+            let share = 1.0 / view.init_views.len().max(1) as f32;
+            for (v, _) in config.views.iter().enumerate().filter(|(_, v)| view.init_views.contains(&v.name)) {
+                for (m, x) in mean.iter_mut().zip(first_tokens(v)) {
+                    *m += share * x;
+                }
+            }
+            init.param(mean, [rows, width])
+        }
+    };
+    View::id(table, view.project.then_some(config.width), init)
+}

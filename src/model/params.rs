@@ -1,0 +1,194 @@
+//! Every parameter by its name: `branches.text.encoder.blocks.0.query.weight`.
+//!
+//! Names follow the module tree, with views and branches under their configured names. They key optimiser
+//! state, checkpoints and exports.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Gradients, Tensor, TensorData};
+
+use super::Recommender;
+
+/// A parameter's values on the host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Values {
+    pub shape: Vec<usize>,
+    /// Row-major.
+    pub values: Vec<f32>,
+}
+
+/// Why named values don't fit a model.
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum ParamsError {
+    #[error("the weights lack {0}")]
+    Missing(String),
+    #[error("the weights hold {0}, which the model does not have")]
+    Unknown(String),
+    #[error("{name} has shape {found:?}, the model needs {expected:?}")]
+    Shape { name: String, found: Vec<usize>, expected: Vec<usize> },
+}
+
+/// Tracks the path of a module walk and turns it into a name.
+#[derive(Default)]
+struct Path {
+    parts: Vec<String>,
+    views: Vec<String>,
+    branches: Vec<String>,
+}
+
+impl Path {
+    fn of(model: &Recommender) -> Self {
+        let config = model.config();
+        Self {
+            parts: Vec::new(),
+            views: config.views.iter().map(|v| v.name.clone()).collect(),
+            branches: config.branches.iter().map(|b| b.name.clone()).collect(),
+        }
+    }
+
+    /// Enum variants are no part of a name: they enter as empty parts.
+    fn enter(&mut self, name: &str, container: &str) {
+        self.parts.push(if container.starts_with("Enum:") { String::new() } else { name.to_owned() });
+    }
+
+    fn name(&self) -> String {
+        let mut parts: Vec<String> = self.parts.iter().filter(|p| !p.is_empty()).cloned().collect();
+        if let [list, index, ..] = parts.as_mut_slice() {
+            let names = match list.as_str() {
+                "views" => &self.views,
+                "branches" => &self.branches,
+                _ => return parts.join("."),
+            };
+            if let Some(name) = index.parse::<usize>().ok().and_then(|i| names.get(i)) {
+                index.clone_from(name);
+            }
+        }
+        parts.join(".")
+    }
+}
+
+/// Calls `visit` with every parameter's name and itself, flattened.
+pub fn for_each(model: &Recommender, visit: &mut dyn FnMut(String, Vec<usize>, Tensor<1>)) {
+    struct Walk<'a> {
+        path: Path,
+        visit: &'a mut dyn FnMut(String, Vec<usize>, Tensor<1>),
+    }
+    impl ModuleVisitor for Walk<'_> {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.path.enter(name, container);
+        }
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.path.parts.pop();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let value = param.val();
+            let shape = value.dims().to_vec();
+            let n = shape.iter().product::<usize>();
+            (self.visit)(self.path.name(), shape, value.reshape([n]));
+        }
+    }
+    model.visit(&mut Walk { path: Path::of(model), visit });
+}
+
+/// Replaces every parameter by `update(name, shape, flat value)`; `None` leaves it.
+///
+/// Values go in and out on the plain device; gradients are tracked again afterwards.
+pub fn map(
+    model: Recommender,
+    update: &mut dyn FnMut(&str, &[usize], Tensor<1>) -> Option<Tensor<1>>,
+) -> Recommender {
+    struct Walk<'a> {
+        path: Path,
+        update: &'a mut dyn FnMut(&str, &[usize], Tensor<1>) -> Option<Tensor<1>>,
+    }
+    impl ModuleMapper for Walk<'_> {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.path.enter(name, container);
+        }
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.path.parts.pop();
+        }
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let (id, tensor, mapper) = param.consume();
+            let tracked = tensor.is_autodiff();
+            let value = if tracked { tensor.inner() } else { tensor };
+            let shape = value.dims();
+            let n = shape.iter().product::<usize>();
+            let value = match (self.update)(&self.path.name(), &shape, value.clone().reshape([n])) {
+                Some(updated) => updated.reshape(shape),
+                None => value,
+            };
+            let value = if tracked { Tensor::from_inner(value).require_grad() } else { value };
+            Param::from_mapped_value(id, value, mapper)
+        }
+    }
+    let path = Path::of(&model);
+    model.map(&mut Walk { path, update })
+}
+
+/// Flat gradient of every parameter that took part in the loss.
+pub fn gradients(model: &Recommender, grads: &mut Gradients) -> BTreeMap<String, Tensor<1>> {
+    struct Walk<'a> {
+        path: Path,
+        grads: &'a mut Gradients,
+        found: BTreeMap<String, Tensor<1>>,
+    }
+    impl ModuleVisitor for Walk<'_> {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.path.enter(name, container);
+        }
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.path.parts.pop();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(grad) = param.val().grad_remove(self.grads) {
+                let n = grad.shape().num_elements();
+                self.found.insert(self.path.name(), grad.reshape([n]));
+            }
+        }
+    }
+    let mut walk = Walk { path: Path::of(model), grads, found: BTreeMap::new() };
+    model.visit(&mut walk);
+    walk.found
+}
+
+/// All parameters on the host.
+pub fn read(model: &Recommender) -> BTreeMap<String, Values> {
+    let mut all = BTreeMap::new();
+    for_each(model, &mut |name, shape, value| {
+        all.insert(name, Values { shape, values: host(value) });
+    });
+    all
+}
+
+/// Sets all parameters.
+///
+/// # Errors
+/// A parameter is missing, unknown, or of another shape; the model is then lost, so check before training.
+pub fn write(model: Recommender, mut values: BTreeMap<String, Values>) -> Result<Recommender, ParamsError> {
+    let mut problem = None;
+    let model = map(model, &mut |name, shape, old| {
+        let Some(new) = values.remove(name) else {
+            problem.get_or_insert(ParamsError::Missing(name.to_owned()));
+            return None;
+        };
+        if new.shape != shape {
+            let (found, expected) = (new.shape, shape.to_vec());
+            problem.get_or_insert(ParamsError::Shape { name: name.to_owned(), found, expected });
+            return None;
+        }
+        let n = new.values.len();
+        Some(Tensor::from_data(TensorData::new(new.values, [n]), &old.device()))
+    });
+    if let Some(name) = values.keys().next() {
+        problem.get_or_insert(ParamsError::Unknown(name.clone()));
+    }
+    problem.map_or(Ok(model), Err)
+}
+
+/// A tensor's values on the host.
+pub fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    // Every tensor of this program is f32, so that the conversion can't fail; a lost device can.
+    tensor.try_into_vec_as::<f32>().unwrap_or_else(|e| panic!("the device lost a tensor: {e:?}"))
+}

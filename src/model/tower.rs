@@ -1,0 +1,158 @@
+//! The ID-aware multi-modal transformer: one item's tokens of all views read each other (odmt.md 2.3).
+//!
+//! Shapes: `N` items of a group, `L` tokens of an item (all views), `Q` tokens that branches read, `D` width.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::input::ItemGroup;
+use crate::config::{IdVisibility, ModelConfig, SavingsConfig, TowerConfig, ViewKind};
+use crate::nn::init::Scheme;
+use crate::nn::{Block, BlockConfig, Init};
+use crate::ops::Noise;
+
+/// Additive score of a pair that may not attend (the authors' value; its exponential is exactly 0).
+const MASKED: f32 = -10_000.0;
+
+/// Transformer blocks over the tokens of one item.
+#[derive(Module, Debug)]
+pub struct Tower {
+    pub blocks: Vec<Block>,
+    #[module(skip)]
+    kinds: Vec<ViewKind>,
+    #[module(skip)]
+    id_visible: IdVisibility,
+}
+
+/// Where each view's tokens stand among an item's tokens.
+struct Layout {
+    /// First token of every view.
+    starts: Vec<usize>,
+    /// L
+    length: usize,
+}
+
+impl Tower {
+    pub fn new(tower: &TowerConfig, model: &ModelConfig, init: &mut Init) -> Self {
+        let block = BlockConfig {
+            width: model.width,
+            heads: tower.heads,
+            layer_norm_eps: model.layer_norm_eps,
+            scheme: Scheme::Uniform,
+        };
+        Self {
+            blocks: (0..tower.blocks).map(|_| Block::new(block, init)).collect(),
+            kinds: model.views.iter().map(|v| v.kind).collect(),
+            id_visible: tower.id_visible,
+        }
+    }
+
+    /// Fused vector of the first token of each view in `read`.
+    ///
+    /// # Shapes
+    /// - tokens: `[N, T, D]` per view
+    /// - result: `[N, D]` per entry of `read`
+    pub fn forward(
+        &self,
+        tokens: Vec<Tensor<3>>,
+        group: &ItemGroup,
+        read: &[usize],
+        savings: &SavingsConfig,
+        noise: &mut Noise,
+    ) -> Vec<Tensor<2>> {
+        let layout = Layout::of(&tokens);
+        let readout = savings.readout_queries && !self.blocks.is_empty();
+        let full_blocks = self.blocks.len() - usize::from(readout);
+        let x_nld = self.states(tokens, group, full_blocks, noise);
+        let [n, _, d] = x_nld.dims();
+        let mut queries: Vec<usize> = read.iter().map(|&v| layout.starts[v]).collect();
+        queries.sort_unstable();
+        queries.dedup();
+        let rows: Vec<Tensor<3>> = queries.iter().map(|&q| x_nld.clone().narrow(1, q, 1)).collect();
+        let mut x_nqd = Tensor::cat(rows, 1);
+        if readout {
+            let mask = self.mask(group, &layout, &queries, &x_nld.device());
+            x_nqd = self.blocks[full_blocks].forward_readout(x_nqd, x_nld, mask.as_ref(), noise);
+        }
+        read.iter()
+            .map(|&v| {
+                let place = queries.binary_search(&layout.starts[v]).unwrap_or(0);
+                x_nqd.clone().narrow(1, place, 1).reshape([n, d])
+            })
+            .collect()
+    }
+
+    /// All tokens after the first `blocks` blocks.
+    ///
+    /// # Shapes
+    /// - tokens: `[N, T, D]` per view
+    /// - result: `[N, L, D]`, views one behind the other
+    pub fn states(
+        &self,
+        tokens: Vec<Tensor<3>>,
+        group: &ItemGroup,
+        blocks: usize,
+        noise: &mut Noise,
+    ) -> Tensor<3> {
+        let layout = Layout::of(&tokens);
+        let device = tokens[0].device();
+        let all: Vec<usize> = (0..layout.length).collect();
+        let mask = if blocks == 0 { None } else { self.mask(group, &layout, &all, &device) };
+        let x_nld = noise.dropout(Tensor::cat(tokens, 1));
+        self.blocks[..blocks].iter().fold(x_nld, |x, block| block.forward(x, mask.as_ref(), noise))
+    }
+
+    /// Additive mask `[N or 1, 1, Q, L]` for the given query tokens, or `None` where all may attend to all.
+    ///
+    /// Rows differ between items only where the group holds padding tokens.
+    fn mask(
+        &self,
+        group: &ItemGroup,
+        layout: &Layout,
+        queries: &[usize],
+        device: &Device,
+    ) -> Option<Tensor<4>> {
+        let l = layout.length;
+        let padded = (0..self.kinds.len())
+            .any(|v| group.view(v).is_some_and(|t| (0..group.count).any(|item| t.readable(item) < t.count)));
+        let hidden_id: Vec<usize> = (0..self.kinds.len())
+            .filter(|&v| self.kinds[v] == ViewKind::Id && self.id_visible == IdVisibility::Itself)
+            .map(|v| layout.starts[v])
+            .collect();
+        if !padded && hidden_id.is_empty() {
+            return None;
+        }
+        let rows = if padded { group.count } else { 1 };
+        let mut mask = vec![0.0; rows * queries.len() * l];
+        for (row, values) in mask.chunks_exact_mut(l).enumerate() {
+            let (item, query) = (row / queries.len(), queries[row % queries.len()]);
+            for &id in hidden_id.iter().filter(|&&id| id != query) {
+                values[id] = MASKED;
+            }
+            if padded {
+                for (v, &start) in layout.starts.iter().enumerate() {
+                    if let Some(tokens) = group.view(v) {
+                        values[start + tokens.readable(item)..start + tokens.count].fill(MASKED);
+                    }
+                }
+            }
+        }
+        let mask = TensorData::new(mask, [rows, 1, queries.len(), l]);
+        Some(Tensor::from_data(mask, device))
+    }
+}
+
+impl Layout {
+    fn of(tokens: &[Tensor<3>]) -> Self {
+        let mut length = 0;
+        let starts = tokens
+            .iter()
+            .map(|t| {
+                let start = length;
+                length += t.dims()[1];
+                start
+            })
+            .collect();
+        Self { starts, length }
+    }
+}

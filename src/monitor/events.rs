@@ -1,0 +1,169 @@
+//! The protobuf messages that TensorBoard's pages are made of.
+//!
+//! `tensorboard-rs` has no API for texts and hyper-parameters; their plugins' messages are in
+//! `tensorboard-proto`.
+
+use protobuf::well_known_types::Value;
+use protobuf::{Message, ProtobufResult, RepeatedField};
+use tensorboard_proto::api::{DataType, Experiment, HParamInfo, MetricInfo, MetricName, Status};
+use tensorboard_proto::event::{Event, SessionLog, SessionLog_SessionStatus};
+use tensorboard_proto::plugin_hparams::{HParamsPluginData, SessionEndInfo, SessionStartInfo};
+use tensorboard_proto::plugin_text::TextPluginData;
+use tensorboard_proto::summary::{Summary, SummaryMetadata, SummaryMetadata_PluginData, Summary_Value};
+use tensorboard_proto::tensor::TensorProto;
+use tensorboard_proto::tensor_shape::{TensorShapeProto, TensorShapeProto_Dim};
+use tensorboard_proto::types;
+
+use super::{HValue, Moment};
+
+/// The first event of every file.
+pub(super) fn file_version(time: f64) -> Event {
+    let mut event = Event::new();
+    event.set_wall_time(time);
+    event.set_file_version("brain.Event:2".into());
+    event
+}
+
+/// Tells readers to forget what earlier files hold from `step` on.
+pub(super) fn session_start(time: f64, step: u64) -> Event {
+    let mut log = SessionLog::new();
+    log.set_status(SessionLog_SessionStatus::START);
+    let mut event = Event::new();
+    event.set_wall_time(time);
+    event.set_step(signed(step));
+    event.set_session_log(log);
+    event
+}
+
+pub(super) fn scalars(at: Moment, values: &[(&str, f64)]) -> Event {
+    let values = values.iter().map(|(tag, value)| {
+        let mut entry = Summary_Value::new();
+        entry.set_tag((*tag).to_owned());
+        entry.set_simple_value(*value as f32);
+        entry
+    });
+    summary(at, values.collect())
+}
+
+pub(super) fn text(at: Moment, tag: &str, markdown: &str) -> ProtobufResult<Event> {
+    let mut tensor = TensorProto::new();
+    tensor.set_dtype(types::DataType::DT_STRING);
+    tensor.set_tensor_shape(vector_shape(1));
+    tensor.set_string_val(RepeatedField::from_vec(vec![markdown.as_bytes().to_vec()]));
+    let mut value = Summary_Value::new();
+    value.set_tag(tag.to_owned());
+    value.set_metadata(metadata("text", TextPluginData::new().write_to_bytes()?));
+    value.set_tensor(tensor);
+    Ok(summary(at, vec![value]))
+}
+
+/// A row of the HParams page: what there is, what this run has, that it has ended, and its metrics.
+pub(super) fn hparams(
+    at: Moment,
+    started: f64,
+    hparams: &[(String, HValue)],
+    metrics: &[(String, f64)],
+) -> ProtobufResult<Vec<Event>> {
+    let mut start = SessionStartInfo::new();
+    start.set_start_time_secs(started);
+    start.set_hparams(hparams.iter().map(|(name, value)| (name.clone(), proto_value(value))).collect());
+    let mut end = SessionEndInfo::new();
+    end.set_status(Status::STATUS_SUCCESS);
+    end.set_end_time_secs(at.time);
+
+    let data = |fill: &dyn Fn(&mut HParamsPluginData)| {
+        let mut data = HParamsPluginData::new();
+        fill(&mut data);
+        data.write_to_bytes()
+    };
+    let experiment = experiment(hparams, metrics);
+    let messages = [
+        ("_hparams_/experiment", data(&|d| d.set_experiment(experiment.clone()))?),
+        ("_hparams_/session_start_info", data(&|d| d.set_session_start_info(start.clone()))?),
+        ("_hparams_/session_end_info", data(&|d| d.set_session_end_info(end.clone()))?),
+    ];
+    // The page reads these before the first step and has one row a run, whatever the step.
+    let first = Moment { step: 0, ..at };
+    let mut events: Vec<Event> =
+        messages.into_iter().map(|(tag, content)| summary(first, vec![plugin_value(tag, content)])).collect();
+    let metrics: Vec<(&str, f64)> = metrics.iter().map(|(tag, value)| (tag.as_str(), *value)).collect();
+    events.push(scalars(at, &metrics));
+    Ok(events)
+}
+
+fn experiment(hparams: &[(String, HValue)], metrics: &[(String, f64)]) -> Experiment {
+    let infos = hparams.iter().map(|(name, value)| {
+        let mut info = HParamInfo::new();
+        info.set_name(name.clone());
+        info.set_field_type(match value {
+            HValue::Number(_) => DataType::DATA_TYPE_FLOAT64,
+            HValue::Text(_) => DataType::DATA_TYPE_STRING,
+            HValue::Flag(_) => DataType::DATA_TYPE_BOOL,
+        });
+        info
+    });
+    let metrics = metrics.iter().map(|(tag, _)| {
+        let mut name = MetricName::new();
+        name.set_tag(tag.clone());
+        let mut info = MetricInfo::new();
+        info.set_name(name);
+        info
+    });
+    let mut experiment = Experiment::new();
+    experiment.set_hparam_infos(infos.collect());
+    experiment.set_metric_infos(metrics.collect());
+    experiment
+}
+
+fn proto_value(value: &HValue) -> Value {
+    let mut out = Value::new();
+    match value {
+        HValue::Number(number) => out.set_number_value(*number),
+        HValue::Text(text) => out.set_string_value(text.clone()),
+        HValue::Flag(flag) => out.set_bool_value(*flag),
+    }
+    out
+}
+
+/// A value whose content is all in its metadata. The tensor is empty, but must be there.
+fn plugin_value(tag: &str, content: Vec<u8>) -> Summary_Value {
+    let mut tensor = TensorProto::new();
+    tensor.set_dtype(types::DataType::DT_FLOAT);
+    tensor.set_tensor_shape(vector_shape(0));
+    let mut value = Summary_Value::new();
+    value.set_tag(tag.to_owned());
+    value.set_metadata(metadata("hparams", content));
+    value.set_tensor(tensor);
+    value
+}
+
+fn metadata(plugin: &str, content: Vec<u8>) -> SummaryMetadata {
+    let mut data = SummaryMetadata_PluginData::new();
+    data.set_plugin_name(plugin.to_owned());
+    data.set_content(content);
+    let mut metadata = SummaryMetadata::new();
+    metadata.set_plugin_data(data);
+    metadata
+}
+
+fn vector_shape(length: i64) -> TensorShapeProto {
+    let mut dim = TensorShapeProto_Dim::new();
+    dim.set_size(length);
+    let mut shape = TensorShapeProto::new();
+    shape.set_dim(RepeatedField::from_vec(vec![dim]));
+    shape
+}
+
+fn summary(at: Moment, values: Vec<Summary_Value>) -> Event {
+    let mut summary = Summary::new();
+    summary.set_value(RepeatedField::from_vec(values));
+    let mut event = Event::new();
+    event.set_wall_time(at.time);
+    event.set_step(signed(at.step));
+    event.set_summary(summary);
+    event
+}
+
+fn signed(step: u64) -> i64 {
+    i64::try_from(step).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,191 @@
+//! Watching a run: JSON lines, TensorBoard, and the progress line.
+//!
+//! The trainer talks to one [`Monitor`], which fans out to [`Sink`]s. Nothing here can stop a training: a
+//! sink that fails is switched off or goes on without what it lost, and says so once in
+//! [`Monitor::warnings`].
+//!
+//! Files in the run directory: `metrics.jsonl`, always; `tensorboard/`, unless the configuration says no.
+
+mod events;
+mod jsonl;
+mod progress;
+mod projector;
+mod tensorboard;
+
+pub use jsonl::JsonLines;
+pub use progress::{Progress, ProgressMode};
+pub use tensorboard::TensorBoard;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::config::MonitorConfig;
+
+/// Name of the metrics file in a run directory.
+pub const METRICS_FILE: &str = "metrics.jsonl";
+/// Name of the folder of event files in a run directory.
+pub const TENSORBOARD_DIR: &str = "tensorboard";
+
+/// When something was measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Moment {
+    /// Optimiser steps done since the start of the run.
+    pub step: u64,
+    /// Epochs count from 1.
+    pub epoch: u64,
+    /// Unix seconds.
+    pub time: f64,
+}
+
+/// Value of a hyper-parameter.
+#[derive(Clone, Debug, PartialEq)]
+pub enum HValue {
+    Number(f64),
+    Text(String),
+    Flag(bool),
+}
+
+/// A place that metrics go to. Calls return at once and never fail; [`Sink::warnings`] tells what was lost.
+pub trait Sink: Send {
+    /// What it is called in warnings.
+    fn name(&self) -> &'static str;
+
+    /// Everything measured at one moment; tags as `train/loss/total`.
+    fn scalars(&mut self, at: Moment, values: &[(&str, f64)]);
+
+    /// A text in Markdown, once per run.
+    fn text(&mut self, _tag: &str, _markdown: &str) {}
+
+    /// The settings of the run with its final metrics.
+    fn hparams(&mut self, _at: Moment, _hparams: &[(String, HValue)], _metrics: &[(String, f64)]) {}
+
+    /// Named vectors to look at: `vectors` is row after row of `width`, `rows` has one entry a vector, with
+    /// a cell for each name of `header`.
+    fn projector(
+        &mut self,
+        _name: &str,
+        _vectors: &[f32],
+        _width: usize,
+        _header: &[&str],
+        _rows: &[Vec<String>],
+    ) {
+    }
+
+    /// Returns when what was sent is with the operating system, or after a few seconds.
+    fn flush(&mut self) {}
+
+    /// What went wrong since the last call; each trouble is told once.
+    fn warnings(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// All sinks of a run, and its progress line.
+pub struct Monitor {
+    sinks: Vec<Box<dyn Sink>>,
+    progress: Progress,
+    warnings: Vec<String>,
+}
+
+impl Monitor {
+    pub fn new(sinks: Vec<Box<dyn Sink>>, progress: Progress) -> Self {
+        Self { sinks, progress, warnings: Vec::new() }
+    }
+
+    /// Watches nothing.
+    pub fn silent() -> Self {
+        Self::new(Vec::new(), Progress::hidden())
+    }
+
+    /// The sinks that the configuration asks for, in a run directory that exists.
+    ///
+    /// `resumed` is the step of the checkpoint that the run goes on from: what was logged after it is
+    /// forgotten, since it will be measured again.
+    pub fn open(run_dir: &Path, config: &MonitorConfig, resumed: Option<u64>, progress: Progress) -> Self {
+        let metrics = run_dir.join(METRICS_FILE);
+        let lines = match resumed {
+            Some(step) => JsonLines::resume(&metrics, step),
+            None => JsonLines::create(&metrics),
+        };
+        let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(lines)];
+        if config.tensorboard {
+            sinks.push(Box::new(TensorBoard::open(&run_dir.join(TENSORBOARD_DIR), resumed)));
+        }
+        Self::new(sinks, progress)
+    }
+
+    /// Everything measured after `step` optimiser steps, as one event.
+    pub fn scalars(&mut self, step: u64, epoch: u64, values: &[(&str, f64)]) {
+        let at = Moment { step, epoch, time: now() };
+        self.each(|sink| sink.scalars(at, values));
+    }
+
+    /// A text in Markdown, such as the resolved configuration.
+    pub fn text(&mut self, tag: &str, markdown: &str) {
+        self.each(|sink| sink.text(tag, markdown));
+    }
+
+    /// The settings of the run with its final metrics, for comparing runs.
+    pub fn hparams(
+        &mut self,
+        step: u64,
+        epoch: u64,
+        hparams: &[(String, HValue)],
+        metrics: &[(String, f64)],
+    ) {
+        let at = Moment { step, epoch, time: now() };
+        self.each(|sink| sink.hparams(at, hparams, metrics));
+    }
+
+    /// See [`Sink::projector`].
+    pub fn projector(
+        &mut self,
+        name: &str,
+        vectors: &[f32],
+        width: usize,
+        header: &[&str],
+        rows: &[Vec<String>],
+    ) {
+        self.each(|sink| sink.projector(name, vectors, width, header, rows));
+    }
+
+    /// See [`Sink::flush`].
+    pub fn flush(&mut self) {
+        self.each(|sink| sink.flush());
+    }
+
+    /// The progress line.
+    pub fn progress(&mut self) -> &mut Progress {
+        &mut self.progress
+    }
+
+    /// What went wrong since the last call, each trouble once.
+    pub fn warnings(&mut self) -> Vec<String> {
+        let mut found = Vec::new();
+        self.each(|sink| found.append(&mut sink.warnings()));
+        found.splice(0..0, self.warnings.drain(..));
+        found
+    }
+
+    /// Calls every sink; one that panics is a bug of ours or of a library, and goes.
+    fn each(&mut self, mut call: impl FnMut(&mut dyn Sink)) {
+        let warnings = &mut self.warnings;
+        self.sinks.retain_mut(|sink| {
+            let name = sink.name();
+            let fine = catch_unwind(AssertUnwindSafe(|| call(sink.as_mut()))).is_ok();
+            if !fine {
+                warnings.push(format!("{name} panicked and is switched off; the training goes on"));
+            }
+            fine
+        });
+    }
+}
+
+/// Unix seconds; 0 on a clock before 1970.
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests;

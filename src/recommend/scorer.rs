@@ -1,0 +1,110 @@
+//! Scores of every item for a tile of histories (odmt.md 6): raw dot products per branch, and their mean.
+//!
+//! Shapes: `N` histories, `S` positions, `I` items, `D` width.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use super::CatalogueVectors;
+use crate::data::{Dataset, Target};
+use crate::eval::{ScoreError, Scorer};
+use crate::model::{Recommender, params};
+use crate::objective::distill::ENSEMBLE;
+use crate::ops::Noise;
+
+/// A model with its catalogue, ready to score.
+pub struct ModelScorer<'a> {
+    model: &'a Recommender,
+    vectors: &'a CatalogueVectors,
+    dataset: Option<&'a Dataset>,
+    max_seq_len: usize,
+    device: Device,
+}
+
+impl<'a> ModelScorer<'a> {
+    /// `model` is the plain model on `device`; `dataset` is needed to score its targets.
+    pub fn new(
+        model: &'a Recommender,
+        vectors: &'a CatalogueVectors,
+        dataset: Option<&'a Dataset>,
+        max_seq_len: usize,
+        device: &Device,
+    ) -> Self {
+        Self { model, vectors, dataset, max_seq_len, device: device.clone() }
+    }
+
+    /// `ensemble` first, then the branches; only `ensemble` where there is one branch.
+    pub fn score_names(&self) -> Vec<String> {
+        let branches = &self.model.config().branches;
+        let mut names = vec![ENSEMBLE.to_owned()];
+        if branches.len() > 1 {
+            names.extend(branches.iter().map(|b| b.name.clone()));
+        }
+        names
+    }
+
+    /// Scores of all items for each history (oldest item first), `[N, I + 1]` per score name, row-major.
+    ///
+    /// An empty history has no user vector; its scores are 0.
+    pub fn score_histories(&self, histories: &[&[u32]]) -> Vec<Vec<f32>> {
+        let users = self.user_vectors(histories);
+        let branches: Vec<Tensor<2>> = users
+            .into_iter()
+            .zip(&self.vectors.branches)
+            .map(|(users_nd, items_id)| users_nd.matmul(items_id.clone().transpose()))
+            .collect();
+        let n = branches.len();
+        let mut scores = Vec::with_capacity(n + 1);
+        let sum = branches.iter().skip(1).fold(branches[0].clone(), |sum, b| sum + b.clone());
+        scores.push(params::host(if n > 1 { sum / n as f64 } else { sum }));
+        if n > 1 {
+            scores.extend(branches.into_iter().map(params::host));
+        }
+        scores
+    }
+
+    /// User vectors after the last item, `[N, D]` per branch; zero for an empty history.
+    pub fn user_vectors(&self, histories: &[&[u32]]) -> Vec<Tensor<2>> {
+        let n = histories.len();
+        let longest = histories.iter().map(|h| h.len()).max().unwrap_or(0);
+        let s = longest.clamp(1, self.max_seq_len);
+        let mut slots = vec![0i32; n * s];
+        for (row, history) in slots.chunks_exact_mut(s).zip(histories) {
+            let kept = &history[history.len().saturating_sub(s)..];
+            for (slot, &item) in row[s - kept.len()..].iter_mut().zip(kept) {
+                *slot = item as i32;
+            }
+        }
+        let real: Vec<f32> = slots.iter().map(|&slot| f32::from(u8::from(slot > 0))).collect();
+        let real_ns1 = Tensor::<3>::from_data(TensorData::new(real, [n, s, 1]), &self.device);
+        let slots = Tensor::<1, Int>::from_data(TensorData::new(slots, [n * s]), &self.device);
+        let last_real_n1 = real_ns1.clone().narrow(1, s - 1, 1).reshape([n, 1]);
+        let branches = self.vectors.branches.iter().enumerate().map(|(branch, items_id)| {
+            let [_, d] = items_id.dims();
+            let x_nsd = items_id.clone().select(0, slots.clone()).reshape([n, s, d]);
+            let users_nsd = self.model.encode_users(branch, x_nsd, &real_ns1, &mut Noise::off());
+            users_nsd.narrow(1, s - 1, 1).reshape([n, d]) * last_real_n1.clone()
+        });
+        branches.collect()
+    }
+}
+
+impl Scorer for ModelScorer<'_> {
+    fn names(&self) -> Vec<String> {
+        self.score_names()
+    }
+
+    fn items(&self) -> usize {
+        self.vectors.items()
+    }
+
+    fn score(&mut self, targets: &[Target], out: &mut [Vec<f32>]) -> Result<(), ScoreError> {
+        let Some(dataset) = self.dataset else {
+            return Err(ScoreError::new("this scorer has no data set"));
+        };
+        let histories: Vec<&[u32]> = targets.iter().map(|t| dataset.history(t)).collect();
+        for (out, scores) in out.iter_mut().zip(self.score_histories(&histories)) {
+            *out = scores;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,334 @@
+//! Micro-batches as pure functions of (seed, epoch, step), prepared on the host.
+//!
+//! A batch is (distinct items, inverse index, lengths): every item once, in groups of similar token counts,
+//! and for each user the places of its items in that list (odmt.md 10.4).
+
+use std::collections::HashMap;
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+use crate::config::{SavingsConfig, Windows};
+use crate::data::Sequences;
+use crate::model::{ItemBlock, ViewSource};
+use crate::objective::BLOCKED;
+use crate::ops::Noise;
+
+/// A run of consecutive training items of one user: the last is a target only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    pub user: u32,
+    /// First item's place in the user's training sequence.
+    pub start: u32,
+    /// Items, at least 2.
+    pub length: u32,
+}
+
+/// One micro-batch on the host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// Key of this micro-batch's noise.
+    pub noise_key: u64,
+    /// B
+    pub users: usize,
+    /// S': inputs of the longest window.
+    pub positions: usize,
+    /// Items to encode; a column of the softmax each.
+    pub block: ItemBlock,
+    /// `[B, S']` left-padded: 1 + column of the input item, 0 for padding.
+    pub slots: Vec<u32>,
+    /// `[R]` flattened places of real inputs, ascending.
+    pub rows: Vec<u32>,
+    /// `[R]` column of each row's next item.
+    pub labels: Vec<u32>,
+    /// `[R, U]` ln of each column's weight in the row's softmax.
+    pub log_weight: Vec<f32>,
+    /// `[U]` ln p of each column's item.
+    pub log_popularity: Vec<f32>,
+}
+
+/// Cuts windows from the training part and makes batches of them.
+pub struct Sampler {
+    sequences: Sequences,
+    windows: Vec<Window>,
+    /// ln p by item; entry 0 is 0.
+    log_popularity: Vec<f32>,
+    views: Vec<Option<ViewSource>>,
+    savings: SavingsConfig,
+    seed: u64,
+    batch_users: usize,
+    /// Whole training sequences are masked, not only the window.
+    mask_whole: bool,
+}
+
+/// What a sampler needs besides data.
+pub struct SamplerOptions {
+    pub seed: u64,
+    pub batch_users: usize,
+    pub max_seq_len: usize,
+    pub min_train_len: usize,
+    pub windows: Windows,
+    pub log_popularity_power: f64,
+    pub savings: SavingsConfig,
+}
+
+impl Sampler {
+    /// `items` is I. Popularity is counted over the windows, each training item once.
+    pub fn new(
+        sequences: &Sequences,
+        items: usize,
+        views: Vec<Option<ViewSource>>,
+        options: &SamplerOptions,
+    ) -> Self {
+        let span = options.max_seq_len + 1;
+        let mut windows = Vec::new();
+        let mut counts = vec![0u64; items + 1];
+        for user in 0..sequences.users() {
+            let train = sequences.train_of(user);
+            if train.len() < options.min_train_len.max(2) {
+                continue;
+            }
+            let cut = cut_windows(train.len(), span, options.windows);
+            let first = cut.iter().map(|&(start, _)| start).min().unwrap_or(0);
+            train[first..].iter().for_each(|&item| counts[item as usize] += 1);
+            windows.extend(cut.into_iter().map(|(start, length)| Window {
+                user: user as u32,
+                start: start as u32,
+                length: length as u32,
+            }));
+        }
+        Self {
+            sequences: sequences.clone(),
+            windows,
+            log_popularity: log_popularity(&counts, options.log_popularity_power),
+            views,
+            savings: options.savings.clone(),
+            seed: options.seed,
+            batch_users: options.batch_users,
+            mask_whole: options.windows == Windows::All,
+        }
+    }
+
+    pub fn windows(&self) -> &[Window] {
+        &self.windows
+    }
+
+    /// Micro-batches per epoch; the last may be short.
+    pub fn batches(&self) -> usize {
+        self.windows.len().div_ceil(self.batch_users)
+    }
+
+    pub fn log_popularity(&self) -> &[f32] {
+        &self.log_popularity
+    }
+
+    /// The order of the windows in `epoch`: a pure function of (seed, epoch).
+    pub fn order(&self, epoch: usize) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..self.windows.len() as u32).collect();
+        order.shuffle(&mut ChaCha8Rng::seed_from_u64(Noise::key(self.seed, epoch as u64, u64::MAX, 0)));
+        order
+    }
+
+    /// Micro-batch `index` of an epoch whose order is given.
+    pub fn batch(&self, order: &[u32], epoch: usize, index: usize) -> Batch {
+        let start = index * self.batch_users;
+        let end = (start + self.batch_users).min(order.len());
+        let windows: Vec<Window> = order[start..end].iter().map(|&w| self.windows[w as usize]).collect();
+        self.assemble(&windows, Noise::key(self.seed, epoch as u64, index as u64, 0))
+    }
+
+    /// A batch of given windows.
+    pub fn assemble(&self, windows: &[Window], noise_key: u64) -> Batch {
+        let positions = windows.iter().map(|w| w.length as usize - 1).max().unwrap_or(0);
+        let occurrences: Vec<u32> = windows.iter().flat_map(|w| self.items_of(w).iter().copied()).collect();
+        let (block, columns) = self.columns(&occurrences);
+        let mut batch = Batch {
+            noise_key,
+            users: windows.len(),
+            positions,
+            slots: vec![0; windows.len() * positions],
+            rows: Vec::with_capacity(occurrences.len()),
+            labels: Vec::with_capacity(occurrences.len()),
+            log_weight: Vec::new(),
+            log_popularity: block.items.iter().map(|&i| self.log_popularity[i as usize]).collect(),
+            block,
+        };
+        let mut seen = 0;
+        for (b, window) in windows.iter().enumerate() {
+            let length = window.length as usize;
+            for i in 0..length - 1 {
+                let place = (b + 1) * positions - (length - 1) + i;
+                batch.slots[place] = 1 + columns[seen + i];
+                batch.rows.push(place as u32);
+                batch.labels.push(columns[seen + i + 1]);
+            }
+            seen += length;
+        }
+        batch.log_weight = self.log_weights(windows, &batch, &columns);
+        batch
+    }
+
+    fn items_of(&self, window: &Window) -> &[u32] {
+        let train = self.sequences.train_of(window.user as usize);
+        &train[window.start as usize..(window.start + window.length) as usize]
+    }
+
+    /// The block to encode and the column of every occurrence.
+    fn columns(&self, occurrences: &[u32]) -> (ItemBlock, Vec<u32>) {
+        let mut items = occurrences.to_vec();
+        if self.savings.distinct_items {
+            items.sort_unstable();
+            items.dedup();
+        }
+        let block = ItemBlock::build(items, &self.views, self.savings.length_groups);
+        // Occurrences of an item take its columns in turn: one column, or one each.
+        let mut places: HashMap<u32, Vec<u32>> = HashMap::with_capacity(block.items.len());
+        for (column, &item) in block.items.iter().enumerate().rev() {
+            places.entry(item).or_default().push(column as u32);
+        }
+        let columns = occurrences.iter().map(|item| {
+            let places = places.get_mut(item).map_or(&mut [][..], |p| p.as_mut_slice());
+            let column = places.last().copied().unwrap_or(0);
+            places.rotate_right(1);
+            column
+        });
+        let columns = columns.collect();
+        (block, columns)
+    }
+
+    /// Weight of a column: how many positions of the batch it fills; 0 for items of the row's own user; 1
+    /// for the label (odmt.md 3.2).
+    fn log_weights(&self, windows: &[Window], batch: &Batch, columns: &[u32]) -> Vec<f32> {
+        let width = batch.block.items.len();
+        let mut fills = vec![0u32; width];
+        columns.iter().for_each(|&c| fills[c as usize] += 1);
+        let log_fills: Vec<f32> = fills.iter().map(|&n| (n as f32).ln()).collect();
+        let mut by_item: HashMap<u32, Vec<u32>> = HashMap::with_capacity(width);
+        for (column, &item) in batch.block.items.iter().enumerate() {
+            by_item.entry(item).or_default().push(column as u32);
+        }
+        let mut weights = Vec::with_capacity(batch.rows.len() * width);
+        let mut row = 0;
+        for window in windows {
+            let own = if self.mask_whole {
+                self.sequences.train_of(window.user as usize)
+            } else {
+                self.items_of(window)
+            };
+            let mut of_user = log_fills.clone();
+            for column in own.iter().filter_map(|item| by_item.get(item)).flatten() {
+                of_user[*column as usize] = BLOCKED;
+            }
+            for _ in 1..window.length {
+                let start = weights.len();
+                weights.extend_from_slice(&of_user);
+                weights[start + batch.labels[row] as usize] = 0.0;
+                row += 1;
+            }
+        }
+        weights
+    }
+}
+
+/// (start, length) of the windows of a training sequence of `n` ≥ 2 items, newest first.
+fn cut_windows(n: usize, span: usize, windows: Windows) -> Vec<(usize, usize)> {
+    let mut cut = Vec::new();
+    let mut end = n;
+    while end >= 2 {
+        let start = end.saturating_sub(span);
+        cut.push((start, end - start));
+        if windows == Windows::Last {
+            break;
+        }
+        // The first item of a window was no target; as the last of the next one it is.
+        end = if start == 0 { 0 } else { start + 1 };
+    }
+    cut
+}
+
+/// ln of (count^power, normalised); items that never occur take the smallest seen, so that they stay finite.
+fn log_popularity(counts: &[u64], power: f64) -> Vec<f32> {
+    let raised = |count: u64| (count as f64).powf(power);
+    let total: f64 = counts.iter().filter(|&&c| c > 0).map(|&c| raised(c)).sum();
+    let mut log_p: Vec<f32> =
+        counts.iter().map(|&c| (raised(c.max(1)) / total.max(1.0)).ln() as f32).collect();
+    if let Some(padding) = log_p.first_mut() {
+        *padding = 0.0;
+    }
+    log_p
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_make_every_transition_a_target_once() {
+        for n in 2..40 {
+            let mut targets = vec![0; n];
+            for (start, length) in cut_windows(n, 6, Windows::All) {
+                assert!(length <= 6 && length >= 2);
+                targets[start + 1..start + length].iter_mut().for_each(|t| *t += 1);
+            }
+            assert_eq!(targets[0], 0);
+            assert!(targets[1..].iter().all(|&t| t == 1), "{n}: {targets:?}");
+        }
+        assert_eq!(cut_windows(9, 6, Windows::Last), [(3, 6)]);
+    }
+
+    fn sampler(distinct_items: bool) -> Sampler {
+        let lists: [&[u32]; 3] = [&[7, 1, 3, 2, 3], &[5, 7, 2], &[4, 5]];
+        let mut sequences = Sequences { offsets: vec![0], ..Sequences::default() };
+        for list in lists {
+            sequences.items.extend_from_slice(list);
+            sequences.offsets.push(sequences.items.len());
+        }
+        sequences.times = (0..sequences.items.len() as i64).collect();
+        sequences.parts = vec![crate::data::Part::Train; sequences.items.len()];
+        let options = SamplerOptions {
+            seed: 3,
+            batch_users: 2,
+            max_seq_len: 4,
+            min_train_len: 2,
+            windows: Windows::Last,
+            log_popularity_power: 1.0,
+            savings: SavingsConfig { distinct_items, ..SavingsConfig::default() },
+        };
+        Sampler::new(&sequences, 8, vec![None], &options)
+    }
+
+    #[test]
+    fn rows_labels_and_weights_follow_the_specification() {
+        for distinct in [true, false] {
+            let sampler = sampler(distinct);
+            let batch = sampler.assemble(sampler.windows(), 0);
+            let item = |column: u32| batch.block.items[column as usize];
+            let slots: Vec<u32> = batch.slots.iter().map(|&s| if s == 0 { 0 } else { item(s - 1) }).collect();
+            assert_eq!(slots, [7, 1, 3, 2, 0, 0, 5, 7, 0, 0, 0, 4]);
+            assert_eq!(batch.rows, [0, 1, 2, 3, 6, 7, 11]);
+            let labels: Vec<u32> = batch.labels.iter().map(|&c| item(c)).collect();
+            assert_eq!(labels, [1, 3, 2, 3, 7, 2, 5]);
+            let width = batch.block.items.len();
+            assert_eq!(width, if distinct { 6 } else { 10 });
+            // Row 4 (user 1, after item 5): own items 5, 7, 2 are out except one 7; what counts is 1 3 3 4.
+            let row = &batch.log_weight[4 * width..5 * width];
+            let mut mass: HashMap<u32, f32> = HashMap::new();
+            row.iter().enumerate().for_each(|(c, w)| *mass.entry(item(c as u32)).or_default() += w.exp());
+            for (item, expected) in [(1, 1.0), (2, 0.0), (3, 2.0), (4, 1.0), (5, 0.0), (7, 1.0)] {
+                assert!((mass[&item] - expected).abs() < 1e-6, "item {item}: {}", mass[&item]);
+            }
+            assert_eq!(row[batch.labels[4] as usize], 0.0);
+        }
+    }
+
+    #[test]
+    fn order_is_a_pure_function_of_seed_and_epoch() {
+        let sampler = sampler(true);
+        assert_eq!(sampler.order(3), sampler.order(3));
+        let orders: std::collections::HashSet<Vec<u32>> = (0..50).map(|e| sampler.order(e)).collect();
+        assert!(orders.len() > 1);
+        assert_eq!(sampler.batch(&sampler.order(1), 1, 0), sampler.batch(&sampler.order(1), 1, 0));
+        assert_eq!(sampler.batches(), 2);
+    }
+}

@@ -1,0 +1,256 @@
+//! Checkpoints: directories that hold everything a run needs to go on to the same bits.
+//!
+//! `model.safetensors` (parameters), `optimizer.safetensors` (moments), `state.json` (place in the run),
+//! `config.toml`, and the manifest with all hashes last.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Device, Tensor, TensorData};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use serde::{Deserialize, Serialize};
+
+use super::optim::{AdamW, Moments};
+use crate::artefact::{self, ArtefactError, Staging, at};
+use crate::config::Config;
+use crate::model::Recommender;
+use crate::model::params::{self, ParamsError, Values};
+
+const KIND: &str = "codistill/checkpoint";
+const SCHEMA: u32 = 1;
+const MODEL: &str = "model.safetensors";
+const OPTIMIZER: &str = "optimizer.safetensors";
+const STATE: &str = "state.json";
+const CONFIG: &str = "config.json";
+
+/// Why a checkpoint can't be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    #[error(transparent)]
+    Artefact(#[from] ArtefactError),
+    #[error("{path}: {reason}")]
+    Malformed { path: PathBuf, reason: String },
+    #[error("{dir}: {source}")]
+    Params { dir: PathBuf, source: ParamsError },
+    #[error("no readable checkpoint in {dir}{}", problems.iter().map(|p| format!("\n  {p}")).collect::<String>())]
+    None { dir: PathBuf, problems: Vec<String> },
+}
+
+impl CheckpointError {
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Artefact(ArtefactError::Damaged { .. }) => {
+                Some("the file changed after it was written; use an older checkpoint of the run".into())
+            }
+            Self::Params { .. } => Some("the weights belong to another model configuration".into()),
+            Self::None { .. } => Some("give a run directory that holds a `steps` folder".into()),
+            _ => None,
+        }
+    }
+}
+
+/// The place of a run between two optimiser steps.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunState {
+    /// Epoch that is running, from 1.
+    pub epoch: usize,
+    /// Next micro-batch of that epoch.
+    pub batch: usize,
+    /// Optimiser steps done.
+    pub step: u64,
+    /// Best value of the chosen metric, and the step that reached it.
+    pub best: Option<(f64, u64)>,
+    /// Evaluations since then.
+    pub stale: usize,
+    /// Sum of micro-batch losses of this epoch, for its mean.
+    pub loss_sum: f64,
+    /// The training has reached its end.
+    pub finished: bool,
+    /// Latest validation metrics.
+    pub metrics: BTreeMap<String, f64>,
+}
+
+/// Content hashes of what the run reads; a resumed run must find the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parents {
+    pub dataset: String,
+    /// Feature store hash by view.
+    pub features: BTreeMap<String, String>,
+}
+
+/// A checkpoint on the host.
+pub struct Checkpoint {
+    pub config: Config,
+    pub parents: Parents,
+    pub state: RunState,
+    pub params: BTreeMap<String, Values>,
+    moments: BTreeMap<String, (Vec<f32>, Vec<f32>, u64)>,
+}
+
+/// Writes a checkpoint directory atomically and returns its path, `<dir>/step-<n>`.
+///
+/// # Errors
+/// Any I/O failure; nothing is then left behind.
+pub fn save(
+    dir: &Path,
+    config: &Config,
+    parents: &Parents,
+    state: &RunState,
+    model: &Recommender,
+    optimizer: &AdamW,
+) -> Result<PathBuf, CheckpointError> {
+    let path = dir.join(format!("step-{:08}", state.step));
+    if path.exists() {
+        // An end of epoch can fall on a step that was saved already; the newer state replaces it.
+        fs::remove_dir_all(&path).map_err(at(&path))?;
+    }
+    let staging = Staging::create(&path)?;
+    write_tensors(&staging.path(MODEL), &params::read(model))?;
+    let mut moments = BTreeMap::new();
+    let mut updates = BTreeMap::new();
+    for (name, m) in &optimizer.state {
+        for (kind, tensor) in [("first", &m.first), ("second", &m.second)] {
+            let values = params::host(tensor.clone());
+            moments.insert(format!("{kind}.{name}"), Values { shape: vec![values.len()], values });
+        }
+        updates.insert(name.clone(), m.updates);
+    }
+    write_tensors(&staging.path(OPTIMIZER), &moments)?;
+    write_json(&staging.path(STATE), &(state, &updates))?;
+    write_json(&staging.path(CONFIG), config)?;
+    let about = serde_json::json!({ "step": state.step, "epoch": state.epoch, "parents": parents });
+    staging.commit(KIND, SCHEMA, about)?;
+    Ok(path)
+}
+
+/// Reads a checkpoint directory, all hashes checked.
+///
+/// # Errors
+/// A file is missing, damaged or malformed.
+pub fn load(path: &Path) -> Result<Checkpoint, CheckpointError> {
+    let manifest = artefact::verify(path, KIND, SCHEMA)?;
+    let parents = serde_json::from_value(manifest.about["parents"].clone())
+        .map_err(|e| malformed(&path.join(artefact::MANIFEST), e))?;
+    let (state, updates): (RunState, BTreeMap<String, u64>) = read_json(&path.join(STATE))?;
+    let mut raw = read_tensors(&path.join(OPTIMIZER))?;
+    let mut moments = BTreeMap::new();
+    for (name, count) in updates {
+        let mut take = |kind: &str| {
+            let key = format!("{kind}.{name}");
+            raw.remove(&key).ok_or_else(|| malformed(&path.join(OPTIMIZER), format!("{key} is missing")))
+        };
+        let (first, second) = (take("first")?.values, take("second")?.values);
+        moments.insert(name, (first, second, count));
+    }
+    Ok(Checkpoint {
+        config: read_json(&path.join(CONFIG))?,
+        parents,
+        state,
+        params: read_tensors(&path.join(MODEL))?,
+        moments,
+    })
+}
+
+impl Checkpoint {
+    /// Puts the parameters into `model`.
+    ///
+    /// # Errors
+    /// They don't fit.
+    pub fn restore(&self, path: &Path, model: Recommender) -> Result<Recommender, CheckpointError> {
+        params::write(model, self.params.clone())
+            .map_err(|source| CheckpointError::Params { dir: path.to_owned(), source })
+    }
+
+    /// The optimiser's state on the (plain) device.
+    pub fn moments(&self, device: &Device) -> BTreeMap<String, Moments> {
+        let tensor =
+            |values: &[f32]| Tensor::<1>::from_data(TensorData::new(values.to_vec(), [values.len()]), device);
+        self.moments
+            .iter()
+            .map(|(name, (first, second, updates))| {
+                let moments = Moments { first: tensor(first), second: tensor(second), updates: *updates };
+                (name.clone(), moments)
+            })
+            .collect()
+    }
+}
+
+/// Checkpoint folders of `dir`, oldest first.
+pub fn list(dir: &Path) -> Vec<(u64, PathBuf)> {
+    let mut found: Vec<(u64, PathBuf)> = fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let step = path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()?;
+            Some((step, path))
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+/// The newest checkpoint of `dir` that reads whole, and what was wrong with newer ones.
+///
+/// # Errors
+/// None does.
+pub fn latest(dir: &Path) -> Result<(PathBuf, Checkpoint, Vec<String>), CheckpointError> {
+    let mut problems = Vec::new();
+    for (_, path) in list(dir).into_iter().rev() {
+        match load(&path) {
+            Ok(checkpoint) => return Ok((path, checkpoint, problems)),
+            Err(e) => problems.push(e.to_string()),
+        }
+    }
+    Err(CheckpointError::None { dir: dir.to_owned(), problems })
+}
+
+/// Named tensors as a safetensors file.
+///
+/// # Errors
+/// The file can't be written.
+pub fn write_tensors(path: &Path, tensors: &BTreeMap<String, Values>) -> Result<(), CheckpointError> {
+    let views = tensors.iter().map(|(name, v)| {
+        let bytes: &[u8] = bytemuck::cast_slice(&v.values);
+        TensorView::new(Dtype::F32, v.shape.clone(), bytes).map(|view| (name, view))
+    });
+    let views: Vec<_> = views.collect::<Result<_, _>>().map_err(|e| malformed(path, e))?;
+    let bytes = safetensors::serialize(views, None).map_err(|e| malformed(path, e))?;
+    fs::write(path, bytes).map_err(at(path))?;
+    Ok(())
+}
+
+/// All float32 tensors of a safetensors file.
+///
+/// # Errors
+/// The file is no safetensors file, or holds another type.
+pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Values>, CheckpointError> {
+    let bytes = fs::read(path).map_err(at(path))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|e| malformed(path, e))?;
+    let mut tensors = BTreeMap::new();
+    for (name, view) in file.iter() {
+        if view.dtype() != Dtype::F32 {
+            return Err(malformed(path, format!("{name} is {:?}, not float32", view.dtype())));
+        }
+        let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+        tensors.insert(name.to_owned(), Values { shape: view.shape().to_vec(), values: values.collect() });
+    }
+    Ok(tensors)
+}
+
+fn malformed(path: &Path, reason: impl ToString) -> CheckpointError {
+    CheckpointError::Malformed { path: path.to_owned(), reason: reason.to_string() }
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<(), CheckpointError> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| malformed(path, e))?;
+    fs::write(path, text).map_err(at(path))?;
+    Ok(())
+}
+
+fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, CheckpointError> {
+    let text = fs::read_to_string(path).map_err(at(path))?;
+    serde_json::from_str(&text).map_err(|e| malformed(path, e))
+}

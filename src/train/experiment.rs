@@ -1,0 +1,195 @@
+//! A configuration with everything that it names opened: data set, feature stores, sampler, shapes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn::tensor::Device;
+
+use super::batch::{Sampler, SamplerOptions};
+use super::checkpoint::Parents;
+use crate::config::{Config, ViewConfig, ViewKind};
+use crate::data::{DataError, Dataset, Part};
+use crate::eval::{Evaluation, ScoreError, Scorer, evaluate};
+use crate::features::{FeatureError, FeatureStore};
+use crate::model::{DataShape, Recommender, ViewSource};
+use crate::nn::Init;
+use crate::recommend::{CatalogueVectors, ModelScorer};
+use crate::ops::Noise;
+
+/// Why an experiment can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ExperimentError {
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error("view `{view}`: {source}")]
+    Features { view: String, source: FeatureError },
+    #[error("the configuration names no data set")]
+    NoData,
+    #[error("no training sequence has {0} items or more")]
+    NoWindows(usize),
+    #[error("view `{view}` starts from `{other}`, whose features are {found} wide instead of {expected}")]
+    InitWidth { view: String, other: String, found: usize, expected: usize },
+}
+
+impl ExperimentError {
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Data(e) => e.hint(),
+            Self::Features { source, .. } => source.hint(),
+            Self::NoData => Some("set data.path to a directory made by `codistill prepare` or `synth`".into()),
+            Self::NoWindows(_) => Some("lower data.min_train_len, or prepare with longer sequences".into()),
+            Self::InitWidth { .. } => Some("list views of one width in init_views".into()),
+        }
+    }
+}
+
+/// Everything a training or an evaluation reads.
+pub struct Experiment {
+    pub config: Config,
+    pub dataset: Dataset,
+    pub views: Vec<Option<ViewSource>>,
+    pub shape: DataShape,
+    pub parents: Parents,
+    pub sampler: Sampler,
+    /// Plain device; the trained model lives on its autodiff twin.
+    pub device: Device,
+}
+
+impl Experiment {
+    /// Opens what `config` names; `config.data.path` is set.
+    ///
+    /// # Errors
+    /// The data set or a feature store is absent, damaged, or belongs to other items.
+    pub fn open(config: Config, device: &Device) -> Result<Self, ExperimentError> {
+        let path = config.data.path.clone().ok_or(ExperimentError::NoData)?;
+        let dataset = Dataset::open(&path)?;
+        let mut views = Vec::new();
+        let mut parents = Parents { dataset: dataset.hash.clone(), features: BTreeMap::new() };
+        for view in &config.model.views {
+            let source = open_view(&config, view, &path, &dataset)?;
+            if let Some(source) = &source {
+                parents.features.insert(view.name.clone(), source.store.hash().to_owned());
+            }
+            views.push(source);
+        }
+        let widths = views.iter().map(|v| v.as_ref().map_or(0, |v| v.store.width())).collect();
+        let shape = DataShape {
+            items: dataset.items.count(),
+            max_seq_len: config.data.max_seq_len,
+            feature_widths: widths,
+        };
+        check_init_widths(&config, &shape)?;
+        let options = SamplerOptions {
+            seed: config.seed,
+            batch_users: config.train.batch_users,
+            max_seq_len: config.data.max_seq_len,
+            min_train_len: config.data.min_train_len,
+            windows: config.data.windows,
+            log_popularity_power: config.objective.log_popularity_power,
+            savings: config.train.savings.clone(),
+        };
+        let sampler = Sampler::new(&dataset.sequences, shape.items, views.clone(), &options);
+        if sampler.windows().is_empty() {
+            return Err(ExperimentError::NoWindows(config.data.min_train_len.max(2)));
+        }
+        Ok(Self { config, dataset, views, shape, parents, sampler, device: device.clone() })
+    }
+
+    /// A model with fresh weights on the autodiff device: a pure function of the seed and the shapes.
+    pub fn new_model(&self) -> Recommender {
+        let mut init = Init::new(Noise::key(self.config.seed, 0, 0, 0), &self.device.clone().autodiff());
+        let first_tokens = |view: usize| self.first_tokens(view);
+        Recommender::new(&self.config.model, &self.config.train.savings, &self.shape, &first_tokens, &mut init)
+    }
+
+    /// `[I + 1, F]` first token of every item in view `view`, zero where it is missing.
+    fn first_tokens(&self, view: usize) -> Vec<f32> {
+        let Some(source) = &self.views[view] else { return Vec::new() };
+        let width = source.store.width();
+        let mut all = vec![0.0; (self.shape.items + 1) * width];
+        for (item, row) in all.chunks_exact_mut(width).enumerate().skip(1) {
+            if source.store.length(item as u32) > 0 {
+                source.store.gather_into(item as u32, 1, row);
+            }
+        }
+        all
+    }
+
+    /// Items that no `tokens` view of the model covers.
+    pub fn items_without_modality(&self) -> usize {
+        let stores: Vec<_> = self.views.iter().flatten().collect();
+        if stores.is_empty() {
+            return 0;
+        }
+        (1..=self.shape.items as u32).filter(|&i| stores.iter().all(|v| v.store.length(i) == 0)).count()
+    }
+
+    /// Item vectors of the whole catalogue under a plain model.
+    pub fn catalogue(&self, model: &Recommender) -> CatalogueVectors {
+        let batch = self.config.eval.item_batch;
+        CatalogueVectors::encode(model, &self.views, self.shape.items, batch, &self.device)
+    }
+
+    /// Metrics of a plain model on the targets of `part`.
+    ///
+    /// # Errors
+    /// The scorer failed, or `part` has no targets.
+    pub fn evaluate_model(&self, model: &Recommender, part: Part) -> Result<Evaluation, ScoreError> {
+        let vectors = self.catalogue(model);
+        let s = self.config.data.max_seq_len;
+        let mut scorer = ModelScorer::new(model, &vectors, Some(&self.dataset), s, &self.device);
+        self.evaluate_scorer(&mut scorer, part)
+    }
+
+    /// Metrics of any scorer under this experiment's protocol.
+    ///
+    /// # Errors
+    /// The scorer failed, or `part` has no targets.
+    pub fn evaluate_scorer(&self, scorer: &mut dyn Scorer, part: Part) -> Result<Evaluation, ScoreError> {
+        evaluate(scorer, &self.dataset, part, &self.config.eval, self.config.data.max_seq_len, &mut |_| {})
+    }
+}
+
+fn open_view(
+    config: &Config,
+    view: &ViewConfig,
+    dataset_dir: &Path,
+    dataset: &Dataset,
+) -> Result<Option<ViewSource>, ExperimentError> {
+    if view.kind == ViewKind::Id {
+        return Ok(None);
+    }
+    let wrap = |source| ExperimentError::Features { view: view.name.clone(), source };
+    let name = if view.features.is_empty() { &view.name } else { &view.features };
+    let dir = match config.data.features.get(name) {
+        Some(dir) => dir.clone(),
+        None => feature_dir(dataset_dir, name),
+    };
+    let store = FeatureStore::open(&dir).map_err(wrap)?;
+    store.check_items(dataset).map_err(wrap)?;
+    let most = if view.max_tokens == 0 { store.tokens() } else { view.max_tokens.min(store.tokens()) };
+    Ok(Some(ViewSource { store: Arc::new(store), max_tokens: most }))
+}
+
+/// Where the feature store `name` of a data set lies by default.
+pub fn feature_dir(dataset_dir: &Path, name: &str) -> PathBuf {
+    dataset_dir.join("features").join(name)
+}
+
+fn check_init_widths(config: &Config, shape: &DataShape) -> Result<(), ExperimentError> {
+    for view in &config.model.views {
+        let mut widths = config
+            .model
+            .views
+            .iter()
+            .zip(&shape.feature_widths)
+            .filter(|(other, _)| view.init_views.contains(&other.name));
+        let Some((_, &expected)) = widths.next() else { continue };
+        if let Some((other, &found)) = widths.find(|(_, width)| **width != expected) {
+            let (view, other) = (view.name.clone(), other.name.clone());
+            return Err(ExperimentError::InitWidth { view, other, found, expected });
+        }
+    }
+    Ok(())
+}

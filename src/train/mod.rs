@@ -1,0 +1,18 @@
+//! From a data set to trained weights: batches, optimiser, checkpoints and the loop.
+//!
+//! Reading order: [`experiment`] (a configuration with everything it names opened), [`batch`], [`step`],
+//! [`optim`], [`checkpoint`], [`trainer`] (the loop).
+
+pub mod batch;
+pub mod checkpoint;
+//pub mod experiment;
+pub mod optim;
+pub mod prefetch;
+pub mod step;
+//pub mod trainer;
+
+pub use batch::{Batch, Sampler};
+//pub use experiment::{Experiment, ExperimentError};
+pub use optim::AdamW;
+pub use step::Step;
+//pub use trainer::{Observer, Outcome, TrainError, Trainer};

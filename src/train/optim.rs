@@ -1,0 +1,143 @@
+//! AdamW with PyTorch's semantics, and the global gradient norm (odmt.md 4).
+
+use std::collections::BTreeMap;
+
+use burn::tensor::Tensor;
+
+use crate::config::{Decay, OptimConfig, Schedule};
+use crate::model::{Recommender, params};
+
+/// Flat gradients by parameter name.
+pub type Gradients = BTreeMap<String, Tensor<1>>;
+
+/// Optimiser state of one parameter.
+#[derive(Clone, Debug)]
+pub struct Moments {
+    /// Running mean of the gradient, flat.
+    pub first: Tensor<1>,
+    /// Running mean of its square, flat.
+    pub second: Tensor<1>,
+    /// Updates made; a parameter outside the graph of a step is not updated and does not decay.
+    pub updates: u64,
+}
+
+/// AdamW over all parameters.
+#[derive(Clone, Debug)]
+pub struct AdamW {
+    config: OptimConfig,
+    pub state: BTreeMap<String, Moments>,
+}
+
+impl AdamW {
+    pub fn new(config: &OptimConfig) -> Self {
+        Self { config: config.clone(), state: BTreeMap::new() }
+    }
+
+    /// One update. `scale` multiplies every gradient (clipping, averaging).
+    pub fn step(&mut self, model: Recommender, mut grads: Gradients, lr: f64, scale: f64) -> Recommender {
+        params::map(model, &mut |name, shape, value| {
+            let grad = grads.remove(name)? * scale;
+            Some(self.update(name, shape.len(), value, grad, lr))
+        })
+    }
+
+    fn update(&mut self, name: &str, rank: usize, value: Tensor<1>, grad: Tensor<1>, lr: f64) -> Tensor<1> {
+        let OptimConfig { beta1, beta2, eps, .. } = self.config;
+        let square = grad.clone().square();
+        let (first, second, updates) = match self.state.remove(name) {
+            Some(Moments { first, second, updates }) => {
+                (first * beta1 + grad * (1.0 - beta1), second * beta2 + square * (1.0 - beta2), updates + 1)
+            }
+            None => (grad * (1.0 - beta1), square * (1.0 - beta2), 1),
+        };
+        let t = updates as f64;
+        let root = (second.clone() / (1.0 - beta2.powf(t))).sqrt() + eps;
+        let move_by = first.clone() / root * (lr / (1.0 - beta1.powf(t)));
+        self.state.insert(name.to_owned(), Moments { first, second, updates });
+        let decay = if self.decays(name, rank) { self.config.weight_decay } else { 0.0 };
+        value * (1.0 - lr * decay) - move_by
+    }
+
+    fn decays(&self, name: &str, rank: usize) -> bool {
+        match self.config.decay {
+            Decay::All => true,
+            Decay::Matrices => rank > 1 && !name.ends_with("table") && !name.ends_with("positions"),
+        }
+    }
+}
+
+/// Adds `other` to `grads`.
+pub fn accumulate(grads: &mut Gradients, other: Gradients) {
+    for (name, grad) in other {
+        let sum = match grads.remove(&name) {
+            Some(before) => before + grad,
+            None => grad,
+        };
+        grads.insert(name, sum);
+    }
+}
+
+/// L2 norm over all gradients; NaN or infinite if any entry is.
+pub fn global_norm(grads: &Gradients) -> f64 {
+    let squares: Vec<Tensor<1>> = grads.values().map(|g| g.clone().square().sum()).collect();
+    if squares.is_empty() {
+        return 0.0;
+    }
+    let sums = params::host(Tensor::cat(squares, 0));
+    sums.iter().map(|&s| f64::from(s)).sum::<f64>().sqrt()
+}
+
+/// PyTorch's clipping coefficient: `max / (norm + 1e-6)`, at most 1; `max` 0 switches clipping off.
+pub fn clip_coefficient(norm: f64, max: f64) -> f64 {
+    if max <= 0.0 { 1.0 } else { (max / (norm + 1e-6)).min(1.0) }
+}
+
+/// Learning rate of optimiser step `step` (from 0) of `total`.
+pub fn learning_rate(config: &OptimConfig, step: u64, total: u64) -> f64 {
+    let warmup = config.warmup_steps as u64;
+    if step < warmup {
+        return config.lr * (step + 1) as f64 / warmup as f64;
+    }
+    let span = total.saturating_sub(warmup).max(1) as f64;
+    let done = ((step - warmup) as f64 / span).min(1.0);
+    let left = match config.schedule {
+        Schedule::Constant => return config.lr,
+        Schedule::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * done).cos()),
+        Schedule::Linear => 1.0 - done,
+    };
+    config.lr * (config.final_lr_share + (1.0 - config.final_lr_share) * left)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schedules_warm_up_and_end_where_asked() {
+        let config = |schedule| OptimConfig {
+            lr: 1.0,
+            schedule,
+            warmup_steps: 4,
+            final_lr_share: 0.1,
+            ..OptimConfig::default()
+        };
+        for schedule in [Schedule::Constant, Schedule::Cosine, Schedule::Linear] {
+            let config = config(schedule);
+            assert_eq!(learning_rate(&config, 0, 104), 0.25);
+            assert_eq!(learning_rate(&config, 4, 104), 1.0);
+        }
+        let end = |s| learning_rate(&config(s), 104, 104);
+        assert_eq!(end(Schedule::Constant), 1.0);
+        assert!((end(Schedule::Cosine) - 0.1).abs() < 1e-12);
+        assert!((end(Schedule::Linear) - 0.1).abs() < 1e-12);
+        assert!((learning_rate(&config(Schedule::Linear), 54, 104) - 0.55).abs() < 1e-12);
+        assert!((learning_rate(&config(Schedule::Cosine), 54, 104) - 0.55).abs() < 1e-12);
+    }
+
+    #[test]
+    fn clipping_matches_pytorch() {
+        assert_eq!(clip_coefficient(2.0, 5.0), 1.0);
+        assert_eq!(clip_coefficient(20.0, 0.0), 1.0);
+        assert!((clip_coefficient(20.0, 5.0) - 5.0 / 20.000_001).abs() < 1e-15);
+    }
+}
