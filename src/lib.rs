@@ -18,13 +18,19 @@
 #![deny(unsafe_code)]
 
 pub mod artefact;
+pub mod cli;
 pub mod config;
 pub mod data;
 pub mod device;
+pub mod eval;
 pub mod export;
 pub mod features;
 pub mod model;
+pub mod monitor;
 pub mod nn;
 pub mod objective;
 pub mod ops;
+pub mod recommend;
+pub mod synth;
+pub mod tensors;
 pub mod train;

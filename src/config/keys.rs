@@ -208,7 +208,7 @@ mod tests {
                 checked += 1;
             }
             for (key, value) in table {
-                checked += compare_with_serde(value, &[path, &[key.clone()]].concat(), root);
+                checked += compare_with_serde(value, &[path, std::slice::from_ref(key)].concat(), root);
             }
         }
         if let Value::Array(list) = node

@@ -69,7 +69,7 @@ fn an_unknown_key_in_a_list_or_an_encoder_is_found_on_its_own_line() {
     );
     assert_eq!(
         inside("teacher = \"id\"", "teacher = \"id\", weight = 2"),
-        "a/x.toml:21:48: unknown key `objective.distill.pairs.0.weight`\nhint: known keys here: student, teacher"
+        "a/x.toml:21:47: unknown key `objective.distill.pairs.0.weight`\nhint: known keys here: student, teacher"
     );
 }
 

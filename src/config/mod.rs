@@ -153,21 +153,23 @@ pub struct SynthConfig {
 }
 
 impl Default for SynthConfig {
+    /// Twelve training interactions per item: enough for an ID table to beat popularity, too few to learn
+    /// what text and image tell.
     fn default() -> Self {
         Self {
             seed: 1,
             users: 3000,
-            items: 1000,
+            items: 2000,
             min_len: 5,
             max_len: 15,
-            latent: 8,
+            latent: 6,
             w_text: 2.0,
             w_image: 2.0,
-            w_collab: 2.0,
-            w_repeat: 0.5,
-            popularity: 0.5,
+            w_collab: 0.5,
+            w_repeat: 0.2,
+            popularity: 0.2,
             redundancy: 0.2,
-            drift: 0.1,
+            drift: 0.02,
             missing_text: 0.05,
             missing_image: 0.05,
             new_items: 0.0,
@@ -175,7 +177,7 @@ impl Default for SynthConfig {
             feature_width: 32,
             text_tokens: 8,
             image_tokens: 6,
-            token_noise: 0.5,
+            token_noise: 0.3,
             distractors: 0.25,
             pictures: false,
         }

@@ -28,8 +28,8 @@ impl Config {
         self.check_model()?;
         self.check_objective()?;
         self.check_optim()?;
-        self.check_train()?;
         check_eval(&self.eval)?;
+        self.check_train()?;
         at_least("monitor.log_every", self.monitor.log_every, 1)
     }
 

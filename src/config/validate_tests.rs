@@ -50,7 +50,7 @@ fn every_rule_refuses_what_breaks_it_under_its_own_key() {
         ("data.features.txt=f", "data.features.txt"),
         ("data.synth.min_len=2", "data.synth.min_len"),
         ("data.synth.max_len=4", "data.synth.min_len"),
-        ("data.synth.max_len=1000", "data.synth.max_len"),
+        ("data.synth.max_len=2000", "data.synth.max_len"),
         ("data.synth.missing_text=1.5", "data.synth.missing_text"),
         ("data.synth.w_text=-1", "data.synth.w_text"),
         ("model.width=0", "model.width"),

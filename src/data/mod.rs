@@ -1,5 +1,18 @@
 //! From a raw interaction log and a catalogue to a [`Dataset`].
+//!
+//! Reading order: [`source`] (one reader a format), [`intern`] (ids to numbers), [`filter`], [`split`],
+//! [`prepare`] (all of them in order, with a report), [`dataset`] (the result), [`disk`] (its directory).
 
 pub mod dataset;
+pub mod disk;
+mod error;
+pub mod filter;
+pub mod intern;
+pub mod prepare;
+pub mod source;
+pub mod split;
 
 pub use dataset::{Dataset, Items, Part, Sequences, Target};
+pub use disk::write_dataset;
+pub use error::DataError;
+pub use prepare::{PrepareOptions, PrepareReport, prepare};

@@ -1,3 +1,127 @@
-//! What leaves the program: weights for PyTorch, item vectors, a model card.
+//! What leaves the program: weights for PyTorch, item vectors with their ids, a model card.
 
+pub mod card;
 pub mod weights;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::artefact::{ArtefactError, Staging, at};
+use crate::config::Config;
+use crate::data::Items;
+use crate::model::Recommender;
+use crate::model::params::{self, Values};
+use crate::recommend::CatalogueVectors;
+use crate::tensors::{self, TensorsError};
+
+/// Manifest kind and layout version of an export.
+pub const KIND: &str = "codistill/export";
+pub const SCHEMA: u32 = 1;
+/// Weights under the authors' names.
+pub const WEIGHTS: &str = "weights.safetensors";
+
+/// Why an export can't be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    #[error(transparent)]
+    Artefact(#[from] ArtefactError),
+    #[error(transparent)]
+    Tensors(#[from] TensorsError),
+    #[error("{path}: {reason}")]
+    Unfit { path: PathBuf, reason: String },
+}
+
+impl ExportError {
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Artefact(ArtefactError::Exists(_)) => Some("choose another --output".into()),
+            Self::Unfit { .. } => {
+                Some("the configuration must describe the model that the weights were trained with".into())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What an export is made of.
+pub struct Export<'a> {
+    pub config: &'a Config,
+    pub model: &'a Recommender,
+    pub vectors: &'a CatalogueVectors,
+    pub items: &'a Items,
+    /// The model card, Markdown.
+    pub card: &'a str,
+    /// Hashes of what the model was trained on.
+    pub parents: serde_json::Value,
+}
+
+/// Writes the export directory `dest`.
+///
+/// # Errors
+/// It exists or can't be written.
+pub fn write(dest: &Path, export: &Export<'_>) -> Result<(), ExportError> {
+    let staging = Staging::create(dest)?;
+    let weights = weights::to_authors(&params::read(export.model));
+    tensors::write(&staging.path(WEIGHTS), &weights)?;
+    for (branch, x) in export.config.model.branches.iter().zip(&export.vectors.branches) {
+        let shape = x.dims().to_vec();
+        let values = Values { shape, values: params::host(x.clone()) };
+        let npy = staging.path(&format!("items.{}.npy", branch.name));
+        fs::write(&npy, npy_bytes(&values)).map_err(at(&npy))?;
+        let safe = staging.path(&format!("items.{}.safetensors", branch.name));
+        tensors::write(&safe, &[("vectors".to_owned(), values)].into())?;
+    }
+    let text = |name: &str, content: String| {
+        let path = staging.path(name);
+        fs::write(&path, content).map_err(at(&path))
+    };
+    text("items.json", serde_json::to_string_pretty(&json!({"ids": export.items.ids})).unwrap_or_default())?;
+    text("config.json", serde_json::to_string_pretty(export.config).unwrap_or_default())?;
+    text("README.md", export.card.to_owned())?;
+    staging.commit(KIND, SCHEMA, json!({"parents": export.parents}))?;
+    Ok(())
+}
+
+/// Puts weights in the authors' (or our exported) naming into `model`.
+///
+/// Parameters that the file lacks keep their start only where the authors' model has none of that name; the
+/// names of those are returned.
+///
+/// # Errors
+/// The file is unreadable, lacks a parameter, or holds others or other shapes.
+pub fn import_weights(model: Recommender, path: &Path) -> Result<(Recommender, Vec<String>), ExportError> {
+    let theirs = tensors::read(path)?;
+    let own = params::read(&model);
+    let names: Vec<String> = own.keys().cloned().collect();
+    let mut loaded = weights::from_authors(&theirs, &names);
+    let mut kept = Vec::new();
+    for (name, values) in own {
+        if !loaded.contains_key(&name) && weights::authors_name(&name).starts_with(weights::OWN_PREFIX) {
+            kept.push(name.clone());
+            loaded.insert(name, values);
+        }
+    }
+    let model = params::write(model, loaded)
+        .map_err(|e| ExportError::Unfit { path: path.to_owned(), reason: e.to_string() })?;
+    Ok((model, kept))
+}
+
+/// A float32 array in NumPy's format, version 1.
+fn npy_bytes(values: &Values) -> Vec<u8> {
+    let shape: Vec<String> = values.shape.iter().map(usize::to_string).collect();
+    let comma = if shape.len() == 1 { "," } else { "" };
+    let mut header =
+        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}{comma}), }}", shape.join(", "));
+    // Magic, version and length take 10 bytes; data starts at a multiple of 64.
+    while (10 + header.len() + 1) % 64 != 0 {
+        header.push(' ');
+    }
+    header.push('\n');
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend_from_slice(&(header.len() as u16).to_le_bytes());
+    bytes.extend_from_slice(header.as_bytes());
+    values.values.iter().for_each(|v| bytes.extend_from_slice(&v.to_le_bytes()));
+    bytes
+}

@@ -82,9 +82,8 @@ impl Array {
             open_safetensors(path, &mut file, array.tensor.as_deref())?
         };
         let row = shape.iter().skip(1).try_fold(element.size(), |n, &d| Some(n?.checked_mul(d)));
-        let (rows, row_bytes) = match (shape.first(), row.flatten()) {
-            (Some(&rows), Some(row_bytes)) => (rows, row_bytes),
-            _ => return Err(malformed(path, format!("shape {shape:?} is not an array"))),
+        let (Some(&rows), Some(row_bytes)) = (shape.first(), row.flatten()) else {
+            return Err(malformed(path, format!("shape {shape:?} is not an array")));
         };
         if rows.checked_mul(row_bytes).map(|n| n as u64) != Some(bytes) {
             let reason = format!("{bytes} bytes of values do not make shape {shape:?} of {element:?}");
@@ -119,19 +118,18 @@ impl Array {
         out.clear();
         match self.element {
             Element::F16 => {
-                out.extend(bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()))
+                out.extend(bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()));
             }
             Element::Bf16 => {
                 out.extend(bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()));
             }
             Element::F32 => {
-                out.extend(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])))
+                out.extend(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
             }
-            Element::F64 => out.extend(
-                bytes
-                    .chunks_exact(8)
-                    .map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32),
-            ),
+            Element::F64 => {
+                let wide = |b: &[u8]| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]);
+                out.extend(bytes.chunks_exact(8).map(|b| wide(b) as f32));
+            }
             other => return Err(unsupported(&self.path, other, "features are floats of 2, 4 or 8 bytes")),
         }
         Ok(())

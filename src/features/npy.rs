@@ -1,11 +1,11 @@
-//! The head of a NumPy `.npy` file, versions 1 to 3.
+//! The head of a `.npy` file, versions 1 to 3.
 //!
-//! The header is a Python dictionary literal. Only what NumPy itself writes is understood; anything else is
-//! an error. Format: NumPy enhancement proposal 1.
+//! The header is a Python dictionary literal. Only what `numpy.save` writes is understood; anything else is
+//! an error. Source: the module documentation of `numpy.lib.format`.
 
 use super::array::Element;
 
-/// Longest header that is read; NumPy's own default limit is 10,000 bytes.
+/// Longest header that is read; `numpy.load` stops at 10,000 bytes by default.
 const MAX_HEADER: usize = 1 << 16;
 
 /// What a `.npy` file says of its array.

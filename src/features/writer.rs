@@ -42,11 +42,11 @@ impl StoreWriter {
         width: usize,
         precision: Precision,
     ) -> Result<Self, FeatureError> {
-        let (lengths_end, tokens_end) =
-            layout(items, tokens, width, precision).ok_or_else(|| FeatureError::BadRow {
-                item: 0,
-                reason: format!("no store has {items} x {tokens} x {width} values"),
-            })?;
+        let Some((lengths_end, tokens_end)) = layout(items, tokens, width, precision) else {
+            let shape = vec![items.saturating_add(1), tokens, width];
+            let wanted = "at least one item, token and value, and a size that a file can have";
+            return Err(FeatureError::Shape { path: dest.to_owned(), shape, wanted });
+        };
         let dtype = if precision == Precision::F16 { "F16" } else { "F32" };
         let header = json!({
             "lengths": { "dtype": "I32", "shape": [items + 1], "data_offsets": [0, lengths_end] },

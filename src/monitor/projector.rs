@@ -22,7 +22,8 @@ impl Embedding {
         header: &[&str],
         rows: &[Vec<String>],
     ) -> Option<Self> {
-        let fits = width > 0 && vectors.len() == width * rows.len() && rows.iter().all(|r| r.len() == header.len());
+        let fits =
+            width > 0 && vectors.len() == width * rows.len() && rows.iter().all(|r| r.len() == header.len());
         if !fits || header.is_empty() {
             return None;
         }
@@ -85,7 +86,10 @@ fn push_row<'a>(out: &mut String, cells: impl Iterator<Item = &'a str>) {
 /// A cell without what separates cells and rows. An empty one becomes a dash: the projector skips empty
 /// lines, and all rows below would belong to the wrong vector.
 fn clean(cell: &str) -> String {
-    let cell: String = cell.chars().map(|c| if c.is_control() || c == '\u{2028}' || c == '\u{2029}' { ' ' } else { c }).collect();
+    let cell: String = cell
+        .chars()
+        .map(|c| if c.is_control() || c == '\u{2028}' || c == '\u{2029}' { ' ' } else { c })
+        .collect();
     let cell = cell.trim();
     if cell.is_empty() { "-".into() } else { cell.to_owned() }
 }

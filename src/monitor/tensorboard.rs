@@ -79,7 +79,8 @@ impl TensorBoard {
             Err(TrySendError::Full(_)) => {
                 if !std::mem::replace(&mut self.dropped, true) {
                     let dir = self.dir.display();
-                    self.warnings.push(format!("TensorBoard: {dir} is too slow; some metrics are missing there"));
+                    self.warnings
+                        .push(format!("TensorBoard: {dir} is too slow; some metrics are missing there"));
                 }
             }
             Err(TrySendError::Disconnected(_)) => self.ended(),
@@ -126,10 +127,19 @@ impl Sink for TensorBoard {
         }
     }
 
-    fn projector(&mut self, name: &str, vectors: &[f32], width: usize, header: &[&str], rows: &[Vec<String>]) {
+    fn projector(
+        &mut self,
+        name: &str,
+        vectors: &[f32],
+        width: usize,
+        header: &[&str],
+        rows: &[Vec<String>],
+    ) {
         match Embedding::new(name, vectors, width, header, rows) {
             Some(embedding) => self.send(Message::Projector(Box::new(embedding))),
-            None => self.warnings.push(format!("TensorBoard: projector {name}: rows and vectors differ in number")),
+            None => self
+                .warnings
+                .push(format!("TensorBoard: projector {name}: rows and vectors differ in number")),
         }
     }
 
@@ -168,7 +178,6 @@ impl Drop for TensorBoard {
 /// The thread's side.
 struct Writer {
     dir: PathBuf,
-    /// Kept beside the writer that owns it, which can't be asked for it.
     records: RecordWriter<BufWriter<File>>,
     embeddings: Vec<String>,
 }

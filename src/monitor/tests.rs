@@ -10,8 +10,10 @@ fn metrics(run: &Path) -> Vec<String> {
 
 fn event_files(run: &Path) -> Vec<String> {
     let entries = fs::read_dir(run.join(TENSORBOARD_DIR)).unwrap();
-    let mut names: Vec<_> =
-        entries.map(|e| e.unwrap().file_name().into_string().unwrap()).filter(|n| n.contains("tfevents")).collect();
+    let mut names: Vec<_> = entries
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .filter(|n| n.contains("tfevents"))
+        .collect();
     names.sort();
     names
 }

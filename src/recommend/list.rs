@@ -97,8 +97,7 @@ fn cosines(vectors: &CatalogueVectors, branch: usize, item: u32) -> Vec<f32> {
 
 /// Places of the `k` largest finite values, largest first, ties by place.
 fn best(scores: &[f32], k: usize) -> Vec<u32> {
-    let mut places: Vec<u32> =
-        (0..scores.len() as u32).filter(|&i| scores[i as usize].is_finite()).collect();
+    let mut places: Vec<u32> = (0..scores.len() as u32).filter(|&i| scores[i as usize].is_finite()).collect();
     let order = |a: &u32, b: &u32| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b));
     if places.len() > k && k > 0 {
         places.select_nth_unstable_by(k - 1, order);

@@ -1,7 +1,6 @@
 //! The items as they truly are.
 
 use super::draws::{Draws, Stream};
-use super::error::share;
 use crate::config::SynthConfig;
 
 /// How many of the latest items count as recent for the theme bonus.
@@ -108,7 +107,7 @@ impl Catalogue {
 /// Exactly `part` of the items, drawn at random.
 pub(super) fn chosen(seed: u64, stream: Stream, part: f64, items: usize) -> Vec<usize> {
     let mut order = Draws::new(seed, stream, 0).permutation(items);
-    order.truncate(share(part, items));
+    order.truncate((part * items as f64).round() as usize);
     order
 }
 

@@ -90,7 +90,9 @@ impl Draws {
 pub(super) fn normalise(v: &mut [f32]) {
     let norm = v.iter().map(|x| x * x).sum::<f32>().sqrt();
     if norm > 0.0 {
-        v.iter_mut().for_each(|x| *x /= norm);
+        for x in v {
+            *x /= norm;
+        }
     }
 }
 

@@ -57,7 +57,7 @@ pub struct World {
 /// # Errors
 /// A parameter is out of its range; the message names it.
 pub fn generate(config: &SynthConfig) -> Result<World, SynthError> {
-    error::check(config)?;
+    config.validate()?;
     let catalogue = Catalogue::draw(config);
     let text = ViewRows::text(config, &catalogue);
     let image = ViewRows::image(config, &catalogue);
@@ -110,7 +110,9 @@ impl World {
         let io = |path: &Path, source| SynthError::Io { path: path.to_owned(), source };
         let folder = dir.join("pictures");
         fs::create_dir_all(&folder).map_err(|e| io(&folder, e))?;
-        for (item, relative) in self.dataset.items.images.iter().enumerate().filter(|(_, path)| !path.is_empty()) {
+        for (item, relative) in
+            self.dataset.items.images.iter().enumerate().filter(|(_, path)| !path.is_empty())
+        {
             let path = dir.join(relative);
             let mut draws = Draws::new(self.config.seed, Stream::Picture, item as u64);
             let picture = picture::draw(self.image.latent(item as u32), &mut draws);

@@ -27,7 +27,8 @@ pub struct ViewRows {
 impl ViewRows {
     /// Texts: 2 to `text_tokens` tokens.
     pub(super) fn text(config: &SynthConfig, catalogue: &Catalogue) -> Self {
-        let mut rows = Self::new(config, catalogue, 0, config.text_tokens, [Stream::TextMap, Stream::TextTokens]);
+        let mut rows =
+            Self::new(config, catalogue, 0, config.text_tokens, [Stream::TextMap, Stream::TextTokens]);
         for item in 1..rows.lengths.len() {
             let shortest = config.text_tokens.min(2);
             let spread = config.text_tokens - shortest + 1;
@@ -40,8 +41,13 @@ impl ViewRows {
 
     /// Images: always `image_tokens` tokens.
     pub(super) fn image(config: &SynthConfig, catalogue: &Catalogue) -> Self {
-        let mut rows =
-            Self::new(config, catalogue, config.latent, config.image_tokens, [Stream::ImageMap, Stream::ImageTokens]);
+        let mut rows = Self::new(
+            config,
+            catalogue,
+            config.latent,
+            config.image_tokens,
+            [Stream::ImageMap, Stream::ImageTokens],
+        );
         rows.lengths[1..].fill(config.image_tokens as u32);
         rows.hide(chosen(config.seed, Stream::MissingImage, config.missing_image, catalogue.items()));
         rows
@@ -57,7 +63,8 @@ impl ViewRows {
         let (q, f) = (config.latent, config.feature_width);
         let scale = 1.0 / (q as f32).sqrt();
         let map = Draws::new(config.seed, map, 0).normals(f * q).into_iter().map(|x| x * scale).collect();
-        let latents = (0..=catalogue.items()).flat_map(|item| catalogue.row(item, first..first + q)).collect();
+        let latents =
+            (0..=catalogue.items()).flat_map(|item| catalogue.row(item, first..first + q)).collect();
         Self {
             seed: config.seed,
             stream,

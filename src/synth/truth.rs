@@ -126,8 +126,9 @@ impl Truth {
         let fail = |reason: String| SynthError::Truth { path: path.clone(), reason };
         let io = |source| SynthError::Io { path: path.clone(), source };
         let config = manifest.about.get("synth").cloned().unwrap_or_default();
-        let config: SynthConfig = serde_json::from_value(config).map_err(|e| fail(format!("parameters: {e}")))?;
-        super::error::check(&config)?;
+        let config: SynthConfig =
+            serde_json::from_value(config).map_err(|e| fail(format!("parameters: {e}")))?;
+        config.validate()?;
         let header = Header::read(&path, &mut File::open(&path).map_err(io)?)?;
         let bytes = fs::read(&path).map_err(io)?;
         let tensor = |name: &str, dtype: Dtype, shape: &[usize]| {

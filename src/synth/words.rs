@@ -30,7 +30,8 @@ pub(super) struct Written {
 pub(super) fn write(latent: &[f32], fillers: f64, draws: &mut Draws) -> Written {
     let themes = 2 * latent.len();
     let filler = |draws: &mut Draws| word(themes * WORDS_PER_THEME + draws.below(FILLERS));
-    let telling = |theme: usize, draws: &mut Draws| word(theme * WORDS_PER_THEME + draws.below(WORDS_PER_THEME));
+    let telling =
+        |theme: usize, draws: &mut Draws| word(theme * WORDS_PER_THEME + draws.below(WORDS_PER_THEME));
 
     let strong = strongest(latent) as usize;
     let title = format!(
@@ -41,7 +42,8 @@ pub(super) fn write(latent: &[f32], fillers: f64, draws: &mut Draws) -> Written 
     );
     let mut text = format!("{title}.");
     for _ in 0..TEXT_WORDS {
-        let next = if draws.chance(fillers) { filler(draws) } else { telling(draw_theme(latent, draws), draws) };
+        let next =
+            if draws.chance(fillers) { filler(draws) } else { telling(draw_theme(latent, draws), draws) };
         text.push(' ');
         text.push_str(&next);
     }

@@ -8,8 +8,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use super::optim::{AdamW, Moments};
@@ -17,6 +15,7 @@ use crate::artefact::{self, ArtefactError, Staging, at};
 use crate::config::Config;
 use crate::model::Recommender;
 use crate::model::params::{self, ParamsError, Values};
+use crate::tensors::{self, TensorsError};
 
 const KIND: &str = "codistill/checkpoint";
 const SCHEMA: u32 = 1;
@@ -30,6 +29,8 @@ const CONFIG: &str = "config.json";
 pub enum CheckpointError {
     #[error(transparent)]
     Artefact(#[from] ArtefactError),
+    #[error(transparent)]
+    Tensors(#[from] TensorsError),
     #[error("{path}: {reason}")]
     Malformed { path: PathBuf, reason: String },
     #[error("{dir}: {source}")]
@@ -107,7 +108,7 @@ pub fn save(
         fs::remove_dir_all(&path).map_err(at(&path))?;
     }
     let staging = Staging::create(&path)?;
-    write_tensors(&staging.path(MODEL), &params::read(model))?;
+    tensors::write(&staging.path(MODEL), &params::read(model))?;
     let mut moments = BTreeMap::new();
     let mut updates = BTreeMap::new();
     for (name, m) in &optimizer.state {
@@ -117,7 +118,7 @@ pub fn save(
         }
         updates.insert(name.clone(), m.updates);
     }
-    write_tensors(&staging.path(OPTIMIZER), &moments)?;
+    tensors::write(&staging.path(OPTIMIZER), &moments)?;
     write_json(&staging.path(STATE), &(state, &updates))?;
     write_json(&staging.path(CONFIG), config)?;
     let about = serde_json::json!({ "step": state.step, "epoch": state.epoch, "parents": parents });
@@ -134,7 +135,7 @@ pub fn load(path: &Path) -> Result<Checkpoint, CheckpointError> {
     let parents = serde_json::from_value(manifest.about["parents"].clone())
         .map_err(|e| malformed(&path.join(artefact::MANIFEST), e))?;
     let (state, updates): (RunState, BTreeMap<String, u64>) = read_json(&path.join(STATE))?;
-    let mut raw = read_tensors(&path.join(OPTIMIZER))?;
+    let mut raw = tensors::read(&path.join(OPTIMIZER))?;
     let mut moments = BTreeMap::new();
     for (name, count) in updates {
         let mut take = |kind: &str| {
@@ -148,7 +149,7 @@ pub fn load(path: &Path) -> Result<Checkpoint, CheckpointError> {
         config: read_json(&path.join(CONFIG))?,
         parents,
         state,
-        params: read_tensors(&path.join(MODEL))?,
+        params: tensors::read(&path.join(MODEL))?,
         moments,
     })
 }
@@ -205,39 +206,6 @@ pub fn latest(dir: &Path) -> Result<(PathBuf, Checkpoint, Vec<String>), Checkpoi
         }
     }
     Err(CheckpointError::None { dir: dir.to_owned(), problems })
-}
-
-/// Named tensors as a safetensors file.
-///
-/// # Errors
-/// The file can't be written.
-pub fn write_tensors(path: &Path, tensors: &BTreeMap<String, Values>) -> Result<(), CheckpointError> {
-    let views = tensors.iter().map(|(name, v)| {
-        let bytes: &[u8] = bytemuck::cast_slice(&v.values);
-        TensorView::new(Dtype::F32, v.shape.clone(), bytes).map(|view| (name, view))
-    });
-    let views: Vec<_> = views.collect::<Result<_, _>>().map_err(|e| malformed(path, e))?;
-    let bytes = safetensors::serialize(views, None).map_err(|e| malformed(path, e))?;
-    fs::write(path, bytes).map_err(at(path))?;
-    Ok(())
-}
-
-/// All float32 tensors of a safetensors file.
-///
-/// # Errors
-/// The file is no safetensors file, or holds another type.
-pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Values>, CheckpointError> {
-    let bytes = fs::read(path).map_err(at(path))?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|e| malformed(path, e))?;
-    let mut tensors = BTreeMap::new();
-    for (name, view) in file.iter() {
-        if view.dtype() != Dtype::F32 {
-            return Err(malformed(path, format!("{name} is {:?}, not float32", view.dtype())));
-        }
-        let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-        tensors.insert(name.to_owned(), Values { shape: view.shape().to_vec(), values: values.collect() });
-    }
-    Ok(tensors)
 }
 
 fn malformed(path: &Path, reason: impl ToString) -> CheckpointError {

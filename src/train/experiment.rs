@@ -14,8 +14,8 @@ use crate::eval::{Evaluation, ScoreError, Scorer, evaluate};
 use crate::features::{FeatureError, FeatureStore};
 use crate::model::{DataShape, Recommender, ViewSource};
 use crate::nn::Init;
-use crate::recommend::{CatalogueVectors, ModelScorer};
 use crate::ops::Noise;
+use crate::recommend::{CatalogueVectors, ModelScorer};
 
 /// Why an experiment can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +37,9 @@ impl ExperimentError {
         match self {
             Self::Data(e) => e.hint(),
             Self::Features { source, .. } => source.hint(),
-            Self::NoData => Some("set data.path to a directory made by `codistill prepare` or `synth`".into()),
+            Self::NoData => {
+                Some("set data.path to a directory made by `codistill prepare` or `synth`".into())
+            }
             Self::NoWindows(_) => Some("lower data.min_train_len, or prepare with longer sequences".into()),
             Self::InitWidth { .. } => Some("list views of one width in init_views".into()),
         }
@@ -100,7 +102,13 @@ impl Experiment {
     pub fn new_model(&self) -> Recommender {
         let mut init = Init::new(Noise::key(self.config.seed, 0, 0, 0), &self.device.clone().autodiff());
         let first_tokens = |view: usize| self.first_tokens(view);
-        Recommender::new(&self.config.model, &self.config.train.savings, &self.shape, &first_tokens, &mut init)
+        Recommender::new(
+            &self.config.model,
+            &self.config.train.savings,
+            &self.shape,
+            &first_tokens,
+            &mut init,
+        )
     }
 
     /// `[I + 1, F]` first token of every item in view `view`, zero where it is missing.

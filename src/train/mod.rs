@@ -5,14 +5,15 @@
 
 pub mod batch;
 pub mod checkpoint;
-//pub mod experiment;
+pub mod experiment;
 pub mod optim;
 pub mod prefetch;
+pub mod run_dir;
 pub mod step;
-//pub mod trainer;
+pub mod trainer;
 
 pub use batch::{Batch, Sampler};
-//pub use experiment::{Experiment, ExperimentError};
+pub use experiment::{Experiment, ExperimentError};
 pub use optim::AdamW;
 pub use step::Step;
-//pub use trainer::{Observer, Outcome, TrainError, Trainer};
+pub use trainer::{Observer, Outcome, TrainError, Trainer};

@@ -37,9 +37,10 @@ pub enum TrainError {
 impl TrainError {
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Diverged { .. } => {
-                Some("lower optim.lr, add optim.warmup_steps, or resume the last checkpoint with another seed".into())
-            }
+            Self::Diverged { .. } => Some(
+                "lower optim.lr, add optim.warmup_steps, or resume the last checkpoint with another seed"
+                    .into(),
+            ),
             Self::Checkpoint(e) => e.hint(),
             Self::OtherParents { .. } => {
                 Some("restore the data the run was started with, or start a new run".into())
@@ -311,4 +312,3 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 }
-

@@ -1,0 +1,49 @@
+//! `codistill import`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::setup::open_device;
+use super::{Exit, Failure, Terminal};
+use crate::config::load;
+use crate::export::import_weights;
+use crate::train::checkpoint::{self, RunState};
+use crate::train::run_dir::RunDir;
+use crate::train::{AdamW, Experiment};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The run directory has one checkpoint, at step 0: evaluate it, recommend with it, or go on with
+`train --resume`.
+
+Example:
+  codistill import configs/odmt-arts.toml weights.safetensors --set data.path=data/arts")]
+pub struct ImportArgs {
+    /// Configuration of the model.
+    config: PathBuf,
+    /// Weights under the authors' names, as safetensors.
+    weights: PathBuf,
+    /// Override a value of the configuration.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+}
+
+pub fn run(args: &ImportArgs, terminal: &Terminal) -> Result<Exit, Failure> {
+    let mut config = load(&args.config, &args.sets)?.config;
+    super::setup::ensure_data(&mut config, terminal)?;
+    let device = open_device("cpu", terminal)?;
+    let experiment = Experiment::open(config, &device.device)?;
+    let (model, kept) = import_weights(experiment.new_model(), &args.weights)?;
+    for name in kept {
+        terminal.warn(format!("the weights lack {name}; it keeps its random start"));
+    }
+    let config = &experiment.config;
+    let run = RunDir::create(&config.run.dir, &config.run.name)?;
+    run.write(&run.config(), &config.to_toml()?)?;
+    let state = RunState { epoch: 1, ..RunState::default() };
+    let optimizer = AdamW::new(&config.optim);
+    checkpoint::save(&run.steps(), config, &experiment.parents, &state, &model, &optimizer)?;
+    terminal.say(format!("{}: {} imported", run.root.display(), args.weights.display()));
+    Ok(Exit::Done)
+}

@@ -1,0 +1,61 @@
+//! `codistill synth`
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::{Exit, Failure, Terminal};
+use crate::config::{SynthConfig, load, parse};
+use crate::data::write_dataset;
+use crate::synth;
+
+/// The quick start's configuration, so that `synth` works anywhere.
+const QUICKSTART: &str = include_str!("../../configs/quickstart.toml");
+
+#[derive(Debug, Args)]
+pub struct SynthArgs {
+    /// Dataset directory to make.
+    #[arg(long, short)]
+    output: PathBuf,
+    /// Configuration whose `[data.synth]` is used; default: the one of the quick start.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Override a parameter, e.g. `users=5000` or `w_image=0`.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+}
+
+pub fn run(args: &SynthArgs, terminal: &Terminal) -> Result<Exit, Failure> {
+    let sets: Vec<String> = args.sets.iter().map(|s| format!("data.synth.{s}")).collect();
+    let loaded = match &args.config {
+        Some(path) => load(path, &sets)?,
+        None => parse(QUICKSTART, Path::new("quickstart.toml"), &sets)?,
+    };
+    let world = loaded.config.data.synth.unwrap_or_default();
+    let hash = generate(&world, &args.output)?;
+    terminal.say(format!(
+        "{}: {} users, {} items, planted truth beside it",
+        args.output.display(),
+        world.users,
+        world.items
+    ));
+    if terminal.json {
+        terminal.data_json(&serde_json::json!({"path": args.output, "hash": hash, "config": world}))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Generates a world into the dataset directory `output`, with feature stores and truth beside it.
+pub fn generate(config: &SynthConfig, output: &Path) -> Result<String, Failure> {
+    let world = synth::generate(config)?;
+    let counts = serde_json::json!({
+        "users": world.dataset.sequences.users(),
+        "items": world.dataset.items.count(),
+        "interactions": world.dataset.sequences.items.len(),
+    });
+    let about =
+        serde_json::json!({"source": "synth", "config": config, "seed": config.seed, "counts": counts});
+    let hash = write_dataset(output, &world.dataset, &counts, about)?;
+    world.write_beside(output, &hash)?;
+    Ok(hash)
+}

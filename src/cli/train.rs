@@ -1,0 +1,350 @@
+//! `codistill train`
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use burn::module::Module;
+use clap::Args;
+
+use super::evaluate::final_report;
+use super::setup::{ensure_data, open_device};
+use super::watch::Watch;
+use super::{Exit, Failure, Terminal};
+use crate::config::{Config, Loaded, load};
+use crate::data::Part;
+use crate::monitor::{HValue, Monitor, Progress, ProgressMode};
+use crate::train::run_dir::{RunDir, Which};
+use crate::train::trainer::Outcome;
+use crate::train::{Experiment, Trainer};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  codistill train configs/quickstart.toml
+  codistill train configs/odmt-arts.toml --set data.path=data/arts --device wgpu
+  codistill train --resume checkpoints/quickstart
+  codistill train configs/quickstart.toml --dry-run
+
+Ctrl-C finishes the step, saves, and exits with status 4; --resume goes on to the same bits on the CPU.")]
+pub struct TrainArgs {
+    /// Configuration file.
+    #[arg(required_unless_present = "resume")]
+    config: Option<PathBuf>,
+    /// Override a value of the configuration, e.g. `model.width=32`; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// auto, cpu, wgpu or wgpu:N.
+    #[arg(long)]
+    device: Option<String>,
+    /// Go on from the last whole checkpoint of a run directory.
+    #[arg(long, value_name = "RUN")]
+    resume: Option<PathBuf>,
+    /// Print the plan, run two steps of every stage, and write nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Settings that may change when a run is resumed: none of them touches what was computed before.
+const RESUMABLE: [&str; 6] =
+    ["train.epochs", "train.patience", "train.checkpoint_steps", "train.keep", "train.prefetch", "monitor"];
+
+pub fn run(args: &TrainArgs, terminal: &Terminal) -> Result<Exit, Failure> {
+    match &args.resume {
+        Some(root) => resume(args, root, terminal),
+        None => start(args, terminal),
+    }
+}
+
+fn start(args: &TrainArgs, terminal: &Terminal) -> Result<Exit, Failure> {
+    // Clap requires one of them.
+    let path = args.config.clone().unwrap_or_default();
+    let mut loaded = load(&path, &args.sets)?;
+    let device = open_device(args.device.as_ref().unwrap_or(&loaded.config.device), terminal)?;
+    ensure_data(&mut loaded.config, terminal)?;
+    let experiment = Experiment::open(loaded.config.clone(), &device.device)?;
+    if args.dry_run {
+        return dry_run(&experiment, &device.name, terminal);
+    }
+    let run = RunDir::create(&experiment.config.run.dir, &experiment.config.run.name)?;
+    describe(&run, &loaded)?;
+    let trainer = Trainer::new(&experiment, &run.steps());
+    terminal.say(format!("{}: {} on {}", run.root.display(), plan_line(&experiment, &trainer), device.name));
+    train(&experiment, trainer, &run, None, terminal)
+}
+
+fn resume(args: &TrainArgs, root: &Path, terminal: &Terminal) -> Result<Exit, Failure> {
+    let run = RunDir::at(root);
+    let (path, checkpoint, problems) = run.latest()?;
+    for problem in &problems {
+        terminal.warn(format!("passed over: {problem}"));
+    }
+    let mut config = checkpoint.config.clone();
+    if let Some(file) = &args.config {
+        refuse_changes(&config, &load(file, &args.sets)?.config)?;
+    }
+    for set in &args.sets {
+        let key = set.split('=').next().unwrap_or_default();
+        if !RESUMABLE.iter().any(|allowed| key == *allowed || key.starts_with(&format!("{allowed}."))) {
+            return Err(Failure::user(
+                format!("`{key}` can't change when a run is resumed"),
+                format!("start a new run, or change only {}", RESUMABLE.join(", ")),
+            ));
+        }
+    }
+    if !args.sets.is_empty() {
+        let text = config.to_toml()?;
+        config = crate::config::parse(&text, &run.config(), &args.sets)?.config;
+    }
+    let device = open_device(args.device.as_ref().unwrap_or(&config.device), terminal)?;
+    let experiment = Experiment::open(config, &device.device)?;
+    let mut trainer = Trainer::new(&experiment, &run.steps());
+    trainer.resume(&path, &checkpoint)?;
+    let state = trainer.state();
+    terminal.say(format!("{}: going on at epoch {}, step {}", path.display(), state.epoch, state.step));
+    train(&experiment, trainer, &run, Some(checkpoint.state.step), terminal)
+}
+
+/// A configuration given together with `--resume` must be the run's own, save what may change.
+fn refuse_changes(before: &Config, now: &Config) -> Result<(), Failure> {
+    let flat = |config: &Config| -> std::collections::BTreeMap<String, String> {
+        let mut leaves = std::collections::BTreeMap::new();
+        flatten("", &serde_json::to_value(config).unwrap_or_default(), &mut leaves);
+        leaves
+    };
+    let (before, now) = (flat(before), flat(now));
+    let keys: std::collections::BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+    for key in keys {
+        let free = key.starts_with("run.")
+            || key.starts_with("data.path")
+            || key == "device"
+            || RESUMABLE.iter().any(|allowed| key.starts_with(allowed));
+        if !free && before.get(key) != now.get(key) {
+            let shown = |v: Option<&String>| v.cloned().unwrap_or_else(|| "absent".into());
+            return Err(Failure::user(
+                format!(
+                    "the run was started with {key} = {}, not {}",
+                    shown(before.get(key)),
+                    shown(now.get(key))
+                ),
+                "resume without a configuration file, or start a new run",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Dotted leaves of a JSON value.
+pub(super) fn flatten(
+    prefix: &str,
+    value: &serde_json::Value,
+    leaves: &mut std::collections::BTreeMap<String, String>,
+) {
+    let join = |key: &str| if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") };
+    match value {
+        serde_json::Value::Object(map) => map.iter().for_each(|(k, v)| flatten(&join(k), v, leaves)),
+        serde_json::Value::Array(list) => {
+            list.iter().enumerate().for_each(|(i, v)| flatten(&join(&i.to_string()), v, leaves));
+        }
+        leaf => {
+            leaves.insert(prefix.to_owned(), leaf.to_string().trim_matches('"').to_owned());
+        }
+    }
+}
+
+/// Saves the resolved configuration and the origin of each value.
+fn describe(run: &RunDir, loaded: &Loaded) -> Result<(), Failure> {
+    run.write(&run.config(), &loaded.config.to_toml()?)?;
+    let origins = serde_json::to_string_pretty(&loaded.origins).unwrap_or_default();
+    run.write(&run.origins(), &origins)?;
+    Ok(())
+}
+
+/// Set by Ctrl-C and SIGTERM.
+fn stop_flag(terminal: &Terminal) -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    let handler = move || {
+        if flag.swap(true, Ordering::SeqCst) {
+            // Asked twice: leave at once. The last checkpoint is whole.
+            std::process::exit(Exit::Interrupted as i32);
+        }
+    };
+    if ctrlc::set_handler(handler).is_err() {
+        terminal.warn("Ctrl-C will end the training without saving");
+    }
+    stop
+}
+
+fn train(
+    experiment: &Experiment,
+    mut trainer: Trainer<'_>,
+    run: &RunDir,
+    resumed: Option<u64>,
+    terminal: &Terminal,
+) -> Result<Exit, Failure> {
+    let config = &experiment.config;
+    if experiment.items_without_modality() > 0 {
+        terminal.warn(format!(
+            "{} items have no content features at all; learned missing tokens stand in for them",
+            experiment.items_without_modality()
+        ));
+    }
+    let mode = ProgressMode::choose(terminal.quiet(), !terminal.progress);
+    let progress = Progress::new(mode, trainer.total_steps());
+    let monitor = Monitor::open(&run.root, &config.monitor, resumed, progress);
+    let mut watch = Watch::new(config, monitor);
+    let resolved = config.to_toml()?;
+    watch.monitor.text("config", &format!("```toml\n{resolved}\n```"));
+    let stop = stop_flag(terminal);
+    let outcome = trainer.run(&mut watch, &stop)?;
+    watch.monitor.progress().finish();
+    if outcome == Outcome::Interrupted {
+        watch.monitor.flush();
+        terminal.say(format!("interrupted at step {}; everything is saved", trainer.state().step));
+        terminal.say(format!("hint: codistill train --resume {}", run.root.display()));
+        return Ok(Exit::Interrupted);
+    }
+    if outcome == Outcome::StoppedEarly {
+        terminal.say(format!(
+            "stopped early: {} evaluations without a better {}",
+            config.train.patience, config.train.metric
+        ));
+    }
+    finish(experiment, &trainer, run, &mut watch, terminal)
+}
+
+/// Test figures of the best checkpoint beside the baselines; hyper-parameters and item vectors for TensorBoard.
+fn finish(
+    experiment: &Experiment,
+    trainer: &Trainer<'_>,
+    run: &RunDir,
+    watch: &mut Watch,
+    terminal: &Terminal,
+) -> Result<Exit, Failure> {
+    let (path, best) = run.checkpoint(&Which::Best)?;
+    let model = best.restore(&path, trainer.model().clone())?.valid();
+    let report = final_report(experiment, &model, Part::Test, Some(run))?;
+    let state = trainer.state();
+    let metrics: Vec<(String, f64)> =
+        report.model().metrics().into_iter().map(|(name, value)| (format!("test/{name}"), value)).collect();
+    let borrowed: Vec<(&str, f64)> = metrics.iter().map(|(tag, v)| (tag.as_str(), *v)).collect();
+    watch.monitor.scalars(state.step, state.epoch as u64, &borrowed);
+    let shown: Vec<(String, f64)> = metrics.iter().filter(|(tag, _)| tag.ends_with("@10")).cloned().collect();
+    watch.monitor.hparams(state.step, state.epoch as u64, &hyper_parameters(&experiment.config), &shown);
+    project(experiment, &model, &mut watch.monitor);
+    watch.monitor.flush();
+    for warning in watch.monitor.warnings() {
+        terminal.warn(warning);
+    }
+    if terminal.json {
+        terminal.data_json(&report)?;
+    } else {
+        terminal.data(&report.table())?;
+    }
+    terminal.say(format!("best checkpoint {}; report {}", path.display(), run.report().display()));
+    Ok(Exit::Done)
+}
+
+fn hyper_parameters(config: &Config) -> Vec<(String, HValue)> {
+    let mut leaves = std::collections::BTreeMap::new();
+    flatten("", &serde_json::to_value(config).unwrap_or_default(), &mut leaves);
+    let watched =
+        ["seed", "model.", "objective.", "optim.", "train.batch", "train.acc", "data.max", "data.windows"];
+    leaves
+        .into_iter()
+        .filter(|(key, _)| watched.iter().any(|w| key.starts_with(w)))
+        .map(|(key, text)| {
+            let value = match (text.parse::<f64>(), text.as_str()) {
+                (Ok(number), _) => HValue::Number(number),
+                (_, "true" | "false") => HValue::Flag(text == "true"),
+                _ => HValue::Text(text),
+            };
+            (key, value)
+        })
+        .collect()
+}
+
+/// Item vectors of every branch with titles, for the projector.
+fn project(experiment: &Experiment, model: &crate::model::Recommender, monitor: &mut Monitor) {
+    let most = experiment.config.monitor.projector_items;
+    let items = &experiment.dataset.items;
+    let n = most.min(items.count());
+    if n == 0 {
+        return;
+    }
+    // The most popular items are the ones a reader knows.
+    let counts = experiment.dataset.train_counts();
+    let mut order: Vec<u32> = (1..=items.count() as u32).collect();
+    order.sort_by_key(|&i| (std::cmp::Reverse(counts[i as usize]), i));
+    order.truncate(n);
+    let rows: Vec<Vec<String>> = order
+        .iter()
+        .map(|&i| {
+            let i = i as usize;
+            let count = counts[i].to_string();
+            vec![items.ids[i].clone(), items.titles[i].clone(), items.categories[i].clone(), count]
+        })
+        .collect();
+    let vectors = experiment.catalogue(model);
+    for (branch, x) in model.config().branches.iter().zip(vectors.branches) {
+        let width = x.dims()[1];
+        let all = crate::model::params::host(x);
+        let picked: Vec<f32> = order
+            .iter()
+            .flat_map(|&i| all[i as usize * width..(i as usize + 1) * width].iter().copied())
+            .collect();
+        let header = ["id", "title", "category", "train count"];
+        monitor.projector(&format!("items_{}", branch.name), &picked, width, &header, &rows);
+    }
+}
+
+fn plan_line(experiment: &Experiment, trainer: &Trainer<'_>) -> String {
+    format!(
+        "{} users, {} items, {} windows; {} parameters; {} steps",
+        experiment.dataset.sequences.users(),
+        experiment.shape.items,
+        experiment.sampler.windows().len(),
+        trainer.model().num_params(),
+        trainer.total_steps()
+    )
+}
+
+/// Prints the plan and runs two steps of training and one small evaluation.
+fn dry_run(experiment: &Experiment, device: &str, terminal: &Terminal) -> Result<Exit, Failure> {
+    let scratch = tempfile::tempdir().map_err(|e| Failure::io(Path::new("the temporary folder"), &e))?;
+    let mut trainer = Trainer::new(experiment, scratch.path());
+    let parameters = trainer.model().num_params();
+    let order = experiment.sampler.order(1);
+    let batch = experiment.sampler.batch(&order, 1, 0);
+    let memory = super::plan::memory_estimate(experiment, &batch, parameters);
+    let mut watch = Watch::new(&experiment.config, Monitor::silent());
+    let start = std::time::Instant::now();
+    trainer.try_steps(2, &mut watch)?;
+    let step_seconds = start.elapsed().as_secs_f64() / 2.0;
+    let start = std::time::Instant::now();
+    let evaluation = experiment.evaluate_model(&trainer.model().valid(), Part::Valid)?;
+    let eval_seconds = start.elapsed().as_secs_f64();
+    let plan = super::plan::Plan {
+        device: device.to_owned(),
+        users: experiment.dataset.sequences.users(),
+        items: experiment.shape.items,
+        windows: experiment.sampler.windows().len(),
+        items_without_modality: experiment.items_without_modality(),
+        parameters,
+        distinct_items: batch.block.items.len(),
+        positions: batch.rows.len(),
+        steps_per_epoch: trainer.total_steps() / experiment.config.train.epochs.max(1) as u64,
+        steps: trainer.total_steps(),
+        memory_bytes: memory,
+        step_seconds,
+        evaluation_seconds: eval_seconds,
+        validation_targets: evaluation.targets(),
+    };
+    if terminal.json {
+        terminal.data_json(&plan)?
+    } else {
+        terminal.data(&plan.to_string())?
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,45 @@
+//! What can be wrong with data.
+
+use std::path::PathBuf;
+
+use super::source::SourceError;
+use crate::artefact::ArtefactError;
+
+/// Why a data set can't be prepared, written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Artefact(#[from] ArtefactError),
+    #[error("{path}: {reason}")]
+    Malformed { path: PathBuf, reason: String },
+    #[error("nothing is left after {step}")]
+    Empty { step: String },
+    #[error("the split leaves no {part} targets")]
+    EmptySplit { part: &'static str },
+    #[error("{option}: {reason}")]
+    Option { option: String, reason: String },
+    #[error("more than {limit} {what}")]
+    TooMany { what: &'static str, limit: u64 },
+}
+
+impl DataError {
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Source(e) => return e.hint(),
+            Self::Artefact(ArtefactError::Exists(_)) => {
+                "choose another --output, or remove the old one".into()
+            }
+            Self::Artefact(ArtefactError::NotAnArtefact { .. }) => {
+                "make one with `codistill prepare` or `codistill synth`".into()
+            }
+            Self::Artefact(_) => return None,
+            Self::Malformed { .. } => "prepare the data set anew".into(),
+            Self::Empty { .. } => "lower --user-core, --item-core or --min-length".into(),
+            Self::EmptySplit { .. } => "use sequences of 3 or more, or an earlier cut-off".into(),
+            Self::Option { .. } => "see `codistill prepare --help`".into(),
+            Self::TooMany { .. } => "split the log; numbers are kept in 32 bits".into(),
+        })
+    }
+}

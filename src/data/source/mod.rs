@@ -1,0 +1,258 @@
+//! Streaming readers of raw interaction logs and item catalogues, one module a format.
+//!
+//! [`detect`] says what a file is; [`read_interactions`] and [`read_items`] hand its rows to a closure, one at
+//! a time and in file order, so memory doesn't grow with the file. A path may be a directory of part files.
+//! Text files may be gzipped. Rows that make no sense are counted in [`BadLines`].
+
+mod delimited;
+mod detect;
+mod error;
+mod json_item;
+mod jsonl;
+mod lines;
+mod movielens_dat;
+mod names;
+mod parquet;
+mod sequences;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+pub use detect::detect;
+use error::Fault;
+pub use error::SourceError;
+use names::{InteractionNames, ItemNames};
+
+/// One interaction as the file gave it. Ids are never empty.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RawInteraction<'a> {
+    pub user: &'a str,
+    pub item: &'a str,
+    /// Unix seconds; absent where the source has no times.
+    pub time: Option<i64>,
+    /// The rating; finite.
+    pub value: Option<f64>,
+}
+
+/// One catalogue row; absent fields are empty, the id never is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RawItem {
+    pub id: String,
+    pub title: String,
+    /// Further text fields joined by a space, without the title.
+    pub text: String,
+    /// Several are joined by `|`, as MovieLens writes genres.
+    pub category: String,
+    /// Path or address as the source gives it.
+    pub image: String,
+}
+
+/// How a source is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// CSV or TSV with a header.
+    Delimited,
+    /// `RecBole`'s `.inter` and `.item`: tabs, header of `name:type`.
+    Atomic,
+    /// `ratings.dat`, `movies.dat`: `::` between fields, no header, Latin-1.
+    MovielensDat,
+    /// `ratings.csv`, `movies.csv`.
+    MovielensCsv,
+    /// Amazon reviews and metadata, one JSON object a line, layout of 2018 or 2023.
+    AmazonJsonl,
+    Parquet,
+    /// A user and its items in time order on each line.
+    Sequences,
+}
+
+impl Format {
+    pub const ALL: [Self; 7] = [
+        Self::Delimited,
+        Self::Atomic,
+        Self::MovielensDat,
+        Self::MovielensCsv,
+        Self::AmazonJsonl,
+        Self::Parquet,
+        Self::Sequences,
+    ];
+
+    /// The name in options and configuration files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Delimited => "delimited",
+            Self::Atomic => "atomic",
+            Self::MovielensDat => "movielens_dat",
+            Self::MovielensCsv => "movielens_csv",
+            Self::AmazonJsonl => "amazon_jsonl",
+            Self::Parquet => "parquet",
+            Self::Sequences => "sequences",
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Format {
+    type Err = SourceError;
+
+    fn from_str(text: &str) -> Result<Self, SourceError> {
+        let found = Self::ALL.into_iter().find(|f| f.name() == text);
+        found.ok_or_else(|| SourceError::UnknownFormat(text.to_owned()))
+    }
+}
+
+/// Names of columns; empty ones mean the format's usual names. Formats without named columns (`movielens_dat`,
+/// `amazon_jsonl`, `sequences`) don't look at them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Columns {
+    pub user: String,
+    pub item: String,
+    pub time: String,
+    pub value: String,
+    pub title: String,
+    /// Further text columns, in the order in which they are joined.
+    pub text: Vec<String>,
+    pub category: String,
+    pub image: String,
+    /// Absent: found out from the header line.
+    pub delimiter: Option<char>,
+}
+
+/// Rows passed over because they make no sense, and how many may be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BadLines {
+    /// The row after this many ends the reading.
+    pub allowed: u64,
+    pub skipped: u64,
+    /// The first one's message: file, line, column, reason.
+    pub first: Option<String>,
+}
+
+impl BadLines {
+    fn count(&mut self, path: &Path, line: u64, fault: Fault) -> Result<(), SourceError> {
+        let Fault { column, reason } = fault;
+        let error = SourceError::Malformed { path: path.to_owned(), line, column, reason };
+        if self.skipped >= self.allowed {
+            return Err(error);
+        }
+        self.skipped += 1;
+        self.first.get_or_insert_with(|| error.to_string());
+        Ok(())
+    }
+}
+
+/// Takes one row; passed down by every reader.
+type OnInteraction<'a> = &'a mut dyn FnMut(RawInteraction<'_>);
+type OnItem<'a> = &'a mut dyn FnMut(RawItem);
+
+/// Hands every interaction of `path` to `row`, in file order. Returns how many.
+///
+/// # Errors
+/// A file that can't be read, lacks a column, has columns of wrong types, or has more malformed rows than
+/// `bad` allows.
+pub fn read_interactions(
+    path: &Path,
+    format: Format,
+    columns: &Columns,
+    bad: &mut BadLines,
+    row: &mut dyn FnMut(RawInteraction<'_>),
+) -> Result<u64, SourceError> {
+    let names = InteractionNames::new(columns);
+    let mut rows = 0;
+    for file in files(path)? {
+        rows += match format {
+            Format::Delimited | Format::Atomic | Format::MovielensCsv => {
+                delimited::interactions(&file, format, columns.delimiter, &names, bad, row)
+            }
+            Format::MovielensDat => movielens_dat::interactions(&file, bad, row),
+            Format::AmazonJsonl => jsonl::interactions(&file, bad, row),
+            Format::Parquet => parquet::interactions(&file, &names, bad, row),
+            Format::Sequences => sequences::interactions(&file, bad, row),
+        }?;
+    }
+    Ok(rows)
+}
+
+/// Hands every catalogue row of `path` to `row`, in file order. Returns how many.
+///
+/// # Errors
+/// As [`read_interactions`]; [`Format::Sequences`] has no catalogue.
+pub fn read_items(
+    path: &Path,
+    format: Format,
+    columns: &Columns,
+    bad: &mut BadLines,
+    row: &mut dyn FnMut(RawItem),
+) -> Result<u64, SourceError> {
+    let names = ItemNames::new(columns);
+    let mut rows = 0;
+    for file in files(path)? {
+        rows += match format {
+            Format::Delimited | Format::Atomic | Format::MovielensCsv => {
+                delimited::items(&file, format, columns.delimiter, &names, bad, row)
+            }
+            Format::MovielensDat => movielens_dat::items(&file, bad, row),
+            Format::AmazonJsonl => jsonl::items(&file, bad, row),
+            Format::Parquet => parquet::items(&file, &names, bad, row),
+            Format::Sequences => {
+                return Err(SourceError::Unsupported { path: file, format, what: "catalogue" });
+            }
+        }?;
+    }
+    Ok(rows)
+}
+
+/// The files of a source in reading order: the file itself, or the part files of a directory and its
+/// sub-directories by name. Names that start with `_` or `.` are left out, as Spark does.
+///
+/// # Errors
+/// A path that can't be read, or a directory without any part file.
+pub fn files(path: &Path) -> Result<Vec<PathBuf>, SourceError> {
+    let mut found = Vec::new();
+    let about = std::fs::metadata(path).map_err(|e| SourceError::io(path, e))?;
+    if !about.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    collect(path, DEEPEST, &mut found)?;
+    if found.is_empty() {
+        return Err(SourceError::NoFiles { path: path.to_owned() });
+    }
+    Ok(found)
+}
+
+/// Partitioned tables nest one directory a key; more than this is a loop of links.
+const DEEPEST: usize = 16;
+
+fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), SourceError> {
+    let io = |e| SourceError::io(folder, e);
+    let mut entries = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        if !entry.file_name().to_string_lossy().starts_with(['_', '.']) {
+            entries.push(entry.path());
+        }
+    }
+    entries.sort();
+    for entry in entries {
+        match entry.is_dir() {
+            true if depth == 0 => {
+                return Err(SourceError::io(&entry, std::io::Error::other("nested too deep")));
+            }
+            true => collect(&entry, depth - 1, found)?,
+            false => found.push(entry),
+        }
+    }
+    Ok(())
+}

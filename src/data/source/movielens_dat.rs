@@ -1,0 +1,54 @@
+//! MovieLens' `ratings.dat` and `movies.dat`: `::` between fields, no header.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use super::error::Fault;
+use super::lines::{Lines, utf8};
+use super::value::{id, parse_time, parse_value};
+use super::{BadLines, OnInteraction, OnItem, RawInteraction, RawItem, SourceError};
+
+pub(super) fn interactions(
+    path: &Path,
+    bad: &mut BadLines,
+    row: OnInteraction<'_>,
+) -> Result<u64, SourceError> {
+    Lines::open(path)?.rows(bad, |_, line| {
+        let fields: Vec<&str> = utf8(line)?.split("::").collect();
+        let &[user, item, rating, time] = fields.as_slice() else {
+            return Err(Fault::new(format!("{} fields, not user::item::rating::time", fields.len())));
+        };
+        row(RawInteraction {
+            user: id(user, "user")?,
+            item: id(item, "item")?,
+            time: Some(parse_time(time).map_err(|reason| Fault::at("time", reason))?),
+            value: parse_value(rating).map_err(|reason| Fault::at("rating", reason))?,
+        });
+        Ok(1)
+    })
+}
+
+pub(super) fn items(path: &Path, bad: &mut BadLines, row: OnItem<'_>) -> Result<u64, SourceError> {
+    Lines::open(path)?.rows(bad, |_, line| {
+        let line = decode(line);
+        let fields = line.split_once("::").and_then(|(item, rest)| Some((item, rest.rsplit_once("::")?)));
+        let Some((item, (title, genres))) = fields else {
+            return Err(Fault::new("not item::title::genres"));
+        };
+        row(RawItem {
+            id: id(item, "item")?.to_owned(),
+            title: title.trim().to_owned(),
+            category: genres.trim().to_owned(),
+            ..RawItem::default()
+        });
+        Ok(1)
+    })
+}
+
+/// UTF-8 where it is valid, Latin-1 (as GroupLens wrote these files) where not.
+fn decode(line: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(line) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => Cow::Owned(line.iter().copied().map(char::from).collect()),
+    }
+}

@@ -1,0 +1,40 @@
+//! A user and its items in time order on each line: `user TAB item item …` or `user item item …`.
+
+use std::path::Path;
+
+use super::error::Fault;
+use super::lines::{Lines, utf8};
+use super::{BadLines, OnInteraction, RawInteraction, SourceError};
+
+pub(super) fn interactions(
+    path: &Path,
+    bad: &mut BadLines,
+    row: OnInteraction<'_>,
+) -> Result<u64, SourceError> {
+    Lines::open(path)?.rows(bad, |number, line| {
+        let line = utf8(line)?;
+        if number == 1 && is_header(line) {
+            return Ok(0);
+        }
+        // A tab lets user ids have spaces in them.
+        let (user, items) = match line.split_once('\t') {
+            Some((user, items)) => (user.trim(), items),
+            None => line.trim().split_once(' ').unwrap_or((line.trim(), "")),
+        };
+        if user.is_empty() {
+            return Err(Fault::at("user", "empty id"));
+        }
+        let mut rows = 0;
+        for item in items.split_ascii_whitespace() {
+            row(RawInteraction { user, item, time: None, value: None });
+            rows += 1;
+        }
+        if rows == 0 { Err(Fault::new("a user without items")) } else { Ok(rows) }
+    })
+}
+
+/// Column names instead of a user and its items.
+pub(super) fn is_header(line: &str) -> bool {
+    let first = line.split_ascii_whitespace().next().unwrap_or_default().to_ascii_lowercase();
+    matches!(first.as_str(), "user" | "users" | "user_id" | "userid" | "uid")
+}

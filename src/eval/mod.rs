@@ -1,0 +1,21 @@
+//! How recommendations are judged (odmt.md 6).
+//!
+//! Every model and baseline is a [`Scorer`]; [`evaluate`] ranks each target by counting over the whole
+//! catalogue and keeps one row per target, on which all statistics are built.
+//!
+//! Reading order: [`scorer`], [`rank`] (one target), [`metrics`] (all of them), [`protocol`], [`rows`],
+//! [`baseline`], [`report`].
+
+pub mod baseline;
+pub mod metrics;
+pub mod protocol;
+pub mod rank;
+pub mod report;
+pub mod rows;
+pub mod scorer;
+
+pub use metrics::{Evaluation, Scored};
+pub use protocol::evaluate;
+pub use report::Report;
+pub use rows::{Row, RowsError};
+pub use scorer::{ScoreError, Scorer};

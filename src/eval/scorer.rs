@@ -1,0 +1,40 @@
+//! What can be evaluated.
+
+use crate::data::Target;
+
+/// Why a tile could not be scored.
+#[derive(Debug, thiserror::Error)]
+pub enum ScoreError {
+    #[error("{0}")]
+    Scorer(String),
+    #[error("the data set has no {0} targets")]
+    NoTargets(&'static str),
+}
+
+impl ScoreError {
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self::Scorer(reason.into())
+    }
+
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoTargets(_) => Some("prepare with a split that leaves some".into()),
+            Self::Scorer(_) => None,
+        }
+    }
+}
+
+/// Fills dense score rows over the whole catalogue for a tile of targets.
+pub trait Scorer {
+    /// Names of the score sets, e.g. `ensemble`, `id`, `text`.
+    fn names(&self) -> Vec<String>;
+
+    /// I, without padding.
+    fn items(&self) -> usize;
+
+    /// Makes `out[k]` hold `targets.len() * (I + 1)` scores of name k, row-major; column 0 is ignored.
+    ///
+    /// # Errors
+    /// The scores can't be computed.
+    fn score(&mut self, targets: &[Target], out: &mut [Vec<f32>]) -> Result<(), ScoreError>;
+}

@@ -1,0 +1,79 @@
+//! Named float32 tensors as safetensors files.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+
+use crate::artefact::{ArtefactError, at};
+use crate::model::params::Values;
+
+/// Why a file of tensors can't be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum TensorsError {
+    #[error(transparent)]
+    Io(#[from] ArtefactError),
+    #[error("{path}: {reason}")]
+    Malformed { path: PathBuf, reason: String },
+}
+
+fn malformed(path: &Path, reason: impl ToString) -> TensorsError {
+    TensorsError::Malformed { path: path.to_owned(), reason: reason.to_string() }
+}
+
+/// Writes all tensors to one file.
+///
+/// # Errors
+/// The file can't be written.
+pub fn write(path: &Path, tensors: &BTreeMap<String, Values>) -> Result<(), TensorsError> {
+    let views = tensors.iter().map(|(name, v)| {
+        let bytes: &[u8] = bytemuck::cast_slice(&v.values);
+        TensorView::new(Dtype::F32, v.shape.clone(), bytes).map(|view| (name, view))
+    });
+    let views: Vec<_> = views.collect::<Result<_, _>>().map_err(|e| malformed(path, e))?;
+    safetensors::serialize_to_file(views, None, path).map_err(|e| malformed(path, e))
+}
+
+/// Reads all tensors of a file.
+///
+/// # Errors
+/// It is no safetensors file, or holds another type than float32.
+pub fn read(path: &Path) -> Result<BTreeMap<String, Values>, TensorsError> {
+    let bytes = std::fs::read(path).map_err(at(path))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|e| malformed(path, e))?;
+    let mut tensors = BTreeMap::new();
+    for (name, view) in file.iter() {
+        if view.dtype() != Dtype::F32 {
+            return Err(malformed(path, format!("{name} is {:?}, not float32", view.dtype())));
+        }
+        let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+        tensors.insert(name.to_owned(), Values { shape: view.shape().to_vec(), values: values.collect() });
+    }
+    Ok(tensors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_bytes_are_an_error_and_never_a_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+            let home = tempfile::tempdir().unwrap();
+            let path = home.path().join("x");
+            std::fs::write(&path, &bytes).unwrap();
+            let _ = read(&path);
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_bit_for_bit() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("x.safetensors");
+        let values = Values { shape: vec![2, 2], values: vec![1.5, -0.0, f32::MIN_POSITIVE, 3e38] };
+        let all: BTreeMap<String, Values> = [("a.b".to_owned(), values)].into();
+        write(&path, &all).unwrap();
+        assert_eq!(read(&path).unwrap(), all);
+    }
+}
