@@ -14,6 +14,8 @@ use sha2::{Digest, Sha256};
 
 /// Name of the file that closes every artefact.
 pub const MANIFEST: &str = "manifest.json";
+/// How the names of unfinished and outgoing directories begin.
+const SCRATCH: &str = ".codistill-";
 
 /// What can go wrong while an artefact is written or checked.
 #[derive(Debug, thiserror::Error)]
@@ -89,8 +91,7 @@ impl Staging {
             _ => PathBuf::from("."),
         };
         fs::create_dir_all(&parent).map_err(at(&parent))?;
-        let scratch =
-            tempfile::Builder::new().prefix(".codistill-").tempdir_in(&parent).map_err(at(&parent))?;
+        let scratch = tempfile::Builder::new().prefix(SCRATCH).tempdir_in(&parent).map_err(at(&parent))?;
         Ok(Self { scratch, destination: destination.to_owned() })
     }
 
@@ -189,6 +190,30 @@ pub fn write_atomic(path: &Path, content: &[u8]) -> Result<(), ArtefactError> {
     file.as_file().sync_all().map_err(at(path))?;
     file.persist(path).map_err(|e| at(path)(e.error))?;
     sync_dir(parent)
+}
+
+/// Removes an artefact so that a kill midway leaves no half of it under its name.
+///
+/// # Errors
+/// It can't be renamed or removed.
+pub fn remove(dir: &Path) -> Result<(), ArtefactError> {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    let hidden = dir.with_file_name(format!("{SCRATCH}gone-{name}"));
+    if hidden.exists() {
+        fs::remove_dir_all(&hidden).map_err(at(&hidden))?;
+    }
+    fs::rename(dir, &hidden).map_err(at(dir))?;
+    fs::remove_dir_all(&hidden).map_err(at(&hidden))
+}
+
+/// Clears `dir` of what killed writers left behind. No other process may be writing there.
+pub fn sweep(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(SCRATCH) {
+            // What can't be removed costs disk, not correctness.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// SHA-256 in hex and the size in bytes, read in pieces.

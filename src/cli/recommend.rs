@@ -223,6 +223,12 @@ impl<'a> Writer<'a> {
         let items = &trained.experiment.dataset.items;
         let (out, scratch, path): (Box<dyn std::io::Write>, _, _) = match &args.output {
             None => (Box::new(std::io::BufWriter::new(std::io::stdout())), None, PathBuf::from("stdout")),
+            // A pipe or a device is written to; a file is replaced when the new one is complete.
+            Some(path) if path.metadata().is_ok_and(|m| !m.is_file()) => {
+                let file =
+                    std::fs::OpenOptions::new().write(true).open(path).map_err(|e| Failure::io(path, &e))?;
+                (Box::new(std::io::BufWriter::new(file)), None, path.clone())
+            }
             Some(path) => {
                 let folder =
                     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));

@@ -11,9 +11,11 @@ use super::evaluate::final_report;
 use super::setup::{ensure_data, open_device};
 use super::watch::Watch;
 use super::{Exit, Failure, Terminal};
+use crate::artefact;
 use crate::config::{Config, Loaded, load};
 use crate::data::Part;
 use crate::monitor::{HValue, Monitor, Progress, ProgressMode};
+use crate::train::checkpoint;
 use crate::train::run_dir::{RunDir, Which};
 use crate::train::trainer::Outcome;
 use crate::train::{Experiment, Trainer};
@@ -60,7 +62,10 @@ fn start(args: &TrainArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     // Clap requires one of them.
     let path = args.config.clone().unwrap_or_default();
     let mut loaded = load(&path, &args.sets)?;
-    let device = open_device(args.device.as_ref().unwrap_or(&loaded.config.device), terminal)?;
+    if let Some(flag) = &args.device {
+        loaded.config.device.clone_from(flag);
+    }
+    let device = open_device(&loaded.config.device, terminal)?;
     ensure_data(&mut loaded.config, terminal)?;
     let experiment = Experiment::open(loaded.config.clone(), &device.device)?;
     if args.dry_run {
@@ -75,6 +80,9 @@ fn start(args: &TrainArgs, terminal: &Terminal) -> Result<Exit, Failure> {
 
 fn resume(args: &TrainArgs, root: &Path, terminal: &Terminal) -> Result<Exit, Failure> {
     let run = RunDir::at(root);
+    if checkpoint::list(&run.steps()).is_empty() && run.config().exists() {
+        return begin_again(args, &run, terminal);
+    }
     let (path, checkpoint, problems) = run.latest()?;
     for problem in &problems {
         terminal.warn(format!("passed over: {problem}"));
@@ -103,6 +111,21 @@ fn resume(args: &TrainArgs, root: &Path, terminal: &Terminal) -> Result<Exit, Fa
     let state = trainer.state();
     terminal.say(format!("{}: going on at epoch {}, step {}", path.display(), state.epoch, state.step));
     train(&experiment, trainer, &run, Some(checkpoint.state.step), terminal)
+}
+
+/// A run that was killed before its first checkpoint starts anew, in its own directory, from its own
+/// configuration.
+fn begin_again(args: &TrainArgs, run: &RunDir, terminal: &Terminal) -> Result<Exit, Failure> {
+    let own = load(&run.config(), &[])?.config;
+    if let Some(file) = &args.config {
+        refuse_changes(&own, &load(file, &args.sets)?.config)?;
+    }
+    let config = load(&run.config(), &args.sets)?.config;
+    let device = open_device(args.device.as_ref().unwrap_or(&config.device), terminal)?;
+    let experiment = Experiment::open(config, &device.device)?;
+    artefact::sweep(&run.steps());
+    terminal.say(format!("{}: no checkpoint yet, starting at the beginning", run.root.display()));
+    train(&experiment, Trainer::new(&experiment, &run.steps()), run, None, terminal)
 }
 
 /// A configuration given together with `--resume` must be the run's own, save what may change.

@@ -66,7 +66,8 @@ pub struct Items {
     /// All text fields joined by a space, title first; empty where the source gave none.
     pub texts: Vec<String>,
     pub categories: Vec<String>,
-    /// Path or address of the picture as the source gave it; empty where there is none.
+    /// Path or address of the picture; empty where there is none. A catalogue's relative path begins at the
+    /// catalogue's folder, as that folder was named to `prepare`.
     pub images: Vec<String>,
 }
 

@@ -3,22 +3,28 @@
 //! `interactions.parquet` (user, item, time, part; user after user in time order), `items.parquet` (row n is
 //! item n + 1), `users.parquet` (row n is user n), `report.json`, and the manifest with all hashes.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::data_type::{ByteArray, ByteArrayType, Int32Type, Int64Type};
-use parquet::errors::Result as ParquetResult;
+use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
-use parquet::record::RowAccessor;
+use parquet::record::{Row, RowAccessor};
 use parquet::schema::parser::parse_message_type;
 use serde_json::Value;
 
+use super::guard::guarded;
 use super::{DataError, Dataset, Items, Part, Sequences};
 use crate::artefact::{self, Staging, at};
+
+#[cfg(test)]
+mod tests;
 
 /// Manifest kind and layout version.
 pub const KIND: &str = "codistill/dataset";
@@ -50,10 +56,7 @@ pub fn write_dataset(
     about: Value,
 ) -> Result<String, DataError> {
     let staging = Staging::create(dest)?;
-    let failed = |name: &str, e: parquet::errors::ParquetError| DataError::Malformed {
-        path: dest.join(name),
-        reason: e.to_string(),
-    };
+    let failed = |name: &str, e: ParquetError| write_error(&dest.join(name), e);
     let s = &dataset.sequences;
     let users: Vec<i32> =
         (0..s.users()).flat_map(|u| std::iter::repeat_n(u as i32, s.offsets[u + 1] - s.offsets[u])).collect();
@@ -79,6 +82,17 @@ pub fn write_dataset(
     Ok(staging.commit(KIND, SCHEMA, about)?.content_hash())
 }
 
+/// The library boxes the system's errors; a full disk must be told as one.
+fn write_error(path: &Path, error: ParquetError) -> DataError {
+    match error {
+        ParquetError::External(inner) => match inner.downcast::<io::Error>() {
+            Ok(error) => at(path)(*error).into(),
+            Err(other) => malformed(path, other),
+        },
+        other => malformed(path, other),
+    }
+}
+
 impl Dataset {
     /// Reads a dataset directory, every hash and every invariant checked.
     ///
@@ -86,8 +100,16 @@ impl Dataset {
     /// It is no dataset directory, or was changed after it was written.
     pub fn open(dir: &Path) -> Result<Self, DataError> {
         let manifest = artefact::verify(dir, KIND, SCHEMA)?;
+        for name in [INTERACTIONS, ITEMS, USERS] {
+            // A file that the manifest doesn't name has no hash that guards it.
+            if !manifest.files.iter().any(|file| file.name == name) {
+                return Err(malformed(&dir.join(name), "missing from the manifest"));
+            }
+        }
         let users = read_texts::<1>(&dir.join(USERS))?.into_iter().map(|[id]| id).collect::<Vec<_>>();
         let items = read_items(&dir.join(ITEMS))?;
+        distinct(&dir.join(USERS), &users)?;
+        distinct(&dir.join(ITEMS), &items.ids[1..])?;
         let sequences = read_sequences(&dir.join(INTERACTIONS), users.len(), items.count())?;
         Ok(Self { users, items, sequences, hash: manifest.content_hash() })
     }
@@ -136,26 +158,51 @@ fn malformed(path: &Path, reason: impl ToString) -> DataError {
     DataError::Malformed { path: path.to_owned(), reason: reason.to_string() }
 }
 
-fn records(path: &Path, columns: usize) -> Result<Vec<parquet::record::Row>, DataError> {
-    let reader =
-        SerializedFileReader::new(File::open(path).map_err(at(path))?).map_err(|e| malformed(path, e))?;
+/// Hands every row of a table and its number, from 1, to `take`.
+fn each_row(
+    path: &Path,
+    columns: usize,
+    mut take: impl FnMut(usize, &Row) -> Result<(), DataError>,
+) -> Result<(), DataError> {
+    let wrong = |reason| malformed(path, reason);
+    let file = File::open(path).map_err(at(path))?;
+    let reader = guarded(|| SerializedFileReader::new(file)).map_err(wrong)?;
     let found = reader.metadata().file_metadata().schema_descr().num_columns();
     if found != columns {
         return Err(malformed(path, format!("{found} columns instead of {columns}")));
     }
-    let rows = reader.get_row_iter(None).map_err(|e| malformed(path, e))?;
-    rows.collect::<Result<_, _>>().map_err(|e| malformed(path, e))
+    let mut rows = guarded(|| reader.get_row_iter(None)).map_err(wrong)?;
+    let mut number = 0;
+    while let Some(row) = guarded(|| rows.next().transpose()).map_err(wrong)? {
+        number += 1;
+        take(number, &row)?;
+    }
+    Ok(())
+}
+
+/// Ids are how other artefacts find a user or an item: each is there, once.
+fn distinct(path: &Path, ids: &[String]) -> Result<(), DataError> {
+    let mut seen = HashSet::with_capacity(ids.len());
+    for (n, id) in ids.iter().enumerate() {
+        if id.is_empty() || !seen.insert(id.as_str()) {
+            let what = if id.is_empty() { "empty" } else { "not the first one of its kind" };
+            return Err(malformed(path, format!("row {}: the id {id:?} is {what}", n + 1)));
+        }
+    }
+    Ok(())
 }
 
 fn read_texts<const N: usize>(path: &Path) -> Result<Vec<[String; N]>, DataError> {
     let mut rows = Vec::new();
-    for record in records(path, N)? {
+    each_row(path, N, |number, record| {
         let mut row = [const { String::new() }; N];
         for (i, cell) in row.iter_mut().enumerate() {
-            cell.clone_from(record.get_string(i).map_err(|e| malformed(path, e))?);
+            let found = record.get_string(i);
+            cell.clone_from(found.map_err(|e| malformed(path, format!("row {number}: {e}")))?);
         }
         rows.push(row);
-    }
+        Ok(())
+    })?;
     Ok(rows)
 }
 
@@ -173,15 +220,9 @@ fn read_items(path: &Path) -> Result<Items, DataError> {
 }
 
 fn read_sequences(path: &Path, users: usize, items: usize) -> Result<Sequences, DataError> {
-    let reader =
-        SerializedFileReader::new(File::open(path).map_err(at(path))?).map_err(|e| malformed(path, e))?;
-    if reader.metadata().file_metadata().schema_descr().num_columns() != 4 {
-        return Err(malformed(path, "not the four columns user, item, time, part"));
-    }
     let mut s = Sequences { offsets: vec![0], ..Sequences::default() };
-    for (n, record) in reader.get_row_iter(None).map_err(|e| malformed(path, e))?.enumerate() {
-        let wrong = |what: String| malformed(path, format!("row {}: {what}", n + 1));
-        let record = record.map_err(|e| wrong(e.to_string()))?;
+    each_row(path, 4, |number, record| {
+        let wrong = |what: String| malformed(path, format!("row {number}: {what}"));
         let int = |column| record.get_int(column).map_err(|e| wrong(e.to_string()));
         let (user, item, part) = (int(0)?, int(1)?, int(2 + 1)?);
         let time = record.get_long(2).map_err(|e| wrong(e.to_string()))?;
@@ -197,13 +238,20 @@ fn read_sequences(path: &Path, users: usize, items: usize) -> Result<Sequences, 
         }
         let part = part_of(part).ok_or_else(|| wrong(format!("part {part} is unknown")))?;
         let start = *s.offsets.last().unwrap_or(&0);
-        if s.parts.len() > start && s.parts.last().is_some_and(|&before| before > part) {
-            return Err(wrong("the parts of a user are not in time order".into()));
+        if let (Some(&before), Some(&earlier)) = (s.parts[start..].last(), s.times[start..].last()) {
+            let is_target = matches!(part, Part::Valid | Part::Test);
+            if before > part || (before == part && is_target) {
+                return Err(wrong("the parts of a user are not in time order, each target once".into()));
+            }
+            if earlier > time {
+                return Err(wrong("the times of a user descend".into()));
+            }
         }
         s.items.push(item as u32);
         s.times.push(time);
         s.parts.push(part);
-    }
+        Ok(())
+    })?;
     while s.offsets.len() <= users {
         s.offsets.push(s.items.len());
     }
@@ -214,69 +262,4 @@ fn part_of(code: i32) -> Option<Part> {
     [Part::Train, Part::Valid, Part::History, Part::Test, Part::Unused]
         .into_iter()
         .find(|&p| p as i32 == code)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn dataset(lengths: &[usize], items: usize) -> Dataset {
-        let mut s = Sequences { offsets: vec![0], ..Sequences::default() };
-        for (u, &length) in lengths.iter().enumerate() {
-            for k in 0..length {
-                s.items.push(1 + ((u * 7 + k * 3) % items) as u32);
-                s.times.push(k as i64 * 10 - 5);
-                s.parts.push(match length - k {
-                    1 => Part::Test,
-                    2 => Part::Valid,
-                    _ => Part::Train,
-                });
-            }
-            s.offsets.push(s.items.len());
-        }
-        let column = |name: &str| -> Vec<String> {
-            (0..=items).map(|i| if i == 0 { String::new() } else { format!("{name} «{i}»") }).collect()
-        };
-        let items = Items {
-            ids: column("id"),
-            titles: column("title"),
-            texts: column("text"),
-            categories: column(""),
-            images: column("image"),
-        };
-        Dataset {
-            users: (0..lengths.len()).map(|u| format!("u{u}")).collect(),
-            items,
-            sequences: s,
-            hash: String::new(),
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
-        #[test]
-        fn what_is_written_is_read_back(lengths in proptest::collection::vec(0usize..6, 1..8), items in 1usize..6) {
-            let home = tempfile::tempdir().unwrap();
-            let dir = home.path().join("d");
-            let mut wrote = dataset(&lengths, items);
-            wrote.hash = write_dataset(&dir, &wrote, &serde_json::json!({}), serde_json::json!({"seed": 1})).unwrap();
-            prop_assert_eq!(Dataset::open(&dir).unwrap(), wrote);
-        }
-
-        #[test]
-        fn a_flipped_byte_is_an_error_and_never_a_panic(at in 0usize..4000, bit in 0u8..8) {
-            let home = tempfile::tempdir().unwrap();
-            let dir = home.path().join("d");
-            write_dataset(&dir, &dataset(&[4, 3], 5), &serde_json::json!({}), serde_json::json!({})).unwrap();
-            let path = dir.join(INTERACTIONS);
-            let mut bytes = fs::read(&path).unwrap();
-            let at = at % bytes.len();
-            bytes[at] ^= 1 << bit;
-            fs::write(&path, &bytes).unwrap();
-            prop_assert!(Dataset::open(&dir).is_err());
-            // The reader itself must also survive bytes that no hash guards.
-            let _ = read_sequences(&path, 2, 5);
-        }
-    }
 }

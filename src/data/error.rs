@@ -1,5 +1,6 @@
 //! What can be wrong with data.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use super::source::SourceError;
@@ -14,8 +15,8 @@ pub enum DataError {
     Artefact(#[from] ArtefactError),
     #[error("{path}: {reason}")]
     Malformed { path: PathBuf, reason: String },
-    #[error("nothing is left after {step}")]
-    Empty { step: String },
+    #[error("nothing is left after `{step}`")]
+    Empty { step: String, advice: &'static str },
     #[error("the split leaves no {part} targets")]
     EmptySplit { part: &'static str },
     #[error("{option}: {reason}")]
@@ -34,9 +35,15 @@ impl DataError {
             Self::Artefact(ArtefactError::NotAnArtefact { .. }) => {
                 "make one with `codistill prepare` or `codistill synth`".into()
             }
-            Self::Artefact(_) => return None,
+            Self::Artefact(ArtefactError::Damaged { .. }) => "prepare the data set anew".into(),
+            Self::Artefact(ArtefactError::Io { source, .. })
+                if matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
+            {
+                "make room, or choose an --output on another disk".into()
+            }
+            Self::Artefact(ArtefactError::Io { .. }) => return None,
             Self::Malformed { .. } => "prepare the data set anew".into(),
-            Self::Empty { .. } => "lower --user-core, --item-core or --min-length".into(),
+            Self::Empty { advice, .. } => (*advice).into(),
             Self::EmptySplit { .. } => "use sequences of 3 or more, or an earlier cut-off".into(),
             Self::Option { .. } => "see `codistill prepare --help`".into(),
             Self::TooMany { .. } => "split the log; numbers are kept in 32 bits".into(),

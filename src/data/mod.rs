@@ -1,16 +1,22 @@
 //! From a raw interaction log and a catalogue to a [`Dataset`].
 //!
-//! Reading order: [`source`] (one reader a format), [`intern`] (ids to numbers), [`filter`], [`split`],
-//! [`prepare`] (all of them in order, with a report), [`dataset`] (the result), [`disk`] (its directory).
+//! Reading order: [`source`] (one reader a format), [`intern`] (ids to numbers), `log` (the rows in memory),
+//! [`filter`], `catalogue` (what the items are), [`split`], [`prepare`] (all of them in order, with a report),
+//! [`dataset`] (the result), [`disk`] (its directory).
 
+mod catalogue;
 pub mod dataset;
 pub mod disk;
 mod error;
 pub mod filter;
+mod guard;
 pub mod intern;
+mod log;
 pub mod prepare;
 pub mod source;
 pub mod split;
+#[cfg(test)]
+mod tests;
 
 pub use dataset::{Dataset, Items, Part, Sequences, Target};
 pub use disk::write_dataset;

@@ -1,106 +1,99 @@
 //! Untrained floors that stand in every report: popularity, and counted item-to-item transitions.
+//!
+//! Both count what is known before the targets of the judged part: for validation targets the training
+//! interactions, for test targets the validation items as well. Published floors are counted so; a model
+//! trained on the training part alone meets the validation items in histories only.
 
-use std::collections::HashMap;
+use rayon::prelude::*;
 
 use super::scorer::{ScoreError, Scorer};
-use crate::data::{Dataset, Target};
+use crate::data::{Dataset, Part, Target};
 
-/// Every item by its training count.
-pub struct Popularity {
-    scores: Vec<f32>,
+/// User `u`'s leading items that lie before the targets of `part`.
+fn known(dataset: &Dataset, u: usize, part: Part) -> &[u32] {
+    let parts = dataset.sequences.parts_of(u);
+    let n = parts.iter().take_while(|&&p| p < part).count();
+    &dataset.sequences.items_of(u)[..n]
 }
 
-impl Popularity {
-    pub fn new(dataset: &Dataset) -> Self {
-        Self { scores: dataset.train_counts().iter().map(|&c| c as f32).collect() }
+/// How often each item is known before the targets of `part`; entry 0 is padding.
+fn known_counts(dataset: &Dataset, part: Part) -> Vec<u32> {
+    let mut counts = vec![0; dataset.items.count() + 1];
+    for u in 0..dataset.sequences.users() {
+        for &item in known(dataset, u, part) {
+            counts[item as usize] += 1;
+        }
+    }
+    counts
+}
+
+/// The part that targets of a tile belong to. An evaluation has targets of one part only.
+fn part_of(dataset: &Dataset, targets: &[Target]) -> Part {
+    let part = |t: &Target| dataset.sequences.parts_of(t.user as usize)[t.position as usize];
+    targets.first().map_or(Part::Valid, part)
+}
+
+/// Every item by its count.
+pub struct Popularity<'a> {
+    dataset: &'a Dataset,
+    counted: Option<(Part, Vec<f32>)>,
+}
+
+impl<'a> Popularity<'a> {
+    pub fn new(dataset: &'a Dataset) -> Self {
+        Self { dataset, counted: None }
     }
 }
 
-impl Scorer for Popularity {
+impl Scorer for Popularity<'_> {
     fn names(&self) -> Vec<String> {
         vec!["popularity".into()]
     }
 
     fn items(&self) -> usize {
-        self.scores.len() - 1
+        self.dataset.items.count()
     }
 
     fn score(&mut self, targets: &[Target], out: &mut [Vec<f32>]) -> Result<(), ScoreError> {
-        out[0] = targets.iter().flat_map(|_| self.scores.iter().copied()).collect();
+        let part = part_of(self.dataset, targets);
+        let (_, scores) = match self.counted.take() {
+            Some(counted) if counted.0 == part => self.counted.insert(counted),
+            _ => {
+                let counts = known_counts(self.dataset, part);
+                self.counted.insert((part, counts.iter().map(|&c| c as f32).collect()))
+            }
+        };
+        for out in out {
+            out.clear();
+            for _ in targets {
+                out.extend_from_slice(scores);
+            }
+        }
         Ok(())
     }
 }
 
 /// Longest distance of a counted pair.
 const REACH: usize = 3;
+/// Weight of a pair by distance, in sixths of 1/distance: integers, so that sums are exact in any order.
+const SIXTHS: [u32; REACH] = [6, 3, 2];
 /// History items that are looked at.
 const LOOK_BACK: usize = 10;
 /// Weight of a history item per step of age.
 const DECAY: f64 = 0.8;
 
-/// Counts of ordered pairs at most three steps apart in the training part, weighted by 1/distance.
+/// Counts of ordered pairs at most three steps apart, weighted by 1/distance.
 ///
 /// The score of an item is the sum over the last ten history items of count / frequency of the history
-/// item × 0.8^age; ties go by popularity.
+/// item × 0.8^age (age 0 is the newest); ties go by popularity.
 pub struct Transitions<'a> {
     dataset: &'a Dataset,
-    /// Successors and weights, by item.
-    successors: Vec<Vec<(u32, f64)>>,
-    counts: Vec<u32>,
-    /// Place of each item among the distinct training counts.
-    popularity: Vec<f32>,
+    counted: Option<(Part, Pairs)>,
 }
 
 impl<'a> Transitions<'a> {
     pub fn new(dataset: &'a Dataset) -> Self {
-        let counts = dataset.train_counts();
-        let mut pairs: Vec<HashMap<u32, f64>> = vec![HashMap::new(); counts.len()];
-        for u in 0..dataset.sequences.users() {
-            let train = dataset.sequences.train_of(u);
-            for (i, &from) in train.iter().enumerate() {
-                for (distance, &to) in train[i + 1..].iter().take(REACH).enumerate() {
-                    *pairs[from as usize].entry(to).or_default() += 1.0 / (distance + 1) as f64;
-                }
-            }
-        }
-        let successors = pairs
-            .into_iter()
-            .map(|row| {
-                let mut row: Vec<(u32, f64)> = row.into_iter().collect();
-                row.sort_unstable_by_key(|&(item, _)| item);
-                row
-            })
-            .collect();
-        let mut distinct = counts.clone();
-        distinct.sort_unstable();
-        distinct.dedup();
-        let popularity = counts.iter().map(|c| distinct.partition_point(|d| d < c) as f32).collect();
-        Self { dataset, successors, counts, popularity }
-    }
-
-    /// Scores such that comparing them compares (score, popularity): dense ranks, exact in f32.
-    fn row(&self, history: &[u32]) -> Vec<f32> {
-        let mut raw: HashMap<u32, f64> = HashMap::new();
-        for (age, &from) in history.iter().rev().take(LOOK_BACK).enumerate() {
-            let weight = DECAY.powi(age as i32) / f64::from(self.counts[from as usize].max(1));
-            for &(to, count) in &self.successors[from as usize] {
-                *raw.entry(to).or_default() += weight * count;
-            }
-        }
-        let mut reached: Vec<(f64, f32, u32)> =
-            raw.into_iter().map(|(item, score)| (score, self.popularity[item as usize], item)).collect();
-        reached.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));
-        let mut scores = self.popularity.clone();
-        let mut place = self.popularity.iter().copied().fold(0.0, f32::max);
-        let mut before = None;
-        for (score, popularity, item) in reached {
-            if before != Some((score, popularity)) {
-                place += 1.0;
-                before = Some((score, popularity));
-            }
-            scores[item as usize] = place;
-        }
-        scores
+        Self { dataset, counted: None }
     }
 }
 
@@ -110,13 +103,165 @@ impl Scorer for Transitions<'_> {
     }
 
     fn items(&self) -> usize {
-        self.counts.len() - 1
+        self.dataset.items.count()
     }
 
     fn score(&mut self, targets: &[Target], out: &mut [Vec<f32>]) -> Result<(), ScoreError> {
-        use rayon::prelude::*;
-        let rows: Vec<Vec<f32>> = targets.par_iter().map(|t| self.row(self.dataset.history(t))).collect();
-        out[0] = rows.concat();
+        let part = part_of(self.dataset, targets);
+        let (_, pairs) = match self.counted.take() {
+            Some(counted) if counted.0 == part => self.counted.insert(counted),
+            _ => self.counted.insert((part, Pairs::count(self.dataset, part))),
+        };
+        let width = pairs.counts.len();
+        for out in out {
+            out.resize(targets.len() * width, 0.0);
+            out.par_chunks_exact_mut(width).zip(targets).for_each_init(
+                || vec![0.0; width],
+                |sums, (out, target)| pairs.score(self.dataset.history(target), sums, out),
+            );
+        }
         Ok(())
+    }
+}
+
+/// The counted pairs, sparse by first item.
+struct Pairs {
+    /// `offsets[i]..offsets[i + 1]` are item i's places in `successors`.
+    offsets: Vec<usize>,
+    /// Second item, ascending within a first item, and weight in sixths.
+    successors: Vec<(u32, u32)>,
+    /// How often each item is known.
+    counts: Vec<u32>,
+    /// Place of each item's count among the distinct counts.
+    popularity: Vec<f32>,
+}
+
+impl Pairs {
+    fn count(dataset: &Dataset, part: Part) -> Self {
+        let counts = known_counts(dataset, part);
+        let mut pairs: Vec<(u32, u32, u32)> = Vec::new();
+        for u in 0..dataset.sequences.users() {
+            let items = known(dataset, u, part);
+            for (i, &from) in items.iter().enumerate() {
+                pairs.extend(items[i + 1..].iter().zip(SIXTHS).map(|(&to, weight)| (from, to, weight)));
+            }
+        }
+        pairs.par_sort_unstable();
+        pairs.dedup_by(|next, kept| {
+            let same = (next.0, next.1) == (kept.0, kept.1);
+            if same {
+                kept.2 = kept.2.saturating_add(next.2);
+            }
+            same
+        });
+        let mut offsets = vec![0; counts.len() + 1];
+        for &(from, _, _) in &pairs {
+            offsets[from as usize + 1] += 1;
+        }
+        for i in 1..offsets.len() {
+            offsets[i] += offsets[i - 1];
+        }
+        let successors = pairs.into_iter().map(|(_, to, weight)| (to, weight)).collect();
+        let mut distinct = counts.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        let popularity = counts.iter().map(|c| distinct.partition_point(|d| d < c) as f32).collect();
+        Self { offsets, successors, counts, popularity }
+    }
+
+    /// Writes scores such that comparing them compares (sum, popularity): dense ranks, exact in f32.
+    ///
+    /// `sums` is scratch of I + 1 zeros and is left so.
+    fn score(&self, history: &[u32], sums: &mut [f64], out: &mut [f32]) {
+        let mut reached: Vec<u32> = Vec::new();
+        for (age, &from) in history.iter().rev().take(LOOK_BACK).enumerate() {
+            let from = from as usize;
+            let weight = DECAY.powi(age as i32) / f64::from(SIXTHS[0] * self.counts[from].max(1));
+            for &(to, sixths) in &self.successors[self.offsets[from]..self.offsets[from + 1]] {
+                let sum = &mut sums[to as usize];
+                if *sum == 0.0 {
+                    reached.push(to);
+                }
+                *sum += weight * f64::from(sixths);
+            }
+        }
+        let key = |item: u32| (sums[item as usize], self.popularity[item as usize]);
+        reached.sort_unstable_by(|&a, &b| {
+            let (a, b) = (key(a), key(b));
+            a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1))
+        });
+        out.copy_from_slice(&self.popularity);
+        // Whatever was reached stands above whatever was not.
+        let mut place = self.popularity.iter().copied().fold(0.0, f32::max);
+        let mut before = None;
+        for &item in &reached {
+            if before != Some(key(item)) {
+                place += 1.0;
+                before = Some(key(item));
+            }
+            out[item as usize] = place;
+        }
+        for &item in &reached {
+            sums[item as usize] = 0.0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eval::fixtures::{dataset, leave_one_out};
+
+    fn scores(scorer: &mut dyn Scorer, dataset: &Dataset, part: Part) -> Vec<f32> {
+        let mut out = vec![vec![7.0; 3]];
+        scorer.score(&dataset.targets(part)[..1], &mut out).unwrap();
+        out.remove(0)
+    }
+
+    #[test]
+    fn popularity_counts_validation_items_for_test_targets_only() {
+        let data = dataset(4, &leave_one_out(&[&[1, 2, 1, 3, 4], &[2, 1, 3, 4]]));
+        assert_eq!(scores(&mut Popularity::new(&data), &data, Part::Valid), [0.0, 3.0, 2.0, 0.0, 0.0]);
+        assert_eq!(scores(&mut Popularity::new(&data), &data, Part::Test), [0.0, 3.0, 2.0, 2.0, 0.0]);
+    }
+
+    #[test]
+    fn transitions_equal_the_formula_in_plain_loops() {
+        let users: [&[u32]; 4] =
+            [&[1, 2, 3, 4, 5, 6], &[2, 4, 3, 1, 2, 5], &[6, 1, 2, 3, 5, 4], &[3, 2, 1, 5, 4]];
+        let data = dataset(7, &leave_one_out(&users));
+        for (part, hidden) in [(Part::Valid, 2), (Part::Test, 1)] {
+            let known: Vec<&[u32]> = users.iter().map(|u| &u[..u.len() - hidden]).collect();
+            let frequency = |item| known.iter().flat_map(|u| u.iter()).filter(|&&i| i == item).count() as f64;
+            let count = |from: u32, to: u32| -> f64 {
+                let pairs = known
+                    .iter()
+                    .flat_map(|u| (0..u.len()).flat_map(move |i| (i + 1..u.len()).map(move |j| (u, i, j))));
+                let wanted = pairs.filter(|&(u, i, j)| j - i <= 3 && u[i] == from && u[j] == to);
+                wanted.map(|(_, i, j)| 1.0 / (j - i) as f64).sum()
+            };
+            let formula = |item: u32| -> f64 {
+                let ages = known[0].iter().rev().take(10).enumerate();
+                ages.map(|(age, &h)| count(h, item) / frequency(h) * 0.8f64.powi(age as i32)).sum()
+            };
+            let found = scores(&mut Transitions::new(&data), &data, part);
+            for a in 1..=7 {
+                for b in 1..=7 {
+                    let (x, y) = (formula(a), formula(b));
+                    let same = (x - y).abs() < 1e-12;
+                    let wanted = if same { frequency(a) > frequency(b) } else { x > y };
+                    assert_eq!(found[a as usize] > found[b as usize], wanted, "{part:?}: {a} and {b}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn one_scorer_serves_both_parts() {
+        let data = dataset(5, &leave_one_out(&[&[1, 2, 3, 4, 5], &[2, 3, 5, 1]]));
+        let mut shared = Transitions::new(&data);
+        for part in [Part::Valid, Part::Test, Part::Valid] {
+            assert_eq!(scores(&mut shared, &data, part), scores(&mut Transitions::new(&data), &data, part));
+        }
     }
 }

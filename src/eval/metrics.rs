@@ -1,13 +1,16 @@
-//! Means over targets, coverage, and buckets.
+//! Means over targets, what is recommended, and buckets.
+//!
+//! Sums run over targets in their order and over items in theirs, in f64, so that no figure depends on how
+//! the targets were cut into tiles.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::rows::Row;
 use crate::config::{HistoryRule, TieRule};
 
-/// Lower edges of the buckets by training count of the target item.
+/// Lower edges of the buckets by training count of the target item: 0, 1-4, 5-9, 10-49, 50-249, 250 and more.
 pub const COUNT_EDGES: [u32; 6] = [0, 1, 5, 10, 50, 250];
 /// Lower edges of the buckets by history length of the user.
 pub const LENGTH_EDGES: [u32; 6] = [0, 3, 5, 10, 20, 50];
@@ -22,25 +25,47 @@ pub struct Evaluation {
     pub scored: Vec<Scored>,
 }
 
-/// What the figures mean.
+/// What the figures mean. Evaluations can be compared where all of it is equal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Protocol {
+    /// Content hash of the data set.
+    #[serde(default)]
+    pub dataset: String,
     pub targets: usize,
     /// I
     pub items: usize,
     pub history: HistoryRule,
     pub ties: TieRule,
     pub ks: Vec<usize>,
+    /// Cut-off of the figures by bucket.
+    #[serde(default = "ten")]
+    pub bucket_k: usize,
     /// Targets that stand in their own history and count as misses.
     pub masked_targets: usize,
+}
+
+fn ten() -> usize {
+    10
+}
+
+/// 10 where it is measured, else the largest cut-off.
+pub fn bucket_cut_off(ks: &[usize]) -> usize {
+    if ks.contains(&10) { 10 } else { ks.iter().copied().max().unwrap_or(10) }
 }
 
 /// Figures of one score name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scored {
     pub name: String,
-    /// `recall@10`, `ndcg@10`, `mrr@10`, `coverage@10`, `popularity@10`, …
+    /// For each cut-off k:
+    /// - `recall@k` (one target, so it is Hit@k too), `ndcg@k`, `mrr@k`: means over targets;
+    /// - `coverage@k`: share of the catalogue that stands in anybody's list of k;
+    /// - `popularity@k`: mean over list entries of the share of items that are rarer in training, 0 to 1;
+    /// - `gini@k`: inequality of items' exposure, 0 (all equal) to 1 (one item for all).
     pub metrics: BTreeMap<String, f64>,
+    /// Targets with a NaN among the scores: such a score stands above the target, and is never recommended.
+    #[serde(default)]
+    pub nan_targets: usize,
     pub by_item_count: Vec<Bucket>,
     pub by_user_length: Vec<Bucket>,
     #[serde(skip)]
@@ -77,39 +102,68 @@ pub fn recall_ndcg(rank: f64, k: usize) -> (f64, f64) {
     if rank > k as f64 { (0.0, 0.0) } else { (1.0, 1.0 / (rank + 1.0).log2()) }
 }
 
-/// Figures of one name from its rows and top lists; `lists` are in the rows' order, best first.
-pub fn summarise(
-    name: &str,
-    rows: Vec<Row>,
-    lists: &[Vec<u32>],
-    ks: &[usize],
-    train_counts: &[u32],
-) -> Scored {
-    let n = rows.len().max(1) as f64;
-    let popularity = popularity_percentiles(train_counts);
-    let mut metrics = BTreeMap::new();
-    for &k in ks {
-        let (mut recall, mut ndcg, mut mrr) = (0.0, 0.0, 0.0);
-        for row in &rows {
-            let (r, g) = recall_ndcg(row.rank, k);
-            recall += r;
-            ndcg += g;
-            mrr += if r > 0.0 { 1.0 / row.rank } else { 0.0 };
-        }
-        metrics.insert(format!("recall@{k}"), recall / n);
-        metrics.insert(format!("ndcg@{k}"), ndcg / n);
-        metrics.insert(format!("mrr@{k}"), mrr / n);
-        let shown = || lists.iter().flat_map(|list| list.iter().take(k).map(|&item| item as usize));
-        let distinct: BTreeSet<usize> = shown().collect();
-        metrics
-            .insert(format!("coverage@{k}"), distinct.len() as f64 / (train_counts.len() - 1).max(1) as f64);
-        let total = shown().count().max(1) as f64;
-        metrics.insert(format!("popularity@{k}"), shown().map(|i| popularity[i]).sum::<f64>() / total);
+/// What is kept of one score name while tiles pass by.
+pub struct Tally {
+    /// Cut-offs.
+    pub ks: Vec<usize>,
+    /// Per cut-off: how often each item stood among the best k of anybody; entry 0 is padding.
+    shown: Vec<Vec<u32>>,
+    /// In target order.
+    pub rows: Vec<Row>,
+    nan_targets: usize,
+}
+
+impl Tally {
+    /// `width` is I + 1.
+    pub fn new(ks: &[usize], width: usize) -> Self {
+        Self { ks: ks.to_vec(), shown: vec![vec![0; width]; ks.len()], rows: Vec::new(), nan_targets: 0 }
     }
-    let k = if ks.contains(&10) { 10 } else { ks.last().copied().unwrap_or(10) };
-    let by_item_count = buckets(&rows, k, &COUNT_EDGES, |row| row.item_count);
-    let by_user_length = buckets(&rows, k, &LENGTH_EDGES, |row| row.history);
-    Scored { name: name.to_owned(), metrics, by_item_count, by_user_length, rows }
+
+    /// Takes the next target's row and its best items.
+    pub fn add(&mut self, row: Row, has_nan: bool, best: &[u32]) {
+        self.rows.push(row);
+        self.nan_targets += usize::from(has_nan);
+        for (&k, shown) in self.ks.iter().zip(&mut self.shown) {
+            for &item in best.iter().take(k) {
+                shown[item as usize] += 1;
+            }
+        }
+    }
+
+    /// The figures; `train_counts` has I + 1 entries.
+    pub fn summarise(self, name: &str, train_counts: &[u32]) -> Scored {
+        let n = self.rows.len().max(1) as f64;
+        let popularity = popularity_percentiles(train_counts);
+        let mut metrics = BTreeMap::new();
+        for (&k, shown) in self.ks.iter().zip(&self.shown) {
+            let (mut recall, mut ndcg, mut mrr) = (0.0, 0.0, 0.0);
+            for row in &self.rows {
+                let (r, g) = recall_ndcg(row.rank, k);
+                recall += r;
+                ndcg += g;
+                mrr += if r > 0.0 { 1.0 / row.rank } else { 0.0 };
+            }
+            let mut put = |metric: &str, value: f64| metrics.insert(format!("{metric}@{k}"), value);
+            put("recall", recall / n);
+            put("ndcg", ndcg / n);
+            put("mrr", mrr / n);
+            let shown = &shown[1..];
+            put("coverage", shown.iter().filter(|&&c| c > 0).count() as f64 / shown.len().max(1) as f64);
+            let total: f64 = shown.iter().map(|&c| f64::from(c)).sum();
+            let popular: f64 = shown.iter().zip(&popularity[1..]).map(|(&c, p)| f64::from(c) * p).sum();
+            put("popularity", popular / total.max(1.0));
+            put("gini", gini(shown));
+        }
+        let k = bucket_cut_off(&self.ks);
+        Scored {
+            name: name.to_owned(),
+            metrics,
+            nan_targets: self.nan_targets,
+            by_item_count: buckets(&self.rows, k, &COUNT_EDGES, |row| row.item_count),
+            by_user_length: buckets(&self.rows, k, &LENGTH_EDGES, |row| row.history),
+            rows: self.rows,
+        }
+    }
 }
 
 fn buckets(rows: &[Row], k: usize, edges: &[u32], key: impl Fn(&Row) -> u32) -> Vec<Bucket> {
@@ -147,23 +201,53 @@ fn popularity_percentiles(train_counts: &[u32]) -> Vec<f64> {
         .collect()
 }
 
+/// Gini coefficient of the exposures: mean absolute difference of two items over twice the mean.
+fn gini(exposures: &[u32]) -> f64 {
+    let mut sorted = exposures.to_vec();
+    sorted.sort_unstable();
+    let n = sorted.len() as f64;
+    let total: f64 = sorted.iter().map(|&c| f64::from(c)).sum();
+    let weighted: f64 =
+        sorted.iter().zip(1u32..).map(|(&c, place)| (2.0 * f64::from(place) - n - 1.0) * f64::from(c)).sum();
+    if total > 0.0 { weighted / (n * total) } else { 0.0 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn close(a: f64, b: f64) {
+        assert!((a - b).abs() < 1e-12, "{a} is not {b}");
+    }
+
     #[test]
     fn figures_of_known_ranks() {
-        let row = |rank: f64| Row { rank, item_count: 3, history: 7, ..Row::default() };
-        let lists = vec![vec![1, 2], vec![1, 3], vec![1, 2], vec![2, 1]];
-        let rows = vec![row(1.0), row(2.0), row(10.0), row(10.5)];
-        let scored = summarise("x", rows, &lists, &[2, 10], &[0, 9, 5, 1, 0]);
-        assert!((scored.metrics["recall@10"] - 0.75).abs() < 1e-12);
-        let ndcg = (1.0 + 1.0 / 3f64.log2() + 1.0 / 11f64.log2()) / 4.0;
-        assert!((scored.metrics["ndcg@10"] - ndcg).abs() < 1e-12);
-        assert!((scored.metrics["mrr@10"] - (1.0 + 0.5 + 0.1) / 4.0).abs() < 1e-12);
-        assert!((scored.metrics["recall@2"] - 0.5).abs() < 1e-12);
-        assert!((scored.metrics["coverage@2"] - 0.75).abs() < 1e-12);
-        assert_eq!(scored.by_item_count.len(), 1);
-        assert_eq!((scored.by_item_count[0].from, scored.by_item_count[0].targets), (1, 4));
+        let ranks = [1.0, 2.0, 10.0, 10.5];
+        let lists = [[1, 2], [1, 3], [1, 2], [2, 1]];
+        let mut tally = Tally::new(&[2, 10], 5);
+        for (rank, best) in ranks.into_iter().zip(&lists) {
+            tally.add(Row { rank, item_count: 3, history: 7, ..Row::default() }, false, best);
+        }
+        let scored = tally.summarise("x", &[0, 9, 5, 1, 0]);
+        close(scored.metrics["recall@10"], 0.75);
+        close(scored.metrics["ndcg@10"], (1.0 + 1.0 / 3f64.log2() + 1.0 / 11f64.log2()) / 4.0);
+        close(scored.metrics["mrr@10"], (1.0 + 0.5 + 0.1) / 4.0);
+        close(scored.metrics["recall@2"], 0.5);
+        close(scored.metrics["coverage@2"], 0.75);
+        // Items 1 to 4 are rarer than 3.5, 2.5, 1.5 and 0.5 of four; they are shown 4, 3, 1 and 0 times.
+        close(scored.metrics["popularity@2"], (4.0 * 3.5 + 3.0 * 2.5 + 1.5) / 4.0 / 8.0);
+        let buckets = &scored.by_item_count;
+        assert_eq!((buckets.len(), buckets[0].from, buckets[0].to), (1, 1, Some(5)));
+        assert_eq!((buckets[0].targets, scored.by_user_length[0].from), (4, 5));
+        close(buckets[0].recall, 0.75);
+    }
+
+    #[test]
+    fn gini_is_the_mean_absolute_difference_over_twice_the_mean() {
+        let exposures = [4u32, 3, 1, 0, 7];
+        let pairs = exposures.iter().flat_map(|&a| exposures.iter().map(move |&b| f64::from(a.abs_diff(b))));
+        close(gini(&exposures), pairs.sum::<f64>() / 25.0 / (2.0 * 3.0));
+        close(gini(&[5, 5, 5]), 0.0);
+        close(gini(&[0, 0, 0]), 0.0);
     }
 }

@@ -7,15 +7,19 @@
 //! [`baseline`], [`report`].
 
 pub mod baseline;
+#[cfg(test)]
+mod fixtures;
 pub mod metrics;
 pub mod protocol;
 pub mod rank;
 pub mod report;
 pub mod rows;
 pub mod scorer;
+#[cfg(test)]
+mod tests;
 
 pub use metrics::{Evaluation, Scored};
 pub use protocol::evaluate;
 pub use report::Report;
-pub use rows::{Row, RowsError};
+pub use rows::{Row, RowsError, StoredRows};
 pub use scorer::{ScoreError, Scorer};

@@ -1,21 +1,22 @@
-//! Full ranking over the whole catalogue, in tiles of bounded memory.
+//! Full ranking over the whole catalogue, in tiles of bounded memory (odmt.md 6).
 
 use rayon::prelude::*;
 
-use super::metrics::{Evaluation, Protocol, summarise};
-use super::rank::{Standing, standing, top_k};
+use super::metrics::{Evaluation, Protocol, Tally, bucket_cut_off};
+use super::rank::{Best, Standing, standing};
 use super::rows::Row;
 use super::scorer::{ScoreError, Scorer};
 use crate::config::{EvalConfig, HistoryRule, TieRule};
 use crate::data::{Dataset, Part, Sequences, Target};
 
-/// Ranks every target of `part` under every score name.
+/// Ranks every target of `part` ([`Part::Valid`] or [`Part::Test`]) under every score name.
 ///
-/// Memory grows with targets and with the tile, never with their product. `max_seq_len` is S, which the
-/// `window` history rule needs. `on_progress` is told how many targets are done.
+/// A target that the history rule masks (the user had it before) counts as a miss, as in the authors' code.
+/// Memory grows with the tile, with the targets and with items × cut-offs, never with targets × items.
+/// `max_seq_len` is S, which [`HistoryRule::Window`] needs. `on_progress` is told how many targets are done.
 ///
 /// # Errors
-/// The scorer fails, or there are no targets.
+/// The scorer fails or has another catalogue, or there are no targets.
 pub fn evaluate(
     scorer: &mut dyn Scorer,
     dataset: &Dataset,
@@ -29,52 +30,49 @@ pub fn evaluate(
     if targets.is_empty() {
         return Err(ScoreError::NoTargets(part_name));
     }
-    let names = scorer.names();
-    let width = scorer.items() + 1;
-    let facts = Facts::of(dataset);
-    let longest = config.ks.iter().copied().max().unwrap_or(0);
-    let mut rows: Vec<Vec<Row>> = vec![Vec::with_capacity(targets.len()); names.len()];
-    let mut lists: Vec<Vec<Vec<u32>>> = vec![Vec::with_capacity(targets.len()); names.len()];
-    let mut scores = vec![Vec::new(); names.len()];
-    let per_target = width * names.len() * size_of::<f32>();
-    let tile = ((config.tile_mib << 20) / per_target.max(1)).clamp(1, targets.len());
-    for targets in targets.chunks(tile) {
-        scorer.score(targets, &mut scores)?;
-        let masks: Vec<Vec<u32>> =
-            targets.par_iter().map(|t| masked_items(dataset, t, part, config.history, max_seq_len)).collect();
-        for (name, scores) in scores.iter().enumerate() {
-            let judged: Vec<(Row, Vec<u32>)> = targets
-                .par_iter()
-                .zip(&masks)
-                .zip(scores.par_chunks_exact(width))
-                .map(|((target, masked), scores)| {
-                    let found = standing(scores, target.item, masked);
-                    let list = top_k_sorted_mask(scores, masked, longest);
-                    (facts.row(target, &found, config.ties), list)
-                })
-                .collect();
-            for (row, list) in judged {
-                rows[name].push(row);
-                lists[name].push(list);
-            }
-        }
-        on_progress(rows[0].len());
+    let items = dataset.items.count();
+    if scorer.items() != items {
+        return Err(ScoreError::Catalogue { scorer: scorer.items(), dataset: items });
     }
-    let masked_targets = rows[0].iter().filter(|r| r.missed).count();
-    let scored = names
-        .iter()
-        .zip(rows.into_iter().zip(&lists))
-        .map(|(name, (rows, lists))| summarise(name, rows, lists, &config.ks, &facts.train_counts))
-        .collect();
+    let width = items + 1;
+    let names = scorer.names();
+    let facts = Facts::of(dataset);
+    let mut tallies: Vec<Tally> = names.iter().map(|_| Tally::new(&config.ks, width)).collect();
+    let mut scores = vec![Vec::new(); names.len()];
+    let mut masked_targets = 0;
+    for tile in targets.chunks(tile_targets(config, width, names.len())) {
+        scorer.score(tile, &mut scores)?;
+        let mask = |t: &Target| masked_items(dataset, t, part, config.history, max_seq_len);
+        let masks: Vec<Vec<u32>> = tile.par_iter().map(mask).collect();
+        masked_targets += tile.iter().zip(&masks).filter(|(t, m)| m.binary_search(&t.item).is_ok()).count();
+        for ((name, scores), tally) in names.iter().zip(&mut scores).zip(&mut tallies) {
+            let (found, expected) = (scores.len(), tile.len() * width);
+            if found != expected {
+                return Err(ScoreError::Shape { name: name.clone(), found, expected });
+            }
+            rank_tile(tally, tile, &masks, scores, &facts, config.ties);
+        }
+        on_progress(tallies.first().map_or(0, |tally| tally.rows.len()));
+    }
+    let scored =
+        names.iter().zip(tallies).map(|(name, tally)| tally.summarise(name, &facts.train_counts)).collect();
     let protocol = Protocol {
+        dataset: dataset.hash.clone(),
         targets: targets.len(),
-        items: width - 1,
+        items,
         history: config.history,
         ties: config.ties,
         ks: config.ks.clone(),
+        bucket_k: bucket_cut_off(&config.ks),
         masked_targets,
     };
     Ok(Evaluation { part: part_name.to_owned(), protocol, scored })
+}
+
+/// How many targets' scores, under all names, fit in the configured tile; at least one.
+fn tile_targets(config: &EvalConfig, width: usize, names: usize) -> usize {
+    let per_target = width.saturating_mul(names).saturating_mul(size_of::<f32>());
+    (config.tile_mib.saturating_mul(1 << 20) / per_target.max(1)).max(1)
 }
 
 /// Distinct items that the history rule takes from the candidates, ascending.
@@ -103,20 +101,38 @@ fn masked_items(
     masked
 }
 
-/// [`top_k`] on a copy of the scores in which masked items are NaN: a long history would make every
-/// look-up in it slow.
-fn top_k_sorted_mask(scores: &[f32], masked: &[u32], k: usize) -> Vec<u32> {
-    if masked.len() < 32 {
-        return top_k(scores, masked, k);
+/// Ranks the targets of one tile under one score name.
+fn rank_tile(
+    tally: &mut Tally,
+    tile: &[Target],
+    masks: &[Vec<u32>],
+    scores: &mut [f32],
+    facts: &Facts,
+    ties: TieRule,
+) {
+    let width = facts.train_counts.len();
+    let longest = tally.ks.iter().copied().max().unwrap_or(0).min(width);
+    let judged: Vec<(Row, bool, Vec<u32>)> = scores
+        .par_chunks_exact_mut(width)
+        .zip(tile)
+        .zip(masks)
+        .map_init(
+            || Best::new(longest),
+            |best, ((scores, target), masked)| {
+                let found = standing(scores, target.item, masked, best);
+                (facts.row(target, &found, ties), found.nan > 0, best.items().collect())
+            },
+        )
+        .collect();
+    for (row, has_nan, best) in judged {
+        tally.add(row, has_nan, &best);
     }
-    let mut scores = scores.to_vec();
-    masked.iter().for_each(|&item| scores[item as usize] = f32::NAN);
-    top_k(&scores, &[], k)
 }
 
 /// What rows tell of items and users.
 struct Facts<'a> {
     sequences: &'a Sequences,
+    /// I + 1 entries.
     train_counts: Vec<u32>,
     /// Time of each item's first training interaction.
     first_seen: Vec<Option<i64>>,
@@ -146,7 +162,7 @@ impl<'a> Facts<'a> {
             candidates: found.candidates,
             missed: found.missed,
             item_count: self.train_counts[target.item as usize],
-            item_age: self.first_seen[target.item as usize].map(|first| time - first),
+            item_age: self.first_seen[target.item as usize].map(|first| time.saturating_sub(first)),
             history: target.position,
         }
     }

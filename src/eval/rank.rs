@@ -1,6 +1,15 @@
 //! The rank of one target, by counting.
+//!
+//! One pass over the scores counts what stands before the target and keeps the best k items; nothing is
+//! sorted. Items that are no candidates are overwritten with NaN beforehand, so that the pass has no
+//! look-ups, and branches only once per chunk.
+
+use std::cmp::Ordering;
 
 use crate::config::TieRule;
+
+/// Scores counted between two looks at the list of the best: small enough to stay in the first-level cache.
+const CHUNK: usize = 128;
 
 /// Where a target stands among its candidates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,17 +18,20 @@ pub struct Standing {
     pub above: u32,
     /// Other candidates with the same score.
     pub equal: u32,
-    /// Candidates, the target included.
+    /// Items that are not masked.
     pub candidates: u32,
-    /// The target was masked by the history rule, or its score is NaN: it counts as not found.
+    /// Candidates whose score is NaN.
+    pub nan: u32,
+    /// The target is masked by the history rule, or its score is NaN: it counts as not found.
     pub missed: bool,
 }
 
 impl Standing {
-    /// Rank from 1; with [`TieRule::Mid`] it may be a half. A missed target stands behind all candidates.
+    /// Rank from 1; with [`TieRule::Mid`] it may be a half. A missed target's rank is infinite: a finite one
+    /// behind the last candidate could lie within the cut-off of a small catalogue.
     pub fn rank(&self, ties: TieRule) -> f64 {
         if self.missed {
-            return f64::from(self.candidates) + 1.0;
+            return f64::INFINITY;
         }
         let before = match ties {
             TieRule::Mid => f64::from(self.equal) / 2.0,
@@ -30,49 +42,117 @@ impl Standing {
     }
 }
 
-/// Counts where `target` stands. `masked` are distinct items that are no candidates.
-///
-/// `scores` has I + 1 entries; entry 0 is padding.
-pub fn standing(scores: &[f32], target: u32, masked: &[u32]) -> Standing {
-    let t = scores[target as usize];
-    let catalogue = &scores[1..];
-    // Counting all and taking the masked back keeps the pass over the catalogue free of branches.
-    let (mut above, mut equal) = (0u32, 0u32);
-    for &s in catalogue {
-        above += u32::from(!(s <= t));
-        equal += u32::from(s == t);
-    }
-    for &item in masked {
-        let s = scores[item as usize];
-        above -= u32::from(!(s <= t));
-        equal -= u32::from(s == t);
-    }
-    let missed = t.is_nan() || masked.contains(&target);
-    let candidates = catalogue.len() as u32 - masked.len() as u32;
-    let others = if missed { equal } else { equal.saturating_sub(1) };
-    Standing { above, equal: others, candidates, missed }
+/// The best k items of one target, ties by item number. NaN is never among them.
+#[derive(Clone, Debug)]
+pub struct Best {
+    k: usize,
+    /// Up to 2k items that may be among the best; the superfluous leave together, which is cheaper than
+    /// keeping the list sorted.
+    pool: Vec<(f32, u32)>,
+    /// The k-th best score when items last left; absent while there was room for all.
+    bar: Option<f32>,
 }
 
-/// The best `k` candidates, best first, ties by item number. NaN is never among them.
-pub fn top_k(scores: &[f32], masked: &[u32], k: usize) -> Vec<u32> {
-    let better = |a: (f32, u32), b: (f32, u32)| a.0 > b.0 || (a.0 == b.0 && a.1 < b.1);
-    let mut best: Vec<(f32, u32)> = Vec::with_capacity(k + 1);
-    let mut bar = f32::NEG_INFINITY;
-    for (item, &score) in scores.iter().enumerate().skip(1) {
-        let full = best.len() == k;
-        // Items come in ascending number, so that an equal score never displaces an earlier one.
-        if score.is_nan() || (full && score <= bar) || k == 0 || masked.contains(&(item as u32)) {
-            continue;
-        }
-        let entry = (score, item as u32);
-        let place = best.partition_point(|&b| better(b, entry));
-        best.insert(place, entry);
-        best.truncate(k);
-        if best.len() == k {
-            bar = best[k - 1].0;
+impl Best {
+    pub fn new(k: usize) -> Self {
+        Self { k, pool: Vec::with_capacity(2 * k), bar: None }
+    }
+
+    /// Item numbers, best first.
+    pub fn items(&self) -> impl Iterator<Item = u32> + '_ {
+        self.pool.iter().map(|&(_, item)| item)
+    }
+
+    fn clear(&mut self) {
+        self.pool.clear();
+        self.bar = (self.k == 0).then_some(f32::INFINITY);
+    }
+
+    /// Takes the scores of items `first..`. Items must come in ascending number: an equal score then never
+    /// displaces an earlier one.
+    fn offer(&mut self, scores: &[f32], first: u32) {
+        for (&score, item) in scores.iter().zip(first..) {
+            if self.bar.is_some_and(|bar| score <= bar) || score.is_nan() {
+                continue;
+            }
+            self.pool.push((score, item));
+            if self.pool.len() == 2 * self.k {
+                let (_, last, _) = self.pool.select_nth_unstable_by(self.k - 1, best_first);
+                self.bar = Some(last.0);
+                self.pool.truncate(self.k);
+            }
         }
     }
-    best.into_iter().map(|(_, item)| item).collect()
+
+    fn finish(&mut self) {
+        self.pool.sort_unstable_by(best_first);
+        self.pool.truncate(self.k);
+    }
+}
+
+fn best_first(a: &(f32, u32), b: &(f32, u32)) -> Ordering {
+    b.0.partial_cmp(&a.0).unwrap_or(Ordering::Equal).then(a.1.cmp(&b.1))
+}
+
+/// Finds where `target` stands, and its best items in `best`, whose earlier content is lost.
+///
+/// `scores` has I + 1 entries; entry 0 is padding. `masked` are distinct items that are no candidates; their
+/// scores are overwritten.
+pub fn standing(scores: &mut [f32], target: u32, masked: &[u32], best: &mut Best) -> Standing {
+    let t = scores[target as usize];
+    for &item in masked {
+        scores[item as usize] = f32::NAN;
+    }
+    let masked_target = !t.is_nan() && scores[target as usize].is_nan();
+    best.clear();
+    let mut sum = Counts::default();
+    for (chunk, first) in scores[1..].chunks(CHUNK).zip((1u32..).step_by(CHUNK)) {
+        let counts = Counts::of(chunk, t, best.bar.unwrap_or(f32::NEG_INFINITY));
+        if best.bar.is_none() || counts.over_bar > 0 {
+            best.offer(chunk, first);
+        }
+        sum.add(&counts);
+    }
+    best.finish();
+    let candidates = (scores.len() - 1 - masked.len()) as u32;
+    let missed = t.is_nan() || masked_target;
+    Standing {
+        above: candidates - sum.not_above,
+        equal: if missed { sum.equal } else { sum.equal - 1 },
+        candidates,
+        nan: sum.nan - masked.len() as u32,
+        missed,
+    }
+}
+
+#[derive(Default)]
+struct Counts {
+    not_above: u32,
+    equal: u32,
+    nan: u32,
+    over_bar: u32,
+}
+
+impl Counts {
+    /// Comparisons summed as integers, which the compiler turns into vector instructions.
+    #[expect(clippy::float_cmp, reason = "ties are equal scores, not close ones")]
+    fn of(chunk: &[f32], t: f32, bar: f32) -> Self {
+        let mut counts = Self::default();
+        for &s in chunk {
+            counts.not_above += u32::from(s <= t);
+            counts.equal += u32::from(s == t);
+            counts.nan += u32::from(s.is_nan());
+            counts.over_bar += u32::from(s > bar);
+        }
+        counts
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.not_above += other.not_above;
+        self.equal += other.equal;
+        self.nan += other.nan;
+        self.over_bar += other.over_bar;
+    }
 }
 
 #[cfg(test)]
@@ -90,54 +170,69 @@ mod tests {
         ]
     }
 
+    /// Scores (entry 0 is padding), a target, and masked items; sometimes longer than a chunk.
+    fn case() -> impl Strategy<Value = (Vec<f32>, u32, Vec<u32>)> {
+        prop_oneof![4 => 2usize..40, 1 => CHUNK..3 * CHUNK].prop_flat_map(|n| {
+            let scores = proptest::collection::vec(score(), n);
+            let mask = proptest::collection::vec(proptest::bool::weighted(0.3), n);
+            (scores, 1..n as u32, mask).prop_map(|(scores, target, mask)| {
+                let masked = (1..mask.len()).filter(|&i| mask[i]).map(|i| i as u32).collect();
+                (scores, target, masked)
+            })
+        })
+    }
+
     proptest! {
         #[test]
-        fn standing_equals_a_brute_force_count_in_f64(
-            scores in proptest::collection::vec(score(), 2..40),
-            target in 1usize..40,
-            mask in proptest::collection::vec(any::<bool>(), 40),
-        ) {
-            let target = 1 + (target - 1) % (scores.len() - 1);
-            let masked: Vec<u32> = (1..scores.len()).filter(|&i| mask[i]).map(|i| i as u32).collect();
-            let found = standing(&scores, target as u32, &masked);
-            let t = f64::from(scores[target]);
-            let (mut above, mut equal, mut candidates) = (0, 0, 0);
-            for i in (1..scores.len()).filter(|&i| !mask[i]) {
-                candidates += 1;
+        fn standing_equals_a_brute_force_count_in_f64((scores, target, masked) in case()) {
+            let found = standing(&mut scores.clone(), target, &masked, &mut Best::new(3));
+            let t = f64::from(scores[target as usize]);
+            let (mut above, mut equal, mut nan, mut candidates) = (0, 0, 0, 0);
+            for i in (1..scores.len()).filter(|&i| !masked.contains(&(i as u32))) {
                 let s = f64::from(scores[i]);
-                if s > t || s.is_nan() || t.is_nan() { above += 1 } else if s == t && i != target { equal += 1 }
+                candidates += 1;
+                nan += u32::from(s.is_nan());
+                above += u32::from(s > t || s.is_nan() || t.is_nan());
+                equal += u32::from(s == t && i != target as usize);
             }
-            prop_assert_eq!(found.candidates, candidates);
-            prop_assert_eq!(found.missed, t.is_nan() || mask[target]);
-            prop_assert_eq!((found.above, found.equal), (above, equal));
+            let missed = t.is_nan() || masked.contains(&target);
+            prop_assert_eq!(found, Standing { above, equal, candidates, nan, missed });
         }
 
         #[test]
-        fn ranks_under_all_tie_rules_bracket_each_other(
-            scores in proptest::collection::vec(score(), 2..30), target in 1usize..30,
-        ) {
-            let target = 1 + (target - 1) % (scores.len() - 1);
-            let found = standing(&scores, target as u32, &[]);
-            let [low, mid, high] = [TieRule::Optimistic, TieRule::Mid, TieRule::Pessimistic].map(|t| found.rank(t));
+        fn ranks_under_all_tie_rules_bracket_each_other((mut scores, target, masked) in case()) {
+            let found = standing(&mut scores, target, &masked, &mut Best::new(0));
+            let rules = [TieRule::Optimistic, TieRule::Mid, TieRule::Pessimistic];
+            let [low, mid, high] = rules.map(|t| found.rank(t));
             prop_assert!(low >= 1.0 && low <= mid && mid <= high);
-            if !found.missed {
+            if found.missed {
+                prop_assert!(low.is_infinite());
+            } else {
+                prop_assert!(high <= f64::from(found.candidates));
                 prop_assert!((mid - f64::midpoint(low, high)).abs() < 1e-12);
             }
         }
 
         #[test]
-        fn top_k_equals_a_full_sort(
-            scores in proptest::collection::vec(score(), 2..40),
-            k in 0usize..12,
-            mask in proptest::collection::vec(any::<bool>(), 40),
-        ) {
-            let masked: Vec<u32> = (1..scores.len()).filter(|&i| mask[i]).map(|i| i as u32).collect();
+        fn the_best_items_equal_a_full_sort((mut scores, target, masked) in case(), k in 0usize..12) {
             let mut all: Vec<u32> = (1..scores.len() as u32)
-                .filter(|&i| !scores[i as usize].is_nan() && !mask[i as usize])
+                .filter(|&i| !scores[i as usize].is_nan() && !masked.contains(&i))
                 .collect();
-            all.sort_by(|&a, &b| scores[b as usize].partial_cmp(&scores[a as usize]).unwrap().then(a.cmp(&b)));
+            all.sort_by(|&a, &b| {
+                scores[b as usize].partial_cmp(&scores[a as usize]).unwrap().then(a.cmp(&b))
+            });
             all.truncate(k);
-            prop_assert_eq!(top_k(&scores, &masked, k), all);
+            let mut best = Best::new(k);
+            standing(&mut scores, target, &masked, &mut best);
+            prop_assert_eq!(best.items().collect::<Vec<u32>>(), all);
         }
+    }
+
+    #[test]
+    fn a_broken_target_score_never_ranks_first() {
+        let mut scores = vec![0.0, f32::NAN, 1.0];
+        let found = standing(&mut scores, 1, &[], &mut Best::new(1));
+        assert!(found.missed);
+        assert!(found.rank(TieRule::Optimistic).is_infinite());
     }
 }

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use super::metrics::{Evaluation, Scored};
+use super::metrics::{Bucket, Evaluation, Scored};
 
-/// Columns of the tables.
-const COLUMNS: [&str; 4] = ["recall@10", "ndcg@10", "mrr@10", "coverage@10"];
+/// Columns of the tables, at the cut-off of the buckets (10 where it is measured).
+const COLUMNS: [&str; 4] = ["recall", "ndcg", "mrr", "coverage"];
 
 /// What a finished run reports.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,18 +25,6 @@ impl Report {
         &self.evaluations[0]
     }
 
-    fn rows(&self) -> impl Iterator<Item = &Scored> {
-        self.evaluations.iter().flat_map(|e| &e.scored)
-    }
-
-    /// Metrics shown: the usual ones where they were measured, else the first of every kind.
-    fn columns(&self) -> Vec<String> {
-        let Some(first) = self.rows().next() else { return Vec::new() };
-        let usual: Vec<String> =
-            COLUMNS.iter().filter(|c| first.metrics.contains_key(**c)).map(|c| (*c).to_owned()).collect();
-        if usual.is_empty() { first.metrics.keys().take(6).cloned().collect() } else { usual }
-    }
-
     /// A table for the terminal, the protocol above it.
     pub fn table(&self) -> String {
         let columns = self.columns();
@@ -49,45 +37,91 @@ impl Report {
         for scored in self.rows() {
             let _ = write!(text, "{:width$}", scored.name);
             for column in &columns {
-                let value = scored.metrics.get(column).copied().unwrap_or(f64::NAN);
-                let _ = write!(text, "  {value:>11.4}");
+                let _ = write!(text, "  {:>11}", figure(scored.metrics.get(column).copied()));
             }
             text.push('\n');
         }
         text
     }
 
-    /// The same as Markdown.
+    /// The same as Markdown, and NDCG by item frequency and user length.
     pub fn markdown(&self) -> String {
         let columns = self.columns();
-        let rule = "|---".repeat(columns.len() + 1);
-        let mut text = format!("{}\n\n| | {} |\n{rule}|\n", self.protocol(), columns.join(" | "));
-        for scored in self.rows() {
-            let cells: Vec<String> = columns
-                .iter()
-                .map(|c| format!("{:.4}", scored.metrics.get(c).copied().unwrap_or(f64::NAN)))
-                .collect();
-            let _ = writeln!(text, "| {} | {} |", scored.name, cells.join(" | "));
-        }
+        let mut text = format!("{}\n\n", self.protocol());
+        let rows = self.rows().map(|scored| {
+            let cells = columns.iter().map(|c| figure(scored.metrics.get(c).copied()));
+            std::iter::once(scored.name.clone()).chain(cells).collect()
+        });
+        markdown_table(&mut text, &columns, rows);
+        self.bucket_table(&mut text, "Training interactions of the target item", |s| &s.by_item_count);
+        self.bucket_table(&mut text, "Items in the user's history", |s| &s.by_user_length);
         text
+    }
+
+    fn bucket_table(&self, text: &mut String, title: &str, buckets: fn(&Scored) -> &[Bucket]) {
+        let Some(first) = self.rows().next() else { return };
+        let k = self.model().protocol.bucket_k;
+        let _ = write!(text, "\n{title}, ndcg@{k}:\n\n");
+        let mut columns = vec!["targets".to_owned()];
+        columns.extend(self.rows().map(|s| s.name.clone()));
+        let rows = buckets(first).iter().map(|bucket| {
+            let cells = self.rows().map(|scored| {
+                let same = buckets(scored).iter().find(|b| b.from == bucket.from);
+                figure(same.map(|b| b.ndcg))
+            });
+            [range(bucket), bucket.targets.to_string()].into_iter().chain(cells).collect()
+        });
+        markdown_table(text, &columns, rows);
+    }
+
+    fn rows(&self) -> impl Iterator<Item = &Scored> {
+        self.evaluations.iter().flat_map(|e| &e.scored)
+    }
+
+    fn columns(&self) -> Vec<String> {
+        let k = self.evaluations.first().map_or(10, |e| e.protocol.bucket_k);
+        COLUMNS.iter().map(|metric| format!("{metric}@{k}")).collect()
     }
 
     fn protocol(&self) -> String {
         let Some(first) = self.evaluations.first() else { return String::new() };
         let p = &first.protocol;
-        let masked = if p.masked_targets > 0 {
-            format!(", {} targets stand in their own history and count as misses", p.masked_targets)
-        } else {
-            String::new()
-        };
-        format!(
-            "{}: {} targets, full ranking over {} items, history {}, ties {}{masked}",
+        let mut text = format!(
+            "{}: {} targets, full ranking over {} items, history {}, ties {}",
             first.part,
             p.targets,
             p.items,
             word(&p.history),
             word(&p.ties)
-        )
+        );
+        if p.masked_targets > 0 {
+            let n = p.masked_targets;
+            let _ = write!(text, ", {n} targets stand in their own history and count as misses");
+        }
+        for scored in self.rows().filter(|s| s.nan_targets > 0) {
+            let _ = write!(text, ", {} has NaN scores for {} targets", scored.name, scored.nan_targets);
+        }
+        text
+    }
+}
+
+fn markdown_table(text: &mut String, columns: &[String], rows: impl Iterator<Item = Vec<String>>) {
+    let _ = writeln!(text, "| | {} |\n{}|", columns.join(" | "), "|---".repeat(columns.len() + 1));
+    for row in rows {
+        let _ = writeln!(text, "| {} |", row.join(" | "));
+    }
+}
+
+fn figure(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |v| format!("{v:.4}"))
+}
+
+/// `5-9`, or `250+` without an upper edge.
+fn range(bucket: &Bucket) -> String {
+    match bucket.to {
+        Some(to) if to == bucket.from + 1 => bucket.from.to_string(),
+        Some(to) => format!("{}-{}", bucket.from, to - 1),
+        None => format!("{}+", bucket.from),
     }
 }
 

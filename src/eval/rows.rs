@@ -1,31 +1,29 @@
 //! One row per target and score name, as Parquet: what paired statistics are built on (companions.md 1.3).
+//!
+//! The file's key-value metadata hold `codistill.part` and `codistill.protocol` (JSON), so that rows of
+//! different splits, data or protocols are never compared by accident.
 
 use std::fs::File;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int32Type, Int64Type};
+use parquet::basic::{Compression, Type as Physical};
+use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int32Type, Int64Type};
+use parquet::errors::{ParquetError, Result as ParquetResult};
+use parquet::file::metadata::{FileMetaData, KeyValue};
 use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::file::writer::SerializedFileWriter;
+use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::record::RowAccessor;
 use parquet::schema::parser::parse_message_type;
 
-use super::metrics::Evaluation;
+use super::metrics::{Evaluation, Protocol};
+use crate::artefact::{ArtefactError, write_atomic};
 
-const SCHEMA: &str = "message rows {
-    required binary name (UTF8);
-    required int32 user;
-    required int32 item;
-    required double rank;
-    required double rank_optimistic;
-    required double rank_pessimistic;
-    required int32 candidates;
-    required int32 missed;
-    required int32 item_count;
-    optional int64 item_age;
-    required int32 history;
-}";
+const PART: &str = "codistill.part";
+const PROTOCOL: &str = "codistill.protocol";
 
 /// How one target was ranked.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,127 +31,232 @@ pub struct Row {
     /// User and item numbers of the dataset.
     pub user: u32,
     pub item: u32,
-    /// Under the configured tie rule; behind all candidates if missed.
+    /// Under the configured tie rule; infinite if missed, so that no cut-off finds it.
     pub rank: f64,
     pub rank_optimistic: f64,
     pub rank_pessimistic: f64,
     pub candidates: u32,
-    /// The target was no candidate.
+    /// The target was no candidate, or had no score.
     pub missed: bool,
     /// Training interactions of the target item.
     pub item_count: u32,
-    /// Seconds since the item was first seen in training.
+    /// Seconds from the item's first training interaction to the target; negative where that came later.
     pub item_age: Option<i64>,
     /// Items of the user before the target.
     pub history: u32,
 }
 
+/// The rows of one evaluation, as they were stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredRows {
+    /// `valid` or `test`.
+    pub part: String,
+    pub protocol: Protocol,
+    /// By score name, each in target order.
+    pub scored: Vec<(String, Vec<Row>)>,
+}
+
 /// Why rows can't be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum RowsError {
-    #[error("{path}: {reason}")]
-    File { path: PathBuf, reason: String },
+    #[error(transparent)]
+    Write(#[from] ArtefactError),
+    #[error("{path}: {source}")]
+    Open { path: PathBuf, source: io::Error },
+    #[error("{path} does not hold evaluation rows: {reason}")]
+    Content { path: PathBuf, reason: String },
 }
 
 impl RowsError {
     pub fn hint(&self) -> Option<String> {
-        None
+        match self {
+            Self::Write(_) => Some("check that the folder exists and has room".into()),
+            Self::Open { .. } | Self::Content { .. } => {
+                Some("`codistill evaluate` writes the rows of a run anew".into())
+            }
+        }
+    }
+}
+
+/// Where the values of a column come from.
+enum Field {
+    Name,
+    Int(fn(&Row) -> u32),
+    Double(fn(&Row) -> f64),
+    Flag(fn(&Row) -> bool),
+    OptionalLong(fn(&Row) -> Option<i64>),
+}
+
+/// The columns in file order; [`read_row`] reads them by place.
+const COLUMNS: [(&str, Field); 11] = [
+    ("name", Field::Name),
+    ("user", Field::Int(|r| r.user)),
+    ("item", Field::Int(|r| r.item)),
+    ("rank", Field::Double(|r| r.rank)),
+    ("rank_optimistic", Field::Double(|r| r.rank_optimistic)),
+    ("rank_pessimistic", Field::Double(|r| r.rank_pessimistic)),
+    ("candidates", Field::Int(|r| r.candidates)),
+    ("missed", Field::Flag(|r| r.missed)),
+    ("item_count", Field::Int(|r| r.item_count)),
+    ("item_age", Field::OptionalLong(|r| r.item_age)),
+    ("history", Field::Int(|r| r.history)),
+];
+
+impl Field {
+    fn physical(&self) -> Physical {
+        match self {
+            Self::Name => Physical::BYTE_ARRAY,
+            Self::Int(_) => Physical::INT32,
+            Self::Double(_) => Physical::DOUBLE,
+            Self::Flag(_) => Physical::BOOLEAN,
+            Self::OptionalLong(_) => Physical::INT64,
+        }
+    }
+
+    fn declaration(&self, column: &str) -> String {
+        match self {
+            Self::Name => format!("required binary {column} (UTF8);"),
+            Self::Int(_) => format!("required int32 {column};"),
+            Self::Double(_) => format!("required double {column};"),
+            Self::Flag(_) => format!("required boolean {column};"),
+            Self::OptionalLong(_) => format!("optional int64 {column};"),
+        }
+    }
+
+    fn write(&self, name: &str, rows: &[Row], column: &mut SerializedColumnWriter) -> ParquetResult<usize> {
+        match self {
+            Self::Name => {
+                let names = vec![ByteArray::from(name); rows.len()];
+                column.typed::<ByteArrayType>().write_batch(&names, None, None)
+            }
+            Self::Int(value) => {
+                let values: Vec<i32> = rows.iter().map(|r| value(r) as i32).collect();
+                column.typed::<Int32Type>().write_batch(&values, None, None)
+            }
+            Self::Double(value) => {
+                let values: Vec<f64> = rows.iter().map(value).collect();
+                column.typed::<DoubleType>().write_batch(&values, None, None)
+            }
+            Self::Flag(value) => {
+                let values: Vec<bool> = rows.iter().map(value).collect();
+                column.typed::<BoolType>().write_batch(&values, None, None)
+            }
+            Self::OptionalLong(value) => {
+                let present: Vec<i64> = rows.iter().filter_map(value).collect();
+                let levels: Vec<i16> = rows.iter().map(|r| i16::from(value(r).is_some())).collect();
+                column.typed::<Int64Type>().write_batch(&present, Some(&levels), None)
+            }
+        }
     }
 }
 
 /// Writes the rows of an evaluation beside `path` and renames them into place.
 ///
 /// # Errors
-/// The file can't be written.
+/// The file can't be written; what was there before still is.
 pub fn write(path: &Path, evaluation: &Evaluation) -> Result<(), RowsError> {
-    let failed = |reason: String| RowsError::File { path: path.to_owned(), reason };
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let scratch = tempfile::NamedTempFile::new_in(parent).map_err(|e| failed(e.to_string()))?;
-    write_columns(scratch.as_file(), evaluation).map_err(|e| failed(e.to_string()))?;
-    scratch.as_file().sync_all().map_err(|e| failed(e.to_string()))?;
-    scratch.persist(path).map_err(|e| failed(e.error.to_string()))?;
-    Ok(())
+    let reason = |e: ParquetError| RowsError::Content { path: path.to_owned(), reason: e.to_string() };
+    let bytes = encode(evaluation).map_err(reason)?;
+    Ok(write_atomic(path, &bytes)?)
 }
 
-fn write_columns(file: &File, evaluation: &Evaluation) -> parquet::errors::Result<()> {
-    let schema = Arc::new(parse_message_type(SCHEMA)?);
-    let properties =
-        Arc::new(WriterProperties::builder().set_compression(parquet::basic::Compression::SNAPPY).build());
-    let mut writer = SerializedFileWriter::new(file.try_clone()?, schema, properties)?;
+fn encode(evaluation: &Evaluation) -> ParquetResult<Vec<u8>> {
+    let fields: Vec<String> = COLUMNS.iter().map(|(column, field)| field.declaration(column)).collect();
+    let schema = Arc::new(parse_message_type(&format!("message rows {{ {} }}", fields.join(" ")))?);
+    let protocol =
+        serde_json::to_string(&evaluation.protocol).map_err(|e| ParquetError::External(e.into()))?;
+    let about = vec![
+        KeyValue::new(PART.to_owned(), evaluation.part.clone()),
+        KeyValue::new(PROTOCOL.to_owned(), protocol),
+    ];
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .set_key_value_metadata(Some(about))
+        .build();
+    let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties))?;
     for scored in &evaluation.scored {
-        let rows = &scored.rows;
         let mut group = writer.next_row_group()?;
-        let name = ByteArray::from(scored.name.as_str());
-        let mut column = 0;
-        while let Some(mut writer) = group.next_column()? {
-            let int = |f: fn(&Row) -> u32| rows.iter().map(|r| f(r) as i32).collect::<Vec<i32>>();
-            let double = |f: fn(&Row) -> f64| rows.iter().map(f).collect::<Vec<f64>>();
-            let (ints, doubles) = match column {
-                1 => (int(|r| r.user), Vec::new()),
-                2 => (int(|r| r.item), Vec::new()),
-                3 => (Vec::new(), double(|r| r.rank)),
-                4 => (Vec::new(), double(|r| r.rank_optimistic)),
-                5 => (Vec::new(), double(|r| r.rank_pessimistic)),
-                6 => (int(|r| r.candidates), Vec::new()),
-                7 => (int(|r| u32::from(r.missed)), Vec::new()),
-                8 => (int(|r| r.item_count), Vec::new()),
-                10 => (int(|r| r.history), Vec::new()),
-                _ => (Vec::new(), Vec::new()),
-            };
-            if column == 0 {
-                let names = vec![name.clone(); rows.len()];
-                writer.typed::<ByteArrayType>().write_batch(&names, None, None)?;
-            } else if column == 9 {
-                let present: Vec<i64> = rows.iter().filter_map(|r| r.item_age).collect();
-                let levels: Vec<i16> = rows.iter().map(|r| i16::from(r.item_age.is_some())).collect();
-                writer.typed::<Int64Type>().write_batch(&present, Some(&levels), None)?;
-            } else if doubles.is_empty() {
-                writer.typed::<Int32Type>().write_batch(&ints, None, None)?;
-            } else {
-                writer.typed::<DoubleType>().write_batch(&doubles, None, None)?;
-            }
-            writer.close()?;
-            column += 1;
+        for (_, field) in &COLUMNS {
+            let Some(mut column) = group.next_column()? else { break };
+            field.write(&scored.name, &scored.rows, &mut column)?;
+            column.close()?;
         }
         group.close()?;
     }
-    writer.close()?;
-    Ok(())
+    writer.into_inner()
 }
 
-/// Rows by score name, in the order written.
+/// Reads what [`write()`] wrote.
 ///
 /// # Errors
-/// The file is absent or holds other columns.
-pub fn read(path: &Path) -> Result<Vec<(String, Vec<Row>)>, RowsError> {
-    let failed = |reason: String| RowsError::File { path: path.to_owned(), reason };
-    let file = File::open(path).map_err(|e| failed(e.to_string()))?;
-    let reader = SerializedFileReader::new(file).map_err(|e| failed(e.to_string()))?;
-    let mut all: Vec<(String, Vec<Row>)> = Vec::new();
-    for record in reader.get_row_iter(None).map_err(|e| failed(e.to_string()))? {
-        let record = record.map_err(|e| failed(e.to_string()))?;
-        let (name, row) = read_row(&record).map_err(|e| failed(e.to_string()))?;
-        match all.last_mut() {
-            Some((last, rows)) if *last == name => rows.push(row),
-            _ => all.push((name, vec![row])),
-        }
-    }
-    Ok(all)
+/// The file is absent, damaged, or holds something else.
+pub fn read(path: &Path) -> Result<StoredRows, RowsError> {
+    let file = File::open(path).map_err(|source| RowsError::Open { path: path.to_owned(), source })?;
+    // The library asserts some things about a file's bytes instead of checking them: its panic is the file's
+    // damage, and nothing that it left half-done is used again.
+    let stored = catch_unwind(AssertUnwindSafe(|| decode(file)))
+        .unwrap_or_else(|_| Err("bytes that can't be decoded".to_owned()));
+    stored.map_err(|reason| RowsError::Content { path: path.to_owned(), reason })
 }
 
-fn read_row(record: &parquet::record::Row) -> parquet::errors::Result<(String, Row)> {
+fn decode(file: File) -> Result<StoredRows, String> {
+    let text = |e: ParquetError| e.to_string();
+    let reader = SerializedFileReader::new(file).map_err(text)?;
+    let about = reader.metadata().file_metadata();
+    check_columns(about)?;
+    let part = entry(about, PART)?.to_owned();
+    let protocol = serde_json::from_str(entry(about, PROTOCOL)?).map_err(|e| format!("`{PROTOCOL}`: {e}"))?;
+    let mut scored: Vec<(String, Vec<Row>)> = Vec::new();
+    for record in reader.get_row_iter(None).map_err(text)? {
+        let (name, row) = record.and_then(|r| read_row(&r)).map_err(text)?;
+        match scored.last_mut() {
+            Some((last, rows)) if *last == name => rows.push(row),
+            _ => scored.push((name, vec![row])),
+        }
+    }
+    Ok(StoredRows { part, protocol, scored })
+}
+
+fn check_columns(about: &FileMetaData) -> Result<(), String> {
+    let found = about.schema_descr().columns();
+    let fits = found.len() == COLUMNS.len()
+        && found.iter().zip(&COLUMNS).all(|(column, (name, field))| {
+            let optional = i16::from(matches!(field, Field::OptionalLong(_)));
+            column.path().string() == *name
+                && column.physical_type() == field.physical()
+                && column.max_def_level() == optional
+                && column.max_rep_level() == 0
+        });
+    if fits {
+        return Ok(());
+    }
+    let names: Vec<String> = found.iter().map(|column| column.path().string()).collect();
+    Err(format!("its columns are {}", names.join(", ")))
+}
+
+fn entry<'a>(about: &'a FileMetaData, key: &str) -> Result<&'a str, String> {
+    let mut pairs = about.key_value_metadata().into_iter().flatten();
+    pairs.find(|pair| pair.key == key).and_then(|pair| pair.value.as_deref()).ok_or(format!("no `{key}`"))
+}
+
+fn read_row(record: &parquet::record::Row) -> ParquetResult<(String, Row)> {
+    let count = |place: usize| -> ParquetResult<u32> {
+        let value = record.get_int(place)?;
+        u32::try_from(value)
+            .map_err(|_| ParquetError::General(format!("{value} in column `{}`", COLUMNS[place].0)))
+    };
     let row = Row {
-        user: record.get_int(1)? as u32,
-        item: record.get_int(2)? as u32,
+        user: count(1)?,
+        item: count(2)?,
         rank: record.get_double(3)?,
         rank_optimistic: record.get_double(4)?,
         rank_pessimistic: record.get_double(5)?,
-        candidates: record.get_int(6)? as u32,
-        missed: record.get_int(7)? != 0,
-        item_count: record.get_int(8)? as u32,
-        // An absent age reads as an error of the accessor.
+        candidates: count(6)?,
+        missed: record.get_bool(7)?,
+        item_count: count(8)?,
+        // The column's type is checked, so that only an absent age is an error of the accessor.
         item_age: record.get_long(9).ok(),
-        history: record.get_int(10)? as u32,
+        history: count(10)?,
     };
     Ok((record.get_string(0)?.clone(), row))
 }

@@ -2,13 +2,17 @@
 
 use crate::data::Target;
 
-/// Why a tile could not be scored.
+/// Why targets could not be ranked.
 #[derive(Debug, thiserror::Error)]
 pub enum ScoreError {
     #[error("{0}")]
     Scorer(String),
     #[error("the data set has no {0} targets")]
     NoTargets(&'static str),
+    #[error("the scorer knows {scorer} items, the data set has {dataset}")]
+    Catalogue { scorer: usize, dataset: usize },
+    #[error("`{name}` gave {found} scores for a tile of {expected}")]
+    Shape { name: String, found: usize, expected: usize },
 }
 
 impl ScoreError {
@@ -19,7 +23,8 @@ impl ScoreError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoTargets(_) => Some("prepare with a split that leaves some".into()),
-            Self::Scorer(_) => None,
+            Self::Catalogue { .. } => Some("evaluate on the data set that the model was trained on".into()),
+            Self::Scorer(_) | Self::Shape { .. } => None,
         }
     }
 }
@@ -33,6 +38,8 @@ pub trait Scorer {
     fn items(&self) -> usize;
 
     /// Makes `out[k]` hold `targets.len() * (I + 1)` scores of name k, row-major; column 0 is ignored.
+    ///
+    /// What `out` holds on entry means nothing: the ranking overwrites scores of the last tile.
     ///
     /// # Errors
     /// The scores can't be computed.

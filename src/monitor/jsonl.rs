@@ -101,9 +101,19 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
 #[derive(Deserialize)]
 struct Line {
     step: u64,
+    #[serde(flatten)]
+    values: Map<String, Value>,
 }
 
-/// Rewrites the file without lines of later steps and lines that are no JSON; a missing file stays missing.
+impl Line {
+    /// A resumed run won't measure it again. The end of a run tests at the step of its last checkpoint.
+    fn stays(&self, step: u64) -> bool {
+        self.step <= step && !self.values.keys().any(|tag| tag.starts_with("test/"))
+    }
+}
+
+/// Rewrites the file without lines of later steps, final tests and lines that are no JSON; a missing file
+/// stays missing.
 fn drop_after(path: &Path, step: u64) -> io::Result<()> {
     let file = match File::open(path) {
         Ok(file) => file,
@@ -119,7 +129,7 @@ fn drop_after(path: &Path, step: u64) -> io::Result<()> {
             break;
         }
         let whole = line.last() == Some(&b'\n');
-        if whole && serde_json::from_slice::<Line>(&line).is_ok_and(|l| l.step <= step) {
+        if whole && serde_json::from_slice::<Line>(&line).is_ok_and(|l| l.stays(step)) {
             kept.extend_from_slice(&line);
         }
     }

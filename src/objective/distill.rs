@@ -5,8 +5,8 @@
 use burn::tensor::Tensor;
 use burn::tensor::activation::{log_softmax, softmax};
 
-use super::Candidates;
 use crate::config::{DistillConfig, Divergence, Teacher};
+use crate::ops::losses::Terms;
 
 /// Teacher name of the mean of all branches' logits.
 pub const ENSEMBLE: &str = "ensemble";
@@ -57,11 +57,26 @@ impl Distillation {
         if self.pairs.is_empty() { 0.0 } else { ramp_up(self.alpha, epoch) }
     }
 
-    /// One unweighted term per pair.
+    /// What the kernel is to compute; without pairs where `distill` is false.
+    pub fn terms(&self, distill: bool) -> Terms {
+        let pair = |&(student, teacher): &(usize, Source)| match teacher {
+            Source::Branch(teacher) => (student, Some(teacher)),
+            Source::Ensemble => (student, None),
+        };
+        Terms {
+            pairs: if distill { self.pairs.iter().map(pair).collect() } else { Vec::new() },
+            temperature: self.temperature as f32,
+            detached: self.teacher == Teacher::Detached,
+            divergence: self.divergence == Divergence::Kl,
+        }
+    }
+
+    /// One unweighted term per pair, out of tensor operations.
     ///
     /// # Shapes
-    /// - logits: `[R, U]` per branch
-    pub fn terms(&self, logits: &[Tensor<2>], candidates: &Candidates) -> Vec<Tensor<1>> {
+    /// - logits: `[R, U]` per branch, popularity subtracted
+    /// - log_weight: `[R, U]`
+    pub fn composed(&self, logits: &[Tensor<2>], log_weight_ru: &Tensor<2>) -> Vec<Tensor<1>> {
         let scaled: Vec<Tensor<2>> = logits.iter().map(|z| z.clone() / self.temperature).collect();
         let needs_ensemble = self.pairs.iter().any(|&(_, teacher)| teacher == Source::Ensemble);
         let ensemble = needs_ensemble.then(|| {
@@ -77,7 +92,7 @@ impl Distillation {
                     // `ensemble` was built because this pair asks for it.
                     (Source::Ensemble, None) => scaled[student].clone(),
                 };
-                self.term(scaled[student].clone(), teacher_ru, &candidates.log_weight_ru)
+                self.term(scaled[student].clone(), teacher_ru, log_weight_ru)
             })
             .collect()
     }

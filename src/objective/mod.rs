@@ -4,14 +4,18 @@
 //! positions stands once, with `ln c` added to its logit; an item of the row's own user stands with weight
 //! 0, except the label (odmt.md 10.4, saving 4).
 //!
-//! Shapes: `R` rows (real input positions), `U` columns (items), `D` width.
+//! Shapes: `N` branches, `R` rows (real input positions), `U` columns (items), `K` distillation pairs.
 
 pub mod distill;
 
+use std::sync::Arc;
+
 use burn::tensor::activation::log_softmax;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::config::ObjectiveConfig;
+use crate::ops::losses::{Candidates, softmax_losses};
+use crate::ops::use_kernels;
 
 pub use distill::Distillation;
 
@@ -19,33 +23,33 @@ pub use distill::Distillation;
 /// infinity it stays finite when multiplied by 0.
 pub const BLOCKED: f32 = -1e5;
 
-/// The softmax of one micro-batch, shared by all branches.
-#[derive(Clone, Debug)]
-pub struct Candidates {
-    /// `[R, U]`: ln of how often the column counts in the row's softmax; 0 for the label.
-    pub log_weight_ru: Tensor<2>,
-    /// `[U]`: ln p(item), subtracted from every score.
-    pub log_popularity_u: Tensor<1>,
-    /// `[R, 1]`: column of the true next item.
-    pub label_r1: Tensor<2, Int>,
+/// [`Candidates`] on a device.
+struct CandidateTensors {
+    /// `[R, U]`
+    log_weight_ru: Tensor<2>,
+    /// `[U]`
+    log_popularity_u: Tensor<1>,
+    /// `[R, 1]`
+    label_r1: Tensor<2, Int>,
 }
 
-impl Candidates {
-    /// Scores corrected for popularity.
-    ///
-    /// # Shapes
-    /// - users: `[R, D]`, items: `[U, D]`
-    /// - result: `[R, U]`
-    pub fn logits(&self, users_rd: Tensor<2>, items_ud: Tensor<2>) -> Tensor<2> {
-        users_rd.matmul(items_ud.transpose()) - self.log_popularity_u.clone().unsqueeze()
+impl CandidateTensors {
+    fn new(candidates: &Candidates, device: &Device) -> Self {
+        let (r, u) = (candidates.labels.len(), candidates.log_popularity.len());
+        let labels: Vec<i32> = candidates.labels.iter().map(|&l| l as i32).collect();
+        let weights = TensorData::new(candidates.log_weight.clone(), [r, u]);
+        Self {
+            log_weight_ru: Tensor::from_data(weights, device),
+            log_popularity_u: Tensor::from_data(
+                TensorData::new(candidates.log_popularity.clone(), [u]),
+                device,
+            ),
+            label_r1: Tensor::from_data(TensorData::new(labels, [r, 1]), device),
+        }
     }
 
-    /// Mean over rows of the cross-entropy of the label.
-    ///
-    /// # Shapes
-    /// - logits: `[R, U]`
-    /// - result: `[1]`
-    pub fn cross_entropy(&self, logits_ru: Tensor<2>) -> Tensor<1> {
+    /// Mean over rows of the cross-entropy of the label, `[1]`.
+    fn cross_entropy(&self, logits_ru: Tensor<2>) -> Tensor<1> {
         let log_q_ru = log_softmax(logits_ru + self.log_weight_ru.clone(), 1);
         log_q_ru.gather(1, self.label_r1.clone()).mean().neg()
     }
@@ -53,13 +57,11 @@ impl Candidates {
 
 /// All loss terms of one micro-batch.
 pub struct Losses {
-    /// Sum of the branches' cross-entropies and the weighted distillation terms.
+    /// `[1]`: sum of the branches' cross-entropies and of the weighted distillation terms.
     pub total: Tensor<1>,
-    /// Cross-entropy per branch.
-    pub branches: Vec<Tensor<1>>,
-    /// Distillation term per pair, unweighted.
-    pub pairs: Vec<Tensor<1>>,
-    /// Weight of the distillation terms at this epoch.
+    /// `[N + K]`: cross-entropy per branch, then the unweighted term of each pair.
+    pub terms: Tensor<1>,
+    /// Weight of the distillation terms at this epoch; at 0 there are none.
     pub weight: f64,
 }
 
@@ -67,28 +69,151 @@ pub struct Losses {
 #[derive(Clone, Debug)]
 pub struct Objective {
     distillation: Distillation,
+    branches: usize,
 }
 
 impl Objective {
     /// `branches` are the branches' names in order.
     pub fn new(config: &ObjectiveConfig, branches: &[String]) -> Self {
-        Self { distillation: Distillation::new(&config.distill, branches) }
+        Self { distillation: Distillation::new(&config.distill, branches), branches: branches.len() }
     }
 
-    /// Loss terms from the branches' logits.
-    ///
-    /// `epoch` counts from 1.
+    /// Loss terms from the branches' scores; `epoch` counts from 1.
     ///
     /// # Shapes
-    /// - logits: `[R, U]` per branch
-    pub fn losses(&self, logits: &[Tensor<2>], candidates: &Candidates, epoch: usize) -> Losses {
-        let branches: Vec<Tensor<1>> = logits.iter().map(|z| candidates.cross_entropy(z.clone())).collect();
+    /// - scores: `[N, R, U]`, dot products of users and items
+    pub fn losses(&self, scores_nru: Tensor<3>, candidates: &Arc<Candidates>, epoch: usize) -> Losses {
+        let device = scores_nru.device();
         let weight = self.distillation.weight(epoch);
-        let pairs = if weight == 0.0 { Vec::new() } else { self.distillation.terms(logits, candidates) };
-        let mut total = Tensor::cat(branches.clone(), 0).sum();
-        if !pairs.is_empty() {
-            total = total + Tensor::cat(pairs.clone(), 0).sum() * weight;
+        let terms = if use_kernels(&device) {
+            softmax_losses(scores_nru, candidates, &self.distillation.terms(weight != 0.0))
+        } else {
+            self.composed(scores_nru, candidates, weight != 0.0)
+        };
+        let mut factors = vec![1.0f32; self.branches];
+        factors.resize(terms.dims()[0], weight as f32);
+        let total = (terms.clone() * Tensor::from_data(factors.as_slice(), &device)).sum();
+        Losses { total, terms, weight }
+    }
+
+    /// The terms out of tensor operations, on any device: `[N + K]`.
+    fn composed(&self, scores_nru: Tensor<3>, candidates: &Candidates, distill: bool) -> Tensor<1> {
+        let on_device = CandidateTensors::new(candidates, &scores_nru.device());
+        let [n, r, u] = scores_nru.dims();
+        let logits: Vec<Tensor<2>> = (0..n)
+            .map(|b| {
+                scores_nru.clone().narrow(0, b, 1).reshape([r, u])
+                    - on_device.log_popularity_u.clone().unsqueeze()
+            })
+            .collect();
+        let mut terms: Vec<Tensor<1>> = logits.iter().map(|z| on_device.cross_entropy(z.clone())).collect();
+        if distill {
+            terms.extend(self.distillation.composed(&logits, &on_device.log_weight_ru));
         }
-        Losses { total, branches, pairs, weight }
+        Tensor::cat(terms, 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{DistillConfig, DistillPair, Divergence, Teacher};
+    use crate::model::params::host;
+    use rand::{RngExt, SeedableRng};
+
+    const SHAPE: [usize; 3] = [3, 7, 37];
+
+    fn objective(teacher: Teacher, divergence: Divergence) -> Objective {
+        let pair = |s: &str, t: &str| DistillPair { student: s.into(), teacher: t.into() };
+        let config = ObjectiveConfig {
+            distill: DistillConfig {
+                pairs: vec![pair("b", "a"), pair("c", "a"), pair("a", "ensemble")],
+                temperature: 0.7,
+                alpha: 0.6,
+                teacher,
+                divergence,
+            },
+            ..ObjectiveConfig::default()
+        };
+        Objective::new(&config, &["a", "b", "c"].map(String::from))
+    }
+
+    fn case(seed: u64) -> (Vec<f32>, Arc<Candidates>) {
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+        let [n, r, u] = SHAPE;
+        let mut draw = |scale: f32| (rng.random::<f32>() - 0.5) * scale;
+        let scores: Vec<f32> = (0..n * r * u).map(|_| draw(8.0)).collect();
+        let log_popularity = (0..u).map(|_| draw(2.0) - 3.0).collect();
+        let labels: Vec<u32> = (0..r).map(|row| ((row * 5 + 3) % u) as u32).collect();
+        let mut log_weight: Vec<f32> =
+            (0..r * u).map(|_| if draw(1.0) < -0.3 { BLOCKED } else { draw(2.0) }).collect();
+        labels.iter().enumerate().for_each(|(row, &l)| log_weight[row * u + l as usize] = 0.0);
+        (scores, Arc::new(Candidates { log_popularity, log_weight, labels }))
+    }
+
+    fn tracked(values: &[f32]) -> Tensor<3> {
+        let data = TensorData::new(values.to_vec(), SHAPE);
+        Tensor::from_data(data, &Device::flex().autodiff()).require_grad()
+    }
+
+    #[test]
+    fn kernel_and_composed_body_agree_in_values_and_gradients() {
+        for teacher in [Teacher::Live, Teacher::Detached] {
+            for divergence in [Divergence::CrossEntropy, Divergence::Kl] {
+                let objective = objective(teacher, divergence);
+                let (values, candidates) = case(5);
+                let run = |kernel: bool| {
+                    let scores = tracked(&values);
+                    let terms = if kernel {
+                        softmax_losses(scores.clone(), &candidates, &objective.distillation.terms(true))
+                    } else {
+                        objective.composed(scores.clone(), &candidates, true)
+                    };
+                    let factors = [1.0f32, 0.5, 2.0, 0.3, 1.7, 0.9];
+                    let total = (terms.clone() * Tensor::from_data(factors, &terms.device())).sum();
+                    let grads = total.backward();
+                    (host(terms.inner()), host(scores.grad(&grads).unwrap()))
+                };
+                let ((a, da), (b, db)) = (run(true), run(false));
+                for (a, b) in a.iter().zip(&b) {
+                    assert!((a - b).abs() < 2e-5 * b.abs().max(1.0), "{teacher:?} {divergence:?}: {a} {b}");
+                }
+                let norm: f32 = db.iter().map(|g| g * g).sum::<f32>().sqrt();
+                let gap: f32 = da.iter().zip(&db).map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt();
+                assert!(gap < 2e-5 * norm, "{teacher:?} {divergence:?}: {gap} of {norm}");
+            }
+        }
+    }
+
+    #[test]
+    fn gradients_of_the_kernel_equal_finite_differences() {
+        let objective = objective(Teacher::Live, Divergence::CrossEntropy);
+        let (values, candidates) = case(9);
+        let total = |values: &[f32]| objective.losses(tracked(values), &candidates, 1).total;
+        let scores = tracked(&values);
+        let loss = objective.losses(scores.clone(), &candidates, 1).total;
+        let grad = host(scores.grad(&loss.backward()).unwrap());
+        // Directions, not entries: one entry's change is lost in f32.
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+        for _ in 0..10 {
+            let direction: Vec<f32> = values.iter().map(|_| rng.random::<f32>() - 0.5).collect();
+            let moved = |step: f32| -> f64 {
+                let at: Vec<f32> = values.iter().zip(&direction).map(|(v, d)| v + step * d).collect();
+                f64::from(host(total(&at).inner())[0])
+            };
+            let slope = (moved(0.02) - moved(-0.02)) / 0.04;
+            let expected: f64 = grad.iter().zip(&direction).map(|(g, d)| f64::from(g * d)).sum();
+            assert!((slope - expected).abs() < 3e-3 * expected.abs().max(0.3), "{slope} {expected}");
+        }
+    }
+
+    #[test]
+    fn a_true_divergence_of_equal_branches_is_zero() {
+        let objective = objective(Teacher::Live, Divergence::Kl);
+        let (mut values, candidates) = case(2);
+        let (first, rest) = values.split_at_mut(SHAPE[1] * SHAPE[2]);
+        rest.chunks_exact_mut(first.len()).for_each(|branch| branch.copy_from_slice(first));
+        let terms = host(objective.losses(tracked(&values), &candidates, 1).terms.inner());
+        assert!(terms[3..].iter().all(|t| t.abs() < 1e-5), "{terms:?}");
     }
 }

@@ -1,8 +1,22 @@
 //! Differentiable operations that know no recommender.
 //!
-//! Each has a generic body that every device runs. Where that body is slow on the CPU, the operation
-//! also has a kernel with a hand-written backward; tests hold the two against each other.
+//! Each has a body composed of tensor operations that every device runs. Where that body is slow on the CPU,
+//! the operation also has a kernel with a hand-written backward; tests hold the two against each other, and
+//! `CODISTILL_KERNELS=off` runs everything on the composed bodies.
 
 pub mod dropout;
+pub mod losses;
+pub mod simd;
+
+use std::sync::OnceLock;
+
+use burn::tensor::Device;
 
 pub use dropout::Noise;
+
+/// Whether operations on `device` should take their CPU kernels.
+pub fn use_kernels(device: &Device) -> bool {
+    static ON: OnceLock<bool> = OnceLock::new();
+    let on = *ON.get_or_init(|| std::env::var_os("CODISTILL_KERNELS").is_none_or(|v| v != "off"));
+    on && device.clone().inner() == Device::flex()
+}

@@ -4,6 +4,7 @@
 //! and for each user the places of its items in that list (odmt.md 10.4).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -14,6 +15,7 @@ use crate::data::Sequences;
 use crate::model::{ItemBlock, ViewSource};
 use crate::objective::BLOCKED;
 use crate::ops::Noise;
+use crate::ops::losses::Candidates;
 
 /// A run of consecutive training items of one user: the last is a target only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,12 +42,8 @@ pub struct Batch {
     pub slots: Vec<u32>,
     /// `[R]` flattened places of real inputs, ascending.
     pub rows: Vec<u32>,
-    /// `[R]` column of each row's next item.
-    pub labels: Vec<u32>,
-    /// `[R, U]` ln of each column's weight in the row's softmax.
-    pub log_weight: Vec<f32>,
-    /// `[U]` ln p of each column's item.
-    pub log_popularity: Vec<f32>,
+    /// Labels, weights and popularity of the rows' softmax over the block's items.
+    pub candidates: Arc<Candidates>,
 }
 
 /// Cuts windows from the training part and makes batches of them.
@@ -143,30 +141,23 @@ impl Sampler {
         let positions = windows.iter().map(|w| w.length as usize - 1).max().unwrap_or(0);
         let occurrences: Vec<u32> = windows.iter().flat_map(|w| self.items_of(w).iter().copied()).collect();
         let (block, columns) = self.columns(&occurrences);
-        let mut batch = Batch {
-            noise_key,
-            users: windows.len(),
-            positions,
-            slots: vec![0; windows.len() * positions],
-            rows: Vec::with_capacity(occurrences.len()),
-            labels: Vec::with_capacity(occurrences.len()),
-            log_weight: Vec::new(),
-            log_popularity: block.items.iter().map(|&i| self.log_popularity[i as usize]).collect(),
-            block,
-        };
+        let mut slots = vec![0; windows.len() * positions];
+        let (mut rows, mut labels) = (Vec::with_capacity(occurrences.len()), Vec::new());
         let mut seen = 0;
         for (b, window) in windows.iter().enumerate() {
             let length = window.length as usize;
             for i in 0..length - 1 {
                 let place = (b + 1) * positions - (length - 1) + i;
-                batch.slots[place] = 1 + columns[seen + i];
-                batch.rows.push(place as u32);
-                batch.labels.push(columns[seen + i + 1]);
+                slots[place] = 1 + columns[seen + i];
+                rows.push(place as u32);
+                labels.push(columns[seen + i + 1]);
             }
             seen += length;
         }
-        batch.log_weight = self.log_weights(windows, &batch, &columns);
-        batch
+        let log_weight = self.log_weights(windows, &block, &labels, &columns);
+        let log_popularity = block.items.iter().map(|&i| self.log_popularity[i as usize]).collect();
+        let candidates = Arc::new(Candidates { log_popularity, log_weight, labels });
+        Batch { noise_key, users: windows.len(), positions, block, slots, rows, candidates }
     }
 
     fn items_of(&self, window: &Window) -> &[u32] {
@@ -199,16 +190,22 @@ impl Sampler {
 
     /// Weight of a column: how many positions of the batch it fills; 0 for items of the row's own user; 1
     /// for the label (odmt.md 3.2).
-    fn log_weights(&self, windows: &[Window], batch: &Batch, columns: &[u32]) -> Vec<f32> {
-        let width = batch.block.items.len();
+    fn log_weights(
+        &self,
+        windows: &[Window],
+        block: &ItemBlock,
+        labels: &[u32],
+        columns: &[u32],
+    ) -> Vec<f32> {
+        let width = block.items.len();
         let mut fills = vec![0u32; width];
         columns.iter().for_each(|&c| fills[c as usize] += 1);
         let log_fills: Vec<f32> = fills.iter().map(|&n| (n as f32).ln()).collect();
         let mut by_item: HashMap<u32, Vec<u32>> = HashMap::with_capacity(width);
-        for (column, &item) in batch.block.items.iter().enumerate() {
+        for (column, &item) in block.items.iter().enumerate() {
             by_item.entry(item).or_default().push(column as u32);
         }
-        let mut weights = Vec::with_capacity(batch.rows.len() * width);
+        let mut weights = Vec::with_capacity(labels.len() * width);
         let mut row = 0;
         for window in windows {
             let own = if self.mask_whole {
@@ -223,7 +220,7 @@ impl Sampler {
             for _ in 1..window.length {
                 let start = weights.len();
                 weights.extend_from_slice(&of_user);
-                weights[start + batch.labels[row] as usize] = 0.0;
+                weights[start + labels[row] as usize] = 0.0;
                 row += 1;
             }
         }
@@ -307,18 +304,18 @@ mod tests {
             let slots: Vec<u32> = batch.slots.iter().map(|&s| if s == 0 { 0 } else { item(s - 1) }).collect();
             assert_eq!(slots, [7, 1, 3, 2, 0, 0, 5, 7, 0, 0, 0, 4]);
             assert_eq!(batch.rows, [0, 1, 2, 3, 6, 7, 11]);
-            let labels: Vec<u32> = batch.labels.iter().map(|&c| item(c)).collect();
+            let labels: Vec<u32> = batch.candidates.labels.iter().map(|&c| item(c)).collect();
             assert_eq!(labels, [1, 3, 2, 3, 7, 2, 5]);
             let width = batch.block.items.len();
             assert_eq!(width, if distinct { 6 } else { 10 });
             // Row 4 (user 1, after item 5): own items 5, 7, 2 are out except one 7; what counts is 1 3 3 4.
-            let row = &batch.log_weight[4 * width..5 * width];
+            let row = &batch.candidates.log_weight[4 * width..5 * width];
             let mut mass: HashMap<u32, f32> = HashMap::new();
             row.iter().enumerate().for_each(|(c, w)| *mass.entry(item(c as u32)).or_default() += w.exp());
             for (item, expected) in [(1, 1.0), (2, 0.0), (3, 2.0), (4, 1.0), (5, 0.0), (7, 1.0)] {
                 assert!((mass[&item] - expected).abs() < 1e-6, "item {item}: {}", mass[&item]);
             }
-            assert_eq!(row[batch.labels[4] as usize], 0.0);
+            assert_eq!(row[batch.candidates.labels[4] as usize], 0.0);
         }
     }
 

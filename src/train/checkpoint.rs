@@ -104,8 +104,8 @@ pub fn save(
 ) -> Result<PathBuf, CheckpointError> {
     let path = dir.join(format!("step-{:08}", state.step));
     if path.exists() {
-        // An end of epoch can fall on a step that was saved already; the newer state replaces it.
-        fs::remove_dir_all(&path).map_err(at(&path))?;
+        // A run that went on from an older checkpoint comes by again; the newer one was damaged.
+        artefact::remove(&path)?;
     }
     let staging = Staging::create(&path)?;
     tensors::write(&staging.path(MODEL), &params::read(model))?;

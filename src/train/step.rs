@@ -7,7 +7,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use super::batch::Batch;
 use super::optim::Gradients;
 use crate::model::{Recommender, params};
-use crate::objective::{Candidates, Losses, Objective};
+use crate::objective::{Losses, Objective};
 use crate::ops::Noise;
 
 /// Runs micro-batches of one objective on one device.
@@ -34,28 +34,31 @@ impl Step {
         Self { objective, device: device.clone(), dropout }
     }
 
-    /// Logits of every branch and the candidates they belong to.
-    pub fn logits(&self, model: &Recommender, batch: &Batch) -> (Vec<Tensor<2>>, Candidates) {
+    /// Dot products of users and items of every branch, `[N, R, U]`.
+    pub fn scores(&self, model: &Recommender, batch: &Batch) -> Tensor<3> {
         let mut noise = Noise::new(batch.noise_key, self.dropout);
-        let candidates = self.candidates(batch);
         let items = model.encode_items(&batch.block, &self.device, &mut noise);
         let (b, s) = (batch.users, batch.positions);
         let (slots, real_bs1) = self.slots(batch);
         let rows = self.index(&batch.rows);
-        let logits = items.into_iter().enumerate().map(|(branch, items_ud)| {
-            let [_, d] = items_ud.dims();
-            let x_bsd = items_ud.clone().select(0, slots.clone()).reshape([b, s, d]);
-            let users_bsd = model.encode_users(branch, x_bsd, &real_bs1, &mut noise);
-            let users_rd = users_bsd.reshape([b * s, d]).select(0, rows.clone());
-            candidates.logits(users_rd, items_ud)
-        });
-        (logits.collect(), candidates)
+        let users: Vec<Tensor<2>> = items
+            .iter()
+            .enumerate()
+            .map(|(branch, items_ud)| {
+                let [_, d] = items_ud.dims();
+                let x_bsd = items_ud.clone().select(0, slots.clone()).reshape([b, s, d]);
+                let users_bsd = model.encode_users(branch, x_bsd, &real_bs1, &mut noise);
+                users_bsd.reshape([b * s, d]).select(0, rows.clone())
+            })
+            .collect();
+        let users_nrd: Tensor<3> = Tensor::stack(users, 0);
+        let items_nud: Tensor<3> = Tensor::stack(items, 0);
+        users_nrd.matmul(items_nud.transpose())
     }
 
     /// All loss terms; `epoch` counts from 1.
     pub fn losses(&self, model: &Recommender, batch: &Batch, epoch: usize) -> Losses {
-        let (logits, candidates) = self.logits(model, batch);
-        self.objective.losses(&logits, &candidates, epoch)
+        self.objective.losses(self.scores(model, batch), &batch.candidates, epoch)
     }
 
     /// Loss values and gradients of the total.
@@ -63,7 +66,7 @@ impl Step {
         let losses = self.losses(model, batch, epoch);
         let mut grads = losses.total.backward();
         let gradients = params::gradients(model, &mut grads);
-        (read(losses), gradients)
+        (read(losses, model.branches.len()), gradients)
     }
 
     /// Item index of every position (padding reads item 0 of the block: masked, never used), and 1 where
@@ -75,17 +78,6 @@ impl Step {
         (self.index(&index), Tensor::from_data(real, &self.device))
     }
 
-    fn candidates(&self, batch: &Batch) -> Candidates {
-        let (r, u) = (batch.rows.len(), batch.block.items.len());
-        let weights = TensorData::new(batch.log_weight.clone(), [r, u]);
-        let popularity = TensorData::new(batch.log_popularity.clone(), [u]);
-        Candidates {
-            log_weight_ru: Tensor::from_data(weights, &self.device),
-            log_popularity_u: Tensor::from_data(popularity, &self.device),
-            label_r1: self.index(&batch.labels).reshape([r, 1]),
-        }
-    }
-
     fn index(&self, values: &[u32]) -> Tensor<1, Int> {
         let values: Vec<i32> = values.iter().map(|&v| v as i32).collect();
         let n = values.len();
@@ -94,11 +86,10 @@ impl Step {
 }
 
 /// Brings all loss terms to the host in one transfer.
-fn read(losses: Losses) -> LossValues {
-    let Losses { total, branches, pairs, weight } = losses;
-    let n = branches.len();
-    let terms: Vec<Tensor<1>> =
-        std::iter::once(total).chain(branches).chain(pairs).map(|t| t.inner()).collect();
-    let values: Vec<f64> = params::host(Tensor::cat(terms, 0)).into_iter().map(f64::from).collect();
-    LossValues { total: values[0], branches: values[1..=n].to_vec(), pairs: values[n + 1..].to_vec(), weight }
+fn read(losses: Losses, branches: usize) -> LossValues {
+    let Losses { total, terms, weight } = losses;
+    let values = params::host(Tensor::cat(vec![total.inner(), terms.inner()], 0));
+    let values: Vec<f64> = values.into_iter().map(f64::from).collect();
+    let (branches, pairs) = values[1..].split_at(branches);
+    LossValues { total: values[0], branches: branches.to_vec(), pairs: pairs.to_vec(), weight }
 }

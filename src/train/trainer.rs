@@ -14,6 +14,7 @@ use super::experiment::Experiment;
 use super::optim::{AdamW, Gradients, accumulate, clip_coefficient, global_norm, learning_rate};
 use super::prefetch::Prefetch;
 use super::step::{LossValues, Step};
+use crate::artefact;
 use crate::data::Part;
 use crate::eval::{Evaluation, ScoreError};
 use crate::model::Recommender;
@@ -142,6 +143,10 @@ impl<'a> Trainer<'a> {
         self.model = checkpoint.restore(path, self.model.clone())?;
         self.optimizer.state = checkpoint.moments(&self.experiment.device);
         self.state = checkpoint.state.clone();
+        // More epochs or more patience than before let a finished run go on.
+        let patience = self.experiment.config.train.patience;
+        self.state.finished = patience > 0 && self.state.stale >= patience;
+        artefact::sweep(&self.checkpoints);
         Ok(())
     }
 
@@ -307,7 +312,7 @@ impl<'a> Trainer<'a> {
         let surplus = all.len().saturating_sub(config.train.keep.max(1));
         for (_, old) in all[..surplus].iter().filter(|(step, _)| Some(*step) != best) {
             // An old checkpoint that can't be removed costs disk, not correctness.
-            let _ = std::fs::remove_dir_all(old);
+            let _ = artefact::remove(old);
         }
         Ok(())
     }

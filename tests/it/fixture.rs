@@ -203,7 +203,8 @@ impl World {
         let sampler = Sampler::new(&sequences, ITEMS, self.views(), &options);
         let mut batch = sampler.assemble(sampler.windows(), 0);
         let p = self.main.get("in.pop_prob");
-        batch.log_popularity = batch.block.items.iter().map(|&i| p[i as usize].ln()).collect();
+        let log_p = batch.block.items.iter().map(|&i| p[i as usize].ln()).collect();
+        Arc::make_mut(&mut batch.candidates).log_popularity = log_p;
         batch
     }
 }

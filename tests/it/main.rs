@@ -1,4 +1,10 @@
 //! What a user sees, in one binary so that it is linked once.
 
+mod bad_input;
+mod cli;
 mod fixture;
 mod parity;
+mod planted;
+mod program;
+mod real_data;
+mod resume;

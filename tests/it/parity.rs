@@ -70,7 +70,7 @@ fn compare_logits(table: &mut Table, name: &str, ours: &[f32], theirs: &[f32], i
     let columns = ids.len();
     let mut worst = 0.0f64;
     for row in 0..batch.rows.len() {
-        let weights = &batch.log_weight[row * width..(row + 1) * width];
+        let weights = &batch.candidates.log_weight[row * width..(row + 1) * width];
         for (column, &item) in batch.block.items.iter().enumerate() {
             let same: Vec<f32> = (0..columns)
                 .filter(|&c| ids[c] == item as usize)
@@ -104,10 +104,12 @@ fn compare_losses(
 ) {
     let batch = world.batch(ids, case);
     let step = world.step(case, &device());
-    let (logits, _) = step.logits(model, &batch);
-    for ((_, short), z) in BRANCHES.iter().zip(&logits) {
+    let scores = host(step.scores(model, &batch).inner());
+    let log_p = &batch.candidates.log_popularity;
+    for ((_, short), z) in BRANCHES.iter().zip(scores.chunks_exact(batch.rows.len() * log_p.len())) {
+        let z: Vec<f32> = z.iter().enumerate().map(|(i, s)| s - log_p[i % log_p.len()]).collect();
         let name = format!("{prefix}out.logits_{short}");
-        compare_logits(table, &name, &host(z.clone().inner()), numbers.get(&name), ids, &batch);
+        compare_logits(table, &name, &z, numbers.get(&name), ids, &batch);
     }
     let (values, grads) = step.gradients(model, &batch, 15);
     for ((_, short), &ours) in BRANCHES.iter().zip(&values.branches) {

@@ -1,7 +1,6 @@
 //! Parquet tables, column by column in batches of rows, one row group after another.
 
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use parquet::errors::ParquetError;
@@ -11,6 +10,7 @@ use super::error::Fault;
 use super::names::{InteractionNames, InteractionPlaces, ItemNames, ItemPlaces};
 use super::value::{id, join};
 use super::{BadLines, OnInteraction, OnItem, RawInteraction, RawItem, SourceError};
+use crate::data::guard;
 
 mod column;
 #[cfg(test)]
@@ -153,14 +153,9 @@ impl<'p> Table<'p> {
     }
 }
 
-/// Runs a call of the library, which asserts some things about a file's bytes instead of checking them: its
-/// panic is the file's damage. Nothing that a panic left half-done is used again, since reading ends here.
+/// [`guard::guarded`] with the file's name in the error.
 fn guarded<T>(path: &Path, call: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, SourceError> {
-    let damaged = |reason: String| SourceError::Damaged { path: path.to_owned(), reason };
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(done) => done.map_err(|e| damaged(e.to_string())),
-        Err(_) => Err(damaged("bytes that can't be decoded".to_owned())),
-    }
+    guard::guarded(call).map_err(|reason| SourceError::Damaged { path: path.to_owned(), reason })
 }
 
 fn short(path: &Path, rows: u64) -> SourceError {

@@ -1,0 +1,139 @@
+//! The dataset directory: read as written, refused when changed.
+
+use super::*;
+use crate::artefact::Manifest;
+use proptest::prelude::*;
+
+fn dataset(lengths: &[usize], items: usize) -> Dataset {
+    let mut s = Sequences { offsets: vec![0], ..Sequences::default() };
+    for (u, &length) in lengths.iter().enumerate() {
+        for k in 0..length {
+            s.items.push(1 + ((u * 7 + k * 3) % items) as u32);
+            s.times.push(k as i64 * 10 - 5);
+            s.parts.push(match length - k {
+                1 => Part::Test,
+                2 => Part::Valid,
+                _ => Part::Train,
+            });
+        }
+        s.offsets.push(s.items.len());
+    }
+    let column = |name: &str| -> Vec<String> {
+        (0..=items).map(|i| if i == 0 { String::new() } else { format!("{name} «{i}»") }).collect()
+    };
+    let items = Items {
+        ids: column("id"),
+        titles: column("title"),
+        texts: column("text"),
+        categories: column(""),
+        images: column("image"),
+    };
+    Dataset {
+        users: (0..lengths.len()).map(|u| format!("u{u}")).collect(),
+        items,
+        sequences: s,
+        hash: String::new(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn what_is_written_is_read_back(lengths in proptest::collection::vec(0usize..6, 1..8), items in 1usize..6) {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("d");
+        let mut wrote = dataset(&lengths, items);
+        wrote.hash = write_dataset(&dir, &wrote, &serde_json::json!({}), serde_json::json!({"seed": 1})).unwrap();
+        prop_assert_eq!(Dataset::open(&dir).unwrap(), wrote);
+    }
+
+    #[test]
+    fn a_flipped_byte_is_found(at in any::<prop::sample::Index>(), bit in 0u8..8, table in 0usize..3) {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("d");
+        written(&dir, &dataset(&[4, 3], 5));
+        let path = dir.join([INTERACTIONS, ITEMS, USERS][table]);
+        let mut bytes = fs::read(&path).unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        fs::write(&path, &bytes).unwrap();
+        prop_assert!(matches!(Dataset::open(&dir), Err(DataError::Artefact(_))));
+    }
+}
+
+/// The readers must also survive bytes that no hash guards. Every place is tried: few make the library panic.
+#[test]
+fn no_changed_byte_is_a_panic() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("d");
+    written(&dir, &dataset(&[4, 3], 5));
+    let readers: [(&str, fn(&Path)); 3] = [
+        (INTERACTIONS, |path| drop(read_sequences(path, 2, 5))),
+        (ITEMS, |path| drop(read_items(path))),
+        (USERS, |path| drop(read_texts::<1>(path))),
+    ];
+    for (name, read) in readers {
+        let path = dir.join(name);
+        let whole = fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            for change in [0x01, 0x80, 0xff] {
+                let mut bytes = whole.clone();
+                bytes[at] ^= change;
+                fs::write(&path, &bytes).unwrap();
+                read(&path);
+            }
+        }
+    }
+}
+
+fn written(dir: &Path, dataset: &Dataset) -> Manifest {
+    write_dataset(dir, dataset, &serde_json::json!({}), serde_json::json!({})).unwrap();
+    artefact::read_manifest(dir, KIND, SCHEMA).unwrap()
+}
+
+/// Makes the manifest name the files as they are.
+fn agree(dir: &Path, manifest: &mut Manifest) {
+    for file in &mut manifest.files {
+        (file.sha256, file.bytes) = artefact::hash_file(&dir.join(&file.name)).unwrap();
+    }
+    fs::write(dir.join(artefact::MANIFEST), serde_json::to_string(manifest).unwrap()).unwrap();
+}
+
+#[test]
+fn a_directory_that_breaks_a_promise_is_refused_and_the_row_named() {
+    type Break = fn(&mut Dataset);
+    let breaks: [(&str, Break); 6] = [
+        ("interactions.parquet: row 1: item 6 is not among 1..=5", |d| d.sequences.items[0] = 6),
+        ("row 4: the parts of a user are not in time order", |d| d.sequences.parts[2] = Part::Test),
+        ("row 2: the parts of a user are not in time order", |d| d.sequences.parts[0] = Part::Unused),
+        ("row 2: the times of a user descend", |d| d.sequences.times[0] = 999),
+        ("users.parquet: row 2: the id \"u0\" is not the first", |d| d.users[1] = "u0".into()),
+        ("items.parquet: row 3: the id \"\" is empty", |d| d.items.ids[3].clear()),
+    ];
+    for (expected, breaks) in breaks {
+        let home = tempfile::tempdir().unwrap();
+        let mut wrong = dataset(&[4, 3], 5);
+        breaks(&mut wrong);
+        written(&home.path().join("d"), &wrong);
+        let message = Dataset::open(&home.path().join("d")).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message} instead of {expected}");
+    }
+}
+
+#[test]
+fn a_table_that_the_manifest_does_not_name_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("d");
+    let mut manifest = written(&dir, &dataset(&[4, 3], 5));
+    manifest.files.retain(|file| file.name != ITEMS);
+    agree(&dir, &mut manifest);
+    assert!(matches!(Dataset::open(&dir), Err(DataError::Malformed { path, .. }) if path.ends_with(ITEMS)));
+}
+
+#[test]
+fn a_full_disk_is_told_as_one() {
+    let full = io::Error::from(io::ErrorKind::StorageFull);
+    let error = write_error(Path::new("d/items.parquet"), ParquetError::from(full));
+    assert!(error.to_string().starts_with("d/items.parquet: "), "{error}");
+    assert!(error.hint().unwrap().contains("make room"));
+}

@@ -1,0 +1,343 @@
+//! Cross-entropies and distillation terms of several branches over shared candidates, in one pass.
+//!
+//! Composed of tensor operations, the losses read and write the `[R, U]` matrices some forty times; the CPU
+//! kernel reads them once forward and once backward. [`super::super::objective`] holds the composed body.
+//!
+//! Shapes: `N` branches, `R` rows, `U` columns, `K` pairs.
+
+use std::sync::Arc;
+
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
+use burn::tensor::{Tensor, TensorData};
+use burn_flex::FlexTensor;
+use rayon::prelude::*;
+
+use super::simd;
+
+/// What the rows of a softmax choose from.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Candidates {
+    /// `[U]`: subtracted from every score.
+    pub log_popularity: Vec<f32>,
+    /// `[R, U]`: ln of how often a column counts in the row's softmax; a large negative number blocks it.
+    pub log_weight: Vec<f32>,
+    /// `[R]`: column of the right answer.
+    pub labels: Vec<u32>,
+}
+
+/// Which terms are computed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Terms {
+    /// (student, teacher) by branch; `None` is the mean of all branches.
+    pub pairs: Vec<(usize, Option<usize>)>,
+    pub temperature: f32,
+    /// No gradient flows into teachers.
+    pub detached: bool,
+    /// Subtract the teacher's entropy.
+    pub divergence: bool,
+}
+
+/// `[N + K]`: mean cross-entropy per branch, then the term of each pair (unweighted, times temperature²).
+///
+/// For the CPU device only.
+///
+/// # Shapes
+/// - scores: `[N, R, U]`, raw dot products
+pub fn softmax_losses(scores: Tensor<3>, candidates: &Arc<Candidates>, terms: &Terms) -> Tensor<1> {
+    let out =
+        <Dispatch as LossOps>::softmax_losses(scores.into_dispatch(), candidates.clone(), terms.clone());
+    Tensor::from_dispatch(out)
+}
+
+/// The operation behind [`softmax_losses`].
+#[backend_extension(Flex, Autodiff)]
+pub trait LossOps: Backend {
+    /// See [`softmax_losses`].
+    fn softmax_losses(
+        scores: FloatTensor<Self>,
+        candidates: Arc<Candidates>,
+        terms: Terms,
+    ) -> FloatTensor<Self>;
+}
+
+impl LossOps for Flex {
+    fn softmax_losses(scores: FlexTensor, candidates: Arc<Candidates>, terms: Terms) -> FlexTensor {
+        let kernel = Kernel { candidates: &candidates, terms: &terms };
+        kernel.forward(&scores.to_contiguous()).0
+    }
+}
+
+impl<C: CheckpointStrategy> LossOps for Autodiff<Flex, C> {
+    fn softmax_losses(
+        scores: FloatTensor<Self>,
+        candidates: Arc<Candidates>,
+        terms: Terms,
+    ) -> FloatTensor<Self> {
+        match LossBackward.prepare::<C>([scores.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let scores = scores.primitive().to_contiguous();
+                let (losses, norms) = Kernel { candidates: &candidates, terms: &terms }.forward(&scores);
+                prep.finish((scores, Arc::new(norms), candidates, terms), losses)
+            }
+            OpsKind::UnTracked(prep) => {
+                prep.finish(Flex::softmax_losses(scores.into_primitive(), candidates, terms))
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct LossBackward;
+
+impl Backward<Flex, 1> for LossBackward {
+    type State = (FlexTensor, Arc<Vec<f32>>, Arc<Candidates>, Terms);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let [node] = ops.parents;
+        let grad = grads.consume::<Flex>(&ops.node).to_contiguous();
+        let (scores, norms, candidates, terms) = ops.state;
+        if let Some(node) = node {
+            let kernel = Kernel { candidates: &candidates, terms: &terms };
+            let d_scores = kernel.backward(&scores, &norms, grad.storage::<f32>());
+            grads.register::<Flex>(node.id, d_scores);
+        }
+    }
+}
+
+struct Kernel<'a> {
+    candidates: &'a Candidates,
+    terms: &'a Terms,
+}
+
+impl Kernel<'_> {
+    /// Log-normalisers kept per row: each branch at temperature 1, each branch at tau, the mean at tau.
+    fn norms_per_row(branches: usize) -> usize {
+        2 * branches + 1
+    }
+
+    fn forward(&self, scores: &FlexTensor) -> (FlexTensor, Vec<f32>) {
+        let (n, r, u) = dims(scores);
+        let values = scores.storage::<f32>();
+        let k = self.terms.pairs.len();
+        let per_row = Self::norms_per_row(n);
+        let mut norms = vec![0.0f32; r * per_row];
+        let mut rows = vec![0.0f32; r * (n + k)];
+        norms.par_chunks_mut(per_row).zip(rows.par_chunks_mut(n + k)).enumerate().for_each_init(
+            || Scratch::new(n, u),
+            |scratch, (row, (norms, out))| {
+                simd::dispatch(
+                    #[inline(always)]
+                    || {
+                        self.load(values, row, (n, r, u), scratch);
+                        self.forward_row(row, u, scratch, norms, out);
+                    },
+                );
+            },
+        );
+        let mut means = vec![0.0f64; n + k];
+        for row in rows.chunks_exact(n + k) {
+            means.iter_mut().zip(row).for_each(|(m, &x)| *m += f64::from(x));
+        }
+        let means: Vec<f32> = means.iter().map(|m| (m / r as f64) as f32).collect();
+        (FlexTensor::from_data(TensorData::new(means, [n + k])), norms)
+    }
+
+    fn backward(&self, scores: &FlexTensor, norms: &[f32], grad: &[f32]) -> FlexTensor {
+        let (n, r, u) = dims(scores);
+        let values = scores.storage::<f32>();
+        let per_row = Self::norms_per_row(n);
+        let mut out = vec![0.0f32; n * r * u];
+        // One task per row needs that row of every branch.
+        let mut rows: Vec<Vec<&mut [f32]>> = (0..r).map(|_| Vec::with_capacity(n)).collect();
+        for branch in out.chunks_exact_mut((r * u).max(1)) {
+            rows.iter_mut().zip(branch.chunks_exact_mut(u)).for_each(|(row, chunk)| row.push(chunk));
+        }
+        rows.into_par_iter().enumerate().for_each_init(
+            || Scratch::new(n, u),
+            |scratch, (row, mut out)| {
+                simd::dispatch(
+                    #[inline(always)]
+                    || {
+                        self.load(values, row, (n, r, u), scratch);
+                        let norms = &norms[row * per_row..(row + 1) * per_row];
+                        self.backward_row(row, r, scratch, norms, grad, &mut out);
+                    },
+                );
+            },
+        );
+        FlexTensor::from_data(TensorData::new(out, [n, r, u]))
+    }
+
+    /// Copies a row of every branch, popularity subtracted, and their mean.
+    #[inline(always)]
+    fn load(&self, values: &[f32], row: usize, (n, r, u): (usize, usize, usize), scratch: &mut Scratch) {
+        let popularity = &self.candidates.log_popularity[..u];
+        for b in 0..n {
+            let from = &values[(b * r + row) * u..(b * r + row + 1) * u];
+            let z = &mut scratch.z[b][..u];
+            for i in 0..u {
+                z[i] = from[i] - popularity[i];
+            }
+        }
+        if self.terms.pairs.is_empty() {
+            return;
+        }
+        let (mean, branches) = match scratch.z.split_last_mut() {
+            Some(split) => split,
+            None => return,
+        };
+        let mean = &mut mean[..u];
+        mean.copy_from_slice(&branches[0][..u]);
+        for z in &branches[1..] {
+            let z = &z[..u];
+            for i in 0..u {
+                mean[i] += z[i];
+            }
+        }
+        let share = 1.0 / n as f32;
+        for m in mean {
+            *m *= share;
+        }
+    }
+
+    #[inline(always)]
+    fn forward_row(&self, row: usize, u: usize, scratch: &mut Scratch, norms: &mut [f32], out: &mut [f32]) {
+        let n = scratch.z.len() - 1;
+        let weight = &self.candidates.log_weight[row * u..(row + 1) * u];
+        let label = self.candidates.labels[row] as usize;
+        let inverse = 1.0 / self.terms.temperature;
+        for b in 0..n {
+            norms[b] = log_sum_exp(&scratch.z[b], weight, 1.0, &mut scratch.work);
+            out[b] = norms[b] - (scratch.z[b][label] + weight[label]);
+        }
+        if self.terms.pairs.is_empty() {
+            return;
+        }
+        for b in 0..=n {
+            norms[n + b] = log_sum_exp(&scratch.z[b], weight, inverse, &mut scratch.work);
+        }
+        let square = self.terms.temperature * self.terms.temperature;
+        for (k, &(student, teacher)) in self.terms.pairs.iter().enumerate() {
+            let teacher = teacher.unwrap_or(n);
+            let (s, t) = (&scratch.z[student][..u], &scratch.z[teacher][..u]);
+            let (norm_s, norm_t) = (norms[n + student], norms[n + teacher]);
+            let divergence = self.terms.divergence;
+            let gap = simd::sum(
+                u,
+                #[inline(always)]
+                |i| {
+                    let log_p = t[i] * inverse - norm_t;
+                    let p = simd::exp(log_p + weight[i]);
+                    let minus_log_q = norm_s - s[i] * inverse;
+                    p * if divergence { log_p + minus_log_q } else { minus_log_q }
+                },
+            );
+            out[n + k] = gap * square;
+        }
+    }
+
+    #[inline(always)]
+    fn backward_row(
+        &self,
+        row: usize,
+        rows: usize,
+        scratch: &mut Scratch,
+        norms: &[f32],
+        grad: &[f32],
+        out: &mut [&mut [f32]],
+    ) {
+        let n = out.len();
+        let u = out[0].len();
+        let weight = &self.candidates.log_weight[row * u..(row + 1) * u];
+        let label = self.candidates.labels[row] as usize;
+        let tau = self.terms.temperature;
+        let inverse = 1.0 / tau;
+        let share = 1.0 / rows as f32;
+        for b in 0..n {
+            let (z, g, norm) = (&scratch.z[b][..u], grad[b] * share, norms[b]);
+            let d = &mut *out[b];
+            for i in 0..u {
+                d[i] = g * simd::exp(z[i] + weight[i] - norm);
+            }
+            d[label] -= g;
+        }
+        for (k, &(student, teacher)) in self.terms.pairs.iter().enumerate() {
+            let ensemble = teacher.is_none();
+            let teacher = teacher.unwrap_or(n);
+            // tau² of the term, 1/tau of the scaled logits.
+            let g = grad[n + k] * share * tau;
+            if g == 0.0 {
+                continue;
+            }
+            let (s, t) = (&scratch.z[student][..u], &scratch.z[teacher][..u]);
+            let (norm_s, norm_t) = (norms[n + student], norms[n + teacher]);
+            let p = &mut scratch.work[..u];
+            for i in 0..u {
+                p[i] = simd::exp(t[i] * inverse - norm_t + weight[i]);
+            }
+            let d = &mut *out[student];
+            for i in 0..u {
+                let q = simd::exp(s[i] * inverse - norm_s + weight[i]);
+                d[i] += g * (q - p[i]);
+            }
+            if self.terms.detached {
+                continue;
+            }
+            let divergence = self.terms.divergence;
+            let cost = |i: usize| {
+                let minus_log_q = norm_s - s[i] * inverse;
+                if divergence { t[i] * inverse - norm_t + minus_log_q } else { minus_log_q }
+            };
+            let mean = simd::sum(
+                u,
+                #[inline(always)]
+                |i| p[i] * cost(i),
+            );
+            let (first, last, g) = if ensemble { (0, n, g / n as f32) } else { (teacher, teacher + 1, g) };
+            for d in &mut out[first..last] {
+                for i in 0..u {
+                    d[i] += g * p[i] * (cost(i) - mean);
+                }
+            }
+        }
+    }
+}
+
+/// Rows of one task.
+struct Scratch {
+    /// Branches, then their mean.
+    z: Vec<Vec<f32>>,
+    work: Vec<f32>,
+}
+
+impl Scratch {
+    fn new(n: usize, u: usize) -> Self {
+        Self { z: vec![vec![0.0; u]; n + 1], work: vec![0.0; u] }
+    }
+}
+
+/// `ln Σ exp(z · scale + weight)`.
+#[inline(always)]
+fn log_sum_exp(z: &[f32], weight: &[f32], scale: f32, work: &mut [f32]) -> f32 {
+    let u = weight.len();
+    let (z, work) = (&z[..u], &mut work[..u]);
+    for i in 0..u {
+        work[i] = z[i] * scale + weight[i];
+    }
+    let max = simd::max(work);
+    let total = simd::sum(
+        u,
+        #[inline(always)]
+        |i| simd::exp(work[i] - max),
+    );
+    max + total.ln()
+}
+
+fn dims(scores: &FlexTensor) -> (usize, usize, usize) {
+    let shape = scores.layout().shape();
+    (shape[0], shape[1], shape[2])
+}

@@ -1,0 +1,116 @@
+//! Vector arithmetic for the CPU kernels: loops that the compiler turns into the widest instructions the
+//! machine has, chosen at run time.
+
+use pulp::Arch;
+
+/// Sums run over this many lanes, so that they vectorise and stay the same on every machine.
+pub const LANES: usize = 16;
+
+/// Runs `f` compiled for the machine's vector instructions. `f` must be marked `#[inline(always)]` down to
+/// its loops.
+#[inline]
+pub fn dispatch<R>(f: impl FnOnce() -> R) -> R {
+    struct Run<F>(F);
+    impl<R, F: FnOnce() -> R> pulp::WithSimd for Run<F> {
+        type Output = R;
+        #[inline(always)]
+        fn with_simd<S: pulp::Simd>(self, simd: S) -> R {
+            simd.vectorize(Call(self.0))
+        }
+    }
+    struct Call<F>(F);
+    impl<R, F: FnOnce() -> R> pulp::NullaryFnOnce for Call<F> {
+        type Output = R;
+        #[inline(always)]
+        fn call(self) -> R {
+            (self.0)()
+        }
+    }
+    Arch::new().dispatch(Run(f))
+}
+
+/// e^x within 2 units in the last place; exactly 0 below -87.3, where f32 has no normal number left.
+#[inline(always)]
+pub fn exp(x: f32) -> f32 {
+    const LOG2_E: f32 = std::f32::consts::LOG2_E;
+    // ln 2 in two parts: the first has few bits, so that its product with an integer is exact.
+    const LN2_HIGH: f32 = 0.693_359_375;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    // Adding and subtracting it rounds to the nearest integer.
+    const MAGIC: f32 = 12_582_912.0;
+    let clamped = x.clamp(-87.3, 88.3);
+    let n = (clamped * LOG2_E + MAGIC) - MAGIC;
+    let r = clamped - n * LN2_HIGH - n * LN2_LOW;
+    let mut p = 1.987_569_1e-4;
+    p = p * r + 1.398_199_9e-3;
+    p = p * r + 8.333_452e-3;
+    p = p * r + 4.166_579_6e-2;
+    p = p * r + 1.666_666_5e-1;
+    p = p * r + 0.5;
+    let e = p * r * r + r + 1.0;
+    let two_to_n = f32::from_bits((((n as i32) + 127) as u32) << 23);
+    if x < -87.3 { 0.0 } else { e * two_to_n }
+}
+
+/// Sum of `f(i)` for `i` in `0..n`, over [`LANES`] partial sums in a fixed order.
+#[inline(always)]
+pub fn sum(n: usize, f: impl Fn(usize) -> f32) -> f32 {
+    let mut lanes = [0.0f32; LANES];
+    let whole = n - n % LANES;
+    let mut i = 0;
+    while i < whole {
+        for (lane, total) in lanes.iter_mut().enumerate() {
+            *total += f(i + lane);
+        }
+        i += LANES;
+    }
+    for lane in 0..n - whole {
+        lanes[lane] += f(whole + lane);
+    }
+    lanes.iter().sum()
+}
+
+/// Largest value; NaN is passed over.
+#[inline(always)]
+pub fn max(values: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let mut chunks = values.chunks_exact(LANES);
+    for chunk in &mut chunks {
+        for (m, &v) in lanes.iter_mut().zip(chunk) {
+            *m = if v > *m { v } else { *m };
+        }
+    }
+    for (m, &v) in lanes.iter_mut().zip(chunks.remainder()) {
+        *m = if v > *m { v } else { *m };
+    }
+    lanes.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exp_is_within_two_units_in_the_last_place_of_f64() {
+        let mut worst = 0.0f64;
+        for i in -870_000..880_000i32 {
+            let x = i as f32 * 1e-4;
+            let exact = f64::from(x).exp();
+            let ulp = f64::from((exact as f32).next_up()) - f64::from(exact as f32);
+            worst = worst.max((f64::from(dispatch(|| exp(x))) - exact).abs() / ulp);
+        }
+        assert!(worst <= 2.0, "{worst}");
+        assert_eq!(exp(-1e5), 0.0);
+        assert_eq!(exp(f32::NEG_INFINITY), 0.0);
+        assert!(exp(f32::NAN).is_nan());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn sums_and_maxima_agree_with_f64(values in proptest::collection::vec(-5.0f32..5.0, 0..70)) {
+            let exact: f64 = values.iter().map(|&v| f64::from(v)).sum();
+            proptest::prop_assert!((f64::from(sum(values.len(), |i| values[i])) - exact).abs() < 1e-4);
+            proptest::prop_assert_eq!(max(&values), values.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+        }
+    }
+}
