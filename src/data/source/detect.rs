@@ -38,7 +38,7 @@ pub fn detect(path: &Path) -> Result<Format, SourceError> {
             head.push(String::from_utf8_lossy(line).into_owned());
         }
     }
-    of_lines(&head).ok_or_else(|| SourceError::Undetected { path: first })
+    of_lines(&head).ok_or(SourceError::Undetected { path: first })
 }
 
 fn is_parquet(path: &Path) -> Result<bool, SourceError> {
