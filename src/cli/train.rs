@@ -365,9 +365,9 @@ fn dry_run(experiment: &Experiment, device: &str, terminal: &Terminal) -> Result
         validation_targets: evaluation.targets(),
     };
     if terminal.json {
-        terminal.data_json(&plan)?
+        terminal.data_json(&plan)?;
     } else {
-        terminal.data(&plan.to_string())?
+        terminal.data(&plan.to_string())?;
     }
     Ok(Exit::Done)
 }

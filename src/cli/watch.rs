@@ -91,7 +91,7 @@ impl Observer for Watch {
         self.since.steps += 1;
         let status = format!("epoch {} loss {:.4}{}", report.epoch, report.losses.total, self.latest);
         self.monitor.progress().step(report.step, &status);
-        if report.step % self.log_every == 0 || report.step == 1 {
+        if report.step.is_multiple_of(self.log_every) || report.step == 1 {
             self.log(report);
         }
     }

@@ -70,7 +70,7 @@ pub fn write_dataset(
     let items = &dataset.items;
     let texts = [&items.ids, &items.titles, &items.texts, &items.categories, &items.images];
     write_table(&staging.path(ITEMS), ITEMS_SCHEMA, items.count(), |group, rows| {
-        texts.iter().try_for_each(|column| text_column(group, &column[rows.start + 1..rows.end + 1]))
+        texts.iter().try_for_each(|column| text_column(group, &column[(rows.start + 1)..=rows.end]))
     })
     .map_err(|e| failed(ITEMS, e))?;
     write_table(&staging.path(USERS), USERS_SCHEMA, dataset.users.len(), |group, rows| {

@@ -91,16 +91,16 @@ pub fn for_each(model: &Recommender, visit: &mut dyn FnMut(String, Vec<usize>, T
     model.visit(&mut Walk { path: Path::of(model), visit });
 }
 
+/// What [`map`] does with a parameter's name, shape and flat value.
+type Update<'a> = dyn FnMut(&str, &[usize], Tensor<1>) -> Option<Tensor<1>> + 'a;
+
 /// Replaces every parameter by `update(name, shape, flat value)`; `None` leaves it.
 ///
 /// Values go in and out on the plain device; gradients are tracked again afterwards.
-pub fn map(
-    model: Recommender,
-    update: &mut dyn FnMut(&str, &[usize], Tensor<1>) -> Option<Tensor<1>>,
-) -> Recommender {
+pub fn map(model: Recommender, update: &mut Update<'_>) -> Recommender {
     struct Walk<'a> {
         path: Path,
-        update: &'a mut dyn FnMut(&str, &[usize], Tensor<1>) -> Option<Tensor<1>>,
+        update: &'a mut Update<'a>,
     }
     impl ModuleMapper for Walk<'_> {
         fn enter_module(&mut self, name: &str, container: &str) {
@@ -188,6 +188,9 @@ pub fn write(model: Recommender, mut values: BTreeMap<String, Values>) -> Result
 }
 
 /// A tensor's values on the host.
+///
+/// # Panics
+/// The device is lost; nothing of the run can go on then.
 pub fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     // Every tensor of this program is f32, so that the conversion can't fail; a lost device can.
     tensor.try_into_vec_as::<f32>().unwrap_or_else(|e| panic!("the device lost a tensor: {e:?}"))

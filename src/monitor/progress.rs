@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn plain_lines_come_at_the_first_and_last_step_and_not_for_every_one_between() {
         let out = Shared::default();
-        let mut progress = Progress::plain(Box::new(out.clone()), Duration::from_mins(60), 4);
+        let mut progress = Progress::plain(Box::new(out.clone()), Duration::from_hours(1), 4);
         for step in 1..=4 {
             progress.step(step, "epoch 1/1");
         }

@@ -186,10 +186,7 @@ impl Kernel<'_> {
         if self.terms.pairs.is_empty() {
             return;
         }
-        let (mean, branches) = match scratch.z.split_last_mut() {
-            Some(split) => split,
-            None => return,
-        };
+        let Some((mean, branches)) = scratch.z.split_last_mut() else { return };
         let mean = &mut mean[..u];
         mean.copy_from_slice(&branches[0][..u]);
         for z in &branches[1..] {

@@ -34,8 +34,8 @@ pub fn dispatch<R>(f: impl FnOnce() -> R) -> R {
 pub fn exp(x: f32) -> f32 {
     const LOG2_E: f32 = std::f32::consts::LOG2_E;
     // ln 2 in two parts: the first has few bits, so that its product with an integer is exact.
-    const LN2_HIGH: f32 = 0.693_359_375;
-    const LN2_LOW: f32 = -2.121_944_4e-4;
+    const LN2_HIGH: f32 = 0.693_359_4;
+    const LN2_LOW: f32 = -2.121_944_3e-4;
     // Adding and subtracting it rounds to the nearest integer.
     const MAGIC: f32 = 12_582_912.0;
     let clamped = x.clamp(-87.3, 88.3);
@@ -64,8 +64,8 @@ pub fn sum(n: usize, f: impl Fn(usize) -> f32) -> f32 {
         }
         i += LANES;
     }
-    for lane in 0..n - whole {
-        lanes[lane] += f(whole + lane);
+    for (lane, total) in lanes[..n - whole].iter_mut().enumerate() {
+        *total += f(whole + lane);
     }
     lanes.iter().sum()
 }

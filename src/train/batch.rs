@@ -265,7 +265,7 @@ mod tests {
         for n in 2..40 {
             let mut targets = vec![0; n];
             for (start, length) in cut_windows(n, 6, Windows::All) {
-                assert!(length <= 6 && length >= 2);
+                assert!((2..=6).contains(&length));
                 targets[start + 1..start + length].iter_mut().for_each(|t| *t += 1);
             }
             assert_eq!(targets[0], 0);

@@ -176,7 +176,7 @@ impl<'a> Trainer<'a> {
                 return Ok(Outcome::Interrupted);
             }
             let epoch = self.state.epoch;
-            if epoch % train.eval_every.max(1) == 0 || epoch == train.epochs {
+            if epoch.is_multiple_of(train.eval_every.max(1)) || epoch == train.epochs {
                 self.validate(epoch, observer)?;
             }
             self.state.epoch += 1;
@@ -227,7 +227,7 @@ impl<'a> Trainer<'a> {
                     return Ok(false);
                 }
                 let due = train.checkpoint_steps as u64;
-                if more && due > 0 && self.state.step % due == 0 {
+                if more && due > 0 && self.state.step.is_multiple_of(due) {
                     self.save(observer)?;
                 }
             }

@@ -177,7 +177,7 @@ impl World {
         params::write(model, weights).unwrap()
     }
 
-    pub fn step(&self, case: &Case, device: &Device) -> Step {
+    pub fn step(case: &Case, device: &Device) -> Step {
         let branches = ["id", "text", "image"].map(String::from);
         Step::new(Objective::new(&case.objective_config(), &branches), device, 0.0)
     }

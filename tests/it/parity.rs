@@ -103,7 +103,7 @@ fn compare_losses(
     ids: &[usize],
 ) {
     let batch = world.batch(ids, case);
-    let step = world.step(case, &device());
+    let step = World::step(case, &device());
     let scores = host(step.scores(model, &batch).inner());
     let log_p = &batch.candidates.log_popularity;
     for ((_, short), z) in BRANCHES.iter().zip(scores.chunks_exact(batch.rows.len() * log_p.len())) {
@@ -235,7 +235,7 @@ fn logits_losses_and_every_gradient_equal_the_authors() {
         let mut table = Table::new(&format!("main batch, {title}"));
         compare_losses(&world, &mut table, &world.main, "", &case, &model, &ids);
         let batch = world.batch(&ids, &case);
-        let ours = gradients_as_theirs(&model, &batch, &world.step(&case, &device()));
+        let ours = gradients_as_theirs(&model, &batch, &World::step(&case, &device()));
         let theirs = world.main.below("g.");
         assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>());
         for (name, theirs) in &theirs {
@@ -267,7 +267,7 @@ fn visible_id_constant_alpha_one_layer_and_duplicates_equal_the_authors() {
         }
         let model = world.model(&main, "none.", &device());
         let batch = world.batch(&big_ids, &main);
-        let ours = gradients_as_theirs(&model, &batch, &world.step(&main, &device()));
+        let ours = gradients_as_theirs(&model, &batch, &World::step(&main, &device()));
         for (name, norm) in world.extra.below("big.gn.") {
             let ours = ours[&name].values.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
             table.scalar(&format!("big.gn.{name}"), ours, f64::from(norm.values[0]), 2e-5);
@@ -283,7 +283,7 @@ fn one_clipped_adamw_step_equals_the_authors() {
         let case = Case::main(savings);
         let model = world.model(&case, "none.", &device());
         let batch = world.batch(&world.main.ints("in.item_ids"), &case);
-        let (_, grads) = world.step(&case, &device()).gradients(&model, &batch, 15);
+        let (_, grads) = World::step(&case, &device()).gradients(&model, &batch, 15);
         let mut table = Table::new(&format!("one AdamW step, {title}"));
         let norm = global_norm(&grads);
         table.scalar("out.clip_return", norm, world.main.scalar("out.clip_return"), 2e-5);
@@ -311,7 +311,7 @@ fn ten_step_curves_equal_the_authors() {
         for (title, savings) in [all_savings().remove(0), ("all savings", SavingsConfig::default())] {
             let case = Case::main(savings);
             let mut model = world.model(&case, "none.", &device());
-            let step = world.step(&case, &device());
+            let step = World::step(&case, &device());
             let config = OptimConfig { lr, ..OptimConfig::default() };
             let mut optimiser = AdamW::new(&config);
             let mut table = Table::new(&format!("{prefix} ten steps, {title}"));

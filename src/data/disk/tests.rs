@@ -84,12 +84,12 @@ fn no_changed_byte_is_a_panic() {
             file.seek(SeekFrom::Start(at as u64)).unwrap();
             file.write_all(&[byte]).unwrap();
         };
-        for at in 0..whole.len() {
+        for (at, &byte) in whole.iter().enumerate() {
             for change in [0x01, 0x80, 0xff] {
-                put(at, whole[at] ^ change);
+                put(at, byte ^ change);
                 read(&path);
             }
-            put(at, whole[at]);
+            put(at, byte);
         }
     }
 }

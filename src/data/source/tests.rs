@@ -280,7 +280,7 @@ fn read_in_every_format(bytes: &[u8]) {
         let _ = rows_of(&path, format, &mut bad);
         assert!(bad.skipped <= 3);
         let _ = read_items(&path, format, &Columns::default(), &mut bad, &mut |item| {
-            assert!(!item.id.is_empty())
+            assert!(!item.id.is_empty());
         });
     }
 }
