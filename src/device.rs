@@ -112,7 +112,7 @@ pub fn process_memory() -> Option<(u64, u64)> {
 #[cfg(feature = "wgpu")]
 mod gpu {
     use burn::tensor::{Device, DeviceKind, DeviceType};
-    use burn_wgpu::{MemoryConfiguration, WgpuSetup};
+    use burn_wgpu::{MemoryConfiguration, WgpuBackend, WgpuSetup};
 
     use super::{DeviceError, Found, Opened};
 
@@ -127,27 +127,43 @@ mod gpu {
             .chain([DeviceKind::Cpu])
     }
 
+    /// The graphics interface, how its devices are named, and which of them there are.
+    ///
+    /// On Linux that is Vulkan or nothing: OpenGL there computes on the CPU more slowly than our CPU kernels
+    /// do, and its libraries write to stderr when they are only asked.
+    fn api() -> (WgpuBackend, fn(DeviceKind) -> Device, Vec<Device>) {
+        if cfg!(target_os = "linux") {
+            (WgpuBackend::Vulkan, Device::vulkan, Device::enumerate(DeviceType::Vulkan).into_vec())
+        } else {
+            (WgpuBackend::Auto, Device::wgpu, Device::enumerate(DeviceType::Wgpu).into_vec())
+        }
+    }
+
     /// Adapters, GPUs first.
     pub fn list() -> Vec<Found> {
-        let reachable = Device::enumerate(DeviceType::Wgpu).into_vec();
-        let there = kinds().filter(|kind| reachable.contains(&Device::wgpu(kind.clone())));
+        let (_, device, reachable) = api();
+        let there = kinds().filter(|kind| reachable.contains(&device(kind.clone())));
         there
             .enumerate()
             .map(|(n, kind)| {
                 let software = matches!(kind, DeviceKind::Cpu);
                 let name = if software { "software rasteriser".into() } else { format!("{kind:?}") };
-                Found { flag: format!("wgpu:{n}"), name, software, device: Device::wgpu(kind) }
+                Found { flag: format!("wgpu:{n}"), name, software, device: device(kind) }
             })
             .collect()
     }
 
     /// Starts the runtime, so that a refusal is an error here and not a panic at the first tensor.
     pub fn start(found: Found) -> Result<Opened, DeviceError> {
-        let Some(kind) = kinds().find(|kind| Device::wgpu(kind.clone()) == found.device) else {
+        let (api, device, _) = api();
+        let Some(kind) = kinds().find(|kind| device(kind.clone()) == found.device) else {
             return Ok(super::opened(found));
         };
         let refused = |reason: String| DeviceError::Start { flag: found.flag.clone(), reason };
-        let options = Device::wgpu_options().device_kind(kind).memory_config(MemoryConfiguration::default());
+        let options = Device::wgpu_options()
+            .device_kind(kind)
+            .graphics_api(api)
+            .memory_config(MemoryConfiguration::default());
         let (device, setup) = options.init_with_setup().map_err(|e| refused(e.to_string()))?;
         Ok(Opened { flag: found.flag.clone(), name: adapter_name(&setup), device })
     }

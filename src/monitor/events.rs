@@ -84,11 +84,7 @@ pub(super) fn hparams(
     ];
     // The page reads these before the first step and has one row a run, whatever the step.
     let first = Moment { step: 0, ..at };
-    let mut events: Vec<Event> =
-        messages.into_iter().map(|(tag, content)| summary(first, vec![plugin_value(tag, content)])).collect();
-    let metrics: Vec<(&str, f64)> = metrics.iter().map(|(tag, value)| (tag.as_str(), *value)).collect();
-    events.push(scalars(at, &metrics));
-    Ok(events)
+    Ok(messages.into_iter().map(|(tag, content)| summary(first, vec![plugin_value(tag, content)])).collect())
 }
 
 fn experiment(hparams: &[(String, HValue)], metrics: &[(String, f64)]) -> Experiment {

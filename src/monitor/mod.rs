@@ -57,7 +57,7 @@ pub trait Sink: Send {
     /// A text in Markdown, once per run.
     fn text(&mut self, _tag: &str, _markdown: &str) {}
 
-    /// The settings of the run with its final metrics.
+    /// The settings of the run with its final metrics, which have been logged as scalars under these names.
     fn hparams(&mut self, _at: Moment, _hparams: &[(String, HValue)], _metrics: &[(String, f64)]) {}
 
     /// Named vectors to look at: `vectors` is row after row of `width`, `rows` has one entry a vector, with

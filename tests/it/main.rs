@@ -2,7 +2,9 @@
 
 mod bad_input;
 mod cli;
+mod export;
 mod fixture;
+mod gpu;
 mod parity;
 mod planted;
 mod program;

@@ -1,0 +1,124 @@
+//! One training step on a GPU device equals the CPU's, with and without kernel fusion.
+//!
+//! Any Vulkan device will do, also Mesa's software one. Without one the test says that it is skipped. Each
+//! variant runs in a process of its own, because Burn reads its settings once, and under a time limit.
+
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use burn::tensor::Device;
+use codistill::config::{OptimConfig, SavingsConfig};
+use codistill::device;
+use codistill::model::params;
+use codistill::train::optim::{AdamW, clip_coefficient, global_norm};
+use codistill::train::step::Step;
+
+use crate::fixture::{Case, World};
+
+/// Hard limit of one variant; a software device takes minutes to compile its kernels.
+const LIMIT: Duration = Duration::from_secs(600);
+
+fn gpu_is_there() -> bool {
+    device::list().iter().any(|found| found.flag != "cpu")
+}
+
+/// Runs [`child_compares_one_step`] with the given environment and returns its output.
+fn in_a_process_of_its_own(environment: &[(&str, &str)]) {
+    if !gpu_is_there() {
+        eprintln!("skipped: this machine has no Vulkan device");
+        return;
+    }
+    // One at a time: a software device takes every core.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let start = Instant::now();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "gpu::child_compares_one_step", "--nocapture"])
+        .env("CUBECL_AUTOTUNE_LEVEL", "minimal")
+        .envs(environment.iter().copied())
+        .stdout(Stdio::inherit())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if start.elapsed() > LIMIT {
+            child.kill().unwrap();
+            panic!("the step took longer than {LIMIT:?}");
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    };
+    println!("{environment:?}: {:.0} s", start.elapsed().as_secs_f64());
+    assert!(status.success(), "{environment:?}");
+}
+
+#[test]
+fn one_fused_step_on_the_gpu_equals_the_cpu_step() {
+    in_a_process_of_its_own(&[]);
+}
+
+#[test]
+fn one_unfused_step_on_the_gpu_equals_the_cpu_step() {
+    in_a_process_of_its_own(&[("BURN_FUSION_MAX_EXPLORATIONS", "0")]);
+}
+
+/// Losses, every gradient and every updated weight of one step with dropout.
+struct OneStep {
+    losses: Vec<f64>,
+    gradients: std::collections::BTreeMap<String, Vec<f32>>,
+    weights: std::collections::BTreeMap<String, Vec<f32>>,
+}
+
+fn one_step(world: &World, device: &Device) -> OneStep {
+    let case = Case::main(SavingsConfig::default());
+    let model = world.model(&case, "none.", device);
+    let branches = ["id", "text", "image"].map(String::from);
+    let objective = codistill::objective::Objective::new(&case.objective_config(), &branches);
+    // Noise is drawn on the host, so that dropout is part of the comparison.
+    let step = Step::new(objective, device, 0.1);
+    let batch = world.batch(&world.main.ints("in.item_ids"), &case);
+    let (losses, grads) = step.gradients(&model, &batch, 15);
+    let norm = global_norm(&grads);
+    let gradients = grads.iter().map(|(name, g)| (name.clone(), params::host(g.clone()))).collect();
+    let config = OptimConfig::default();
+    let model = AdamW::new(&config).step(model, grads, config.lr, clip_coefficient(norm, config.clip_norm));
+    let weights = params::read(&model).into_iter().map(|(name, v)| (name, v.values)).collect();
+    let losses = [vec![losses.total, norm], losses.branches, losses.pairs].concat();
+    OneStep { losses, gradients, weights }
+}
+
+#[test]
+#[ignore = "run by the two tests above, in a process of its own"]
+fn child_compares_one_step() {
+    let world = World::load();
+    let gpu = device::open("wgpu").unwrap();
+    println!("{}", gpu.name);
+    let cpu = one_step(&world, &Device::flex().autodiff());
+    let ours = one_step(&world, &gpu.device.autodiff());
+    for (a, b) in ours.losses.iter().zip(&cpu.losses) {
+        assert!((a - b).abs() <= 2e-5 * b.abs(), "losses {:?} {:?}", ours.losses, cpu.losses);
+    }
+    assert_eq!(ours.gradients.keys().collect::<Vec<_>>(), cpu.gradients.keys().collect::<Vec<_>>());
+    let norm =
+        |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+    let mut worst = (0.0, String::new());
+    for (name, expected) in &cpu.gradients {
+        let gap = norm(&mut ours.gradients[name].iter().zip(expected).map(|(a, b)| a - b));
+        let relative = gap / norm(&mut expected.iter().copied()).max(1e-12);
+        if relative > worst.0 {
+            worst = (relative, name.clone());
+        }
+    }
+    println!("largest relative gap of a gradient: {:.1e} ({})", worst.0, worst.1);
+    assert!(worst.0 < 1e-4, "{worst:?}");
+    for (name, expected) in &cpu.weights {
+        let clear = |i: usize| cpu.gradients.get(name).is_none_or(|g| g[i].abs() > 1e-5);
+        for (i, (a, b)) in ours.weights[name].iter().zip(expected).enumerate() {
+            // Where the gradient is near 0 its sign, and so the step, is rounding.
+            assert!(!clear(i) || (a - b).abs() < 2e-6, "{name}[{i}]: {a} {b}");
+        }
+    }
+}
