@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 /// Name of the file that closes every artefact.
 pub const MANIFEST: &str = "manifest.json";
 /// How the names of unfinished and outgoing directories begin.
-const SCRATCH: &str = ".codistill-";
+pub const SCRATCH: &str = ".codistill-";
 
 /// What can go wrong while an artefact is written or checked.
 #[derive(Debug, thiserror::Error)]
@@ -119,12 +119,7 @@ impl Staging {
         let text = serde_json::to_string_pretty(&manifest).map_err(|e| at(&path)(e.into()))?;
         write_synced(&path, text.as_bytes())?;
         sync_dir(root)?;
-        // The scratch directory was made private; an artefact is readable like any other file.
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            fs::set_permissions(root, fs::Permissions::from_mode(0o755)).map_err(at(root))?;
-        }
+        make_readable(root)?;
         fs::rename(root, &self.destination).map_err(at(&self.destination))?;
         let _ = self.scratch.keep();
         if let Some(parent) = self.destination.parent().filter(|p| !p.as_os_str().is_empty()) {
@@ -179,11 +174,36 @@ pub fn verify(dir: &Path, kind: &str, schema_version: u32) -> Result<Manifest, A
     Ok(manifest)
 }
 
-/// Replaces a single file atomically: written beside, synced, renamed.
+/// Opens a scratch directory, which was made private, to whoever may read its neighbours.
+///
+/// # Errors
+/// Its permissions can't be set.
+pub fn make_readable(dir: &Path) -> Result<(), ArtefactError> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).map_err(at(dir))?;
+    }
+    Ok(())
+}
+
+/// Whether something is there that can be written to but not replaced: a pipe or a device.
+pub fn is_stream(path: &Path) -> bool {
+    path.metadata().is_ok_and(|there| !there.is_file())
+}
+
+/// Replaces a single file atomically: written beside, synced, renamed. A pipe or a device is written to.
 ///
 /// # Errors
 /// Any I/O failure; the old content is then still there.
 pub fn write_atomic(path: &Path, content: &[u8]) -> Result<(), ArtefactError> {
+    if is_stream(path) {
+        return fs::OpenOptions::new()
+            .write(true)
+            .open(path)
+            .and_then(|mut f| f.write_all(content))
+            .map_err(at(path));
+    }
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(parent).map_err(at(path))?;
     file.write_all(content).map_err(at(path))?;

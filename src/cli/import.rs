@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::setup::open_device;
 use super::{Exit, Failure, Terminal};
-use crate::config::load;
+use crate::config::{Loaded, load};
 use crate::export::import_weights;
 use crate::train::checkpoint::{self, RunState};
 use crate::train::run_dir::RunDir;
@@ -30,7 +30,7 @@ pub struct ImportArgs {
 }
 
 pub fn run(args: &ImportArgs, terminal: &Terminal) -> Result<Exit, Failure> {
-    let mut config = load(&args.config, &args.sets)?.config;
+    let Loaded { mut config, origins, .. } = load(&args.config, &args.sets)?;
     super::setup::ensure_data(&mut config, terminal)?;
     let device = open_device("cpu", terminal)?;
     let experiment = Experiment::open(config, &device.device)?;
@@ -39,8 +39,8 @@ pub fn run(args: &ImportArgs, terminal: &Terminal) -> Result<Exit, Failure> {
         terminal.warn(format!("the weights lack {name}; it keeps its random start"));
     }
     let config = &experiment.config;
-    let run = RunDir::create(&config.run.dir, &config.run.name)?;
-    run.write(&run.config(), &config.to_toml()?)?;
+    let origins = serde_json::to_string_pretty(&origins).unwrap_or_default();
+    let run = RunDir::create(&config.run.dir, &config.run.name, &config.to_toml()?, &origins)?;
     let state = RunState { epoch: 1, ..RunState::default() };
     let optimizer = AdamW::new(&config.optim);
     checkpoint::save(&run.steps(), config, &experiment.parents, &state, &model, &optimizer)?;

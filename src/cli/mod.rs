@@ -24,6 +24,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 pub use fail::{Exit, Failure};
 pub use terminal::Terminal;
 
+use crate::data::silence_guarded_panics;
+
 /// Trains multi-modal sequential recommenders by online distillation (ODMT).
 ///
 /// Three student branches, ID, text and image, look at the same user histories. They train together,
@@ -109,6 +111,7 @@ pub fn main() -> ExitCode {
         }
     };
     let terminal = Terminal::new(&cli.talk);
+    silence_guarded_panics();
     match fail::guarded(|| run(cli.command, &terminal)) {
         Ok(exit) => exit.into(),
         Err(failure) => {

@@ -193,8 +193,12 @@ fn table(report: &PrepareReport) -> String {
         report.train_interactions, report.valid_targets, report.test_targets
     );
     text + &format!(
-        "missing: {} titles, {} categories, {} pictures\n",
-        report.items_without_title, report.items_without_category, report.items_without_image
+        "missing: {} titles, {} categories, {} pictures ({} more are named and are no files); {} times\n",
+        report.items_without_title,
+        report.items_without_category,
+        report.items_without_image,
+        report.image_files_missing,
+        report.rows_without_time
     )
 }
 
@@ -207,6 +211,12 @@ fn warnings(report: &PrepareReport) -> Vec<String> {
     if report.users_without_targets > 0 {
         found
             .push(format!("{} users are too short for targets and only train", report.users_without_targets));
+    }
+    if report.catalogue_repeated > 0 {
+        found.push(format!(
+            "{} catalogue lines repeat an item; its first line counts",
+            report.catalogue_repeated
+        ));
     }
     if report.equal_time_pairs > 0 {
         let share = 100.0 * report.equal_time_pairs as f64 / report.train_interactions.max(1) as f64;

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::setup::{Trained, open_run};
 use super::{Exit, Failure, Terminal};
+use crate::artefact;
 use crate::recommend::{History, ModelScorer, Recommendation, similar_items, top_k};
 use crate::train::run_dir::Which;
 
@@ -224,7 +225,7 @@ impl<'a> Writer<'a> {
         let (out, scratch, path): (Box<dyn std::io::Write>, _, _) = match &args.output {
             None => (Box::new(std::io::BufWriter::new(std::io::stdout())), None, PathBuf::from("stdout")),
             // A pipe or a device is written to; a file is replaced when the new one is complete.
-            Some(path) if path.metadata().is_ok_and(|m| !m.is_file()) => {
+            Some(path) if artefact::is_stream(path) => {
                 let file =
                     std::fs::OpenOptions::new().write(true).open(path).map_err(|e| Failure::io(path, &e))?;
                 (Box::new(std::io::BufWriter::new(file)), None, path.clone())

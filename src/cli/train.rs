@@ -12,7 +12,7 @@ use super::setup::{ensure_data, open_device};
 use super::watch::Watch;
 use super::{Exit, Failure, Terminal};
 use crate::artefact;
-use crate::config::{Config, Loaded, load};
+use crate::config::{Config, load};
 use crate::data::Part;
 use crate::monitor::{HValue, Monitor, Progress, ProgressMode};
 use crate::train::checkpoint;
@@ -68,11 +68,13 @@ fn start(args: &TrainArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let device = open_device(&loaded.config.device, terminal)?;
     ensure_data(&mut loaded.config, terminal)?;
     let experiment = Experiment::open(loaded.config.clone(), &device.device)?;
+    experiment.verify_features()?;
     if args.dry_run {
         return dry_run(&experiment, &device.name, terminal);
     }
-    let run = RunDir::create(&experiment.config.run.dir, &experiment.config.run.name)?;
-    describe(&run, &loaded)?;
+    let origins = serde_json::to_string_pretty(&loaded.origins).unwrap_or_default();
+    let place = &experiment.config.run;
+    let run = RunDir::create(&place.dir, &place.name, &loaded.config.to_toml()?, &origins)?;
     let trainer = Trainer::new(&experiment, &run.steps());
     terminal.say(format!("{}: {} on {}", run.root.display(), plan_line(&experiment, &trainer), device.name));
     train(&experiment, trainer, &run, None, terminal)
@@ -89,7 +91,9 @@ fn resume(args: &TrainArgs, root: &Path, terminal: &Terminal) -> Result<Exit, Fa
     }
     let mut config = checkpoint.config.clone();
     if let Some(file) = &args.config {
-        refuse_changes(&config, &load(file, &args.sets)?.config)?;
+        let now = load(file, &args.sets)?.config;
+        refuse_changes(&config, &now)?;
+        take_resumable(&mut config, now);
     }
     for set in &args.sets {
         let key = set.split('=').next().unwrap_or_default();
@@ -106,6 +110,7 @@ fn resume(args: &TrainArgs, root: &Path, terminal: &Terminal) -> Result<Exit, Fa
     }
     let device = open_device(args.device.as_ref().unwrap_or(&config.device), terminal)?;
     let experiment = Experiment::open(config, &device.device)?;
+    experiment.verify_features()?;
     let mut trainer = Trainer::new(&experiment, &run.steps());
     trainer.resume(&path, &checkpoint)?;
     let state = trainer.state();
@@ -113,16 +118,28 @@ fn resume(args: &TrainArgs, root: &Path, terminal: &Terminal) -> Result<Exit, Fa
     train(&experiment, trainer, &run, Some(checkpoint.state.step), terminal)
 }
 
+/// What [`RESUMABLE`] names, as a configuration given with `--resume` has it.
+fn take_resumable(own: &mut Config, given: Config) {
+    own.train.epochs = given.train.epochs;
+    own.train.patience = given.train.patience;
+    own.train.checkpoint_steps = given.train.checkpoint_steps;
+    own.train.keep = given.train.keep;
+    own.train.prefetch = given.train.prefetch;
+    own.monitor = given.monitor;
+}
+
 /// A run that was killed before its first checkpoint starts anew, in its own directory, from its own
 /// configuration.
 fn begin_again(args: &TrainArgs, run: &RunDir, terminal: &Terminal) -> Result<Exit, Failure> {
-    let own = load(&run.config(), &[])?.config;
+    let mut config = load(&run.config(), &args.sets)?.config;
     if let Some(file) = &args.config {
-        refuse_changes(&own, &load(file, &args.sets)?.config)?;
+        let now = load(file, &args.sets)?.config;
+        refuse_changes(&load(&run.config(), &[])?.config, &now)?;
+        take_resumable(&mut config, now);
     }
-    let config = load(&run.config(), &args.sets)?.config;
     let device = open_device(args.device.as_ref().unwrap_or(&config.device), terminal)?;
     let experiment = Experiment::open(config, &device.device)?;
+    experiment.verify_features()?;
     artefact::sweep(&run.steps());
     terminal.say(format!("{}: no checkpoint yet, starting at the beginning", run.root.display()));
     train(&experiment, Trainer::new(&experiment, &run.steps()), run, None, terminal)
@@ -175,14 +192,6 @@ pub(super) fn flatten(
     }
 }
 
-/// Saves the resolved configuration and the origin of each value.
-fn describe(run: &RunDir, loaded: &Loaded) -> Result<(), Failure> {
-    run.write(&run.config(), &loaded.config.to_toml()?)?;
-    let origins = serde_json::to_string_pretty(&loaded.origins).unwrap_or_default();
-    run.write(&run.origins(), &origins)?;
-    Ok(())
-}
-
 /// Set by Ctrl-C and SIGTERM.
 fn stop_flag(terminal: &Terminal) -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
@@ -224,6 +233,7 @@ fn train(
     watch.monitor.progress().finish();
     if outcome == Outcome::Interrupted {
         watch.monitor.flush();
+        watch.monitor.warnings().iter().for_each(|warning| terminal.warn(warning));
         terminal.say(format!("interrupted at step {}; everything is saved", trainer.state().step));
         terminal.say(format!("hint: codistill train --resume {}", run.root.display()));
         return Ok(Exit::Interrupted);

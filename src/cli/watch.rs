@@ -76,7 +76,7 @@ impl Watch {
 
     fn tell_warnings(&mut self) {
         for warning in self.monitor.warnings() {
-            self.monitor.progress().note(&format!("warning: {warning}"));
+            self.monitor.progress().warn(&warning);
         }
     }
 }

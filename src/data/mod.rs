@@ -21,4 +21,5 @@ mod tests;
 pub use dataset::{Dataset, Items, Part, Sequences, Target};
 pub use disk::write_dataset;
 pub use error::DataError;
+pub(crate) use guard::{guarded, silence_guarded_panics};
 pub use prepare::{PrepareOptions, PrepareReport, prepare};

@@ -58,6 +58,15 @@ impl Best {
         Self { k, pool: Vec::with_capacity(2 * k), bar: None }
     }
 
+    /// Places of the `k` largest finite scores, largest first, ties by place.
+    pub fn places(scores: &[f32], k: usize) -> Vec<u32> {
+        let mut best = Self::new(k);
+        best.clear();
+        best.offer(scores, 0);
+        best.finish();
+        best.items().filter(|&place| scores[place as usize].is_finite()).collect()
+    }
+
     /// Item numbers, best first.
     pub fn items(&self) -> impl Iterator<Item = u32> + '_ {
         self.pool.iter().map(|&(_, item)| item)

@@ -5,7 +5,6 @@
 
 use std::fs::File;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,6 +20,7 @@ use parquet::schema::parser::parse_message_type;
 
 use super::metrics::{Evaluation, Protocol};
 use crate::artefact::{ArtefactError, write_atomic};
+use crate::data::guarded;
 
 const PART: &str = "codistill.part";
 const PROTOCOL: &str = "codistill.protocol";
@@ -192,11 +192,7 @@ fn encode(evaluation: &Evaluation) -> ParquetResult<Vec<u8>> {
 /// The file is absent, damaged, or holds something else.
 pub fn read(path: &Path) -> Result<StoredRows, RowsError> {
     let file = File::open(path).map_err(|source| RowsError::Open { path: path.to_owned(), source })?;
-    // The library asserts some things about a file's bytes instead of checking them: its panic is the file's
-    // damage, and nothing that it left half-done is used again.
-    let stored = catch_unwind(AssertUnwindSafe(|| decode(file)))
-        .unwrap_or_else(|_| Err("bytes that can't be decoded".to_owned()));
-    stored.map_err(|reason| RowsError::Content { path: path.to_owned(), reason })
+    guarded(|| decode(file)).map_err(|reason| RowsError::Content { path: path.to_owned(), reason })
 }
 
 fn decode(file: File) -> Result<StoredRows, String> {

@@ -108,8 +108,8 @@ impl FeatureStore {
     ///
     /// # Errors
     /// A file is missing or differs from what was written.
-    pub fn verify(dir: &Path) -> Result<(), FeatureError> {
-        artefact::verify(dir, KIND, SCHEMA_VERSION)?;
+    pub fn verify(&self) -> Result<(), FeatureError> {
+        artefact::verify(&self.dir, KIND, SCHEMA_VERSION)?;
         Ok(())
     }
 

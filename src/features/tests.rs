@@ -86,7 +86,7 @@ fn rows_find_their_items_by_id_and_the_rest_is_counted() {
     assert_eq!((store.length(0), store.length(3), store.length(4)), (0, 1, 0));
     assert_eq!((row(&store, 1), row(&store, 3)), (vec![1.0, 1.5], vec![3.0, 3.5]));
     assert_eq!(store.hash(), report.hash);
-    FeatureStore::verify(&home.dest()).unwrap();
+    FeatureStore::open(&home.dest()).unwrap().verify().unwrap();
     store.check_items(&dataset()).unwrap();
 }
 
@@ -241,13 +241,12 @@ fn small_store(dir: &Path) {
 fn a_flipped_byte_of_the_features_is_found_by_verify() {
     let home = Home::new();
     small_store(&home.dest());
-    FeatureStore::verify(&home.dest()).unwrap();
+    FeatureStore::open(&home.dest()).unwrap().verify().unwrap();
     let path = home.dest().join("tokens.safetensors");
     let mut bytes = fs::read(&path).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&path, &bytes).unwrap();
-    assert!(FeatureStore::open(&home.dest()).is_ok());
-    assert!(FeatureStore::verify(&home.dest()).is_err());
+    assert!(FeatureStore::open(&home.dest()).unwrap().verify().is_err());
     fs::write(&path, &bytes[..bytes.len() - 4]).unwrap();
     assert!(FeatureStore::open(&home.dest()).is_err());
 }

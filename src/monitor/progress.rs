@@ -91,7 +91,17 @@ impl Progress {
         }
     }
 
-    /// A line that stays, such as the metrics of an epoch or a warning.
+    /// A warning, which is told even where nothing else is.
+    pub fn warn(&mut self, warning: &str) {
+        let line = format!("warning: {warning}");
+        if let Shown::Hidden = self.shown {
+            let _ = writeln!(io::stderr(), "{line}");
+        } else {
+            self.note(&line);
+        }
+    }
+
+    /// A line that stays, such as the metrics of an epoch.
     pub fn note(&mut self, line: &str) {
         match &mut self.shown {
             Shown::Hidden => {}

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{CatalogueVectors, ModelScorer};
+use crate::eval::rank::Best;
 use crate::model::params;
 
 /// A history to recommend for, in item numbers.
@@ -51,7 +52,7 @@ pub fn top_k(
             if !allow_seen {
                 history.items.iter().for_each(|&item| scores[item as usize] = f32::NEG_INFINITY);
             }
-            let each = best(&scores, k).into_iter().map(|item| Recommendation {
+            let each = Best::places(&scores, k).into_iter().map(|item| Recommendation {
                 item,
                 score: scores[item as usize],
                 branches: branches.iter().map(|b| b[at + item as usize]).collect(),
@@ -78,7 +79,7 @@ pub fn similar_items(
         .collect();
     mean[0] = f32::NEG_INFINITY;
     mean[item as usize] = f32::NEG_INFINITY;
-    let each = best(&mean, k).into_iter().map(|other| Recommendation {
+    let each = Best::places(&mean, k).into_iter().map(|other| Recommendation {
         item: other,
         score: mean[other as usize],
         branches: cosines.iter().map(|c| c[other as usize]).collect(),
@@ -95,18 +96,6 @@ fn cosines(vectors: &CatalogueVectors, branch: usize, item: u32) -> Vec<f32> {
     params::host(one_1d.matmul(unit_id.transpose()))
 }
 
-/// Places of the `k` largest finite values, largest first, ties by place.
-fn best(scores: &[f32], k: usize) -> Vec<u32> {
-    let mut places: Vec<u32> = (0..scores.len() as u32).filter(|&i| scores[i as usize].is_finite()).collect();
-    let order = |a: &u32, b: &u32| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b));
-    if places.len() > k && k > 0 {
-        places.select_nth_unstable_by(k - 1, order);
-    }
-    places.truncate(k);
-    places.sort_by(order);
-    places
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,7 +107,7 @@ mod tests {
             let mut all: Vec<u32> = (0..scores.len() as u32).filter(|&i| scores[i as usize].is_finite()).collect();
             all.sort_by(|a, b| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b)));
             all.truncate(k);
-            proptest::prop_assert_eq!(best(&scores, k), all);
+            proptest::prop_assert_eq!(Best::places(&scores, k), all);
         }
     }
 }

@@ -98,6 +98,20 @@ impl Experiment {
         Ok(Self { config, dataset, views, shape, parents, sampler, device: device.clone() })
     }
 
+    /// Reads every feature store once and compares it with its hashes, which opening leaves out.
+    ///
+    /// # Errors
+    /// A store is not what was written.
+    pub fn verify_features(&self) -> Result<(), ExperimentError> {
+        for (view, source) in self.config.model.views.iter().zip(&self.views) {
+            if let Some(source) = source {
+                let wrap = |source| ExperimentError::Features { view: view.name.clone(), source };
+                source.store.verify().map_err(wrap)?;
+            }
+        }
+        Ok(())
+    }
+
     /// A model with fresh weights on the autodiff device: a pure function of the seed and the shapes.
     pub fn new_model(&self) -> Recommender {
         let mut init = Init::new(Noise::key(self.config.seed, 0, 0, 0), &self.device.clone().autodiff());

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::{self, Checkpoint, CheckpointError};
-use crate::artefact::{at, write_atomic};
+use crate::artefact::{self, at, write_atomic};
 
 /// Paths inside a run directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,16 +39,29 @@ impl RunDir {
     }
 
     /// A new directory `<dir>/<name>`, or `<name>-2`, `<name>-3`, … where that exists: nothing is overwritten.
+    /// It appears with its resolved configuration and the origins of the values in it, or not at all.
     ///
     /// # Errors
     /// It can't be made.
-    pub fn create(dir: &Path, name: &str) -> Result<Self, CheckpointError> {
+    pub fn create(dir: &Path, name: &str, config: &str, origins: &str) -> Result<Self, CheckpointError> {
         fs::create_dir_all(dir).map_err(at(dir))?;
+        let scratch = tempfile::Builder::new().prefix(artefact::SCRATCH).tempdir_in(dir).map_err(at(dir))?;
+        let inside = Self::at(scratch.path());
+        inside.write(&inside.config(), config)?;
+        inside.write(&inside.origins(), origins)?;
+        artefact::make_readable(scratch.path())?;
         for n in 1u32.. {
             let root = dir.join(if n == 1 { name.to_owned() } else { format!("{name}-{n}") });
-            match fs::create_dir(&root) {
-                Ok(()) => return Ok(Self { root }),
-                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+            // Renaming would replace an empty directory, which may be somebody's.
+            if root.exists() {
+                continue;
+            }
+            match fs::rename(scratch.path(), &root) {
+                Ok(()) => {
+                    let _ = scratch.keep();
+                    return Ok(Self { root });
+                }
+                Err(_) if root.exists() => {}
                 Err(e) => return Err(at(&root)(e).into()),
             }
         }
