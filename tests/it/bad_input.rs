@@ -149,6 +149,10 @@ fn a_flipped_byte_is_found_before_anything_is_computed() {
     run(&evaluate).refused("tokens.safetensors", "");
     fs::write(&tokens, bytes).unwrap();
     run(&evaluate).fine();
+    flip(&tokens);
+    run(&["train", "--resume", path(&run_dir), "--set", "train.epochs=3"])
+        .refused("tokens.safetensors does not match its manifest", "");
+    run(&[&evaluate[..], &["--rows", "/dev/full"]].concat()).refused("/dev/full", "");
 }
 
 #[test]

@@ -247,6 +247,13 @@ fn a_finished_run_can_be_given_more_epochs() {
     run(&tiny(&long, &[&SETS[..], &["train.epochs=4"]].concat())).fine();
     run(&["train", "--resume", path(&short), "--set", "train.epochs=4"]).fine();
     Ended::of(&short).must_equal(&Ended::of(&long.join("quickstart")));
+
+    // The same by a configuration file.
+    let (short, _) = uninterrupted(&home.path().join("by-file"));
+    let mut given = tiny(&short, &[&SETS[..], &["train.epochs=4"]].concat());
+    given.extend(["--resume".into(), path(&short).into()]);
+    run(&given).fine();
+    Ended::of(&short).must_equal(&Ended::of(&long.join("quickstart")));
 }
 
 #[test]
