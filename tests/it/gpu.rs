@@ -24,7 +24,7 @@ use codistill::train::step::Step;
 use crate::fixture::{Case, World};
 
 /// Hard limit of one variant; a software device takes minutes to compile its kernels.
-const LIMIT: Duration = Duration::from_secs(900);
+const LIMIT: Duration = Duration::from_mins(15);
 
 /// The machine's GPU, else a software one, else why there is nothing to compare.
 fn gpu() -> Result<(Device, String), String> {
