@@ -109,7 +109,7 @@ impl<'a> Trainer<'a> {
     pub fn new(experiment: &'a Experiment, checkpoints: &Path) -> Self {
         let config = &experiment.config;
         let names: Vec<String> = config.model.branches.iter().map(|b| b.name.clone()).collect();
-        let objective = Objective::new(&config.objective, &names);
+        let objective = Objective::new(&config.objective, &names, experiment.shape.items);
         let device = experiment.device.clone().autodiff();
         Self {
             experiment,
@@ -117,7 +117,12 @@ impl<'a> Trainer<'a> {
             model: experiment.new_model(),
             optimizer: AdamW::new(&config.optim),
             state: RunState { epoch: 1, ..RunState::default() },
-            runner: Step::new(objective, &device, config.model.dropout),
+            runner: Step::new(
+                objective,
+                &device,
+                config.model.dropout,
+                config.train.savings.length_groups,
+            ),
         }
     }
 
