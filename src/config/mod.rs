@@ -16,7 +16,8 @@ mod validate_objective;
 pub use error::{ConfigError, Place};
 pub use load::{Loaded, Origin, load, parse};
 pub use objective::{
-    DistillConfig, DistillPair, Divergence, Draw, NegativesConfig, ObjectiveConfig, ObjectiveKind, Shared, Teacher,
+    DistillConfig, DistillPair, Divergence, Draw, NegativesConfig, ObjectiveConfig, ObjectiveKind, Shared,
+    Teacher,
 };
 pub use validate::{ENSEMBLE, METRICS};
 
@@ -197,6 +198,9 @@ pub struct ModelConfig {
     pub width: usize,
     /// Probability of every dropout (odmt.md 2.1).
     pub dropout: f64,
+    /// Probability of dropping entries of the item vectors that a step reads, as inputs and as candidates alike
+    /// (one draw per item and step). For ID tables that learn the training set by heart; 0 as in ODMT.
+    pub item_dropout: f64,
     pub layer_norm_eps: f64,
     pub views: Vec<ViewConfig>,
     /// The ID-aware multi-modal transformer; absent: each branch reads its own view only.
@@ -209,6 +213,7 @@ impl Default for ModelConfig {
         Self {
             width: 64,
             dropout: 0.1,
+            item_dropout: 0.0,
             layer_norm_eps: 1e-6,
             views: Vec::new(),
             tower: None,

@@ -74,9 +74,13 @@ impl Config {
     fn check_model(&self) -> Checked {
         let model = &self.model;
         at_least("model.width", model.width, 1)?;
-        within("model.dropout", model.dropout, 0.0..=1.0)?;
-        if model.dropout >= 1.0 {
-            return Err(invalid("model.dropout", "= 1 drops everything").with_hint("the authors use 0.1"));
+        for (key, probability) in
+            [("model.dropout", model.dropout), ("model.item_dropout", model.item_dropout)]
+        {
+            within(key, probability, 0.0..=1.0)?;
+            if probability >= 1.0 {
+                return Err(invalid(key, "= 1 drops everything").with_hint("usual values: 0 to 0.5"));
+            }
         }
         positive("model.layer_norm_eps", model.layer_norm_eps)?;
         check_views(model)?;

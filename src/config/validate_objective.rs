@@ -70,8 +70,11 @@ fn no_pairs(objective: &ObjectiveConfig, kind: &str) -> Checked {
     if objective.distill.pairs.is_empty() {
         return Ok(());
     }
-    Err(invalid("objective.distill.pairs", format!("need scores that objective.kind = \"{kind}\" does not keep"))
-        .with_hint("use kind in_batch or sampled, or remove the pairs"))
+    Err(invalid(
+        "objective.distill.pairs",
+        format!("need scores that objective.kind = \"{kind}\" does not keep"),
+    )
+    .with_hint("use kind in_batch or sampled, or remove the pairs"))
 }
 
 /// The catalogue's vectors are needed in every step: free for an ID table, out of reach for a tower.

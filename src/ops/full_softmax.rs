@@ -210,7 +210,13 @@ fn forward(users: &FlexTensor, items: &FlexTensor, walk: &Walk) -> (FlexTensor, 
 }
 
 /// Gradients by users and items, times `grad`.
-fn backward(users: &FlexTensor, items: &FlexTensor, norms: &[f32], walk: &Walk, grad: f32) -> [FlexTensor; 2] {
+fn backward(
+    users: &FlexTensor,
+    items: &FlexTensor,
+    norms: &[f32],
+    walk: &Walk,
+    grad: f32,
+) -> [FlexTensor; 2] {
     let (r, d) = dims(users);
     let (v, _) = dims(items);
     let share = grad / r as f32;

@@ -93,9 +93,8 @@ fn gradients_equal_finite_differences() {
         let mut direction = |n: usize| -> Vec<f32> { (0..n).map(|_| rng.random::<f32>() - 0.5).collect() };
         let (du, di) = (direction(users.len()), direction(items.len()));
         let at = |step: f32| -> f64 {
-            let moved = |x: &[f32], d: &[f32]| -> Vec<f32> {
-                x.iter().zip(d).map(|(x, d)| x + step * d).collect()
-            };
+            let moved =
+                |x: &[f32], d: &[f32]| -> Vec<f32> { x.iter().zip(d).map(|(x, d)| x + step * d).collect() };
             let walked = full_softmax(tracked(&moved(&users, &du)), tracked(&moved(&items, &di)), &walk);
             1.7 * f64::from(host(walked.inner())[0])
         };

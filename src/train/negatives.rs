@@ -5,8 +5,8 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::config::{Draw, NegativesConfig, Shared};
 use crate::objective::BLOCKED;
-use crate::ops::dropout::mix64;
 use crate::ops::drawn::Drawn;
+use crate::ops::dropout::mix64;
 
 /// Separates the draws of a batch from its dropout noise.
 const STREAM: u64 = 0x6e65_6761_7469_7665;
@@ -107,14 +107,7 @@ mod tests {
     const COUNTS: [u64; 6] = [0, 4, 1, 0, 9, 2];
 
     fn sampler(draw: Draw, power: f64, log_q: bool, count: usize) -> NegativeSampler {
-        let config = NegativesConfig {
-            draw,
-            power,
-            log_q,
-            count,
-            uniform_share: 0.3,
-            shared: Shared::Batch,
-        };
+        let config = NegativesConfig { draw, power, log_q, count, uniform_share: 0.3, shared: Shared::Batch };
         NegativeSampler::new(&config, &COUNTS)
     }
 

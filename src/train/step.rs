@@ -16,8 +16,17 @@ use crate::ops::drawn::drawn_scores;
 pub struct Step {
     objective: Objective,
     device: Device,
-    dropout: f64,
+    dropout: Dropout,
     length_groups: usize,
+}
+
+/// Probabilities of dropping.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Dropout {
+    /// Everywhere inside tower and user encoders.
+    pub elements: f64,
+    /// Entries of the item vectors.
+    pub items: f64,
 }
 
 /// Loss values of one micro-batch on the host.
@@ -35,7 +44,7 @@ impl Step {
     /// `device` is the autodiff device the model lives on.
     ///
     /// Histories of a batch are padded in at most `length_groups` groups.
-    pub fn new(objective: Objective, device: &Device, dropout: f64, length_groups: usize) -> Self {
+    pub fn new(objective: Objective, device: &Device, dropout: Dropout, length_groups: usize) -> Self {
         Self { objective, device: device.clone(), dropout, length_groups }
     }
 
@@ -61,17 +70,35 @@ impl Step {
         if !self.objective.reads_catalogue() {
             return self.objective.losses(self.scores(model, batch), &batch.candidates, epoch);
         }
-        let (users, _) = self.vectors(model, batch);
+        let mut noise = Noise::new(batch.noise_key, self.dropout.elements);
+        let block = self.index(&batch.block.items);
         // Validation lets the full softmax through only where every branch has such vectors.
-        let catalogues = (0..users.len()).filter_map(|branch| model.catalogue_vectors(branch));
-        let pairs: Vec<_> = users.iter().cloned().zip(catalogues).collect();
+        let catalogues = (0..model.branches.len()).filter_map(|branch| model.catalogue_vectors(branch));
+        let catalogues: Vec<Tensor<2>> =
+            catalogues.map(|items_id| noise.dropout_at(items_id, self.dropout.items)).collect();
+        let items: Vec<Tensor<2>> = catalogues.iter().map(|x| x.clone().select(0, block.clone())).collect();
+        let users = self.users(model, batch, &items, &mut noise);
+        let pairs = users.into_iter().zip(catalogues).collect();
         self.objective.catalogue_losses(pairs, &batch.candidates.labels)
     }
 
     /// User vectors at the rows, `[R, D]`, and vectors of the block's items, `[U, D]`, per branch.
     fn vectors(&self, model: &Recommender, batch: &Batch) -> (Vec<Tensor<2>>, Vec<Tensor<2>>) {
-        let mut noise = Noise::new(batch.noise_key, self.dropout);
+        let mut noise = Noise::new(batch.noise_key, self.dropout.elements);
         let items = model.encode_items(&batch.block, &self.device, &mut noise);
+        let items: Vec<Tensor<2>> =
+            items.into_iter().map(|items_ud| noise.dropout_at(items_ud, self.dropout.items)).collect();
+        (self.users(model, batch, &items, &mut noise), items)
+    }
+
+    /// User vectors at the rows, `[R, D]` per branch, from the block's items.
+    fn users(
+        &self,
+        model: &Recommender,
+        batch: &Batch,
+        items: &[Tensor<2>],
+        noise: &mut Noise,
+    ) -> Vec<Tensor<2>> {
         let groups = Padded::groups(batch, self.length_groups);
         let rows = self.index(&groups.rows);
         let users = items.iter().enumerate().map(|(branch, items_ud)| {
@@ -80,11 +107,11 @@ impl Step {
                 let (slots, real_bs1) = self.slots(group);
                 let (b, s) = (group.windows, group.positions);
                 let x_bsd = items_ud.clone().select(0, slots).reshape([b, s, d]);
-                model.encode_users(branch, x_bsd, &real_bs1, &mut noise).reshape([b * s, d])
+                model.encode_users(branch, x_bsd, &real_bs1, noise).reshape([b * s, d])
             });
             Tensor::cat(encoded.collect(), 0).select(0, rows.clone())
         });
-        (users.collect(), items)
+        users.collect()
     }
 
     /// Loss values and gradients of the total.

@@ -13,7 +13,7 @@ use super::checkpoint::{self, Checkpoint, CheckpointError, RunState};
 use super::experiment::Experiment;
 use super::optim::{AdamW, Gradients, accumulate, clip_coefficient, global_norm, learning_rate};
 use super::prefetch::Prefetch;
-use super::step::{LossValues, Step};
+use super::step::{Dropout, LossValues, Step};
 use crate::artefact;
 use crate::data::Part;
 use crate::eval::{Evaluation, ScoreError};
@@ -120,7 +120,7 @@ impl<'a> Trainer<'a> {
             runner: Step::new(
                 objective,
                 &device,
-                config.model.dropout,
+                Dropout { elements: config.model.dropout, items: config.model.item_dropout },
                 config.train.savings.length_groups,
             ),
         }
