@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::config::ObjectiveKind;
 use crate::train::{Batch, Experiment};
 
 /// The size of a run before it is started.
@@ -68,6 +69,11 @@ pub fn memory_estimate(experiment: &Experiment, batch: &Batch, parameters: usize
         .sum();
     let places = (batch.users * batch.positions) as u64;
     let encoders = model.branches.len() as u64 * places * 2 * (per_token + 8 * batch.positions as u64);
-    let logits = 8 * model.branches.len() as u64 * (batch.rows.len() * batch.block.items.len()) as u64;
+    let columns = match (&batch.drawn, experiment.config.objective.kind) {
+        (Some(drawn), _) => 1 + drawn.count,
+        (None, ObjectiveKind::Full) => experiment.config.objective.chunk_items.min(experiment.shape.items),
+        (None, _) => batch.block.items.len(),
+    };
+    let logits = 8 * model.branches.len() as u64 * (batch.rows.len() * columns) as u64;
     4 * (4 * parameters as u64 + tower + encoders + logits)
 }

@@ -7,12 +7,18 @@
 mod error;
 mod keys;
 mod load;
+mod objective;
 mod rules;
 mod sets;
 mod validate;
+mod validate_objective;
 
 pub use error::{ConfigError, Place};
 pub use load::{Loaded, Origin, load, parse};
+pub use objective::{
+    DistillConfig, DistillPair, Divergence, Draw, NegativesConfig, ObjectiveConfig, ObjectiveKind, Shared,
+    Teacher,
+};
 pub use validate::{ENSEMBLE, METRICS};
 
 use std::collections::BTreeMap;
@@ -192,6 +198,9 @@ pub struct ModelConfig {
     pub width: usize,
     /// Probability of every dropout (odmt.md 2.1).
     pub dropout: f64,
+    /// Probability of dropping entries of the item vectors that a step reads, as inputs and as candidates alike
+    /// (one draw per item and step). For ID tables that learn the training set by heart; 0 as in ODMT.
+    pub item_dropout: f64,
     pub layer_norm_eps: f64,
     pub views: Vec<ViewConfig>,
     /// The ID-aware multi-modal transformer; absent: each branch reads its own view only.
@@ -204,6 +213,7 @@ impl Default for ModelConfig {
         Self {
             width: 64,
             dropout: 0.1,
+            item_dropout: 0.0,
             layer_norm_eps: 1e-6,
             views: Vec::new(),
             tower: None,
@@ -347,71 +357,6 @@ fn dilations() -> Vec<usize> {
     vec![1, 2, 1, 2]
 }
 
-/// What the branches are trained on, and what they owe to each other (odmt.md 3).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ObjectiveConfig {
-    /// Counts are raised to this power before they become the probability p of the log-popularity
-    /// correction; 1 is the sampling bias of in-batch negatives, 0 gives every item the same p.
-    pub log_popularity_power: f64,
-    pub distill: DistillConfig,
-}
-
-impl Default for ObjectiveConfig {
-    fn default() -> Self {
-        Self { log_popularity_power: 1.0, distill: DistillConfig::default() }
-    }
-}
-
-/// Online distillation (odmt.md 3.3).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DistillConfig {
-    pub pairs: Vec<DistillPair>,
-    /// tau
-    pub temperature: f64,
-    /// From 1 on: the epoch at which the ramp exp(-5 (1 - epoch/alpha)²) reaches 1. Below 1: a constant weight.
-    pub alpha: f64,
-    pub teacher: Teacher,
-    pub divergence: Divergence,
-}
-
-impl Default for DistillConfig {
-    fn default() -> Self {
-        Self {
-            pairs: Vec::new(),
-            temperature: 0.5,
-            alpha: 20.0,
-            teacher: Teacher::Live,
-            divergence: Divergence::CrossEntropy,
-        }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DistillPair {
-    pub student: String,
-    /// A branch, or `ensemble` for the mean of all branches' logits.
-    pub teacher: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Teacher {
-    /// Gradient flows into the teacher too, as in the authors' code and figure.
-    Live,
-    Detached,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Divergence {
-    /// As the authors' code computes: the teacher's entropy is not subtracted.
-    CrossEntropy,
-    Kl,
-}
-
 /// AdamW with PyTorch's semantics (odmt.md 4).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -513,7 +458,8 @@ pub struct SavingsConfig {
     /// Encode each distinct item of a batch once. Off: once per occurrence, with dropout of its own, as
     /// the authors do.
     pub distinct_items: bool,
-    /// Items are grouped by token count into at most so many dense groups; 1 pads all to the longest.
+    /// Items are grouped by token count, and histories by length, into at most so many dense groups; 1 pads all
+    /// to the longest.
     pub length_groups: usize,
     /// The last tower block computes only the tokens that branches read.
     pub readout_queries: bool,

@@ -26,7 +26,7 @@ impl Config {
         self.check_run()?;
         self.check_data()?;
         self.check_model()?;
-        self.check_objective()?;
+        super::validate_objective::check(&self.objective, &self.model)?;
         self.check_optim()?;
         check_eval(&self.eval)?;
         self.check_train()?;
@@ -74,9 +74,13 @@ impl Config {
     fn check_model(&self) -> Checked {
         let model = &self.model;
         at_least("model.width", model.width, 1)?;
-        within("model.dropout", model.dropout, 0.0..=1.0)?;
-        if model.dropout >= 1.0 {
-            return Err(invalid("model.dropout", "= 1 drops everything").with_hint("the authors use 0.1"));
+        for (key, probability) in
+            [("model.dropout", model.dropout), ("model.item_dropout", model.item_dropout)]
+        {
+            within(key, probability, 0.0..=1.0)?;
+            if probability >= 1.0 {
+                return Err(invalid(key, "= 1 drops everything").with_hint("usual values: 0 to 0.5"));
+            }
         }
         positive("model.layer_norm_eps", model.layer_norm_eps)?;
         check_views(model)?;
@@ -85,38 +89,6 @@ impl Config {
         let Some(tower) = &model.tower else { return Ok(()) };
         at_least("model.tower.blocks", tower.blocks, 1)?;
         divides("model.tower.heads", tower.heads, model.width)
-    }
-
-    fn check_objective(&self) -> Checked {
-        let distill = &self.objective.distill;
-        non_negative("objective.log_popularity_power", self.objective.log_popularity_power)?;
-        positive("objective.distill.temperature", distill.temperature)?;
-        non_negative("objective.distill.alpha", distill.alpha)?;
-        let branches: Vec<&str> = self.model.branches.iter().map(|b| b.name.as_str()).collect();
-        let teachers = [branches.as_slice(), &[ENSEMBLE]].concat();
-        for (i, pair) in distill.pairs.iter().enumerate() {
-            let key = |field: &str| format!("objective.distill.pairs.{i}.{field}");
-            known(&key("student"), &pair.student, &branches, "branches")?;
-            known(&key("teacher"), &pair.teacher, &teachers, "teachers")?;
-            if pair.student == pair.teacher {
-                return Err(invalid(&key("teacher"), "is the student itself")
-                    .with_hint("name another branch, or `ensemble` for the mean of all"));
-            }
-            if pair.teacher == ENSEMBLE && branches.len() == 1 {
-                return Err(invalid(
-                    &key("teacher"),
-                    "is the ensemble of one branch, which is the student itself",
-                )
-                .with_hint("remove the pair, or add branches"));
-            }
-            if distill.pairs[..i].contains(pair) {
-                let reason = format!("repeats the pair {} from {}", pair.student, pair.teacher);
-                return Err(
-                    invalid(&format!("objective.distill.pairs.{i}"), reason).with_hint("remove one of them")
-                );
-            }
-        }
-        Ok(())
     }
 
     fn check_optim(&self) -> Checked {

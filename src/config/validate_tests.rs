@@ -56,6 +56,8 @@ fn every_rule_refuses_what_breaks_it_under_its_own_key() {
         ("model.width=0", "model.width"),
         ("model.dropout=1.0", "model.dropout"),
         ("model.dropout=nan", "model.dropout"),
+        ("model.item_dropout=1.0", "model.item_dropout"),
+        ("model.item_dropout=-0.1", "model.item_dropout"),
         ("model.layer_norm_eps=0", "model.layer_norm_eps"),
         ("model.views=[]", "model.views"),
         ("model.views.0.name=a b", "model.views.0.name"),
@@ -87,6 +89,20 @@ fn every_rule_refuses_what_breaks_it_under_its_own_key() {
         ("model.tower.heads=5", "model.tower.heads"),
         ("model.tower.blocks=0", "model.tower.blocks"),
         ("objective.log_popularity_power=-1", "objective.log_popularity_power"),
+        ("objective.kind=full", "objective.kind"),
+        ("objective={ kind = \"full\", chunk_items = 0 }", "objective.chunk_items"),
+        ("objective.chunk_items=7", "objective.chunk_items"),
+        ("objective.calibration=0.5", "objective.calibration"),
+        ("objective={ kind = \"gbce\", calibration = 1.5 }", "objective.calibration"),
+        ("objective.negatives.count=9", "objective.negatives"),
+        ("objective={ kind = \"sampled\", negatives = { count = 0 } }", "objective.negatives.count"),
+        ("objective={ kind = \"sampled\", negatives = { power = 0.5 } }", "objective.negatives.power"),
+        (
+            "objective={ kind = \"sampled\", negatives = { uniform_share = 0.1 } }",
+            "objective.negatives.uniform_share",
+        ),
+        ("objective={ kind = \"gbce\", negatives = { log_q = true } }", "objective.negatives.log_q"),
+        ("objective={ kind = \"sampled\", log_popularity_power = 0.5 }", "objective.log_popularity_power"),
         ("objective.distill.temperature=0", "objective.distill.temperature"),
         ("objective.distill.alpha=-1", "objective.distill.alpha"),
         ("optim.lr=0", "optim.lr"),
@@ -125,6 +141,29 @@ fn distillation_pairs_are_between_different_known_students() {
     let views = "model.views=[{ name = \"id\", kind = \"id\" }]";
     let alone = format!("objective.distill.pairs=[{}]", pair("id", "ensemble"));
     assert_eq!(refused(&[one, views, &alone]).0, "objective.distill.pairs.0.teacher");
+}
+
+#[test]
+fn the_full_softmax_is_for_branches_whose_catalogue_is_a_table() {
+    let (_, reason, hint) = refused(&["objective.kind=full"]);
+    assert!(
+        reason.contains("features of the whole catalogue") && reason.ends_with("branch text"),
+        "{reason}"
+    );
+    assert!(hint.contains("sampled"), "{hint}");
+    let (_, reason, _) = refused(&["objective.kind=full", "model.tower.blocks=1"]);
+    assert!(reason.contains("tower"), "{reason}");
+    let alone = [
+        "model.branches=[{ name = \"id\", view = \"id\" }]",
+        "model.views=[{ name = \"id\", kind = \"id\" }]",
+        "objective.kind=full",
+    ];
+    assert!(parse(LATE_FUSION, Path::new("x.toml"), &alone.map(String::from)).is_ok());
+    let pairs = "objective.distill.pairs=[{ student = \"text\", teacher = \"id\" }]";
+    assert_eq!(refused(&["objective.kind=gbce", pairs]).0, "objective.distill.pairs");
+    assert!(
+        parse(LATE_FUSION, Path::new("x.toml"), &["objective.kind=sampled".into(), pairs.into()]).is_ok()
+    );
 }
 
 #[test]

@@ -94,7 +94,7 @@ fn gather(view: &ViewSource, items: &[u32]) -> GroupTokens {
 /// Sizes of at most `max_groups` consecutive groups that together hold the fewest tokens.
 ///
 /// `keys` are sorted. Exact, by dynamic programming over the distinct keys.
-fn group_sizes(keys: &[Vec<usize>], max_groups: usize) -> Vec<usize> {
+pub(super) fn group_sizes(keys: &[Vec<usize>], max_groups: usize) -> Vec<usize> {
     let mut kinds: Vec<(&[usize], usize)> = Vec::new();
     for key in keys {
         match kinds.last_mut() {

@@ -13,6 +13,7 @@ pub mod input;
 pub mod params;
 pub mod tower;
 pub mod view;
+pub mod windows;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -109,6 +110,17 @@ impl Recommender {
             }
         }
         parts.into_iter().map(|p| Tensor::cat(p, 0)).collect()
+    }
+
+    /// Item vectors of branch `branch` for the whole catalogue, `[I + 1, D]`; row 0 is padding and means nothing.
+    ///
+    /// For branches that read the ID view without a tower; `None` for others, whose vectors would take a pass over
+    /// all features.
+    pub fn catalogue_vectors(&self, branch: usize) -> Option<Tensor<2>> {
+        match (&self.tower, &self.views[self.plan.branch_views[branch]]) {
+            (None, View::Id(view)) => Some(self.branches[branch].item_vectors(view.all())),
+            _ => None,
+        }
     }
 
     /// User vectors of branch `branch` at every position.

@@ -67,13 +67,21 @@ impl IdView {
     fn forward(&self, ids: &[u32], device: &Device) -> Tensor<3> {
         let index: Vec<i32> = ids.iter().map(|&i| i as i32).collect();
         let index = Tensor::<1, Int>::from_data(TensorData::new(index, [ids.len()]), device);
-        let rows_nf = self.table.val().select(0, index);
-        let rows_nd = match &self.project {
-            Some(project) => project.forward(rows_nf),
-            None => rows_nf,
-        };
+        let rows_nd = self.projected(self.table.val().select(0, index));
         let [n, d] = rows_nd.dims();
         rows_nd.reshape([n, 1, d])
+    }
+
+    /// Every item at the model's width, `[I + 1, D]`, padding included.
+    pub fn all(&self) -> Tensor<2> {
+        self.projected(self.table.val())
+    }
+
+    fn projected(&self, rows_nf: Tensor<2>) -> Tensor<2> {
+        match &self.project {
+            Some(project) => project.forward(rows_nf),
+            None => rows_nf,
+        }
     }
 }
 

@@ -1,19 +1,22 @@
 //! What the branches are trained on, and what they owe to each other (odmt.md 3).
 //!
-//! The softmax of a row runs over all item positions of the micro-batch. A distinct item that fills c
+//! The in-batch softmax of a row runs over all item positions of the micro-batch. A distinct item that fills c
 //! positions stands once, with `ln c` added to its logit; an item of the row's own user stands with weight
-//! 0, except the label (odmt.md 10.4, saving 4).
+//! 0, except the label (odmt.md 10.4, saving 4). The sampled softmax and [`gbce`] run over drawn items, the full
+//! softmax over the catalogue.
 //!
 //! Shapes: `N` branches, `R` rows (real input positions), `U` columns (items), `K` distillation pairs.
 
 pub mod distill;
+pub mod gbce;
 
 use std::sync::Arc;
 
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use crate::config::ObjectiveConfig;
+use crate::config::{ObjectiveConfig, ObjectiveKind};
+use crate::ops::full_softmax::{Walk, full_softmax};
 use crate::ops::losses::{Candidates, softmax_losses};
 use crate::ops::use_kernels;
 
@@ -68,14 +71,42 @@ pub struct Losses {
 /// The objective of a configuration.
 #[derive(Clone, Debug)]
 pub struct Objective {
+    kind: ObjectiveKind,
     distillation: Distillation,
     branches: usize,
+    /// β of [`gbce`].
+    positive_power: f64,
+    chunk_items: usize,
 }
 
 impl Objective {
-    /// `branches` are the branches' names in order.
-    pub fn new(config: &ObjectiveConfig, branches: &[String]) -> Self {
-        Self { distillation: Distillation::new(&config.distill, branches), branches: branches.len() }
+    /// `branches` are the branches' names in order, `items` is I.
+    pub fn new(config: &ObjectiveConfig, branches: &[String], items: usize) -> Self {
+        Self {
+            kind: config.kind,
+            distillation: Distillation::new(&config.distill, branches),
+            branches: branches.len(),
+            positive_power: gbce::positive_power(config.negatives.count, items, config.calibration),
+            chunk_items: config.chunk_items,
+        }
+    }
+
+    /// Whether the rows choose from the whole catalogue: then [`Self::catalogue_losses`] takes the place of
+    /// [`Self::losses`].
+    pub fn reads_catalogue(&self) -> bool {
+        self.kind == ObjectiveKind::Full
+    }
+
+    /// Loss terms of the full softmax.
+    ///
+    /// # Shapes
+    /// - pairs: per branch users `[R, D]` and the catalogue's items `[I + 1, D]`
+    /// - labels: `[R]`, item numbers
+    pub fn catalogue_losses(&self, pairs: Vec<(Tensor<2>, Tensor<2>)>, labels: &[u32]) -> Losses {
+        let walk = Arc::new(Walk { labels: labels.to_vec(), chunk: self.chunk_items });
+        let terms = pairs.into_iter().map(|(users, items)| full_softmax(users, items, &walk)).collect();
+        let terms = Tensor::cat(terms, 0);
+        Losses { total: terms.clone().sum(), terms, weight: 0.0 }
     }
 
     /// Loss terms from the branches' scores; `epoch` counts from 1.
@@ -83,6 +114,9 @@ impl Objective {
     /// # Shapes
     /// - scores: `[N, R, U]`, dot products of users and items
     pub fn losses(&self, scores_nru: Tensor<3>, candidates: &Arc<Candidates>, epoch: usize) -> Losses {
+        if self.kind == ObjectiveKind::Gbce {
+            return self.binary_losses(scores_nru, candidates);
+        }
         let device = scores_nru.device();
         let weight = self.distillation.weight(epoch);
         let terms = if use_kernels(&device) {
@@ -94,6 +128,14 @@ impl Objective {
         factors.resize(terms.dims()[0], weight as f32);
         let total = (terms.clone() * Tensor::from_data(factors.as_slice(), &device)).sum();
         Losses { total, terms, weight }
+    }
+
+    fn binary_losses(&self, scores_nru: Tensor<3>, candidates: &Candidates) -> Losses {
+        let [n, r, u] = scores_nru.dims();
+        let of_branch = |b| scores_nru.clone().narrow(0, b, 1).reshape([r, u]);
+        let terms = (0..n).map(|b| gbce::loss(of_branch(b), candidates, self.positive_power)).collect();
+        let terms = Tensor::cat(terms, 0);
+        Losses { total: terms.clone().sum(), terms, weight: 0.0 }
     }
 
     /// The terms out of tensor operations, on any device: `[N + K]`.
@@ -135,7 +177,7 @@ mod tests {
             },
             ..ObjectiveConfig::default()
         };
-        Objective::new(&config, &["a", "b", "c"].map(String::from))
+        Objective::new(&config, &["a", "b", "c"].map(String::from), SHAPE[2])
     }
 
     fn case(seed: u64) -> (Vec<f32>, Arc<Candidates>) {

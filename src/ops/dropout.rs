@@ -34,20 +34,25 @@ impl Noise {
         [epoch, step, micro_batch].iter().fold(mix64(seed), |key, &part| mix64(key ^ mix64(part)))
     }
 
-    /// Zeroes each element with the configured probability and scales the others by its inverse.
+    /// Zeroes each element with the noise's own probability and scales the others by the inverse of what is kept.
     ///
     /// Every call draws fresh noise, so the order of calls is part of the result.
     ///
     /// # Shapes
     /// `[..] -> [..]`
     pub fn dropout<const D: usize>(&mut self, x: Tensor<D>) -> Tensor<D> {
-        if self.probability <= 0.0 {
+        self.dropout_at(x, self.probability)
+    }
+
+    /// [`Self::dropout`] with another probability.
+    pub fn dropout_at<const D: usize>(&mut self, x: Tensor<D>, probability: f64) -> Tensor<D> {
+        if probability <= 0.0 {
             return x;
         }
         self.calls += 1;
         let key = mix64(self.key ^ self.calls.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let shape = x.shape();
-        let mask = keep_mask(shape.num_elements(), self.probability, key);
+        let mask = keep_mask(shape.num_elements(), probability, key);
         let device = x.device();
         x * Tensor::from_data(TensorData::new(mask, shape), &device)
     }

@@ -4,7 +4,10 @@
 //! the operation also has a kernel with a hand-written backward; tests hold the two against each other, and
 //! `CODISTILL_KERNELS=off` runs everything on the composed bodies.
 
+pub mod adamw;
+pub mod drawn;
 pub mod dropout;
+pub mod full_softmax;
 pub mod losses;
 pub mod simd;
 

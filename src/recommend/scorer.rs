@@ -7,9 +7,13 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use super::CatalogueVectors;
 use crate::data::{Dataset, Target};
 use crate::eval::{ScoreError, Scorer};
+use crate::model::windows::group_windows;
 use crate::model::{Recommender, params};
 use crate::objective::distill::ENSEMBLE;
 use crate::ops::Noise;
+
+/// Histories of a tile are padded in at most so many groups of similar length.
+const LENGTH_GROUPS: usize = 4;
 
 /// A model with its catalogue, ready to score.
 pub struct ModelScorer<'a> {
@@ -64,9 +68,25 @@ impl<'a> ModelScorer<'a> {
 
     /// User vectors after the last item, `[N, D]` per branch; zero for an empty history.
     pub fn user_vectors(&self, histories: &[&[u32]]) -> Vec<Tensor<2>> {
+        let kept = |history: &[u32]| history.len().min(self.max_seq_len);
+        let lengths: Vec<usize> = histories.iter().map(|h| kept(h)).collect();
+        let groups = group_windows(&lengths, LENGTH_GROUPS);
+        let mut place = vec![0i32; histories.len()];
+        let order = groups.iter().flat_map(|group| &group.windows);
+        order.enumerate().for_each(|(row, &window)| place[window as usize] = row as i32);
+        let place = Tensor::<1, Int>::from_data(TensorData::new(place, [histories.len()]), &self.device);
+        let mut encoded = vec![Vec::new(); self.vectors.branches.len()];
+        for group in &groups {
+            let members: Vec<&[u32]> = group.windows.iter().map(|&w| histories[w as usize]).collect();
+            let users = self.group_vectors(&members, group.positions);
+            encoded.iter_mut().zip(users).for_each(|(parts, users_nd)| parts.push(users_nd));
+        }
+        encoded.into_iter().map(|parts| Tensor::cat(parts, 0).select(0, place.clone())).collect()
+    }
+
+    /// [`Self::user_vectors`] of histories that are padded or cut to `s` positions.
+    fn group_vectors(&self, histories: &[&[u32]], s: usize) -> Vec<Tensor<2>> {
         let n = histories.len();
-        let longest = histories.iter().map(|h| h.len()).max().unwrap_or(0);
-        let s = longest.clamp(1, self.max_seq_len);
         let mut slots = vec![0i32; n * s];
         for (row, history) in slots.chunks_exact_mut(s).zip(histories) {
             let kept = &history[history.len().saturating_sub(s)..];

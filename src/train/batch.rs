@@ -10,11 +10,13 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use crate::config::{SavingsConfig, Windows};
+use super::negatives::NegativeSampler;
+use crate::config::{ObjectiveConfig, ObjectiveKind, SavingsConfig, Windows};
 use crate::data::Sequences;
 use crate::model::{ItemBlock, ViewSource};
 use crate::objective::BLOCKED;
 use crate::ops::Noise;
+use crate::ops::drawn::Drawn;
 use crate::ops::losses::Candidates;
 
 /// A run of consecutive training items of one user: the last is a target only.
@@ -36,14 +38,17 @@ pub struct Batch {
     pub users: usize,
     /// S': inputs of the longest window.
     pub positions: usize,
-    /// Items to encode; a column of the softmax each.
+    /// Items to encode. In-batch softmax: a column each.
     pub block: ItemBlock,
     /// `[B, S']` left-padded: 1 + column of the input item, 0 for padding.
     pub slots: Vec<u32>,
     /// `[R]` flattened places of real inputs, ascending.
     pub rows: Vec<u32>,
-    /// Labels, weights and popularity of the rows' softmax over the block's items.
+    /// Labels, weights and popularity of the rows' softmax: over the block's items, over the drawn ones, or over
+    /// the catalogue, which needs labels alone (item numbers).
     pub candidates: Arc<Candidates>,
+    /// Which of the block's items each row is scored against, where they are drawn.
+    pub drawn: Option<Arc<Drawn>>,
 }
 
 /// Cuts windows from the training part and makes batches of them.
@@ -54,6 +59,8 @@ pub struct Sampler {
     log_popularity: Vec<f32>,
     views: Vec<Option<ViewSource>>,
     savings: SavingsConfig,
+    objective: ObjectiveKind,
+    negatives: NegativeSampler,
     seed: u64,
     batch_users: usize,
     /// Whole training sequences are masked, not only the window.
@@ -67,7 +74,7 @@ pub struct SamplerOptions {
     pub max_seq_len: usize,
     pub min_train_len: usize,
     pub windows: Windows,
-    pub log_popularity_power: f64,
+    pub objective: ObjectiveConfig,
     pub savings: SavingsConfig,
 }
 
@@ -99,9 +106,11 @@ impl Sampler {
         Self {
             sequences: sequences.clone(),
             windows,
-            log_popularity: log_popularity(&counts, options.log_popularity_power),
+            log_popularity: log_popularity(&counts, options.objective.log_popularity_power),
             views,
             savings: options.savings.clone(),
+            objective: options.objective.kind,
+            negatives: NegativeSampler::new(&options.objective.negatives, &counts),
             seed: options.seed,
             batch_users: options.batch_users,
             mask_whole: options.windows == Windows::All,
@@ -140,7 +149,13 @@ impl Sampler {
     pub fn assemble(&self, windows: &[Window], noise_key: u64) -> Batch {
         let positions = windows.iter().map(|w| w.length as usize - 1).max().unwrap_or(0);
         let occurrences: Vec<u32> = windows.iter().flat_map(|w| self.items_of(w).iter().copied()).collect();
-        let (block, columns) = self.columns(&occurrences);
+        let drawn = match self.objective {
+            ObjectiveKind::Sampled | ObjectiveKind::Gbce => Some(self.draw(windows, noise_key)),
+            ObjectiveKind::InBatch | ObjectiveKind::Full => None,
+        };
+        let negatives = drawn.as_ref().map_or(&[][..], |drawn| &drawn.negatives);
+        let (block, mut columns) = self.columns(&occurrences, negatives);
+        let of_negatives = columns.split_off(occurrences.len());
         let mut slots = vec![0; windows.len() * positions];
         let (mut rows, mut labels) = (Vec::with_capacity(occurrences.len()), Vec::new());
         let mut seen = 0;
@@ -154,10 +169,33 @@ impl Sampler {
             }
             seen += length;
         }
-        let log_weight = self.log_weights(windows, &block, &labels, &columns);
-        let log_popularity = block.items.iter().map(|&i| self.log_popularity[i as usize]).collect();
-        let candidates = Arc::new(Candidates { log_popularity, log_weight, labels });
-        Batch { noise_key, users: windows.len(), positions, block, slots, rows, candidates }
+        let candidates = match (&drawn, self.objective) {
+            (Some(drawn), _) => Candidates {
+                log_popularity: vec![0.0; 1 + drawn.count],
+                log_weight: self.negatives.log_weights(drawn),
+                labels: vec![0; labels.len()],
+            },
+            (None, ObjectiveKind::Full) => {
+                let items = labels.iter().map(|&column| block.items[column as usize]);
+                Candidates { labels: items.collect(), ..Candidates::default() }
+            }
+            (None, _) => Candidates {
+                log_popularity: block.items.iter().map(|&i| self.log_popularity[i as usize]).collect(),
+                log_weight: self.log_weights(windows, &block, &labels, &columns),
+                labels: labels.clone(),
+            },
+        };
+        // From item numbers to places in the block.
+        let drawn = drawn.map(|drawn| Arc::new(Drawn { labels, negatives: of_negatives, ..drawn }));
+        let candidates = Arc::new(candidates);
+        Batch { noise_key, users: windows.len(), positions, block, slots, rows, candidates, drawn }
+    }
+
+    /// Right answers and negatives of the windows' rows, as item numbers.
+    fn draw(&self, windows: &[Window], noise_key: u64) -> Drawn {
+        let labels = windows.iter().flat_map(|w| self.items_of(w)[1..].iter().copied()).collect();
+        let rows = windows.iter().map(|w| w.length - 1).collect();
+        self.negatives.draw(labels, rows, noise_key)
     }
 
     fn items_of(&self, window: &Window) -> &[u32] {
@@ -165,12 +203,20 @@ impl Sampler {
         &train[window.start as usize..(window.start + window.length) as usize]
     }
 
-    /// The block to encode and the column of every occurrence.
-    fn columns(&self, occurrences: &[u32]) -> (ItemBlock, Vec<u32>) {
+    /// The block to encode, and the column of every occurrence and of every negative.
+    fn columns(&self, occurrences: &[u32], negatives: &[u32]) -> (ItemBlock, Vec<u32>) {
         let mut items = occurrences.to_vec();
         if self.savings.distinct_items {
+            items.extend_from_slice(negatives);
             items.sort_unstable();
             items.dedup();
+        } else {
+            // Every occurrence has a vector of its own; negatives never take part in a history.
+            let mut others = negatives.to_vec();
+            others.sort_unstable();
+            others.dedup();
+            others.retain(|item| !occurrences.contains(item));
+            items.extend(others);
         }
         let block = ItemBlock::build(items, &self.views, self.savings.length_groups);
         // Occurrences of an item take its columns in turn: one column, or one each.
@@ -178,10 +224,10 @@ impl Sampler {
         for (column, &item) in block.items.iter().enumerate().rev() {
             places.entry(item).or_default().push(column as u32);
         }
-        let columns = occurrences.iter().map(|item| {
+        let columns = occurrences.iter().chain(negatives).map(|item| {
             let places = places.get_mut(item).map_or(&mut [][..], |p| p.as_mut_slice());
             let column = places.last().copied().unwrap_or(0);
-            places.rotate_right(1);
+            places.rotate_right(usize::from(places.len() > 1));
             column
         });
         let columns = columns.collect();
@@ -289,7 +335,7 @@ mod tests {
             max_seq_len: 4,
             min_train_len: 2,
             windows: Windows::Last,
-            log_popularity_power: 1.0,
+            objective: ObjectiveConfig::default(),
             savings: SavingsConfig { distinct_items, ..SavingsConfig::default() },
         };
         Sampler::new(&sequences, 8, vec![None], &options)

@@ -88,7 +88,7 @@ impl Experiment {
             max_seq_len: config.data.max_seq_len,
             min_train_len: config.data.min_train_len,
             windows: config.data.windows,
-            log_popularity_power: config.objective.log_popularity_power,
+            objective: config.objective.clone(),
             savings: config.train.savings.clone(),
         };
         let sampler = Sampler::new(&dataset.sequences, shape.items, views.clone(), &options);

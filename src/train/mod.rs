@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod checkpoint;
 pub mod experiment;
+pub mod negatives;
 pub mod optim;
 pub mod prefetch;
 pub mod run_dir;

@@ -6,6 +6,7 @@ use burn::tensor::Tensor;
 
 use crate::config::{Decay, OptimConfig, Schedule};
 use crate::model::{Recommender, params};
+use crate::ops::adamw::{Entries, Factors, adamw};
 
 /// Flat gradients by parameter name.
 pub type Gradients = BTreeMap<String, Tensor<1>>;
@@ -36,26 +37,41 @@ impl AdamW {
     /// One update. `scale` multiplies every gradient (clipping, averaging).
     pub fn step(&mut self, model: Recommender, mut grads: Gradients, lr: f64, scale: f64) -> Recommender {
         params::map(model, &mut |name, shape, value| {
-            let grad = grads.remove(name)? * scale;
-            Some(self.update(name, shape.len(), value, grad, lr))
+            let grad = grads.remove(name)?;
+            Some(self.update(name, shape.len(), value, grad, lr, scale))
         })
     }
 
-    fn update(&mut self, name: &str, rank: usize, value: Tensor<1>, grad: Tensor<1>, lr: f64) -> Tensor<1> {
+    fn update(
+        &mut self,
+        name: &str,
+        rank: usize,
+        value: Tensor<1>,
+        grad: Tensor<1>,
+        lr: f64,
+        scale: f64,
+    ) -> Tensor<1> {
         let OptimConfig { beta1, beta2, eps, .. } = self.config;
-        let square = grad.clone().square();
-        let (first, second, updates) = match self.state.remove(name) {
-            Some(Moments { first, second, updates }) => {
-                (first * beta1 + grad * (1.0 - beta1), second * beta2 + square * (1.0 - beta2), updates + 1)
-            }
-            None => (grad * (1.0 - beta1), square * (1.0 - beta2), 1),
-        };
+        let Moments { first, second, updates } = self.state.remove(name).unwrap_or_else(|| Moments {
+            first: value.zeros_like(),
+            second: value.zeros_like(),
+            updates: 0,
+        });
+        let updates = updates + 1;
         let t = updates as f64;
-        let root = (second.clone() / (1.0 - beta2.powf(t))).sqrt() + eps;
-        let move_by = first.clone() / root * (lr / (1.0 - beta1.powf(t)));
-        self.state.insert(name.to_owned(), Moments { first, second, updates });
         let decay = if self.decays(name, rank) { self.config.weight_decay } else { 0.0 };
-        value * (1.0 - lr * decay) - move_by
+        let factors = Factors {
+            beta1,
+            beta2,
+            eps,
+            rate: lr / (1.0 - beta1.powf(t)),
+            correction: 1.0 - beta2.powf(t),
+            keep: 1.0 - lr * decay,
+            scale,
+        };
+        let Entries { value, first, second } = adamw(Entries { value, first, second }, grad, &factors);
+        self.state.insert(name.to_owned(), Moments { first, second, updates });
+        value
     }
 
     fn decays(&self, name: &str, rank: usize) -> bool {

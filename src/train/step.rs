@@ -6,15 +6,27 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::batch::Batch;
 use super::optim::Gradients;
+use crate::model::windows::{WindowGroup, group_windows};
 use crate::model::{Recommender, params};
 use crate::objective::{Losses, Objective};
 use crate::ops::Noise;
+use crate::ops::drawn::drawn_scores;
 
 /// Runs micro-batches of one objective on one device.
 pub struct Step {
     objective: Objective,
     device: Device,
-    dropout: f64,
+    dropout: Dropout,
+    length_groups: usize,
+}
+
+/// Probabilities of dropping.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Dropout {
+    /// Everywhere inside tower and user encoders.
+    pub elements: f64,
+    /// Entries of the item vectors.
+    pub items: f64,
 }
 
 /// Loss values of one micro-batch on the host.
@@ -30,35 +42,76 @@ pub struct LossValues {
 
 impl Step {
     /// `device` is the autodiff device the model lives on.
-    pub fn new(objective: Objective, device: &Device, dropout: f64) -> Self {
-        Self { objective, device: device.clone(), dropout }
+    ///
+    /// Histories of a batch are padded in at most `length_groups` groups.
+    pub fn new(objective: Objective, device: &Device, dropout: Dropout, length_groups: usize) -> Self {
+        Self { objective, device: device.clone(), dropout, length_groups }
     }
 
-    /// Dot products of users and items of every branch, `[N, R, U]`.
+    /// Dot products of users and items of every branch: `[N, R, U]` with all items of the batch, or
+    /// `[N, R, 1 + K]` with the drawn ones.
     pub fn scores(&self, model: &Recommender, batch: &Batch) -> Tensor<3> {
-        let mut noise = Noise::new(batch.noise_key, self.dropout);
-        let items = model.encode_items(&batch.block, &self.device, &mut noise);
-        let (b, s) = (batch.users, batch.positions);
-        let (slots, real_bs1) = self.slots(batch);
-        let rows = self.index(&batch.rows);
-        let users: Vec<Tensor<2>> = items
-            .iter()
-            .enumerate()
-            .map(|(branch, items_ud)| {
-                let [_, d] = items_ud.dims();
-                let x_bsd = items_ud.clone().select(0, slots.clone()).reshape([b, s, d]);
-                let users_bsd = model.encode_users(branch, x_bsd, &real_bs1, &mut noise);
-                users_bsd.reshape([b * s, d]).select(0, rows.clone())
-            })
-            .collect();
-        let users_nrd: Tensor<3> = Tensor::stack(users, 0);
-        let items_nud: Tensor<3> = Tensor::stack(items, 0);
-        users_nrd.matmul(items_nud.transpose())
+        let (users, items) = self.vectors(model, batch);
+        match &batch.drawn {
+            Some(drawn) => {
+                let branches = users.into_iter().zip(items);
+                Tensor::stack(branches.map(|(users, items)| drawn_scores(users, items, drawn)).collect(), 0)
+            }
+            None => {
+                let (users_nrd, items_nud): (Tensor<3>, Tensor<3>) =
+                    (Tensor::stack(users, 0), Tensor::stack(items, 0));
+                users_nrd.matmul(items_nud.transpose())
+            }
+        }
     }
 
     /// All loss terms; `epoch` counts from 1.
     pub fn losses(&self, model: &Recommender, batch: &Batch, epoch: usize) -> Losses {
-        self.objective.losses(self.scores(model, batch), &batch.candidates, epoch)
+        if !self.objective.reads_catalogue() {
+            return self.objective.losses(self.scores(model, batch), &batch.candidates, epoch);
+        }
+        let mut noise = Noise::new(batch.noise_key, self.dropout.elements);
+        let block = self.index(&batch.block.items);
+        // Validation lets the full softmax through only where every branch has such vectors.
+        let catalogues = (0..model.branches.len()).filter_map(|branch| model.catalogue_vectors(branch));
+        let catalogues: Vec<Tensor<2>> =
+            catalogues.map(|items_id| noise.dropout_at(items_id, self.dropout.items)).collect();
+        let items: Vec<Tensor<2>> = catalogues.iter().map(|x| x.clone().select(0, block.clone())).collect();
+        let users = self.users(model, batch, &items, &mut noise);
+        let pairs = users.into_iter().zip(catalogues).collect();
+        self.objective.catalogue_losses(pairs, &batch.candidates.labels)
+    }
+
+    /// User vectors at the rows, `[R, D]`, and vectors of the block's items, `[U, D]`, per branch.
+    fn vectors(&self, model: &Recommender, batch: &Batch) -> (Vec<Tensor<2>>, Vec<Tensor<2>>) {
+        let mut noise = Noise::new(batch.noise_key, self.dropout.elements);
+        let items = model.encode_items(&batch.block, &self.device, &mut noise);
+        let items: Vec<Tensor<2>> =
+            items.into_iter().map(|items_ud| noise.dropout_at(items_ud, self.dropout.items)).collect();
+        (self.users(model, batch, &items, &mut noise), items)
+    }
+
+    /// User vectors at the rows, `[R, D]` per branch, from the block's items.
+    fn users(
+        &self,
+        model: &Recommender,
+        batch: &Batch,
+        items: &[Tensor<2>],
+        noise: &mut Noise,
+    ) -> Vec<Tensor<2>> {
+        let groups = Padded::groups(batch, self.length_groups);
+        let rows = self.index(&groups.rows);
+        let users = items.iter().enumerate().map(|(branch, items_ud)| {
+            let [_, d] = items_ud.dims();
+            let encoded = groups.groups.iter().map(|group| {
+                let (slots, real_bs1) = self.slots(group);
+                let (b, s) = (group.windows, group.positions);
+                let x_bsd = items_ud.clone().select(0, slots).reshape([b, s, d]);
+                model.encode_users(branch, x_bsd, &real_bs1, noise).reshape([b * s, d])
+            });
+            Tensor::cat(encoded.collect(), 0).select(0, rows.clone())
+        });
+        users.collect()
     }
 
     /// Loss values and gradients of the total.
@@ -71,10 +124,10 @@ impl Step {
 
     /// Item index of every position (padding reads item 0 of the block: masked, never used), and 1 where
     /// a position holds an item.
-    fn slots(&self, batch: &Batch) -> (Tensor<1, Int>, Tensor<3>) {
-        let index: Vec<u32> = batch.slots.iter().map(|&slot| slot.saturating_sub(1)).collect();
-        let real: Vec<f32> = batch.slots.iter().map(|&slot| f32::from(u8::from(slot > 0))).collect();
-        let real = TensorData::new(real, [batch.users, batch.positions, 1]);
+    fn slots(&self, group: &Padded) -> (Tensor<1, Int>, Tensor<3>) {
+        let index: Vec<u32> = group.slots.iter().map(|&slot| slot.saturating_sub(1)).collect();
+        let real: Vec<f32> = group.slots.iter().map(|&slot| f32::from(u8::from(slot > 0))).collect();
+        let real = TensorData::new(real, [group.windows, group.positions, 1]);
         (self.index(&index), Tensor::from_data(real, &self.device))
     }
 
@@ -82,6 +135,48 @@ impl Step {
         let values: Vec<i32> = values.iter().map(|&v| v as i32).collect();
         let n = values.len();
         Tensor::from_data(TensorData::new(values, [n]), &self.device)
+    }
+}
+
+/// Windows of a batch that are padded to one length.
+struct Padded {
+    windows: usize,
+    positions: usize,
+    /// `[B, S]` left-padded: 1 + column of the input item, 0 for padding.
+    slots: Vec<u32>,
+}
+
+/// All of them, and where the batch's rows stand in their outputs, one group behind the other.
+struct PaddedGroups {
+    groups: Vec<Padded>,
+    /// `[R]`
+    rows: Vec<u32>,
+}
+
+impl Padded {
+    fn groups(batch: &Batch, most: usize) -> PaddedGroups {
+        let s = batch.positions;
+        let window = |w: usize| &batch.slots[w * s..(w + 1) * s];
+        let lengths: Vec<usize> =
+            (0..batch.users).map(|w| window(w).iter().filter(|&&slot| slot > 0).count()).collect();
+        // Where the last position of each window stands.
+        let mut last = vec![0usize; batch.users];
+        let mut start = 0;
+        let mut groups = Vec::new();
+        for WindowGroup { windows, positions } in group_windows(&lengths, most) {
+            let mut slots = Vec::with_capacity(windows.len() * positions);
+            for &w in &windows {
+                slots.extend_from_slice(&window(w as usize)[s - positions..]);
+                last[w as usize] = start + slots.len() - 1;
+            }
+            start += slots.len();
+            groups.push(Self { windows: windows.len(), positions, slots });
+        }
+        let rows = batch.rows.iter().map(|&row| {
+            let (w, place) = (row as usize / s, row as usize % s);
+            (last[w] - (s - 1 - place)) as u32
+        });
+        PaddedGroups { groups, rows: rows.collect() }
     }
 }
 

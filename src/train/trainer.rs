@@ -13,7 +13,7 @@ use super::checkpoint::{self, Checkpoint, CheckpointError, RunState};
 use super::experiment::Experiment;
 use super::optim::{AdamW, Gradients, accumulate, clip_coefficient, global_norm, learning_rate};
 use super::prefetch::Prefetch;
-use super::step::{LossValues, Step};
+use super::step::{Dropout, LossValues, Step};
 use crate::artefact;
 use crate::data::Part;
 use crate::eval::{Evaluation, ScoreError};
@@ -109,7 +109,7 @@ impl<'a> Trainer<'a> {
     pub fn new(experiment: &'a Experiment, checkpoints: &Path) -> Self {
         let config = &experiment.config;
         let names: Vec<String> = config.model.branches.iter().map(|b| b.name.clone()).collect();
-        let objective = Objective::new(&config.objective, &names);
+        let objective = Objective::new(&config.objective, &names, experiment.shape.items);
         let device = experiment.device.clone().autodiff();
         Self {
             experiment,
@@ -117,7 +117,12 @@ impl<'a> Trainer<'a> {
             model: experiment.new_model(),
             optimizer: AdamW::new(&config.optim),
             state: RunState { epoch: 1, ..RunState::default() },
-            runner: Step::new(objective, &device, config.model.dropout),
+            runner: Step::new(
+                objective,
+                &device,
+                Dropout { elements: config.model.dropout, items: config.model.item_dropout },
+                config.train.savings.length_groups,
+            ),
         }
     }
 

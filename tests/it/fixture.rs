@@ -16,7 +16,7 @@ use codistill::model::{DataShape, Recommender, ViewSource};
 use codistill::nn::Init;
 use codistill::objective::Objective;
 use codistill::train::batch::{Batch, Sampler, SamplerOptions};
-use codistill::train::step::Step;
+use codistill::train::step::{Dropout, Step};
 use safetensors::{Dtype, SafeTensors};
 
 /// S of the fixtures.
@@ -108,6 +108,7 @@ impl Case {
         ModelConfig {
             width: 16,
             dropout: 0.0,
+            item_dropout: 0.0,
             layer_norm_eps: 1e-6,
             views: vec![
                 view("text", ViewKind::Tokens, 0),
@@ -123,13 +124,13 @@ impl Case {
         let pair =
             |student: &str, teacher: &str| DistillPair { student: student.into(), teacher: teacher.into() };
         ObjectiveConfig {
-            log_popularity_power: 1.0,
             distill: DistillConfig {
                 pairs: vec![pair("text", "id"), pair("image", "id"), pair("id", "ensemble")],
                 temperature: self.temperature,
                 alpha: self.alpha,
                 ..DistillConfig::default()
             },
+            ..ObjectiveConfig::default()
         }
     }
 }
@@ -179,7 +180,12 @@ impl World {
 
     pub fn step(case: &Case, device: &Device) -> Step {
         let branches = ["id", "text", "image"].map(String::from);
-        Step::new(Objective::new(&case.objective_config(), &branches), device, 0.0)
+        Step::new(
+            Objective::new(&case.objective_config(), &branches, ITEMS),
+            device,
+            Dropout::default(),
+            case.savings.length_groups,
+        )
     }
 
     /// The batch of left-padded `[B, S + 1]` item ids, popularity from the fixture.
@@ -197,7 +203,7 @@ impl World {
             max_seq_len: POSITIONS,
             min_train_len: 2,
             windows: Windows::Last,
-            log_popularity_power: 1.0,
+            objective: ObjectiveConfig::default(),
             savings: case.savings.clone(),
         };
         let sampler = Sampler::new(&sequences, ITEMS, self.views(), &options);

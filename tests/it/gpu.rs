@@ -19,9 +19,9 @@ use codistill::config::{OptimConfig, SavingsConfig};
 use codistill::device;
 use codistill::model::params;
 use codistill::train::optim::{AdamW, clip_coefficient, global_norm};
-use codistill::train::step::Step;
+use codistill::train::step::{Dropout, Step};
 
-use crate::fixture::{Case, World};
+use crate::fixture::{Case, ITEMS, World};
 
 /// Hard limit of one variant; a software device takes minutes to compile its kernels.
 const LIMIT: Duration = Duration::from_mins(15);
@@ -89,9 +89,10 @@ fn one_step(world: &World, device: &Device) -> OneStep {
     let case = Case::main(SavingsConfig::default());
     let model = world.model(&case, "none.", device);
     let branches = ["id", "text", "image"].map(String::from);
-    let objective = codistill::objective::Objective::new(&case.objective_config(), &branches);
+    let objective = codistill::objective::Objective::new(&case.objective_config(), &branches, ITEMS);
     // Noise is drawn on the host, so that dropout is part of the comparison.
-    let step = Step::new(objective, device, 0.1);
+    let step =
+        Step::new(objective, device, Dropout { elements: 0.1, items: 0.1 }, case.savings.length_groups);
     let batch = world.batch(&world.main.ints("in.item_ids"), &case);
     let (losses, grads) = step.gradients(&model, &batch, 15);
     let norm = global_norm(&grads);

@@ -5,6 +5,7 @@ mod cli;
 mod export;
 mod fixture;
 mod gpu;
+mod objectives;
 mod parity;
 mod planted;
 mod program;

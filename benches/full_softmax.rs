@@ -1,0 +1,122 @@
+//! One training step of SASRec with the full softmax over a large catalogue: time and peak memory.
+//!
+//!     cargo bench --bench full_softmax -- [items] [windows] [steps]
+//!
+//! Defaults: 1,200,000 items, 64 windows of 11 items, 3 steps. A step is forward, backward and AdamW on the CPU. The
+//! scores of all rows, which are never stored, are named for comparison.
+
+use std::time::Instant;
+
+use burn::tensor::Device;
+use codistill::config::{
+    BranchConfig, EncoderConfig, IdInit, ModelConfig, ObjectiveConfig, ObjectiveKind, OptimConfig,
+    SavingsConfig, ViewConfig, ViewKind, Windows,
+};
+use codistill::data::{Part, Sequences};
+use codistill::device::process_memory;
+use codistill::model::{DataShape, Recommender};
+use codistill::nn::Init;
+use codistill::objective::Objective;
+use codistill::train::batch::{Sampler, SamplerOptions};
+use codistill::train::optim::{AdamW, global_norm};
+use codistill::train::step::{Dropout, Step};
+
+const WIDTH: usize = 64;
+const INPUTS: usize = 10;
+const GIB: f64 = (1u64 << 30) as f64;
+
+fn main() {
+    // `cargo bench` adds flags of its own.
+    let mut numbers = std::env::args().skip(1).filter_map(|arg| arg.parse::<usize>().ok());
+    let items = numbers.next().unwrap_or(1_200_000).max(1);
+    let windows = numbers.next().unwrap_or(64).max(1);
+    let steps = numbers.next().unwrap_or(3).max(1);
+
+    let objective = ObjectiveConfig { kind: ObjectiveKind::Full, ..ObjectiveConfig::default() };
+    let device = Device::flex().autodiff();
+    let config = sasrec();
+    let shape = DataShape { items, max_seq_len: INPUTS, feature_widths: vec![0] };
+    let savings = SavingsConfig::default();
+    let mut model = Recommender::new(&config, &savings, &shape, &|_| Vec::new(), &mut Init::new(1, &device));
+    let options = SamplerOptions {
+        seed: 1,
+        batch_users: windows,
+        max_seq_len: INPUTS,
+        min_train_len: 2,
+        windows: Windows::Last,
+        objective: objective.clone(),
+        savings: savings.clone(),
+    };
+    let sampler = Sampler::new(&sequences(windows, items), items, vec![None], &options);
+    let dropout = Dropout { elements: config.dropout, items: 0.0 };
+    let objective_of_one = Objective::new(&objective, &["id".into()], items);
+    let step = Step::new(objective_of_one, &device, dropout, savings.length_groups);
+    let optim = OptimConfig { lr: 1e-3, weight_decay: 0.0, ..OptimConfig::default() };
+    let mut optimizer = AdamW::new(&optim);
+    let order = sampler.order(1);
+    let rows = windows * INPUTS;
+    println!("{items} items, width {WIDTH}, {rows} rows, chunks of {} items", objective.chunk_items);
+    println!("scores of all rows, never stored: {:.2} GiB", (rows * items * 4) as f64 / GIB);
+    println!("table, its gradient and two moments: {:.2} GiB", (4 * items * WIDTH * 4) as f64 / GIB);
+    report_memory("before the first step");
+    for number in 1..=steps {
+        let batch = sampler.batch(&order, number, 0);
+        let start = Instant::now();
+        let (losses, grads) = step.gradients(&model, &batch, 1);
+        let norm = global_norm(&grads);
+        let gradients = start.elapsed().as_secs_f64();
+        model = optimizer.step(model, grads, optim.lr, 1.0);
+        let update = start.elapsed().as_secs_f64() - gradients;
+        // Forward, forward again, and two products of the backward pass.
+        let work = 4.0 * 2.0 * (rows * items * WIDTH) as f64;
+        println!(
+            "step {number}: loss {:.4}, norm {norm:.3e}, gradients {gradients:.2} s ({:.0} GFLOP/s), update {update:.2} s",
+            losses.total,
+            work / gradients / 1e9,
+        );
+        report_memory(&format!("after step {number}"));
+    }
+}
+
+fn report_memory(when: &str) {
+    if let Some((now, peak)) = process_memory() {
+        println!("memory {when}: {:.2} GiB, peak {:.2} GiB", now as f64 / GIB, peak as f64 / GIB);
+    }
+}
+
+fn sasrec() -> ModelConfig {
+    ModelConfig {
+        width: WIDTH,
+        dropout: 0.2,
+        views: vec![ViewConfig {
+            name: "id".into(),
+            kind: ViewKind::Id,
+            features: String::new(),
+            max_tokens: 0,
+            width: 0,
+            init: IdInit::Xavier,
+            init_views: Vec::new(),
+            project: false,
+        }],
+        branches: vec![BranchConfig {
+            name: "id".into(),
+            view: "id".into(),
+            item_mlp: false,
+            encoder: EncoderConfig::Sasrec { blocks: 1, heads: 1 },
+        }],
+        ..ModelConfig::default()
+    }
+}
+
+/// Windows whose items are spread over the catalogue.
+fn sequences(windows: usize, items: usize) -> Sequences {
+    let mut sequences = Sequences { offsets: vec![0], ..Sequences::default() };
+    for window in 0..windows {
+        let item = |i: usize| 1 + ((window * 7919 + i * 104_729) % items) as u32;
+        sequences.items.extend((0..=INPUTS).map(item));
+        sequences.offsets.push(sequences.items.len());
+    }
+    sequences.times = vec![0; sequences.items.len()];
+    sequences.parts = vec![Part::Train; sequences.items.len()];
+    sequences
+}

@@ -1,0 +1,167 @@
+//! Draws negatives: a pure function of the batch's key.
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::config::{Draw, NegativesConfig, Shared};
+use crate::objective::BLOCKED;
+use crate::ops::drawn::Drawn;
+use crate::ops::dropout::mix64;
+
+/// Separates the draws of a batch from its dropout noise.
+const STREAM: u64 = 0x6e65_6761_7469_7665;
+
+/// Draws items with known probabilities.
+#[derive(Clone, Debug)]
+pub struct NegativeSampler {
+    config: NegativesConfig,
+    /// I
+    items: usize,
+    /// Running sum of count^power up to each item, entry 0 for padding; empty where popularity plays no part.
+    cumulative: Vec<f64>,
+}
+
+impl NegativeSampler {
+    /// `counts[i]`: training count of item i; entry 0, padding, is not read.
+    pub fn new(config: &NegativesConfig, counts: &[u64]) -> Self {
+        let mut total = 0.0;
+        let raised = |&count: &u64| if count == 0 { 0.0 } else { (count as f64).powf(config.power) };
+        let sums = counts.iter().skip(1).map(raised).map(|weight| {
+            total += weight;
+            total
+        });
+        let cumulative = match config.draw {
+            Draw::Uniform => Vec::new(),
+            Draw::Popularity | Draw::Mixed => std::iter::once(0.0).chain(sums).collect(),
+        };
+        Self { config: config.clone(), items: counts.len().saturating_sub(1), cumulative }
+    }
+
+    /// Probability that a draw gives `item`.
+    pub fn probability(&self, item: u32) -> f64 {
+        let uniform = 1.0 / self.items.max(1) as f64;
+        let popularity = || {
+            let item = item as usize;
+            let (below, upto) = (self.cumulative[item - 1], self.cumulative[item]);
+            (upto - below) / self.cumulative.last().copied().unwrap_or(1.0)
+        };
+        match self.config.draw {
+            Draw::Uniform => uniform,
+            Draw::Popularity => popularity(),
+            Draw::Mixed => {
+                let share = self.config.uniform_share;
+                share * uniform + (1.0 - share) * popularity()
+            }
+        }
+    }
+
+    /// Draws for rows with the given right answers; `window_rows` says how many rows each window has.
+    pub fn draw(&self, labels: Vec<u32>, window_rows: Vec<u32>, noise_key: u64) -> Drawn {
+        let group_rows = match self.config.shared {
+            Shared::User => window_rows,
+            Shared::Batch => vec![window_rows.iter().sum()],
+        };
+        let mut rng = ChaCha8Rng::seed_from_u64(mix64(noise_key ^ STREAM));
+        let count = self.config.count;
+        let negatives = (0..group_rows.len() * count).map(|_| self.item(&mut rng)).collect();
+        Drawn { labels, negatives, count, group_rows }
+    }
+
+    fn item(&self, rng: &mut ChaCha8Rng) -> u32 {
+        let uniform = match self.config.draw {
+            Draw::Uniform => true,
+            Draw::Popularity => false,
+            Draw::Mixed => rng.random::<f64>() < self.config.uniform_share,
+        };
+        if uniform {
+            return rng.random_range(1..=self.items.max(1) as u32);
+        }
+        let at = rng.random::<f64>() * self.cumulative.last().copied().unwrap_or(0.0);
+        // The first item whose running sum exceeds the point; rounding can put the point on the very end.
+        (self.cumulative.partition_point(|&sum| sum <= at) as u32).min(self.items as u32)
+    }
+
+    /// `[R, 1 + K]` weights of the columns that [`Drawn`] describes, as logarithms: 0 for the right answer; for a
+    /// negative 0, or -ln(K q) with the correction; blocked where it is the right answer.
+    pub fn log_weights(&self, drawn: &Drawn) -> Vec<f32> {
+        let weight = |item: u32| match self.config.log_q {
+            true => -(drawn.count as f64 * self.probability(item)).ln() as f32,
+            false => 0.0,
+        };
+        let of_groups: Vec<f32> = drawn.negatives.iter().map(|&item| weight(item)).collect();
+        let mut weights = Vec::with_capacity(drawn.labels.len() * (1 + drawn.count));
+        for (group, &label) in drawn.groups().zip(&drawn.labels) {
+            weights.push(0.0);
+            let weight = &of_groups[group * drawn.count..(group + 1) * drawn.count];
+            let blocked = |(&item, &weight): (&u32, &f32)| if item == label { BLOCKED } else { weight };
+            weights.extend(drawn.of_group(group).iter().zip(weight).map(blocked));
+        }
+        weights
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COUNTS: [u64; 6] = [0, 4, 1, 0, 9, 2];
+
+    fn sampler(draw: Draw, power: f64, log_q: bool, count: usize) -> NegativeSampler {
+        let config = NegativesConfig { draw, power, log_q, count, uniform_share: 0.3, shared: Shared::Batch };
+        NegativeSampler::new(&config, &COUNTS)
+    }
+
+    #[test]
+    fn items_come_with_the_stated_probabilities() {
+        for (draw, power) in [(Draw::Uniform, 1.0), (Draw::Popularity, 0.5), (Draw::Mixed, 1.0)] {
+            let n = 400_000;
+            let sampler = sampler(draw, power, false, n);
+            let drawn = sampler.draw(vec![1], vec![1], 5);
+            let mut seen = [0usize; 6];
+            drawn.negatives.iter().for_each(|&item| seen[item as usize] += 1);
+            let total: f64 = (1..6).map(|i| sampler.probability(i)).sum();
+            assert!((total - 1.0).abs() < 1e-12, "{draw:?}: {total}");
+            for item in 1..6 {
+                let p = sampler.probability(item);
+                let share = seen[item as usize] as f64 / n as f64;
+                // Five standard errors.
+                let bound = 5.0 * (p * (1.0 - p) / n as f64).sqrt();
+                assert!((share - p).abs() <= bound, "{draw:?} item {item}: {share} for {p}");
+            }
+            assert_eq!(seen[0], 0, "padding was drawn");
+        }
+        assert!((sampler(Draw::Popularity, 0.5, false, 1).probability(4) - 3.0 / 7.414_213_562).abs() < 1e-9);
+        assert_eq!(sampler(Draw::Popularity, 0.0, false, 1).probability(3), 0.0);
+    }
+
+    #[test]
+    fn draws_are_a_pure_function_of_the_key_and_differ_between_windows() {
+        let config = NegativesConfig { count: 40, ..NegativesConfig::default() };
+        let sampler = NegativeSampler::new(&config, &[1; 1001]);
+        let draw = |key| sampler.draw(vec![1; 5], vec![2, 3], key);
+        assert_eq!(draw(3), draw(3));
+        assert_ne!(draw(3).negatives, draw(4).negatives);
+        assert_ne!(draw(3).of_group(0), draw(3).of_group(1));
+        assert_eq!(draw(3).groups().collect::<Vec<_>>(), [0, 0, 1, 1, 1]);
+    }
+
+    #[test]
+    fn the_corrected_sum_over_negatives_estimates_the_sum_over_the_catalogue() {
+        // exp of any scores, by item; 3 is never drawn by popularity alone, so the mixed draw is used.
+        let mass = [0.0, 0.3, 2.0, 5.0, 1.1, 0.7f64];
+        for label in 1..6u32 {
+            let exact: f64 = (1..6).filter(|&i| i != label).map(|i| mass[i as usize]).sum();
+            let sampler = sampler(Draw::Mixed, 1.0, true, 400_000);
+            let drawn = sampler.draw(vec![label], vec![1], 11);
+            let weights = sampler.log_weights(&drawn);
+            assert_eq!(weights[0], 0.0);
+            let estimate: f64 = drawn
+                .negatives
+                .iter()
+                .zip(&weights[1..])
+                .map(|(&item, &w)| f64::from(w).exp() * mass[item as usize])
+                .sum();
+            assert!((estimate / exact - 1.0).abs() < 0.02, "{label}: {estimate} for {exact}");
+        }
+    }
+}
