@@ -1,6 +1,6 @@
 """Makes tests/fixtures/encoders: tiny random encoders and what Hugging Face transformers and Pillow give for them.
 
-    pip install torch transformers tokenizers pillow safetensors numpy
+    pip install torch transformers tokenizers pillow safetensors numpy onnx onnxruntime
     python tests/encoder_fixtures.py
 
 Every folder is laid out as `save_pretrained` lays it out, so that the program reads what users have.
@@ -14,11 +14,13 @@ import pathlib
 import shutil
 
 import numpy as np
+import onnx
+import onnxruntime
 import torch
 import transformers
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
 ROOT = pathlib.Path(__file__).parent / "fixtures" / "encoders"
 
@@ -56,12 +58,47 @@ def corpus():
     return [t for t in TEXTS if "special" not in t and len(t) < 140] * 4
 
 
+def learn(tok, suffix, continued, merges):
+    """Pairs in the order of their merging, ties by name: the library's own trainers differ from run to run."""
+    words = {}
+    for text in corpus():
+        for word, _ in tok.pre_tokenizer.pre_tokenize_str(tok.normalizer.normalize_str(text)):
+            symbols = list(word)
+            symbols[-1] += suffix
+            symbols = tuple(symbols[:1] + [continued + s for s in symbols[1:]])
+            words[symbols] = words.get(symbols, 0) + 1
+    alphabet = sorted({s for word in words for s in word})
+    learnt = []
+    for _ in range(merges):
+        counts = {}
+        for word, n in words.items():
+            for pair in zip(word, word[1:]):
+                counts[pair] = counts.get(pair, 0) + n
+        left, right = max(counts, key=lambda pair: (counts[pair], pair))
+        merged = left + right.removeprefix(continued) if continued else left + right
+        learnt.append((left, right, merged))
+        renewed = {}
+        for word, n in words.items():
+            out = []
+            for symbol in word:
+                if out and (out[-1], symbol) == (left, right):
+                    out[-1] = merged
+                else:
+                    out.append(symbol)
+            renewed[tuple(out)] = renewed.get(tuple(out), 0) + n
+        words = renewed
+    return alphabet, learnt
+
+
 def bert_tokenizer():
     tok = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tok.normalizer = normalizers.BertNormalizer(lowercase=True)
     tok.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tok.train_from_iterator(corpus(), trainers.WordPieceTrainer(vocab_size=420, special_tokens=special))
+    alphabet, learnt = learn(tok, "", "##", 120)
+    entries = dict.fromkeys(special + alphabet + [merged for _, _, merged in learnt])
+    tok.model = models.WordPiece({token: n for n, token in enumerate(entries)}, unk_token="[UNK]")
+    tok.add_special_tokens(special)
     tok.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
@@ -69,25 +106,22 @@ def bert_tokenizer():
 
 
 def clip_tokenizer():
-    tok = Tokenizer(models.BPE(unk_token="<|endoftext|>", end_of_word_suffix="</w>", fuse_unk=False))
+    tok = Tokenizer(models.BPE())
     tok.normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
     )
     words = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
-    tok.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(words), behavior="removed", invert=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    )
+    split = pre_tokenizers.Split(Regex(words), behavior="removed", invert=True)
+    tok.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False)])
     special = ["<|startoftext|>", "<|endoftext|>"]
-    trainer = trainers.BpeTrainer(
-        vocab_size=700, special_tokens=special, end_of_word_suffix="</w>", initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    _, learnt = learn(tok, "</w>", "", 200)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    entries = dict.fromkeys(special + alphabet + [s + "</w>" for s in alphabet] + [merged for _, _, merged in learnt])
+    tok.model = models.BPE(
+        {token: n for n, token in enumerate(entries)}, [(left, right) for left, right, _ in learnt],
+        unk_token="<|endoftext|>", end_of_word_suffix="</w>",
     )
-    tok.train_from_iterator(corpus(), trainer)
-    # The alphabet's word-final forms exist in the published vocabulary too.
-    data = json.loads(tok.to_str())
-    vocab = data["model"]["vocab"]
-    for symbol in pre_tokenizers.ByteLevel.alphabet():
-        vocab.setdefault(symbol + "</w>", len(vocab))
-    tok = Tokenizer.from_str(json.dumps(data))
+    tok.add_special_tokens(special)
     data = json.loads(tok.to_str())
     data["post_processor"] = {
         "type": "RobertaProcessing", "sep": ["<|endoftext|>", 1], "cls": ["<|startoftext|>", 0],
@@ -321,13 +355,75 @@ def pictures():
     save_expected(folder, expected)
 
 
+def onnx_files(tok):
+    """A picture encoder (convolution, clip, mean over places) and a text encoder (embedding, map, tanh)."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    folder = fresh("onnx")
+    rng = np.random.default_rng(9)
+    weight = lambda name, *shape: numpy_helper.from_array(rng.normal(0, 0.3, shape).astype(np.float32), name)
+    value = lambda name, kind, shape: helper.make_tensor_value_info(name, kind, shape)
+
+    def save(name, nodes, inputs, outputs, weights):
+        graph = helper.make_graph(nodes, name, inputs, outputs, weights)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        onnx.checker.check_model(model)
+        onnx.save(model, folder / f"{name}.onnx")
+        return onnxruntime.InferenceSession(folder / f"{name}.onnx")
+
+    make = helper.make_node
+    bounds = [numpy_helper.from_array(np.float32(0), "low"), numpy_helper.from_array(np.float32(6), "high")]
+    session = save(
+        "picture",
+        [
+            make("Conv", ["pixels", "kernel"], ["c"], strides=[4, 4], kernel_shape=[5, 5], pads=[1, 1, 2, 2]),
+            make("Clip", ["c", "low", "high"], ["r"]),
+            make("GlobalAveragePool", ["r"], ["g"]),
+            make("Flatten", ["g"], ["features"]),
+            make("MatMul", ["features", "head"], ["logits"]),
+        ],
+        [value("pixels", TensorProto.FLOAT, ["N", 3, 32, 32])],
+        [value("logits", TensorProto.FLOAT, ["N", 4]), value("features", TensorProto.FLOAT, ["N", 10])],
+        [weight("kernel", 10, 3, 5, 5), weight("head", 10, 4), *bounds],
+    )
+    processor = transformers.ViTImageProcessorPil(size={"height": 32, "width": 32})
+    pixels = processor(picture())["pixel_values"][0][None].astype(np.float32)
+    logits, features = session.run(["logits", "features"], {"pixels": pixels})
+    session = save(
+        "text",
+        [
+            make("Gather", ["words", "input_ids"], ["w"]),
+            make("Gather", ["kinds", "token_type_ids"], ["k"]),
+            make("Add", ["w", "k"], ["s"]),
+            make("MatMul", ["s", "map"], ["m"]),
+            make("Tanh", ["m"], ["t"]),
+            make("Cast", ["attention_mask"], ["f"], to=TensorProto.FLOAT),
+            make("Unsqueeze", ["f", "last"], ["u"]),
+            make("Mul", ["t", "u"], ["last_hidden_state"]),
+        ],
+        [value(name, TensorProto.INT64, ["N", "T"]) for name in ["input_ids", "attention_mask", "token_type_ids"]],
+        [value("last_hidden_state", TensorProto.FLOAT, ["N", "T", 6])],
+        [weight("words", tok.get_vocab_size(), 8), weight("kinds", 2, 8), weight("map", 8, 6),
+         numpy_helper.from_array(np.array([-1]), "last")],
+    )
+    save_tokenizer(tok, folder)
+    texts, ids, mask = text_batch(tok, 20, 0)
+    feed = {"input_ids": ids.numpy(), "attention_mask": mask.numpy(), "token_type_ids": np.zeros_like(ids.numpy())}
+    (last,) = session.run(None, feed)
+    (folder / "texts.json").write_text(json.dumps(texts, ensure_ascii=False))
+    arrays = {"logits": logits, "features": features, "last": last}
+    save_expected(folder, {"mask": mask, **{k: torch.from_numpy(v) for k, v in arrays.items()}})
+
+
 def main():
     ROOT.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
     word, pair = bert_tokenizer(), clip_tokenizer()
     bert(word)
     vit()
     clip(pair)
     pictures()
+    onnx_files(word)
     cased = bert_tokenizer()
     cased.normalizer = normalizers.BertNormalizer(lowercase=False)
     save_tokenizer(cased, fresh("cased"))

@@ -161,7 +161,10 @@ impl EncodeArgs {
             (Some(encoder), _) => encoder.clone(),
             (None, What::Text) => "tfidf".to_owned(),
             (None, What::Image) => {
-                return Err(Failure::user("pictures need an --encoder", "give a folder, a hub name or an .onnx file"));
+                return Err(Failure::user(
+                    "pictures need an --encoder",
+                    "give a folder, a hub name or an .onnx file",
+                ));
             }
         };
         Ok(Settings {
@@ -188,7 +191,8 @@ impl EncodeArgs {
 
     fn job(&self) -> Job {
         let view = self.view.clone().unwrap_or_else(|| self.modality().name().to_owned());
-        let title = matches!(self.field, Some(Column::Title)) || (self.field.is_none() && self.preset.is_some());
+        let title =
+            matches!(self.field, Some(Column::Title)) || (self.field.is_none() && self.preset.is_some());
         Job {
             dest: self.dest.clone().unwrap_or_else(|| feature_dir(&self.dataset, &view)),
             field: if title { TextField::Title } else { TextField::Text },

@@ -54,11 +54,9 @@ impl EncodeError {
             Self::Feature(e) => return e.hint(),
             Self::Device(e) => return e.hint(),
             Self::Unsupported { hint, .. } => hint.clone(),
-            Self::NoEncoder(_) => {
-                "give a folder with config.json and model.safetensors, a hub name such as \
+            Self::NoEncoder(_) => "give a folder with config.json and model.safetensors, a hub name such as \
                  sentence-transformers/all-MiniLM-L6-v2, a file.onnx, or tfidf:256"
-                    .into()
-            }
+                .into(),
             Self::WrongModality { asked, .. } => format!("choose an encoder that reads {asked}"),
             Self::Weights { .. } => "config.json and model.safetensors must come from the same model".into(),
             Self::OtherRecipe { .. } => "repeat the command it was begun with, or add --restart".into(),

@@ -124,7 +124,11 @@ pub(super) fn load(folder: &Path, modality: Modality, device: &Device) -> Result
             }
             clip_defaults(&mut inner, modality);
             weights.ignore(&format!("{other}_model."));
-            weights.ignore(if modality == Modality::Text { "visual_projection." } else { "text_projection." });
+            weights.ignore(if modality == Modality::Text {
+                "visual_projection."
+            } else {
+                "text_projection."
+            });
             weights.ignore("logit_scale");
             let config = Config { path: &path, root: &inner };
             match modality {
@@ -229,7 +233,8 @@ fn bert(config: &Config, mut w: Weights, device: &Device) -> Result<Loaded, Enco
     let segment_d = Some(segment.slice([0..1]).flatten::<1>(0, 1));
     let norm = Some(Norm::read(&mut w, "embeddings.LayerNorm", d, dims.eps)?);
     let blocks = blocks(&mut w, config, "encoder.layer", &BERT, dims)?;
-    for head in ["pooler.", "bert.pooler.", "cls.", "embeddings.position_ids", "bert.embeddings.position_ids"] {
+    for head in ["pooler.", "bert.pooler.", "cls.", "embeddings.position_ids", "bert.embeddings.position_ids"]
+    {
         w.ignore(head);
     }
     w.finish()?;

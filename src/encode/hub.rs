@@ -103,8 +103,7 @@ fn fetch(
     if dest.exists() {
         return Ok(());
     }
-    let failed =
-        |reason: String, missing| EncodeError::Download { url: url.to_owned(), reason, missing };
+    let failed = |reason: String, missing| EncodeError::Download { url: url.to_owned(), reason, missing };
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_connect(Some(Duration::from_secs(30)))
         .timeout_recv_response(Some(Duration::from_secs(60)))

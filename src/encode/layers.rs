@@ -137,12 +137,7 @@ pub(super) struct Block {
 
 impl Block {
     /// Reads the block whose names begin with `prefix`.
-    pub fn read(
-        w: &mut Weights,
-        prefix: &str,
-        names: &BlockNames,
-        dims: Dims,
-    ) -> Result<Self, EncodeError> {
+    pub fn read(w: &mut Weights, prefix: &str, names: &BlockNames, dims: Dims) -> Result<Self, EncodeError> {
         let Dims { width: d, inner: f, eps, .. } = dims;
         let name = |part: &str| format!("{prefix}.{part}");
         Ok(Self {

@@ -4,7 +4,7 @@
 //! [`Encoder::encode_texts`] and [`Encoder::encode_pictures`] use it; [`run()`] encodes a whole data set,
 //! resumably; [`Encoder::reopen`] opens the encoder that a store was made with, for items that come later.
 //!
-//! Reading order: `recipe` (what is asked and what is recorded), `encoder`; then the native encoders `weights`,
+//! Reading order: `recipe` (what is asked and what is recorded), `resolve`, `encoder`; then the native encoders `weights`,
 //! `layers`, `tower`, `families`; `onnx`; `tfidf`; their inputs `tokenizer` and `picture`; `hub`; and the drive
 //! over a data set, `partial` and `run`.
 
@@ -17,6 +17,7 @@ mod onnx;
 mod partial;
 pub mod picture;
 mod recipe;
+mod resolve;
 mod run;
 #[cfg(test)]
 mod tests;

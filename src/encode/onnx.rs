@@ -39,11 +39,15 @@ impl Onnx {
     pub fn open(path: &Path, modality: Modality, output: Option<&str>) -> Result<Self, EncodeError> {
         let size = std::fs::metadata(path).map_err(super::error::at(path))?.len();
         if size > MOST_BYTES {
-            return Err(super::error::malformed(path, format!("{size} bytes, at most {MOST_BYTES} are read")));
+            return Err(super::error::malformed(
+                path,
+                format!("{size} bytes, at most {MOST_BYTES} are read"),
+            ));
         }
         let failed = |reason: String| EncodeError::Malformed { path: path.to_owned(), reason };
         let model = guarded(|| Model::load_file(path).map_err(|e| e.to_string())).map_err(failed)?;
-        let name = |id: NodeId| model.node_info(id).and_then(|n| n.name().map(str::to_owned)).unwrap_or_default();
+        let name =
+            |id: NodeId| model.node_info(id).and_then(|n| n.name().map(str::to_owned)).unwrap_or_default();
         let names = |ids: &[NodeId]| ids.iter().map(|&id| name(id)).collect::<Vec<_>>();
         let mut inputs = Vec::new();
         for &id in model.input_ids() {
@@ -51,7 +55,10 @@ impl Onnx {
         }
         if inputs.iter().filter(|(_, role)| matches!(role, Role::Pixels | Role::Ids)).count() != 1 {
             let found = names(model.input_ids()).join(", ");
-            return Err(failed(format!("its inputs ({found}) are not those of a {} encoder", modality.name())));
+            return Err(failed(format!(
+                "its inputs ({found}) are not those of a {} encoder",
+                modality.name()
+            )));
         }
         let output = match output {
             None => model.output_ids().first().copied(),
@@ -115,7 +122,9 @@ impl Onnx {
         let b = lengths.len();
         let run = || self.model.run(inputs, &[self.output], None).map_err(|e| e.to_string());
         let value = guarded(run).map_err(|e| self.failed(e))?.swap_remove(0);
-        let Some(tensor) = value.into_tensor::<f32>() else { return Err(self.failed("its output is not float")) };
+        let Some(tensor) = value.into_tensor::<f32>() else {
+            return Err(self.failed("its output is not float"));
+        };
         let value = Value::from(tensor);
         // Rank 3 are token states, rank 2 a vector per input.
         let (tokens, width, values) = match value.clone().into_shape_vec::<f32, 3>() {
@@ -123,7 +132,9 @@ impl Onnx {
             _ => match value.into_shape_vec::<f32, 2>() {
                 Ok(([n, f], values)) if n == b && f > 0 => (1, f, values),
                 _ => {
-                    return Err(self.failed("its output is neither [inputs, width] nor [inputs, tokens, width]"));
+                    return Err(
+                        self.failed("its output is neither [inputs, width] nor [inputs, tokens, width]")
+                    );
                 }
             },
         };

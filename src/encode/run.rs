@@ -158,8 +158,7 @@ impl<'d> Plan<'d> {
         (ready, outcomes): (Ready, Vec<Result<(), String>>),
     ) -> Result<Vec<Row>, EncodeError> {
         let items = &self.batches[batch];
-        let encoded =
-            if outcomes.iter().any(Result::is_ok) { Some(encoder.compute(ready)?) } else { None };
+        let encoded = if outcomes.iter().any(Result::is_ok) { Some(encoder.compute(ready)?) } else { None };
         let mut next = 0;
         let mut rows = Vec::with_capacity(items.len());
         for (&item, outcome) in items.iter().zip(outcomes) {
@@ -344,5 +343,14 @@ pub fn estimate(dataset: &Dataset, encoder: &Encoder, job: &Job) -> Result<Estim
     let bytes = row * (items as u64 + 1) + 4 * (items as u64 + 1);
     let seconds = seconds / cost.max(1) as f64 * all as f64;
     let (tokens, width) = (recipe.tokens, recipe.width);
-    Ok(Estimate { items, inputs, tokens, width, bytes, peak_bytes: bytes + row * inputs as u64, seconds, sampled })
+    Ok(Estimate {
+        items,
+        inputs,
+        tokens,
+        width,
+        bytes,
+        peak_bytes: bytes + row * inputs as u64,
+        seconds,
+        sampled,
+    })
 }

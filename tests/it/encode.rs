@@ -41,10 +41,12 @@ fn prepared(home: &Path) -> PathBuf {
         if let Some(source) = source {
             fs::copy(fixtures("pictures").join(source), pictures.join(&file)).unwrap();
         }
-        let words = ["Toy Story", "Москва слезам", "千と千尋", "word"].iter().cycle().skip(n % 4).take(1 + n % 7);
+        let words =
+            ["Toy Story", "Москва слезам", "千と千尋", "word"].iter().cycle().skip(n % 4).take(1 + n % 7);
         let title = format!("{} {n}", words.copied().collect::<Vec<_>>().join(" "));
         let blank = (50..55).contains(&n);
-        let (title, image) = if blank { (String::new(), String::new()) } else { (title, format!("pictures/{file}")) };
+        let (title, image) =
+            if blank { (String::new(), String::new()) } else { (title, format!("pictures/{file}")) };
         items += &format!("i{n},{title},{image}\n");
         for user in 0..6 {
             log += &format!("u{},i{n},{}\n", (n * 7 + user * 13) % 60, n * 10 + user);
@@ -54,8 +56,19 @@ fn prepared(home: &Path) -> PathBuf {
     fs::write(home.join("log.csv"), log).unwrap();
     let data = home.join("data");
     let (log, items) = (home.join("log.csv"), home.join("items.csv"));
-    run(&["prepare", path(&log), "--items", path(&items), "-o", path(&data), "--user-core", "1", "--item-core", "1"])
-        .fine();
+    run(&[
+        "prepare",
+        path(&log),
+        "--items",
+        path(&items),
+        "-o",
+        path(&data),
+        "--user-core",
+        "1",
+        "--item-core",
+        "1",
+    ])
+    .fine();
     data
 }
 
@@ -92,7 +105,8 @@ fn damaged_pictures_are_listed_with_their_reasons_and_training_goes_on() {
         "train.batch_users=16".into(),
         "train.epochs=1".into(),
     ];
-    let mut args = vec!["train".to_owned(), concat!(env!("CARGO_MANIFEST_DIR"), "/configs/movielens-small.toml").into()];
+    let mut args =
+        vec!["train".to_owned(), concat!(env!("CARGO_MANIFEST_DIR"), "/configs/movielens-small.toml").into()];
     args.extend(["--device".to_owned(), "cpu".into()]);
     args.extend(sets.into_iter().flat_map(|set| ["--set".to_owned(), set]));
     run(&args).fine();
@@ -113,7 +127,8 @@ fn an_interrupted_run_goes_on_and_ends_in_the_same_bytes() {
     let data = prepared(home.path());
     let dataset = Dataset::open(&data).unwrap();
     for (name, modality) in [("bert", Modality::Text), ("clip", Modality::Image)] {
-        let encoder = open(path(&fixtures(name)), modality, Settings { tokens: Some(true), ..Settings::default() });
+        let encoder =
+            open(path(&fixtures(name)), modality, Settings { tokens: Some(true), ..Settings::default() });
         let go = AtomicBool::new(false);
         let whole = job(home.path().join(format!("{name}-whole")));
         let at_once = encode(&dataset, &encoder, &whole, &go, &mut |_, _| {}).unwrap();
@@ -145,7 +160,11 @@ fn other_settings_do_not_mix_with_what_an_interrupted_run_has_kept() {
     let encoder = open(path(&fixtures("bert")), Modality::Text, Settings::default());
     let job = job(home.path().join("store"));
     encode(&dataset, &encoder, &job, &AtomicBool::new(true), &mut |_, _| {}).unwrap_err();
-    let other = open(path(&fixtures("bert")), Modality::Text, Settings { max_tokens: Some(9), ..Settings::default() });
+    let other = open(
+        path(&fixtures("bert")),
+        Modality::Text,
+        Settings { max_tokens: Some(9), ..Settings::default() },
+    );
     let go = AtomicBool::new(false);
     let error = encode(&dataset, &other, &job, &go, &mut |_, _| {}).unwrap_err();
     assert!(error.to_string().contains("recipe.max_tokens was 24, now 9"), "{error}");
@@ -192,7 +211,10 @@ fn a_dry_run_writes_nothing_and_a_limit_leaves_the_rest_missing() {
     let args = ["--modality", "text", "--encoder", path(&bert), "--output", "tokens", "--max-tokens", "10"];
     let said = run(&features(&data, &[&args[..], &["--dry-run", "--json"]].concat())).fine();
     let estimate: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
-    assert_eq!((&estimate["inputs"], &estimate["tokens"], &estimate["width"]), (&195.into(), &10.into(), &16.into()));
+    assert_eq!(
+        (&estimate["inputs"], &estimate["tokens"], &estimate["width"]),
+        (&195.into(), &10.into(), &16.into())
+    );
     assert_eq!(estimate["bytes"], 201 * 10 * 16 * 2 + 201 * 4);
     assert!(estimate["seconds"].as_f64().unwrap() > 0.0);
     assert!(!data.join("features").exists());
@@ -322,7 +344,11 @@ fn the_real_minilm_agrees_with_its_golden_file() {
         let text = case["text"].as_str().unwrap();
         let ids: Vec<u64> = tokenizer.encode(text, 128).into_iter().map(u64::from).collect();
         assert_eq!(serde_json::json!(ids), case["ids"], "{text}");
-        let found = encoder.encode_texts(&[text]).unwrap().remove(0).unwrap();
+        let Some(found) = encoder.encode_texts(&[text]).unwrap().remove(0) else {
+            // An item without a text is one without features, not one with those of two special tokens.
+            assert!(text.is_empty());
+            continue;
+        };
         let wanted = case["embedding"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32);
         let gap = found.iter().zip(wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         println!("{gap:e}: {text}");
@@ -359,7 +385,9 @@ fn npz(path: &Path) -> HashMap<String, Vec<u8>> {
 
 #[test]
 fn the_real_efficientnet_agrees_with_its_golden_file() {
-    let Some(model) = real("CODISTILL_REAL_DATA", "encoders/efficientnet_lite0_features.onnx") else { return };
+    let Some(model) = real("CODISTILL_REAL_DATA", "encoders/efficientnet_lite0_features.onnx") else {
+        return;
+    };
     let Some(golden) = real("CODISTILL_REAL_DATA", "encoders/golden_image.npz") else { return };
     let Some(posters) = real("CODISTILL_REAL_DATA", "movielens-small-posters/posters") else { return };
     let golden = npz(&golden);

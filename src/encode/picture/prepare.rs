@@ -48,9 +48,7 @@ impl Preprocessing {
             "odmt" | "vit" => new(Fit::Stretch, Filter::Bilinear, HALF, HALF),
             "clip" => new(Fit::CropFrom(side), Filter::Bicubic, CLIP.0, CLIP.1),
             "imagenet" => new(Fit::CropFrom(side * 256 / 224), Filter::Bilinear, IMAGENET.0, IMAGENET.1),
-            "efficientnet-lite" => {
-                new(Fit::Stretch, Filter::Bicubic, [127.0 / 255.0; 3], [128.0 / 255.0; 3])
-            }
+            "efficientnet-lite" => new(Fit::Stretch, Filter::Bicubic, [127.0 / 255.0; 3], [128.0 / 255.0; 3]),
             _ => None,
         }
     }
@@ -83,7 +81,13 @@ impl Preprocessing {
             return Err("the shorter side is scaled and nothing is cut, so pictures differ in size".into());
         }
         let filter = match root.get("resample").and_then(Value::as_u64) {
-            None => if kind.starts_with("CLIP") { Filter::Bicubic } else { Filter::Bilinear },
+            None => {
+                if kind.starts_with("CLIP") {
+                    Filter::Bicubic
+                } else {
+                    Filter::Bilinear
+                }
+            }
             Some(n) => Filter::numbered(n).ok_or(format!("resample {n} is not known"))?,
         };
         let rescale = root.get("rescale_factor").and_then(Value::as_f64).unwrap_or(1.0 / 255.0);
@@ -150,11 +154,13 @@ fn side_of(value: Option<&Value>, short_by_default: bool) -> Result<(bool, Optio
     };
     match value {
         None | Some(Value::Null) => Ok((short_by_default, None)),
-        Some(Value::Object(object)) => match (object.get("shortest_edge"), object.get("height"), object.get("width")) {
-            (Some(edge), ..) => Ok((true, number(edge)?)),
-            (None, Some(h), Some(w)) if h == w => Ok((false, number(h)?)),
-            _ => Err(format!("a size of {} is not square", serde_json::Value::Object(object.clone()))),
-        },
+        Some(Value::Object(object)) => {
+            match (object.get("shortest_edge"), object.get("height"), object.get("width")) {
+                (Some(edge), ..) => Ok((true, number(edge)?)),
+                (None, Some(h), Some(w)) if h == w => Ok((false, number(h)?)),
+                _ => Err(format!("a size of {} is not square", serde_json::Value::Object(object.clone()))),
+            }
+        }
         Some(other) => Ok((short_by_default, number(other)?)),
     }
 }

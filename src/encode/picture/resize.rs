@@ -60,7 +60,11 @@ impl Filter {
                 }
             }
             Self::Lanczos => {
-                if (-3.0..3.0).contains(&x) { sinc(x) * sinc(x / 3.0) } else { 0.0 }
+                if (-3.0..3.0).contains(&x) {
+                    sinc(x) * sinc(x / 3.0)
+                } else {
+                    0.0
+                }
             }
         }
     }
@@ -84,12 +88,11 @@ fn taps(filter: Filter, from: usize, to: usize) -> Vec<Taps> {
         // Truncation towards zero of the sum, then the bounds, in this order.
         let first = ((centre - support + 0.5) as i64).max(0) as usize;
         let last = ((centre + support + 0.5) as i64).min(from as i64) as usize;
-        let raw: Vec<f64> = (first..last)
-            .map(|k| filter.weight((k as f64 - centre + 0.5) * (1.0 / stretch)))
-            .collect();
+        let raw: Vec<f64> =
+            (first..last).map(|k| filter.weight((k as f64 - centre + 0.5) * (1.0 / stretch))).collect();
         let sum: f64 = raw.iter().sum();
         let fixed = |w: f64| {
-            let w = if sum == 0.0 { w } else { w * (1.0 / sum) };
+            let w = if sum == 0.0 { w } else { w / sum };
             let scaled = w * f64::from(1u32 << BITS);
             (if w < 0.0 { scaled - 0.5 } else { scaled + 0.5 }) as i32
         };

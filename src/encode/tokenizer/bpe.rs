@@ -28,7 +28,9 @@ impl Bpe {
         }
         let text = |key: &str| model.get(key).and_then(Value::as_str).unwrap_or("");
         if !text("continuing_subword_prefix").is_empty() {
-            return Err(source.lacks("model with continuing_subword_prefix", &model["continuing_subword_prefix"]));
+            return Err(
+                source.lacks("model with continuing_subword_prefix", &model["continuing_subword_prefix"])
+            );
         }
         let ids = vocabulary(source, model)?;
         let mut merges = HashMap::new();

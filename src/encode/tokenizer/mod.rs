@@ -136,7 +136,9 @@ impl Tokenizer {
         let part = |key: &str| root.get(key).cloned().unwrap_or_default();
         let added: Vec<Added> = match part("added_tokens") {
             Value::Null => Vec::new(),
-            list => serde_json::from_value(list).map_err(|e| malformed(path, format!("added_tokens: {e}")))?,
+            list => {
+                serde_json::from_value(list).map_err(|e| malformed(path, format!("added_tokens: {e}")))?
+            }
         };
         let model = part("model");
         // Older files leave the type out.
@@ -228,7 +230,8 @@ impl Tokenizer {
             };
             let end = place + token.content.len();
             let word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
-            if token.single_word && (word(text[..place].chars().next_back()) || word(text[end..].chars().next()))
+            if token.single_word
+                && (word(text[..place].chars().next_back()) || word(text[end..].chars().next()))
             {
                 place += step;
                 continue;
@@ -258,7 +261,8 @@ enum Piece<'t> {
 fn template(source: &Source, value: &Value) -> Result<(Vec<u32>, Vec<u32>), EncodeError> {
     let pair = |key: &str| -> Result<Vec<u32>, EncodeError> {
         let id = value.get(key).and_then(|v| v.get(1)).and_then(Value::as_u64);
-        id.map(|id| vec![id as u32]).ok_or_else(|| malformed(source.0, format!("post_processor has no {key:?}")))
+        id.map(|id| vec![id as u32])
+            .ok_or_else(|| malformed(source.0, format!("post_processor has no {key:?}")))
     };
     match kind(value) {
         "" if value.is_null() => Ok((Vec::new(), Vec::new())),

@@ -34,9 +34,8 @@ pub(super) fn vocabulary(source: &Source, model: &Value) -> Result<HashMap<Strin
 impl WordPiece {
     pub fn parse(source: &Source, model: &Value) -> Result<Self, EncodeError> {
         let ids = vocabulary(source, model)?;
-        let text = |key: &str, default: &str| {
-            model.get(key).and_then(Value::as_str).unwrap_or(default).to_owned()
-        };
+        let text =
+            |key: &str, default: &str| model.get(key).and_then(Value::as_str).unwrap_or(default).to_owned();
         let unknown = text("unk_token", "[UNK]");
         let Some(&unknown) = ids.get(&unknown) else {
             return Err(malformed(source.0, format!("{unknown:?} is not in the vocabulary")));
