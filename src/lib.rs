@@ -4,7 +4,7 @@
 //!
 //! 1. [`config`]: what a run is, typed.
 //! 2. [`data`]: from a raw log to a [`data::Dataset`]; [`synth`]: the same with planted truth.
-//! 3. [`features`]: frozen token features per item, memory-mapped.
+//! 3. [`features`]: frozen token features per item, memory-mapped; [`encode`]: made from texts and pictures.
 //! 4. [`nn`] and [`ops`]: blocks and differentiable operations that know no recommender.
 //! 5. [`model`]: item tower, branches, user encoders.
 //! 6. [`objective`]: in-batch softmax, distillation.
@@ -22,6 +22,7 @@ pub mod cli;
 pub mod config;
 pub mod data;
 pub mod device;
+pub mod encode;
 pub mod eval;
 pub mod export;
 pub mod features;

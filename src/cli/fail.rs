@@ -6,6 +6,7 @@ use crate::artefact::ArtefactError;
 use crate::config::ConfigError;
 use crate::data::DataError;
 use crate::device::DeviceError;
+use crate::encode::EncodeError;
 use crate::eval::{RowsError, ScoreError};
 use crate::export::ExportError;
 use crate::features::FeatureError;
@@ -97,6 +98,13 @@ impl From<ScoreError> for Failure {
 impl From<RowsError> for Failure {
     fn from(e: RowsError) -> Self {
         Self { exit: Exit::User, message: e.to_string(), hint: e.hint() }
+    }
+}
+
+impl From<EncodeError> for Failure {
+    fn from(e: EncodeError) -> Self {
+        let exit = if matches!(e, EncodeError::Interrupted { .. }) { Exit::Interrupted } else { Exit::User };
+        Self { exit, message: e.to_string(), hint: e.hint() }
     }
 }
 

@@ -13,6 +13,8 @@ use crate::train::experiment::feature_dir;
 pub enum FeaturesCommand {
     /// Make a feature store from a `.npy` or safetensors matrix
     Import(ImportArgs),
+    /// Make a feature store from the catalogue's texts or pictures
+    Encode(super::encode::EncodeArgs),
 }
 
 #[derive(Debug, Args)]
@@ -58,7 +60,10 @@ pub enum Stored {
 }
 
 pub fn run(command: &FeaturesCommand, terminal: &Terminal) -> Result<Exit, Failure> {
-    let FeaturesCommand::Import(args) = command;
+    let args = match command {
+        FeaturesCommand::Import(args) => args,
+        FeaturesCommand::Encode(args) => return super::encode::run(args, terminal),
+    };
     let dataset = Dataset::open(&args.dataset)?;
     let dest = args.output.clone().unwrap_or_else(|| feature_dir(&args.dataset, &args.view));
     let matrix = ArrayRef { path: args.matrix.clone(), tensor: args.tensor.clone() };

@@ -3,6 +3,7 @@
 //! One file a command. Only this module prints: data to stdout, talk to stderr.
 
 mod devices;
+mod encode;
 mod evaluate;
 mod export;
 mod fail;

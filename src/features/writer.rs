@@ -125,6 +125,11 @@ impl StoreWriter {
         Ok(())
     }
 
+    /// Where a further file of the store is to be written, such as a list of what is missing and why.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.staging.path(name)
+    }
+
     /// Closes the store. `about` says where the features come from (a JSON object); shape, type and the
     /// number of missing items are added to it.
     ///

@@ -1,0 +1,154 @@
+//! Encoders by hub name: the files of a model repository, downloaded once.
+//!
+//! Routes are those of the Hugging Face hub, `BASE/REPO/resolve/REVISION/FILE`; `HF_ENDPOINT` names another base.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::EncodeError;
+use super::error::at;
+
+const BASE: &str = "https://huggingface.co";
+/// Required, and those that some models lack.
+const NEEDED: [&str; 2] = ["config.json", "model.safetensors"];
+const OPTIONAL: [&str; 7] = [
+    "tokenizer.json",
+    "vocab.txt",
+    "tokenizer_config.json",
+    "preprocessor_config.json",
+    "modules.json",
+    "1_Pooling/config.json",
+    "sentence_bert_config.json",
+];
+/// Largest file of weights, and largest other file, in bytes.
+const MOST_WEIGHTS: u64 = 20 << 30;
+const MOST_OTHER: u64 = 100 << 20;
+/// Closes a complete download.
+const DONE: &str = ".complete";
+
+/// Where files come from and go to.
+#[derive(Clone, Debug)]
+pub struct Hub {
+    pub base: String,
+    pub cache: PathBuf,
+}
+
+impl Hub {
+    /// The hub and cache folder that the environment names: `HF_ENDPOINT`, `CODISTILL_CACHE`, `XDG_CACHE_HOME`.
+    pub fn from_environment() -> Self {
+        let variable = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+        let base = variable("HF_ENDPOINT").unwrap_or_else(|| BASE.to_owned());
+        let cache = variable("CODISTILL_CACHE").map(PathBuf::from).unwrap_or_else(|| {
+            let home = || PathBuf::from(variable("HOME").unwrap_or_else(|| ".".into())).join(".cache");
+            variable("XDG_CACHE_HOME").map_or_else(home, PathBuf::from).join("codistill")
+        });
+        Self { base: base.trim_end_matches('/').to_owned(), cache }
+    }
+
+    /// The folder of `name` (`owner/model` or `owner/model@revision`), downloaded if it is not there yet.
+    /// `tell` hears of every file: name, bytes so far, bytes in all if known.
+    ///
+    /// # Errors
+    /// The name is none, the hub can't be reached or lacks a needed file, or a file is cut short.
+    pub fn folder(
+        &self,
+        name: &str,
+        tell: &mut dyn FnMut(&str, u64, Option<u64>),
+    ) -> Result<PathBuf, EncodeError> {
+        let (repo, revision) = name.split_once('@').unwrap_or((name, "main"));
+        if !is_name(repo) || !is_part(revision) {
+            return Err(EncodeError::NoEncoder(name.to_owned()));
+        }
+        let folder = self.cache.join("hub").join(repo.replace('/', "--")).join(revision);
+        if folder.join(DONE).exists() {
+            return Ok(folder);
+        }
+        fs::create_dir_all(folder.join("1_Pooling")).map_err(at(&folder))?;
+        for file in NEEDED.into_iter().chain(OPTIONAL) {
+            let url = format!("{}/{repo}/resolve/{revision}/{file}", self.base);
+            match fetch(&url, &folder.join(file), file, tell) {
+                Err(EncodeError::Download { missing: true, .. }) if OPTIONAL.contains(&file) => {}
+                done => done?,
+            }
+        }
+        let done = folder.join(DONE);
+        fs::write(&done, b"").map_err(at(&done))?;
+        Ok(folder)
+    }
+}
+
+/// Whether `name` has the form of a hub name: `owner/model`.
+pub fn is_name(name: &str) -> bool {
+    let repo = name.split('@').next().unwrap_or("");
+    repo.split_once('/').is_some_and(|(owner, model)| is_part(owner) && is_part(model))
+}
+
+/// One part of a name; nothing that could lead out of the cache.
+fn is_part(part: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !part.is_empty() && part.len() < 100 && part.chars().all(plain) && !part.starts_with('.')
+}
+
+/// Downloads one file beside its place and renames it when it is whole.
+fn fetch(
+    url: &str,
+    dest: &Path,
+    file: &str,
+    tell: &mut dyn FnMut(&str, u64, Option<u64>),
+) -> Result<(), EncodeError> {
+    if dest.exists() {
+        return Ok(());
+    }
+    let failed = |reason: String, missing| EncodeError::Download { url: url.to_owned(), reason, missing };
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_connect(Some(Duration::from_secs(30)))
+        .timeout_recv_response(Some(Duration::from_secs(60)))
+        .user_agent(concat!("codistill/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .into();
+    let mut response = agent.get(url).call().map_err(|e| match e {
+        ureq::Error::StatusCode(404) => failed("not found".into(), true),
+        ureq::Error::StatusCode(status @ (401 | 403)) => {
+            failed(format!("refused with status {status}: no such repository, or not a public one"), true)
+        }
+        other => failed(other.to_string(), false),
+    })?;
+    let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let length = header("content-length").and_then(|n| n.parse::<u64>().ok());
+    // Large files are named by their SHA-256; small ones by another hash, which says nothing to us.
+    let tag = header("x-linked-etag").or_else(|| header("etag")).unwrap_or_default();
+    let tag = tag.trim_start_matches("W/").trim_matches('"').to_ascii_lowercase();
+    let sha256 = Some(tag).filter(|t| t.len() == 64 && t.bytes().all(|b| b.is_ascii_hexdigit()));
+    let most = if file.ends_with(".safetensors") { MOST_WEIGHTS } else { MOST_OTHER };
+    if length.is_some_and(|n| n > most) {
+        return Err(failed(format!("{} bytes, at most {most} are taken", length.unwrap_or(0)), false));
+    }
+    let parent = dest.parent().unwrap_or(Path::new("."));
+    let mut out = tempfile::NamedTempFile::new_in(parent).map_err(at(dest))?;
+    let mut body = response.body_mut().with_config().limit(most + 1).reader();
+    let (mut done, mut hasher, mut buffer) = (0u64, Sha256::new(), vec![0u8; 1 << 18]);
+    loop {
+        let n = body.read(&mut buffer).map_err(|e| failed(e.to_string(), false))?;
+        if n == 0 {
+            break;
+        }
+        done += n as u64;
+        hasher.update(&buffer[..n]);
+        out.write_all(&buffer[..n]).map_err(at(dest))?;
+        tell(file, done, length);
+    }
+    if length.is_some_and(|n| n != done) || done > most {
+        return Err(failed(format!("cut short or too long at {done} bytes"), false));
+    }
+    let found: String = hasher.finalize().iter().map(|b| format!("{b:02x}")).collect();
+    if sha256.is_some_and(|wanted| wanted != found) {
+        return Err(failed("the file differs from its SHA-256".into(), false));
+    }
+    out.as_file().sync_all().map_err(at(dest))?;
+    out.persist(dest).map_err(|e| at(dest)(e.error))?;
+    Ok(())
+}

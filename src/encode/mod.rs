@@ -1,0 +1,34 @@
+//! From texts and pictures to feature stores.
+//!
+//! [`Encoder::open`] makes an encoder of a folder, a hub name, an ONNX file or nothing at all (TF-IDF);
+//! [`Encoder::encode_texts`] and [`Encoder::encode_pictures`] use it; [`run()`] encodes a whole data set,
+//! resumably; [`Encoder::reopen`] opens the encoder that a store was made with, for items that come later.
+//!
+//! Reading order: `recipe` (what is asked and what is recorded), `resolve`, `encoder`; then the native encoders `weights`,
+//! `layers`, `tower`, `families`; `onnx`; `tfidf`; their inputs `tokenizer` and `picture`; `hub`; and the drive
+//! over a data set, `partial` and `run`.
+
+mod encoder;
+mod error;
+mod families;
+pub mod hub;
+mod layers;
+mod onnx;
+mod partial;
+pub mod picture;
+mod recipe;
+mod resolve;
+mod run;
+#[cfg(test)]
+mod tests;
+pub mod tfidf;
+pub mod tokenizer;
+mod tower;
+mod weights;
+
+pub use encoder::Encoder;
+pub use error::EncodeError;
+pub use families::{Family, Modality};
+pub use recipe::{Engine, Recipe, Settings};
+pub use run::{Estimate, Job, Report, TextField, estimate, run};
+pub use tower::{Encoded, Output, Pool};

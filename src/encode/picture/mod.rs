@@ -1,0 +1,11 @@
+//! From a picture file to the numbers that an encoder reads.
+//!
+//! Reading order: `decode` (bounded), `resize` (as PIL does it), `prepare` (crop, scale, normalise).
+
+mod decode;
+mod prepare;
+mod resize;
+
+pub use decode::{Bounds, Refused, decode};
+pub use prepare::{Fit, PRESETS, Preprocessing};
+pub use resize::{Filter, resize};

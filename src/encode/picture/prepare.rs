@@ -1,0 +1,172 @@
+//! Preprocessing: an encoder's own, or a preset.
+
+use std::path::Path;
+
+use image::RgbImage;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::resize::{Filter, resize};
+use crate::encode::EncodeError;
+use crate::encode::error::{at, malformed};
+
+/// How a picture gets to its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fit {
+    /// Both sides are scaled to the target.
+    Stretch,
+    /// The shorter side is scaled to this many pixels, then the centre is cut out.
+    CropFrom(u32),
+}
+
+/// From an RGB picture to `[3, side, side]` floats: (sample / 255 - mean) / std.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Preprocessing {
+    pub side: u32,
+    pub fit: Fit,
+    pub filter: Filter,
+    /// Of samples in 0..1.
+    pub mean: [f64; 3],
+    pub std: [f64; 3],
+}
+
+const HALF: [f64; 3] = [0.5; 3];
+const IMAGENET: ([f64; 3], [f64; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
+const CLIP: ([f64; 3], [f64; 3]) =
+    ([0.481_454_66, 0.457_827_5, 0.408_210_73], [0.268_629_54, 0.261_302_58, 0.275_777_11]);
+
+/// Names that [`Preprocessing::named`] knows.
+pub const PRESETS: [&str; 5] = ["odmt", "clip", "imagenet", "vit", "efficientnet-lite"];
+
+impl Preprocessing {
+    /// A preset, for encoders that come without a `preprocessor_config.json`.
+    pub fn named(name: &str, side: u32) -> Option<Self> {
+        let new = |fit, filter, mean, std| Some(Self { side, fit, filter, mean, std });
+        match name {
+            // odmt.md 5.3: mean and deviation of 0.5 even for CLIP, whose own differ.
+            "odmt" | "vit" => new(Fit::Stretch, Filter::Bilinear, HALF, HALF),
+            "clip" => new(Fit::CropFrom(side), Filter::Bicubic, CLIP.0, CLIP.1),
+            "imagenet" => new(Fit::CropFrom(side * 256 / 224), Filter::Bilinear, IMAGENET.0, IMAGENET.1),
+            "efficientnet-lite" => new(Fit::Stretch, Filter::Bicubic, [127.0 / 255.0; 3], [128.0 / 255.0; 3]),
+            _ => None,
+        }
+    }
+
+    /// Reads a `preprocessor_config.json`.
+    ///
+    /// # Errors
+    /// The file can't be read, or asks for something that is not here.
+    pub fn read(path: &Path) -> Result<Self, EncodeError> {
+        let text = std::fs::read_to_string(path).map_err(at(path))?;
+        let root: Value = serde_json::from_str(&text).map_err(|e| malformed(path, e))?;
+        Self::parse(&root).map_err(|reason| malformed(path, reason))
+    }
+
+    fn parse(root: &Value) -> Result<Self, String> {
+        let flag = |key: &str| root.get(key).and_then(Value::as_bool);
+        let kind = ["image_processor_type", "feature_extractor_type"]
+            .iter()
+            .find_map(|key| root.get(*key).and_then(Value::as_str))
+            .unwrap_or("");
+        // CLIP's class cuts out the centre unless told otherwise; ViT's has no such step.
+        let crop = flag("do_center_crop").unwrap_or(kind.starts_with("CLIP"));
+        let (short, size) = side_of(root.get("size"), crop)?;
+        let side = if crop { side_of(root.get("crop_size"), false)?.1.or(size) } else { size };
+        let side = side.ok_or("it states no size")?;
+        if flag("do_resize") == Some(false) {
+            return Err("do_resize is false, but encoders read one size only".into());
+        }
+        if short && !crop {
+            return Err("the shorter side is scaled and nothing is cut, so pictures differ in size".into());
+        }
+        let filter = match root.get("resample").and_then(Value::as_u64) {
+            None => {
+                if kind.starts_with("CLIP") {
+                    Filter::Bicubic
+                } else {
+                    Filter::Bilinear
+                }
+            }
+            Some(n) => Filter::numbered(n).ok_or(format!("resample {n} is not known"))?,
+        };
+        let rescale = root.get("rescale_factor").and_then(Value::as_f64).unwrap_or(1.0 / 255.0);
+        // Folded into mean and deviation, which here are of samples in 0..1.
+        let factor = if flag("do_rescale") == Some(false) { 1.0 } else { rescale } * 255.0;
+        let (mean, std) = if flag("do_normalize") == Some(false) {
+            ([0.0; 3], [1.0; 3])
+        } else {
+            (triple(root, "image_mean", HALF)?, triple(root, "image_std", HALF)?)
+        };
+        if std.contains(&0.0) || factor == 0.0 {
+            return Err("a deviation or the rescale_factor is 0".into());
+        }
+        let fit = match (crop, size) {
+            (true, Some(size)) => Fit::CropFrom(size),
+            _ => Fit::Stretch,
+        };
+        Ok(Self { side, fit, filter, mean: mean.map(|m| m / factor), std: std.map(|s| s / factor) })
+    }
+
+    /// `[3, side, side]`, appended to `out`.
+    pub fn apply(&self, picture: &RgbImage, out: &mut Vec<f32>) {
+        let side = self.side as usize;
+        let sized = match self.fit {
+            Fit::Stretch => resize(picture, self.side, self.side, self.filter),
+            Fit::CropFrom(short) => {
+                let (w, h) = (u64::from(picture.width()), u64::from(picture.height()));
+                let long = |long: u64, of: u64| (u64::from(short) * long / of.max(1)).min(1 << 16) as u32;
+                let (w, h) = if w <= h { (short, long(h, w)) } else { (long(w, h), short) };
+                resize(picture, w, h, self.filter)
+            }
+        };
+        // Where the picture is smaller than the cut, the rest is black.
+        let (left, top) = (centre(sized.width(), self.side), centre(sized.height(), self.side));
+        let start = out.len();
+        out.resize(start + 3 * side * side, 0.0);
+        let planes = &mut out[start..];
+        for y in 0..side {
+            for x in 0..side {
+                let (sx, sy) = (x as i64 + left, y as i64 + top);
+                let inside =
+                    sx >= 0 && sy >= 0 && sx < i64::from(sized.width()) && sy < i64::from(sized.height());
+                let pixel = if inside { sized.get_pixel(sx as u32, sy as u32).0 } else { [0; 3] };
+                for c in 0..3 {
+                    let value = (f64::from(pixel[c]) / 255.0 - self.mean[c]) / self.std[c];
+                    planes[c * side * side + y * side + x] = value as f32;
+                }
+            }
+        }
+    }
+}
+
+/// First row or column of the cut; negative where the picture is the smaller one.
+fn centre(size: u32, cut: u32) -> i64 {
+    let rest = i64::from(size) - i64::from(cut);
+    rest.div_euclid(2)
+}
+
+/// (it is the shorter side, pixels); `{"shortest_edge": n}`, `{"height": n, "width": n}` or `n`.
+fn side_of(value: Option<&Value>, short_by_default: bool) -> Result<(bool, Option<u32>), String> {
+    let number = |value: &Value| {
+        let n = value.as_u64().filter(|n| (1..=4096).contains(n));
+        n.map(|n| Some(n as u32)).ok_or(format!("a size of {value} is not 1 to 4096"))
+    };
+    match value {
+        None | Some(Value::Null) => Ok((short_by_default, None)),
+        Some(Value::Object(object)) => {
+            match (object.get("shortest_edge"), object.get("height"), object.get("width")) {
+                (Some(edge), ..) => Ok((true, number(edge)?)),
+                (None, Some(h), Some(w)) if h == w => Ok((false, number(h)?)),
+                _ => Err(format!("a size of {} is not square", serde_json::Value::Object(object.clone()))),
+            }
+        }
+        Some(other) => Ok((short_by_default, number(other)?)),
+    }
+}
+
+fn triple(root: &Value, key: &str, default: [f64; 3]) -> Result<[f64; 3], String> {
+    let Some(list) = root.get(key).filter(|v| !v.is_null()) else { return Ok(default) };
+    let numbers: Vec<f64> = list.as_array().into_iter().flatten().filter_map(Value::as_f64).collect();
+    numbers.try_into().map_err(|_| format!("{key} is {list}, not three numbers"))
+}

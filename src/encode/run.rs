@@ -1,0 +1,356 @@
+//! A whole data set through an encoder: loading on all cores while the device computes, batch by batch, every
+//! batch kept, the store made at the end.
+//!
+//! Which inputs share a batch is a function of data set and settings alone, never of what an earlier run has
+//! done: a matrix product's last bits depend on its shape, and a resumed run must give the same bytes.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use rayon::prelude::*;
+use serde::Serialize;
+use serde_json::json;
+
+use super::EncodeError;
+use super::encoder::{Encoder, Ready};
+use super::families::Modality;
+use super::partial::{Partial, Row};
+use super::tfidf;
+use crate::data::Dataset;
+use crate::features::{Precision, StoreWriter, item_ids_hash};
+
+/// Batches that are loaded ahead.
+const AHEAD: usize = 2;
+/// Quarantine list in the store.
+pub const QUARANTINE: &str = "quarantine.csv";
+
+/// Which column of the catalogue is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TextField {
+    Title,
+    /// Title and all further text columns.
+    #[default]
+    Text,
+}
+
+/// What is to be done with an encoder.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The store to make.
+    pub dest: PathBuf,
+    pub field: TextField,
+    pub precision: Precision,
+    /// Inputs computed at once.
+    pub batch: usize,
+    /// Only the first items of the catalogue; the others count as missing.
+    pub limit: Option<usize>,
+    /// Forget what an earlier run has kept.
+    pub restart: bool,
+}
+
+/// What a run found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    pub items: usize,
+    pub encoded: usize,
+    /// Items without a text or picture path.
+    pub empty: usize,
+    /// Items whose picture was refused; the store's `quarantine.csv` lists them.
+    pub quarantined: usize,
+    /// Items kept from an earlier run.
+    pub resumed: usize,
+    pub tokens: usize,
+    pub width: usize,
+    pub seconds: f64,
+    /// Content hash of the store.
+    pub hash: String,
+}
+
+/// What a run would take.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Estimate {
+    pub items: usize,
+    /// Items with a text or picture path.
+    pub inputs: usize,
+    pub tokens: usize,
+    pub width: usize,
+    /// Of the store.
+    pub bytes: u64,
+    /// While the store is made beside the rows that it is made of.
+    pub peak_bytes: u64,
+    pub seconds: f64,
+    /// Inputs that were really encoded for the estimate.
+    pub sampled: usize,
+}
+
+/// The inputs of a data set and how they are grouped.
+struct Plan<'d> {
+    inputs: Inputs<'d>,
+    /// Item numbers per batch.
+    batches: Vec<Vec<u32>>,
+    /// Cost of each batch: tokens with padding, or pictures.
+    costs: Vec<usize>,
+    empty: usize,
+}
+
+enum Inputs<'d> {
+    Texts(&'d [String]),
+    Pictures(&'d [String]),
+}
+
+impl<'d> Plan<'d> {
+    fn new(dataset: &'d Dataset, encoder: &Encoder, job: &Job) -> Result<Self, EncodeError> {
+        let modality = encoder.recipe().modality;
+        let inputs = match (modality, job.field) {
+            (Modality::Image, _) => Inputs::Pictures(&dataset.items.images),
+            (Modality::Text, TextField::Title) => Inputs::Texts(&dataset.items.titles),
+            (Modality::Text, TextField::Text) => Inputs::Texts(&dataset.items.texts),
+        };
+        let (Inputs::Texts(all) | Inputs::Pictures(all)) = &inputs;
+        let last = job.limit.unwrap_or(usize::MAX).min(dataset.items.count());
+        let mut full: Vec<u32> =
+            (1..=last).filter(|&item| !all[item].trim().is_empty()).map(|item| item as u32).collect();
+        let empty = last - full.len();
+        if full.is_empty() {
+            return Err(EncodeError::NothingToDo(modality.input()));
+        }
+        let lengths: Vec<usize> = match inputs {
+            // Texts of one length share a batch, so that little is padded.
+            Inputs::Texts(texts) => {
+                let mut keyed: Vec<(usize, u32)> =
+                    full.par_iter().map(|&item| (encoder.text_length(&texts[item as usize]), item)).collect();
+                keyed.sort_unstable();
+                full = keyed.iter().map(|&(_, item)| item).collect();
+                keyed.into_iter().map(|(length, _)| length).collect()
+            }
+            Inputs::Pictures(_) => vec![1; full.len()],
+        };
+        let size = encoder.batch_limit().unwrap_or(usize::MAX).min(job.batch).max(1);
+        let batches: Vec<Vec<u32>> = full.chunks(size).map(<[u32]>::to_vec).collect();
+        let costs = lengths.chunks(size).map(|l| l.iter().copied().max().unwrap_or(1) * l.len()).collect();
+        Ok(Self { inputs, batches, costs, empty })
+    }
+
+    /// Loads a batch: what the device computes on, and what became of each item.
+    fn load(&self, encoder: &Encoder, batch: usize) -> (Ready, Vec<Result<(), String>>) {
+        let items = &self.batches[batch];
+        match self.inputs {
+            Inputs::Texts(texts) => {
+                let texts: Vec<&str> = items.iter().map(|&item| texts[item as usize].as_str()).collect();
+                (encoder.ready_texts(&texts), vec![Ok(()); items.len()])
+            }
+            Inputs::Pictures(paths) => {
+                let paths: Vec<&Path> = items.iter().map(|&item| Path::new(&paths[item as usize])).collect();
+                let (ready, outcomes) = encoder.ready_pictures(&paths);
+                (ready, outcomes.into_iter().map(|o| o.map_err(|refused| refused.to_string())).collect())
+            }
+        }
+    }
+
+    /// Computes a loaded batch.
+    fn compute(
+        &self,
+        encoder: &Encoder,
+        batch: usize,
+        (ready, outcomes): (Ready, Vec<Result<(), String>>),
+    ) -> Result<Vec<Row>, EncodeError> {
+        let items = &self.batches[batch];
+        let encoded = if outcomes.iter().any(Result::is_ok) { Some(encoder.compute(ready)?) } else { None };
+        let mut next = 0;
+        let mut rows = Vec::with_capacity(items.len());
+        for (&item, outcome) in items.iter().zip(outcomes) {
+            let outcome = match (outcome, &encoded) {
+                (Ok(()), Some(encoded)) => {
+                    next += 1;
+                    check_finite(encoded.row(next - 1), item, encoder)
+                }
+                (Err(reason), _) => Err(reason),
+                (Ok(()), None) => Err("not encoded".to_owned()),
+            };
+            rows.push(Row { item, outcome });
+        }
+        Ok(rows)
+    }
+}
+
+/// Half precision overflows at 65504, and a damaged model may give no numbers at all; neither may reach training.
+fn check_finite(values: &[f32], item: u32, encoder: &Encoder) -> Result<Vec<f32>, String> {
+    match values.iter().find(|v| !v.is_finite()) {
+        None => Ok(values.to_vec()),
+        Some(bad) => Err(format!("{} gave {bad} for item {item}", encoder.name())),
+    }
+}
+
+/// Encodes `dataset` into a new feature store. `progress` hears (items done, items in all); when `stop` is set
+/// the run ends after its batch. What is done is kept in a folder beside the store, and the same call goes on.
+///
+/// # Errors
+/// No item has such an input; the destination exists; an earlier run with other settings lies there; the model
+/// or the disk fails; or the run was stopped.
+pub fn run(
+    dataset: &Dataset,
+    encoder: &Encoder,
+    job: &Job,
+    stop: &AtomicBool,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Report, EncodeError> {
+    let begun = Instant::now();
+    if job.dest.exists() {
+        return Err(crate::artefact::ArtefactError::Exists(job.dest.clone()).into());
+    }
+    let plan = Plan::new(dataset, encoder, job)?;
+    let dir = partial_dir(&job.dest);
+    let described = json!({
+        "recipe": encoder.recipe(), "dataset": dataset.hash, "field": job.field, "precision": job.precision,
+        "batch": job.batch, "limit": job.limit,
+    });
+    let items = dataset.items.count();
+    let (batches, total) = (plan.batches.len(), plan.batches.iter().map(Vec::len).sum());
+    let mut partial = Partial::open(&dir, &described, items, batches, job.precision, job.restart)?;
+    let mut done = partial.kept + partial.refused.len();
+    let resumed = done;
+    progress(done, total);
+
+    let todo: Vec<usize> = (0..batches).filter(|&batch| !partial.done[batch]).collect();
+    std::thread::scope(|scope| -> Result<(), EncodeError> {
+        let (sender, loaded) = mpsc::sync_channel(AHEAD);
+        let (plan, todo) = (&plan, &todo);
+        scope.spawn(move || {
+            for &batch in todo {
+                // The receiver is gone when the device's side has failed or was stopped.
+                if sender.send((batch, plan.load(encoder, batch))).is_err() {
+                    return;
+                }
+            }
+        });
+        for (batch, inputs) in &loaded {
+            let rows = plan.compute(encoder, batch, inputs)?;
+            partial.push(batch, &rows)?;
+            done += rows.len();
+            progress(done, total);
+            if stop.load(Ordering::Relaxed) && done < total {
+                return Err(EncodeError::Interrupted { dir: dir.clone(), done, total });
+            }
+        }
+        Ok(())
+    })?;
+    finish(dataset, encoder, job, &plan, partial, resumed, begun)
+}
+
+/// Beside the store, so that both lie on one disk.
+fn partial_dir(dest: &Path) -> PathBuf {
+    let name = dest.file_name().unwrap_or_default().to_string_lossy();
+    dest.with_file_name(format!("{name}.partial"))
+}
+
+fn finish(
+    dataset: &Dataset,
+    encoder: &Encoder,
+    job: &Job,
+    plan: &Plan,
+    mut partial: Partial,
+    resumed: usize,
+    begun: Instant,
+) -> Result<Report, EncodeError> {
+    let recipe = encoder.recipe();
+    let items = dataset.items.count();
+    let mut writer = StoreWriter::create(&job.dest, items, recipe.tokens, recipe.width, job.precision)?;
+    for item in 1..=items as u32 {
+        if let Some(values) = partial.read(item)? {
+            writer.push(item, &values)?;
+        }
+    }
+    let mut refused = std::mem::take(&mut partial.refused);
+    refused.sort_unstable();
+    if recipe.modality == Modality::Image {
+        let path = writer.beside(QUARANTINE);
+        write_quarantine(&path, dataset, &refused)?;
+    }
+    if let Some(table) = encoder.table() {
+        table.write(&writer.beside(tfidf::FILE))?;
+    }
+    let about = json!({
+        "source": format!("encoded by {}", encoder.name()),
+        "recipe": recipe,
+        "recipe_sha256": recipe.fingerprint(),
+        "dataset": dataset.hash,
+        "item_ids_sha256": item_ids_hash(&dataset.items.ids),
+        "field": if recipe.modality == Modality::Text { json!(job.field) } else { json!("image") },
+        "batch": job.batch,
+        "limit": job.limit,
+        "empty": plan.empty,
+        "quarantined": refused.len(),
+    });
+    let manifest = writer.finish(about)?;
+    let encoded = partial.kept;
+    partial.remove()?;
+    Ok(Report {
+        items,
+        encoded,
+        empty: plan.empty,
+        quarantined: refused.len(),
+        resumed,
+        tokens: recipe.tokens,
+        width: recipe.width,
+        seconds: begun.elapsed().as_secs_f64(),
+        hash: manifest.content_hash(),
+    })
+}
+
+fn write_quarantine(path: &Path, dataset: &Dataset, refused: &[(u32, String)]) -> Result<(), EncodeError> {
+    let failed = |e: csv::Error| super::error::malformed(path, e);
+    let mut writer = csv::Writer::from_path(path).map_err(failed)?;
+    writer.write_record(["item", "path", "reason"]).map_err(failed)?;
+    for (item, reason) in refused {
+        let item = *item as usize;
+        let row = [&dataset.items.ids[item], &dataset.items.images[item], reason];
+        writer.write_record(row).map_err(failed)?;
+    }
+    writer.flush().map_err(super::error::at(path))
+}
+
+/// Encodes a few batches, spread over the data set, and says what all would take. Nothing is written.
+///
+/// # Errors
+/// No item has such an input, or the model fails.
+pub fn estimate(dataset: &Dataset, encoder: &Encoder, job: &Job) -> Result<Estimate, EncodeError> {
+    let plan = Plan::new(dataset, encoder, job)?;
+    let (mut seconds, mut cost, mut sampled) = (0.0, 0, 0);
+    let count = plan.batches.len();
+    let begun = Instant::now();
+    // The first warms up caches and kernels and is not counted, unless it is all there is.
+    let places = [0, count / 4, count / 2, count.saturating_sub(2)];
+    for (n, &batch) in places.iter().enumerate() {
+        let start = Instant::now();
+        plan.compute(encoder, batch, plan.load(encoder, batch))?;
+        sampled += plan.batches[batch].len();
+        if n > 0 || count == 1 {
+            seconds += start.elapsed().as_secs_f64();
+            cost += plan.costs[batch];
+        }
+        if begun.elapsed() > Duration::from_secs(20) && cost > 0 {
+            break;
+        }
+    }
+    let all: usize = plan.costs.iter().sum();
+    let recipe = encoder.recipe();
+    let items = dataset.items.count();
+    let inputs: usize = plan.batches.iter().map(Vec::len).sum();
+    let row = (recipe.tokens * recipe.width * job.precision.bytes()) as u64;
+    let bytes = row * (items as u64 + 1) + 4 * (items as u64 + 1);
+    let seconds = seconds / cost.max(1) as f64 * all as f64;
+    let (tokens, width) = (recipe.tokens, recipe.width);
+    Ok(Estimate {
+        items,
+        inputs,
+        tokens,
+        width,
+        bytes,
+        peak_bytes: bytes + row * inputs as u64,
+        seconds,
+        sampled,
+    })
+}

@@ -1,0 +1,512 @@
+//! Native encoders, tokenizers and preprocessing against Hugging Face transformers and Pillow, through the fixtures
+//! of `tests/encoder_fixtures.py`; and what becomes of files that contradict themselves.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use safetensors::SafeTensors;
+use serde_json::Value;
+
+use super::picture::{Bounds, Filter, Preprocessing, Refused, decode, resize};
+use super::tokenizer::Tokenizer;
+use super::*;
+use crate::features::header::Header;
+
+/// Largest difference to transformers on the CPU.
+const PARITY: f32 = 1e-4;
+
+fn fixtures(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoders").join(name)
+}
+
+/// Tensors of `expected.safetensors`, whatever their type, as numbers.
+fn expected(name: &str) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
+    let bytes = fs::read(fixtures(name).join("expected.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let numbers = |view: safetensors::tensor::TensorView| -> Vec<f32> {
+        let data = view.data();
+        match view.dtype() {
+            safetensors::Dtype::F32 => {
+                data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+            }
+            safetensors::Dtype::I64 => {
+                data.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as f32).collect()
+            }
+            safetensors::Dtype::U8 => data.iter().map(|&b| f32::from(b)).collect(),
+            other => panic!("{other:?}"),
+        }
+    };
+    file.iter().map(|(name, view)| (name.to_owned(), (view.shape().to_vec(), numbers(view)))).collect()
+}
+
+fn open(name: &str, modality: Modality, settings: Settings) -> Result<Encoder, EncodeError> {
+    let encoder = fixtures(name).display().to_string();
+    Encoder::open(&Settings { encoder, ..settings }, modality, &[], &Device::flex(), &mut |_, _, _| {})
+}
+
+fn largest_gap(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+/// Valid tokens of a padded `[B, T, f]`, input after input.
+fn valid(states: &(Vec<usize>, Vec<f32>), mask: &[f32]) -> Vec<Vec<f32>> {
+    let [b, t, f] = states.0[..] else { panic!("{:?}", states.0) };
+    (0..b)
+        .map(|n| {
+            let length = mask[n * t..(n + 1) * t].iter().sum::<f32>() as usize;
+            states.1[n * t * f..(n * t + length) * f].to_vec()
+        })
+        .collect()
+}
+
+fn texts(name: &str) -> Vec<String> {
+    serde_json::from_str(&fs::read_to_string(fixtures(name).join("texts.json")).unwrap()).unwrap()
+}
+
+/// Encodes the fixture's texts and compares with `wanted`, one row a text.
+fn check_texts(name: &str, from: &str, settings: Settings, wanted: &[Vec<f32>]) {
+    let settings = Settings { max_tokens: Some(20), ..settings };
+    let encoder = open(name, Modality::Text, settings.clone()).unwrap();
+    let texts = texts(from);
+    let found = encoder.encode_texts(&texts.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+    for (n, (found, wanted)) in found.iter().zip(wanted).enumerate() {
+        let gap = largest_gap(found.as_ref().unwrap(), wanted);
+        assert!(gap < PARITY, "{name} {settings:?}, text {n}: {gap}");
+    }
+}
+
+fn rows(tensor: &(Vec<usize>, Vec<f32>)) -> Vec<Vec<f32>> {
+    tensor.1.chunks(tensor.0[1..].iter().product()).map(<[f32]>::to_vec).collect()
+}
+
+fn tokens(layer: Option<i64>) -> Settings {
+    Settings { tokens: Some(true), layer, ..Settings::default() }
+}
+
+#[test]
+fn bert_equals_transformers_in_every_layer_and_pooling() {
+    let all = expected("bert");
+    let mask = &all["mask"].1;
+    for layer in 0..=3 {
+        let wanted = valid(&all[&format!("hidden.{layer}")], mask);
+        check_texts("bert", "bert", tokens(Some(layer)), &wanted);
+        check_texts("bert", "bert", tokens(Some(layer - 4)), &wanted);
+    }
+    check_texts("bert", "bert", tokens(None), &valid(&all["hidden.3"], mask));
+    check_texts("bert", "bert", Settings::default(), &rows(&all["mean"]));
+    let unit = Settings { unit: Some(true), ..Settings::default() };
+    check_texts("bert", "bert", unit, &rows(&all["unit"]));
+    let first = |rows: Vec<Vec<f32>>| rows.into_iter().map(|row| row[..16].to_vec()).collect::<Vec<_>>();
+    let cls = Settings { pool: Some(Pool::Cls), ..Settings::default() };
+    check_texts("bert", "bert", cls, &first(valid(&all["hidden.3"], mask)));
+    let most = |row: Vec<f32>| {
+        let column = |c: usize| row.iter().skip(c).step_by(16).copied().fold(f32::MIN, f32::max);
+        (0..16).map(column).collect::<Vec<_>>()
+    };
+    let largest: Vec<Vec<f32>> = valid(&all["hidden.3"], mask).into_iter().map(most).collect();
+    check_texts("bert", "bert", Settings { pool: Some(Pool::Max), ..Settings::default() }, &largest);
+}
+
+#[test]
+fn a_text_is_encoded_alike_alone_and_among_longer_ones() {
+    let encoder = open("bert", Modality::Text, Settings::default()).unwrap();
+    let alone = encoder.encode_texts(&["a"]).unwrap();
+    let among = encoder.encode_texts(&["a", "Москва слезам не верит", ""]).unwrap();
+    assert!(largest_gap(alone[0].as_ref().unwrap(), among[0].as_ref().unwrap()) < 1e-5);
+    assert_eq!(among[2], None);
+}
+
+#[test]
+fn prefixes_heads_old_norm_names_half_precision_and_published_poolings_are_read() {
+    let encoder = open("bert-old-layout", Modality::Text, Settings::default()).unwrap();
+    assert_eq!(encoder.recipe().output.pool, Some(Pool::Mean));
+    assert!(encoder.recipe().output.unit);
+    let found = encoder.encode_texts(&[texts("bert")[0].as_str()]).unwrap();
+    // The weights were rounded to 8 bits.
+    let gap = largest_gap(found[0].as_ref().unwrap(), &rows(&expected("bert")["unit"])[0]);
+    assert!(gap > 0.0 && gap < 0.05, "{gap}");
+}
+
+#[test]
+fn clip_texts_equal_transformers_from_the_whole_and_from_the_tower_alone() {
+    let all = expected("clip");
+    let mask = &all["mask"].1;
+    for name in ["clip", "clip-text"] {
+        check_texts(name, "clip", Settings::default(), &rows(&all["text_embeds"]));
+        check_texts(name, "clip", tokens(None), &valid(&all["text_last"], mask));
+        for layer in 0..=2 {
+            let raw = Settings { final_norm: Some(false), ..tokens(Some(layer)) };
+            check_texts(name, "clip", raw, &valid(&all[&format!("text_hidden.{layer}")], mask));
+        }
+    }
+}
+
+/// Encodes the fixture's picture and compares.
+fn check_picture(name: &str, settings: Settings, wanted: &[f32]) {
+    let encoder = open(name, Modality::Image, settings.clone()).unwrap();
+    let path = fixtures("pictures/plain.png");
+    let found = encoder.encode_pictures(&[&path, &path]).unwrap();
+    for found in found {
+        let gap = largest_gap(&found.unwrap(), wanted);
+        assert!(gap < PARITY, "{name} {settings:?}: {gap}");
+    }
+}
+
+#[test]
+fn vit_equals_transformers_from_the_picture_on() {
+    let all = expected("vit");
+    check_picture("vit", tokens(None), &all["last"].1);
+    check_picture("vit", Settings::default(), &all["last"].1[..16]);
+    for layer in 0..=2 {
+        let raw = Settings { final_norm: Some(false), ..tokens(Some(layer)) };
+        check_picture("vit", raw, &all[&format!("hidden.{layer}")].1);
+    }
+}
+
+#[test]
+fn clip_pictures_equal_transformers_from_the_whole_and_from_the_tower_alone() {
+    let all = expected("clip");
+    for name in ["clip", "clip-vision"] {
+        check_picture(name, Settings::default(), &all["image_embeds"].1);
+        check_picture(name, tokens(None), &all["image_last"].1);
+        for layer in 0..=2 {
+            check_picture(name, tokens(Some(layer)), &all[&format!("image_hidden.{layer}")].1);
+        }
+    }
+}
+
+#[test]
+fn onnx_files_equal_onnx_runtime() {
+    let all = expected("onnx");
+    let named = |preprocess: &str, output: Option<&str>| Settings {
+        preprocess: Some(preprocess.into()),
+        onnx_output: output.map(str::to_owned),
+        ..Settings::default()
+    };
+    check_picture("onnx/picture.onnx", named("vit", None), &all["logits"].1);
+    check_picture("onnx/picture.onnx", named("vit", Some("features")), &all["features"].1);
+    let states = valid(&all["last"], &all["mask"].1);
+    check_texts("onnx/text.onnx", "onnx", tokens(None), &states);
+    let mean = |row: &Vec<f32>| {
+        let count = (row.len() / 6) as f32;
+        (0..6).map(|c| row.iter().skip(c).step_by(6).sum::<f32>() / count).collect::<Vec<_>>()
+    };
+    let means: Vec<Vec<f32>> = states.iter().map(mean).collect();
+    check_texts("onnx/text.onnx", "onnx", Settings::default(), &means);
+    for (settings, wanted) in [
+        (Settings::default(), "--preprocess"),
+        (named("vit", Some("nothing")), "logits, features"),
+        (Settings { layer: Some(1), ..named("vit", None) }, "no layers"),
+        (Settings { side: Some(40), ..named("vit", None) }, "the model failed"),
+    ] {
+        let said = open("onnx/picture.onnx", Modality::Image, settings).err().unwrap().to_string();
+        assert!(said.contains(wanted), "{said}");
+    }
+    let said = open("onnx/picture.onnx", Modality::Text, Settings::default()).err().unwrap();
+    assert!(said.hint().unwrap().contains("input_ids"), "{said}");
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+    #[test]
+    fn flipped_bytes_of_onnx_files_are_an_error_or_a_model_and_never_a_panic(
+        places in proptest::collection::vec((0usize..4000, proptest::prelude::any::<u8>()), 1..4)
+    ) {
+        let mut bytes = fs::read(fixtures("onnx/picture.onnx")).unwrap();
+        for (at, to) in places {
+            let place = at % bytes.len();
+            bytes[place] = to;
+        }
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("x.onnx");
+        fs::write(&path, bytes).unwrap();
+        let encoder = path.display().to_string();
+        let settings = Settings { encoder, preprocess: Some("vit".into()), side: Some(32), ..Settings::default() };
+        let _ = Encoder::open(&settings, Modality::Image, &[], &Device::flex(), &mut |_, _, _| {});
+    }
+}
+
+#[test]
+fn the_odmt_preset_takes_the_state_before_the_final_norm_with_its_own_constants() {
+    let settings = Settings { odmt: true, ..Settings::default() };
+    let encoder = open("clip", Modality::Image, settings.clone()).unwrap();
+    let recipe = encoder.recipe();
+    assert_eq!((recipe.tokens, recipe.width, recipe.output.layer), (17, 24, 2));
+    assert!(!recipe.output.final_norm && recipe.output.pool.is_none());
+    let preprocessing = recipe.preprocessing.as_ref().unwrap();
+    assert_eq!((preprocessing.mean, preprocessing.std, preprocessing.side), ([0.5; 3], [0.5; 3], 32));
+    let text = open("bert", Modality::Text, settings).unwrap();
+    // 30 as published; this tiny model has 24 positions.
+    assert_eq!((text.recipe().tokens, text.recipe().max_tokens), (24, Some(24)));
+}
+
+#[test]
+fn tokenizers_equal_hugging_faces_on_many_scripts() {
+    let cases: Value = serde_json::from_str(&fs::read_to_string(fixtures("texts.json")).unwrap()).unwrap();
+    for (name, folder) in [("bert", "bert"), ("clip", "clip"), ("cased", "cased")] {
+        let tokenizer = Tokenizer::open(&fixtures(folder)).unwrap();
+        let pairs = cases["texts"].as_array().unwrap().iter().zip(cases[name].as_array().unwrap());
+        for (text, wanted) in pairs {
+            let wanted: Vec<u32> =
+                wanted.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect();
+            let text = text.as_str().unwrap();
+            assert_eq!(tokenizer.encode(text, 10_000), wanted, "{name}: {text:?}");
+            let cut = tokenizer.encode(text, 8);
+            assert_eq!(cut.len(), wanted.len().min(8), "{name}: {text:?}");
+            assert_eq!((cut[0], cut.last()), (wanted[0], wanted.last()), "special tokens survive the cut");
+        }
+    }
+}
+
+#[test]
+fn every_character_is_tokenised_as_hugging_face_does() {
+    let tokenizer = Tokenizer::open(&fixtures("bert")).unwrap();
+    let runs: Vec<(u32, u32, Vec<u32>)> =
+        serde_json::from_str(&fs::read_to_string(fixtures("characters.json")).unwrap()).unwrap();
+    let mut differing = Vec::new();
+    for (first, last, wanted) in runs {
+        for code in first..=last {
+            let text = format!("a{}b", char::from_u32(code).unwrap());
+            let found = tokenizer.encode(&text, 100);
+            if found[1..found.len() - 1] != wanted[..] {
+                differing.push(code);
+            }
+        }
+    }
+    // The reference classifies and folds by tables of older versions of Unicode: of those that differ, most are
+    // accents and punctuation of scripts that were added since.
+    println!(
+        "{} of {} characters differ: {:x?}",
+        differing.len(),
+        0x30000 - 0x800,
+        &differing[..differing.len().min(60)]
+    );
+    assert!(differing.len() < 1200, "{} differ", differing.len());
+    assert!(differing.iter().all(|&code| code > 0x500), "{:x?}", &differing[..differing.len().min(60)]);
+}
+
+#[test]
+fn a_long_text_without_spaces_is_tokenised_in_no_time() {
+    for name in ["bert", "clip"] {
+        let tokenizer = Tokenizer::open(&fixtures(name)).unwrap();
+        let begun = std::time::Instant::now();
+        let ids = tokenizer.encode(&"tostory".repeat(1_000_000), 77);
+        assert!(ids.len() <= 77 && begun.elapsed().as_secs() < 5, "{name}: {:?}", begun.elapsed());
+    }
+}
+
+#[test]
+fn resizing_equals_pillows_bit_for_bit() {
+    let picture = decode(&fixtures("pictures/plain.png"), &Bounds::default()).unwrap();
+    let all = expected("pictures");
+    let mut count = 0;
+    for (name, (shape, wanted)) in all.iter().filter(|(name, _)| name.starts_with("resize.")) {
+        let filter = match name.split('.').nth(1).unwrap() {
+            "nearest" => Filter::Nearest,
+            "lanczos" => Filter::Lanczos,
+            "bilinear" => Filter::Bilinear,
+            "bicubic" => Filter::Bicubic,
+            _ => Filter::Box,
+        };
+        let found = resize(&picture, shape[1] as u32, shape[0] as u32, filter);
+        let found: Vec<f32> = found.as_raw().iter().map(|&b| f32::from(b)).collect();
+        assert_eq!(largest_gap(&found, wanted), 0.0, "{name}");
+        count += 1;
+    }
+    assert_eq!(count, 25);
+}
+
+#[test]
+fn decoding_equals_pillows_within_the_stated_bound() {
+    let all = expected("pictures");
+    for (name, (shape, wanted)) in
+        all.iter().filter(|(name, _)| !name.contains("resize") && !name.starts_with("clip"))
+    {
+        let picture = decode(&fixtures("pictures").join(name), &Bounds::default()).unwrap();
+        assert_eq!([picture.height() as usize, picture.width() as usize, 3], shape[..], "{name}");
+        let found: Vec<f32> = picture.as_raw().iter().map(|&b| f32::from(b)).collect();
+        let mean: f32 =
+            found.iter().zip(wanted).map(|(a, b)| (a - b).abs()).sum::<f32>() / found.len() as f32;
+        let gap = largest_gap(&found, wanted);
+        println!("{name}: mean {mean:.3}, largest {gap}");
+        let (most, most_mean) = match name.rsplit_once('.').unwrap() {
+            ("subsampled", _) => (8.0, 0.6),
+            (_, "jpg") => (4.0, 0.1),
+            _ => (0.0, 0.0),
+        };
+        assert!(gap <= most && mean <= most_mean, "{name}: mean {mean}, largest {gap}");
+    }
+}
+
+#[test]
+fn clips_crop_equals_transformers() {
+    let all = expected("pictures");
+    let whole = decode(&fixtures("pictures/plain.png"), &Bounds::default()).unwrap();
+    let tall = resize(&whole, 31, 67, Filter::Bicubic);
+    for (name, (_, wanted)) in all.iter().filter(|(name, _)| name.starts_with("clip.")) {
+        let side: u32 = name.split('.').nth(1).unwrap().parse().unwrap();
+        let mut preprocessing = Preprocessing::named("clip", side).unwrap();
+        preprocessing.fit = picture::Fit::CropFrom(side + 3);
+        let mut found = Vec::new();
+        preprocessing.apply(if name.ends_with("wide") { &whole } else { &tall }, &mut found);
+        let gap = largest_gap(&found, wanted);
+        assert!(gap < 1e-5, "{name}: {gap}");
+    }
+}
+
+#[test]
+fn pictures_that_are_no_still_sound_bounded_ones_are_refused_with_their_reason() {
+    let reason = |name: &str| match decode(&fixtures("pictures").join(name), &Bounds::default()) {
+        Ok(picture) => panic!("{name} was decoded to {:?}", picture.dimensions()),
+        Err(reason) => reason,
+    };
+    for name in ["animated.gif", "animated.webp", "animated.png"] {
+        assert_eq!(reason(name), Refused::Animated, "{name}");
+    }
+    for name in ["truncated.jpg", "truncated.png"] {
+        assert!(matches!(reason(name), Refused::Damaged(_)), "{name}: {}", reason(name));
+    }
+    for name in ["text.jpg", "empty.jpg"] {
+        assert_eq!(reason(name), Refused::Format, "{name}");
+    }
+    assert_eq!(reason("bomb.png"), Refused::Pixels { width: 30_000, height: 30_000, most: 40_000_000 });
+    assert!(matches!(reason("nowhere.png"), Refused::Missing(_)));
+    assert!(matches!(reason("."), Refused::Missing(_)));
+    let address = decode(Path::new("http://127.0.0.1/a.png"), &Bounds::default());
+    assert_eq!(address.unwrap_err(), Refused::Address);
+    let small = Bounds { bytes: 100, pixels: 1000 };
+    assert!(matches!(decode(&fixtures("pictures/plain.png"), &small), Err(Refused::Bytes { .. })));
+}
+
+proptest::proptest! {
+    #[test]
+    fn flipped_bytes_of_pictures_are_an_error_or_a_picture_and_never_a_panic(
+        which in 0usize..8, at in 0usize..4000, to in proptest::prelude::any::<u8>(), cut in 1usize..5000
+    ) {
+        let names = ["plain.png", "baseline.jpg", "cmyk.jpg", "lossy.webp", "still.gif", "plain.bmp", "progressive.jpg", "deep.png"];
+        let mut bytes = fs::read(fixtures("pictures").join(names[which])).unwrap();
+        bytes.truncate(cut);
+        let place = at % bytes.len();
+        bytes[place] = to;
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("x");
+        fs::write(&path, bytes).unwrap();
+        let _ = decode(&path, &Bounds::default());
+    }
+}
+
+/// A copy of a fixture's folder that may be damaged.
+fn copy(name: &str) -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(fixtures(name)).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            fs::copy(&path, home.path().join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    home
+}
+
+fn refusal(home: &Path, modality: Modality) -> String {
+    let settings = Settings { encoder: home.display().to_string(), ..Settings::default() };
+    match Encoder::open(&settings, modality, &[], &Device::flex(), &mut |_, _, _| {}) {
+        Ok(_) => "opened".into(),
+        Err(e) => format!("{e} hint: {}", e.hint().unwrap_or_default()),
+    }
+}
+
+/// Sets `key` of the folder's `config.json`.
+fn set(home: &Path, key: &str, value: Value) {
+    let path = home.join("config.json");
+    let mut config: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    config[key] = value;
+    fs::write(path, config.to_string()).unwrap();
+}
+
+#[test]
+fn a_config_that_does_not_fit_the_weights_is_told_tensor_by_tensor() {
+    for (key, value, wanted) in [
+        ("num_hidden_layers", 4, "no tensor \"encoder.layer.3.attention.self.query.weight\""),
+        ("num_hidden_layers", 2, "unexpected tensor \"encoder.layer.2.attention"),
+        (
+            "intermediate_size",
+            41,
+            "\"encoder.layer.0.intermediate.dense.weight\" is [40, 16] instead of [41, 16]",
+        ),
+        ("vocab_size", 9_999_999, "\"embeddings.word_embeddings.weight\" is"),
+        ("hidden_size", 1_600_000, "instead of"),
+        ("num_attention_heads", 5, "no multiple"),
+        ("num_hidden_layers", 100_000, "\"num_hidden_layers\" is 100000"),
+        ("hidden_size", 0, "\"hidden_size\" is 0"),
+    ] {
+        let home = copy("bert");
+        set(home.path(), key, value.into());
+        let said = refusal(home.path(), Modality::Text);
+        assert!(said.contains(wanted), "{key} {value}: {said}");
+    }
+    let home = copy("bert");
+    set(home.path(), "hidden_act", "swish".into());
+    assert!(refusal(home.path(), Modality::Text).contains("ONNX"));
+    set(home.path(), "model_type", "t5".into());
+    assert!(refusal(home.path(), Modality::Text).contains("model_type \"t5\""));
+    assert!(refusal(&fixtures("bert"), Modality::Image).contains("read text, not image"));
+    assert!(refusal(Path::new("/no/such folder"), Modality::Text).contains("neither a folder"));
+}
+
+#[test]
+fn a_safetensors_header_that_lies_is_refused() {
+    let source = fs::read(fixtures("bert/model.safetensors")).unwrap();
+    let length = u64::from_le_bytes(source[..8].try_into().unwrap()) as usize;
+    let header = String::from_utf8(source[8..8 + length].to_vec()).unwrap();
+    let rebuilt = |header: String| {
+        [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &source[8 + length..]].concat()
+    };
+    let mut claims = source.clone();
+    claims[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+    for (what, bytes) in [
+        ("a header longer than the file", claims),
+        ("a shape larger than its bytes", rebuilt(header.replacen("[16]", "[1600000000]", 1))),
+        ("another type", rebuilt(header.replacen("F32", "F64", 1))),
+        ("offsets behind the end", rebuilt(header.replacen("[0,64]", "[0,9999999999]", 1))),
+        ("a cut file", source[..source.len() - 10].to_vec()),
+    ] {
+        let home = copy("bert");
+        fs::write(home.path().join("model.safetensors"), bytes).unwrap();
+        let said = refusal(home.path(), Modality::Text);
+        assert!(said.contains("model.safetensors"), "{what}: {said}");
+    }
+    let home = copy("bert");
+    let path = home.path().join("model.safetensors");
+    let mut bytes = source.clone();
+    let at = length + 8;
+    bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(&path, bytes).unwrap();
+    assert!(refusal(home.path(), Modality::Text).contains("holds NaN"));
+    assert!(Header::read(&path, &mut File::open(&path).unwrap()).is_ok());
+}
+
+#[test]
+fn a_tokenizer_of_another_model_or_of_another_sort_is_refused() {
+    let home = copy("bert");
+    fs::copy(fixtures("clip/tokenizer.json"), home.path().join("tokenizer.json")).unwrap();
+    let said = refusal(home.path(), Modality::Text);
+    assert!(said.contains("largest id") && said.contains("tokens"), "{said}");
+    let path = home.path().join("tokenizer.json");
+    for (json, wanted) in [
+        (r#"{"model": {"type": "Unigram", "vocab": []}}"#, "Unigram"),
+        (
+            r#"{"model": {"type": "WordPiece", "vocab": {"[UNK]": 0}}, "normalizer": {"type": "Precompiled"}}"#,
+            "Precompiled",
+        ),
+        (r#"{"model": {"type": "WordPiece", "vocab": {"a": 0}}}"#, "\"[UNK]\" is not in the vocabulary"),
+        (r#"{"model": {"type": "WordPiece", "vocab": {"[UNK]": -1}}}"#, "no valid id"),
+        ("{", "EOF"),
+    ] {
+        fs::write(&path, json).unwrap();
+        let said = refusal(home.path(), Modality::Text);
+        assert!(said.contains(wanted), "{json}: {said}");
+    }
+}

