@@ -12,7 +12,8 @@
 //! 8. [`recommend`]: catalogue vectors, scores and lists of a trained model.
 //! 9. [`train`]: batches, optimiser, checkpoints, the loop.
 //! 10. [`export`]: what leaves the program.
-//! 11. [`monitor`]: TensorBoard, JSON lines, progress; [`cli`]: the only module that prints.
+//! 11. [`stats`]: whether a difference is real.
+//! 12. [`monitor`]: TensorBoard, JSON lines, progress; [`cli`]: the only module that prints.
 //!
 //! Lower modules know nothing of higher ones.
 #![deny(unsafe_code)]
@@ -31,6 +32,7 @@ pub mod nn;
 pub mod objective;
 pub mod ops;
 pub mod recommend;
+pub mod stats;
 pub mod synth;
 pub mod tensors;
 pub mod train;
