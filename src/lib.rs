@@ -12,7 +12,7 @@
 //! 8. [`recommend`]: catalogue vectors, scores and lists of a trained model.
 //! 9. [`train`]: batches, optimiser, checkpoints, the loop.
 //! 10. [`export`]: what leaves the program.
-//! 11. [`stats`]: whether a difference is real.
+//! 11. [`stats`]: whether a difference is real; [`compare`]: finished runs side by side.
 //! 12. [`monitor`]: TensorBoard, JSON lines, progress; [`cli`]: the only module that prints.
 //!
 //! Lower modules know nothing of higher ones.
@@ -20,6 +20,7 @@
 
 pub mod artefact;
 pub mod cli;
+pub mod compare;
 pub mod config;
 pub mod data;
 pub mod device;
