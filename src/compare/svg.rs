@@ -103,7 +103,9 @@ fn marker(group: usize, x: f64, y: f64, title: &str) -> String {
         4 => format!("<path d=\"M{x:.1} {:.1}l4 -7h-8z\"", y + 4.2),
         _ => format!("<rect x=\"{:.1}\" y=\"{:.1}\" width=\"8\" height=\"4\"", x - 4.0, y - 2.0),
     };
-    format!("{shape} class=\"m s{style}\"><title>{}</title></{}>\n", escape(title), tag(&shape))
+    // From the seventh group on the styles come again, with hollow markers.
+    let hollow = if group / STYLES % 2 == 1 { " hollow" } else { "" };
+    format!("{shape} class=\"m s{style}{hollow}\"><title>{}</title></{}>\n", escape(title), tag(&shape))
 }
 
 fn tag(shape: &str) -> &str {

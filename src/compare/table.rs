@@ -208,11 +208,12 @@ impl Comparison {
         let rule = &self.options.rule;
         format!(
             "Differences are condition minus reference, paired by user. Intervals hold with {} confidence and \
-             contain users and training seeds where there are several; p is corrected by Holm over {} contrasts; \
-             equivalence means a difference within ±{} of the reference; `could see` is the effect that would be \
+             contain users and training seeds where there are several; p is corrected by Holm over {} contrast{}; \
+             equivalence means a difference within ±{} of the reference; \"could see\" is the effect that would be \
              found {} of the time.",
             percent(rule.confidence, 0),
             self.contrasts.len(),
+            if self.contrasts.len() == 1 { "" } else { "s" },
             percent(rule.margin, 1),
             percent(rule.power, 0)
         )
