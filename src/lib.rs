@@ -12,13 +12,15 @@
 //! 8. [`recommend`]: catalogue vectors, scores and lists of a trained model.
 //! 9. [`train`]: batches, optimiser, checkpoints, the loop.
 //! 10. [`export`]: what leaves the program.
-//! 11. [`monitor`]: TensorBoard, JSON lines, progress; [`cli`]: the only module that prints.
+//! 11. [`stats`]: whether a difference is real; [`compare`]: finished runs side by side.
+//! 12. [`monitor`]: TensorBoard, JSON lines, progress; [`cli`]: the only module that prints.
 //!
 //! Lower modules know nothing of higher ones.
 #![deny(unsafe_code)]
 
 pub mod artefact;
 pub mod cli;
+pub mod compare;
 pub mod config;
 pub mod data;
 pub mod device;
@@ -32,6 +34,7 @@ pub mod nn;
 pub mod objective;
 pub mod ops;
 pub mod recommend;
+pub mod stats;
 pub mod synth;
 pub mod tensors;
 pub mod train;

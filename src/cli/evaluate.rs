@@ -8,8 +8,8 @@ use super::setup::{open_run, parse_part, part_name};
 use super::{Exit, Failure, Terminal};
 use crate::config::{HistoryRule, TieRule};
 use crate::data::{Part, Target};
-use crate::eval::baseline::{Popularity, Transitions};
-use crate::eval::{Report, ScoreError, Scorer, rows};
+use crate::eval::baseline::{ContentKnn, ItemKnn, Popularity, RecentPopularity, Transitions};
+use crate::eval::{Report, ScoreError, Scorer, TimeOrder, rows};
 use crate::model::Recommender;
 use crate::synth::Truth;
 use crate::train::Experiment;
@@ -18,10 +18,12 @@ use crate::train::run_dir::{RunDir, Which};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Every item of the catalogue is a candidate, save those that the history rule takes away. Baselines stand in
-the same table: popularity, counted item-to-item transitions, and the oracle where the truth is planted.
+the same table, and their rows in the same file: popularity, recent popularity, counted item-to-item transitions,
+item-kNN on behaviour and on content, and the oracle where the truth is planted.
 
-Example:
-  codistill evaluate checkpoints/quickstart --part valid --json")]
+Examples:
+  codistill evaluate checkpoints/quickstart --part valid --json
+  codistill evaluate checkpoints/quickstart --baseline transitions,text-knn,image-knn --markdown")]
 pub struct EvaluateArgs {
     /// Run directory.
     run: PathBuf,
@@ -49,6 +51,10 @@ pub struct EvaluateArgs {
     /// Where to put the rows (one per target and score name); default: the run directory.
     #[arg(long)]
     rows: Option<PathBuf>,
+    /// Baselines to judge beside the model: popularity, recent-popularity, transitions, item-knn, content-knn,
+    /// `VIEW-knn` (one view's features alone), or none. Default: all but single views.
+    #[arg(long = "baseline", value_name = "NAME", value_delimiter = ',')]
+    baselines: Vec<String>,
     /// Print Markdown.
     #[arg(long)]
     markdown: bool,
@@ -80,9 +86,9 @@ pub fn run(args: &EvaluateArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     }
     eval.history = args.history.unwrap_or(eval.history);
     eval.ties = args.ties.unwrap_or(eval.ties);
-    let report = final_report(&trained.experiment, &trained.model, args.part, None)?;
+    let report = final_report(&trained.experiment, &trained.model, args.part, &args.baselines, None)?;
     let path = args.rows.clone().unwrap_or_else(|| trained.run.rows(part_name(args.part)));
-    rows::write(&path, report.model())?;
+    rows::write_all(&path, &report.evaluations)?;
     if terminal.json {
         terminal.data_json(&report)?;
     } else if args.markdown {
@@ -90,30 +96,89 @@ pub fn run(args: &EvaluateArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     } else {
         terminal.data(&report.table())?;
     }
+    if let Some(warning) = report.time_order.and_then(|order| order.warning()) {
+        terminal.say(format!("note: {warning}"));
+    }
     terminal.say(format!("checkpoint {}; rows {}", trained.path.display(), path.display()));
     Ok(Exit::Done)
 }
 
-/// Evaluates the model, the floors and the oracle, and saves report and rows in `run`.
+/// Evaluates the model, the baselines and the oracle, and saves report and rows in `run`.
+///
+/// Without `baselines` these are all that take little time.
 pub fn final_report(
     experiment: &Experiment,
     model: &Recommender,
     part: Part,
+    baselines: &[String],
     run: Option<&RunDir>,
 ) -> Result<Report, Failure> {
     let dataset = &experiment.dataset;
+    let mut scorers = chosen_baselines(experiment, baselines)?;
     let mut evaluations = vec![experiment.evaluate_model(model, part)?];
-    evaluations.push(experiment.evaluate_scorer(&mut Popularity::new(dataset), part)?);
-    evaluations.push(experiment.evaluate_scorer(&mut Transitions::new(dataset), part)?);
+    for scorer in &mut scorers {
+        evaluations.push(experiment.evaluate_scorer(scorer.as_mut(), part)?);
+    }
     if let Some(truth) = truth_of(experiment)? {
         evaluations.push(experiment.evaluate_scorer(&mut Oracle { truth, experiment }, part)?);
     }
-    let report = Report { evaluations, dataset: dataset.hash.clone(), seed: experiment.config.seed };
+    let time_order = TimeOrder::of(dataset, part);
+    let (hash, seed) = (dataset.hash.clone(), experiment.config.seed);
+    let report = Report { evaluations, dataset: hash, seed, time_order };
     if let Some(run) = run {
-        rows::write(&run.rows(part_name(part)), report.model())?;
+        rows::write_all(&run.rows(part_name(part)), &report.evaluations)?;
         run.write(&run.report(), &serde_json::to_string_pretty(&report).unwrap_or_default())?;
     }
     Ok(report)
+}
+
+/// Neighbours by the features of all views together.
+const CONTENT_KNN: &str = "content-knn";
+/// Multiplications up to which content neighbours are computed unasked: some seconds.
+const UNASKED_WORK: f64 = 2e11;
+
+/// Baselines by their names; all affordable ones where none is named.
+fn chosen_baselines<'a>(
+    experiment: &'a Experiment,
+    names: &[String],
+) -> Result<Vec<Box<dyn Scorer + 'a>>, Failure> {
+    let dataset = &experiment.dataset;
+    let content = experiment.content();
+    let mut chosen: Vec<Box<dyn Scorer + 'a>> = Vec::new();
+    if names.is_empty() {
+        chosen.push(Box::new(Popularity::new(dataset)));
+        chosen.push(Box::new(RecentPopularity::new(dataset)));
+        chosen.push(Box::new(Transitions::new(dataset)));
+        chosen.push(Box::new(ItemKnn::new(dataset)));
+        let knn = ContentKnn::new(dataset, CONTENT_KNN, content);
+        if knn.work() > 0.0 && knn.work() <= UNASKED_WORK {
+            chosen.push(Box::new(knn));
+        }
+        return Ok(chosen);
+    }
+    for name in names {
+        let view = name.strip_suffix("-knn").and_then(|view| content.iter().find(|v| v.name == view));
+        chosen.push(match (name.as_str(), view) {
+            ("none", _) => continue,
+            ("popularity", _) => Box::new(Popularity::new(dataset)),
+            ("recent-popularity", _) => Box::new(RecentPopularity::new(dataset)),
+            ("transitions", _) => Box::new(Transitions::new(dataset)),
+            ("item-knn", _) => Box::new(ItemKnn::new(dataset)),
+            (CONTENT_KNN, _) if !content.is_empty() => {
+                Box::new(ContentKnn::new(dataset, CONTENT_KNN, content.clone()))
+            }
+            (_, Some(view)) => Box::new(ContentKnn::new(dataset, name, vec![view.clone()])),
+            _ => {
+                let views: String = content.iter().map(|v| format!(", {}-knn", v.name)).collect();
+                let all = if views.is_empty() { views } else { format!(", {CONTENT_KNN}{views}") };
+                return Err(Failure::user(
+                    format!("there is no baseline `{name}` here"),
+                    format!("use popularity, recent-popularity, transitions, item-knn{all} or none"),
+                ));
+            }
+        });
+    }
+    Ok(chosen)
 }
 
 /// The planted truth beside a generated data set.

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::artefact::ArtefactError;
+use crate::compare::CompareError;
 use crate::config::ConfigError;
 use crate::data::DataError;
 use crate::device::DeviceError;
@@ -72,6 +73,7 @@ failures!(
     FeatureError,
     SynthError,
     CheckpointError,
+    CompareError,
     ExperimentError,
     ExportError
 );

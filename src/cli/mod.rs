@@ -2,6 +2,7 @@
 //!
 //! One file a command. Only this module prints: data to stdout, talk to stderr.
 
+mod compare;
 mod devices;
 mod encode;
 mod evaluate;
@@ -85,6 +86,8 @@ enum Command {
     Train(train::TrainArgs),
     /// Measure a trained model beside baselines
     Evaluate(evaluate::EvaluateArgs),
+    /// Set finished runs side by side: differences, intervals, verdicts
+    Compare(compare::CompareArgs),
     /// Recommend items to users, or items similar to an item
     Recommend(recommend::RecommendArgs),
     /// Write weights, item vectors and a model card for other programs
@@ -129,6 +132,7 @@ fn run(command: Command, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::Features(command) => features::run(&command, terminal),
         Command::Train(args) => train::run(&args, terminal),
         Command::Evaluate(args) => evaluate::run(&args, terminal),
+        Command::Compare(args) => compare::run(&args, terminal),
         Command::Recommend(args) => recommend::run(&args, terminal),
         Command::Export(args) => export::run(&args, terminal),
         Command::Import(args) => import::run(&args, terminal),

@@ -257,7 +257,7 @@ fn finish(
 ) -> Result<Exit, Failure> {
     let (path, best) = run.checkpoint(&Which::Best)?;
     let model = best.restore(&path, trainer.model().clone())?.valid();
-    let report = final_report(experiment, &model, Part::Test, Some(run))?;
+    let report = final_report(experiment, &model, Part::Test, &[], Some(run))?;
     let state = trainer.state();
     let metrics: Vec<(String, f64)> =
         report.model().metrics().into_iter().map(|(name, value)| (format!("test/{name}"), value)).collect();
@@ -274,6 +274,9 @@ fn finish(
         terminal.data_json(&report)?;
     } else {
         terminal.data(&report.table())?;
+    }
+    if let Some(warning) = report.time_order.and_then(|order| order.warning()) {
+        terminal.say(format!("note: {warning}"));
     }
     terminal.say(format!("best checkpoint {}; report {}", path.display(), run.report().display()));
     Ok(Exit::Done)

@@ -15,6 +15,10 @@ pub const COUNT_EDGES: [u32; 6] = [0, 1, 5, 10, 50, 250];
 /// Lower edges of the buckets by history length of the user.
 pub const LENGTH_EDGES: [u32; 6] = [0, 3, 5, 10, 20, 50];
 
+/// Lower edges of the buckets by age of the target item, in days since its first training interaction.
+pub const AGE_EDGES: [u32; 6] = [0, 1, 7, 30, 90, 365];
+const DAY: i64 = 86_400;
+
 /// The result of one evaluation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
@@ -68,6 +72,12 @@ pub struct Scored {
     pub nan_targets: usize,
     pub by_item_count: Vec<Bucket>,
     pub by_user_length: Vec<Bucket>,
+    /// In days. Targets whose item was never trained on, or first later than the target, have no age.
+    #[serde(default)]
+    pub by_item_age: Vec<Bucket>,
+    /// Who gets the places in the lists, by training count of the item.
+    #[serde(default)]
+    pub exposure: Vec<Exposure>,
     #[serde(skip)]
     pub rows: Vec<Row>,
 }
@@ -81,6 +91,18 @@ pub struct Bucket {
     pub targets: usize,
     pub recall: f64,
     pub ndcg: f64,
+}
+
+/// How much of the catalogue, and of all list entries at the buckets' cut-off, has a training count in
+/// `[from, to)`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Exposure {
+    pub from: u32,
+    /// Absent: no upper bound.
+    pub to: Option<u32>,
+    pub items: usize,
+    pub catalogue_share: f64,
+    pub exposure_share: f64,
 }
 
 impl Evaluation {
@@ -155,23 +177,57 @@ impl Tally {
             put("gini", gini(shown));
         }
         let k = bucket_cut_off(&self.ks);
+        let shown = self.ks.iter().position(|&own| own == k).map(|place| self.shown[place].as_slice());
+        let exposure = exposure(train_counts, shown.unwrap_or_default());
         Scored {
             name: name.to_owned(),
             metrics,
             nan_targets: self.nan_targets,
-            by_item_count: buckets(&self.rows, k, &COUNT_EDGES, |row| row.item_count),
-            by_user_length: buckets(&self.rows, k, &LENGTH_EDGES, |row| row.history),
+            by_item_count: buckets(&self.rows, k, &COUNT_EDGES, |row| Some(row.item_count)),
+            by_user_length: buckets(&self.rows, k, &LENGTH_EDGES, |row| Some(row.history)),
+            by_item_age: buckets(&self.rows, k, &AGE_EDGES, age_in_days),
+            exposure,
             rows: self.rows,
         }
     }
 }
 
-fn buckets(rows: &[Row], k: usize, edges: &[u32], key: impl Fn(&Row) -> u32) -> Vec<Bucket> {
+/// Whole days from the item's first training interaction to the target; absent where that came later or never.
+pub fn age_in_days(row: &Row) -> Option<u32> {
+    row.item_age.filter(|&age| age >= 0).map(|age| u32::try_from(age / DAY).unwrap_or(u32::MAX))
+}
+
+/// True where `value` lies in `[from, to)`.
+pub fn inside(value: u32, from: u32, to: Option<u32>) -> bool {
+    value >= from && to.is_none_or(|to| value < to)
+}
+
+/// `shown` counts list entries by item, as `train_counts` counts training; entry 0 is padding.
+fn exposure(train_counts: &[u32], shown: &[u32]) -> Vec<Exposure> {
+    let total: f64 = shown.iter().skip(1).map(|&c| f64::from(c)).sum();
+    let all = train_counts.len().saturating_sub(1).max(1) as f64;
+    let each = COUNT_EDGES.iter().enumerate().map(|(i, &from)| {
+        let to = COUNT_EDGES.get(i + 1).copied();
+        let here: Vec<usize> =
+            (1..train_counts.len()).filter(|&item| inside(train_counts[item], from, to)).collect();
+        let entries: f64 = here.iter().filter_map(|&item| shown.get(item)).map(|&c| f64::from(c)).sum();
+        Exposure {
+            from,
+            to,
+            items: here.len(),
+            catalogue_share: here.len() as f64 / all,
+            exposure_share: entries / total.max(1.0),
+        }
+    });
+    each.filter(|exposure| exposure.items > 0).collect()
+}
+
+fn buckets(rows: &[Row], k: usize, edges: &[u32], key: impl Fn(&Row) -> Option<u32>) -> Vec<Bucket> {
     let each = edges.iter().enumerate().map(|(i, &from)| {
         let to = edges.get(i + 1).copied();
         let inside: Vec<(f64, f64)> = rows
             .iter()
-            .filter(|row| key(row) >= from && to.is_none_or(|to| key(row) < to))
+            .filter(|row| key(row).is_some_and(|key| inside(key, from, to)))
             .map(|row| recall_ndcg(row.rank, k))
             .collect();
         let n = inside.len().max(1) as f64;
@@ -236,10 +292,22 @@ mod tests {
         close(scored.metrics["coverage@2"], 0.75);
         // Items 1 to 4 are rarer than 3.5, 2.5, 1.5 and 0.5 of four; they are shown 4, 3, 1 and 0 times.
         close(scored.metrics["popularity@2"], (4.0 * 3.5 + 3.0 * 2.5 + 1.5) / 4.0 / 8.0);
+        // One item each was trained on 0, 1 and 5 times and one 9; lists show them 0, 1, 3 and 4 times.
+        let shares: Vec<(u32, usize)> = scored.exposure.iter().map(|e| (e.from, e.items)).collect();
+        assert_eq!(shares, [(0, 1), (1, 1), (5, 2)]);
+        close(scored.exposure[2].exposure_share, 7.0 / 8.0);
+        close(scored.exposure[2].catalogue_share, 0.5);
         let buckets = &scored.by_item_count;
         assert_eq!((buckets.len(), buckets[0].from, buckets[0].to), (1, 1, Some(5)));
         assert_eq!((buckets[0].targets, scored.by_user_length[0].from), (4, 5));
         close(buckets[0].recall, 0.75);
+    }
+
+    #[test]
+    fn age_counts_whole_days_and_only_from_the_past() {
+        let age = |item_age| age_in_days(&Row { item_age, ..Row::default() });
+        assert_eq!([age(Some(0)), age(Some(86_399)), age(Some(86_400))], [Some(0), Some(0), Some(1)]);
+        assert_eq!([age(Some(-1)), age(None), age(Some(i64::MAX))], [None, None, Some(u32::MAX)]);
     }
 
     #[test]

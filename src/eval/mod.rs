@@ -4,7 +4,7 @@
 //! catalogue and keeps one row per target, on which all statistics are built.
 //!
 //! Reading order: [`scorer`], [`rank`] (one target), [`metrics`] (all of them), [`protocol`], [`rows`],
-//! [`baseline`], [`report`].
+//! [`baseline`], [`time_order`], [`report`].
 
 pub mod baseline;
 #[cfg(test)]
@@ -17,9 +17,11 @@ pub mod rows;
 pub mod scorer;
 #[cfg(test)]
 mod tests;
+pub mod time_order;
 
 pub use metrics::{Evaluation, Scored};
 pub use protocol::evaluate;
 pub use report::Report;
 pub use rows::{Row, RowsError, StoredRows};
 pub use scorer::{ScoreError, Scorer};
+pub use time_order::TimeOrder;

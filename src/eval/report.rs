@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use super::metrics::{Bucket, Evaluation, Scored};
+use super::time_order::TimeOrder;
 
 /// Columns of the tables, at the cut-off of the buckets (10 where it is measured).
 const COLUMNS: [&str; 4] = ["recall", "ndcg", "mrr", "coverage"];
@@ -17,6 +18,9 @@ pub struct Report {
     /// Content hash of the data set.
     pub dataset: String,
     pub seed: u64,
+    /// What training knows of the time after the targets.
+    #[serde(default)]
+    pub time_order: Option<TimeOrder>,
 }
 
 impl Report {
@@ -44,7 +48,7 @@ impl Report {
         text
     }
 
-    /// The same as Markdown, and NDCG by item frequency and user length.
+    /// The same as Markdown, NDCG by item frequency, item age and user length, and who gets the exposure.
     pub fn markdown(&self) -> String {
         let columns = self.columns();
         let mut text = format!("{}\n\n", self.protocol());
@@ -54,8 +58,40 @@ impl Report {
         });
         markdown_table(&mut text, &columns, rows);
         self.bucket_table(&mut text, "Training interactions of the target item", |s| &s.by_item_count);
+        self.bucket_table(&mut text, "Days since the target item's first training interaction", |s| {
+            &s.by_item_age
+        });
         self.bucket_table(&mut text, "Items in the user's history", |s| &s.by_user_length);
+        self.exposure_table(&mut text);
+        if let Some(warning) = self.time_order.and_then(|order| order.warning()) {
+            let _ = write!(text, "\nWarning: {warning}.\n");
+        }
         text
+    }
+
+    /// Whose items fill the lists, beside their share of the catalogue.
+    fn exposure_table(&self, text: &mut String) {
+        let Some(first) = self.rows().next() else { return };
+        let k = self.model().protocol.bucket_k;
+        let _ = write!(text, "\nShare of the list entries at {k}, by training interactions of the item:\n\n");
+        let mut columns = vec!["items".to_owned(), "of the catalogue".to_owned()];
+        columns.extend(self.rows().map(|s| s.name.clone()));
+        let rows = first.exposure.iter().map(|bucket| {
+            let cells = self.rows().map(|scored| {
+                let same = scored.exposure.iter().find(|e| e.from == bucket.from);
+                figure(same.map(|e| e.exposure_share))
+            });
+            [range(bucket.from, bucket.to), bucket.items.to_string(), figure(Some(bucket.catalogue_share))]
+                .into_iter()
+                .chain(cells)
+                .collect()
+        });
+        let gini = format!("gini@{k}");
+        let last = [format!("Gini at {k}"), String::new(), String::new()]
+            .into_iter()
+            .chain(self.rows().map(|s| figure(s.metrics.get(&gini).copied())))
+            .collect();
+        markdown_table(text, &columns, rows.chain(std::iter::once(last)));
     }
 
     fn bucket_table(&self, text: &mut String, title: &str, buckets: fn(&Scored) -> &[Bucket]) {
@@ -69,7 +105,7 @@ impl Report {
                 let same = buckets(scored).iter().find(|b| b.from == bucket.from);
                 figure(same.map(|b| b.ndcg))
             });
-            [range(bucket), bucket.targets.to_string()].into_iter().chain(cells).collect()
+            [range(bucket.from, bucket.to), bucket.targets.to_string()].into_iter().chain(cells).collect()
         });
         markdown_table(text, &columns, rows);
     }
@@ -117,11 +153,11 @@ fn figure(value: Option<f64>) -> String {
 }
 
 /// `5-9`, or `250+` without an upper edge.
-fn range(bucket: &Bucket) -> String {
-    match bucket.to {
-        Some(to) if to == bucket.from + 1 => bucket.from.to_string(),
-        Some(to) => format!("{}-{}", bucket.from, to - 1),
-        None => format!("{}+", bucket.from),
+pub fn range(from: u32, to: Option<u32>) -> String {
+    match to {
+        Some(to) if to == from + 1 => from.to_string(),
+        Some(to) => format!("{from}-{}", to - 1),
+        None => format!("{from}+"),
     }
 }
 

@@ -18,7 +18,7 @@ use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::record::RowAccessor;
 use parquet::schema::parser::parse_message_type;
 
-use super::metrics::{Evaluation, Protocol};
+use super::metrics::{Evaluation, Protocol, Scored};
 use crate::artefact::{ArtefactError, write_atomic};
 use crate::data::guarded;
 
@@ -155,12 +155,26 @@ impl Field {
 /// # Errors
 /// The file can't be written; what was there before still is.
 pub fn write(path: &Path, evaluation: &Evaluation) -> Result<(), RowsError> {
-    let reason = |e: ParquetError| RowsError::Content { path: path.to_owned(), reason: e.to_string() };
-    let bytes = encode(evaluation).map_err(reason)?;
+    write_all(path, std::slice::from_ref(evaluation))
+}
+
+/// [`write()`] for a model and its baselines in one file: evaluations of the same part and protocol.
+///
+/// # Errors
+/// As [`write()`]; or there is none, or they differ.
+pub fn write_all(path: &Path, evaluations: &[Evaluation]) -> Result<(), RowsError> {
+    let content = |reason: String| RowsError::Content { path: path.to_owned(), reason };
+    let Some(first) = evaluations.first() else { return Err(content("no evaluation".into())) };
+    if evaluations.iter().any(|e| (&e.part, &e.protocol) != (&first.part, &first.protocol)) {
+        return Err(content("evaluations of different parts or protocols".into()));
+    }
+    let scored: Vec<&Scored> = evaluations.iter().flat_map(|e| &e.scored).collect();
+    let bytes = encode(first, &scored).map_err(|e| content(e.to_string()))?;
     Ok(write_atomic(path, &bytes)?)
 }
 
-fn encode(evaluation: &Evaluation) -> ParquetResult<Vec<u8>> {
+/// One row group for each score name.
+fn encode(evaluation: &Evaluation, scored: &[&Scored]) -> ParquetResult<Vec<u8>> {
     let fields: Vec<String> = COLUMNS.iter().map(|(column, field)| field.declaration(column)).collect();
     let schema = Arc::new(parse_message_type(&format!("message rows {{ {} }}", fields.join(" ")))?);
     let protocol =
@@ -174,7 +188,7 @@ fn encode(evaluation: &Evaluation) -> ParquetResult<Vec<u8>> {
         .set_key_value_metadata(Some(about))
         .build();
     let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties))?;
-    for scored in &evaluation.scored {
+    for scored in scored {
         let mut group = writer.next_row_group()?;
         for (_, field) in &COLUMNS {
             let Some(mut column) = group.next_column()? else { break };
@@ -191,11 +205,19 @@ fn encode(evaluation: &Evaluation) -> ParquetResult<Vec<u8>> {
 /// # Errors
 /// The file is absent, damaged, or holds something else.
 pub fn read(path: &Path) -> Result<StoredRows, RowsError> {
-    let file = File::open(path).map_err(|source| RowsError::Open { path: path.to_owned(), source })?;
-    guarded(|| decode(file)).map_err(|reason| RowsError::Content { path: path.to_owned(), reason })
+    read_where(path, &|_| true)
 }
 
-fn decode(file: File) -> Result<StoredRows, String> {
+/// [`read`], only the score names that are `wanted`; of others the name stays, without rows.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_where(path: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<StoredRows, RowsError> {
+    let file = File::open(path).map_err(|source| RowsError::Open { path: path.to_owned(), source })?;
+    guarded(|| decode(file, wanted)).map_err(|reason| RowsError::Content { path: path.to_owned(), reason })
+}
+
+fn decode(file: File, wanted: &dyn Fn(&str) -> bool) -> Result<StoredRows, String> {
     let text = |e: ParquetError| e.to_string();
     let reader = SerializedFileReader::new(file).map_err(text)?;
     let about = reader.metadata().file_metadata();
@@ -203,11 +225,19 @@ fn decode(file: File) -> Result<StoredRows, String> {
     let part = entry(about, PART)?.to_owned();
     let protocol = serde_json::from_str(entry(about, PROTOCOL)?).map_err(|e| format!("`{PROTOCOL}`: {e}"))?;
     let mut scored: Vec<(String, Vec<Row>)> = Vec::new();
-    for record in reader.get_row_iter(None).map_err(text)? {
-        let (name, row) = record.and_then(|r| read_row(&r)).map_err(text)?;
-        match scored.last_mut() {
-            Some((last, rows)) if *last == name => rows.push(row),
-            _ => scored.push((name, vec![row])),
+    for group in 0..reader.num_row_groups() {
+        let group = reader.get_row_group(group).map_err(text)?;
+        for record in group.get_row_iter(None).map_err(text)? {
+            let (name, row) = record.and_then(|r| read_row(&r)).map_err(text)?;
+            // A group holds one name.
+            if !wanted(&name) {
+                scored.push((name, Vec::new()));
+                break;
+            }
+            match scored.last_mut() {
+                Some((last, rows)) if *last == name => rows.push(row),
+                _ => scored.push((name, vec![row])),
+            }
         }
     }
     Ok(StoredRows { part, protocol, scored })

@@ -10,6 +10,7 @@ use super::batch::{Sampler, SamplerOptions};
 use super::checkpoint::Parents;
 use crate::config::{Config, ViewConfig, ViewKind};
 use crate::data::{DataError, Dataset, Part};
+use crate::eval::baseline::ContentView;
 use crate::eval::{Evaluation, ScoreError, Scorer, evaluate};
 use crate::features::{FeatureError, FeatureStore};
 use crate::model::{DataShape, Recommender, ViewSource};
@@ -136,6 +137,31 @@ impl Experiment {
             }
         }
         all
+    }
+
+    /// Content features of the items: those of the model's views; of a model without any, whatever stores of
+    /// these items lie beside the data set.
+    pub fn content(&self) -> Vec<ContentView> {
+        let views = self.config.model.views.iter().zip(&self.views);
+        let own: Vec<ContentView> = views
+            .filter_map(|(view, source)| {
+                let store = Arc::clone(&source.as_ref()?.store);
+                Some(ContentView { name: view.name.clone(), store })
+            })
+            .collect();
+        let Some(path) = self.config.data.path.as_ref().filter(|_| own.is_empty()) else { return own };
+        let mut names: Vec<String> = std::fs::read_dir(path.join("features"))
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .collect();
+        names.sort();
+        let open = |name: String| {
+            let store = FeatureStore::open(&feature_dir(path, &name)).ok()?;
+            store.check_items(&self.dataset).ok()?;
+            Some(ContentView { name, store: Arc::new(store) })
+        };
+        names.into_iter().filter_map(open).collect()
     }
 
     /// Items that no `tokens` view of the model covers.

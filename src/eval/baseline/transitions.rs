@@ -1,77 +1,10 @@
-//! Untrained floors that stand in every report: popularity, and counted item-to-item transitions.
-//!
-//! Both count what is known before the targets of the judged part: for validation targets the training
-//! interactions, for test targets the validation items as well. Published floors are counted so; a model
-//! trained on the training part alone meets the validation items in histories only.
+//! Counted item-to-item transitions.
 
 use rayon::prelude::*;
 
-use super::scorer::{ScoreError, Scorer};
+use super::{dense_ranks, known, known_counts, part_of, place};
 use crate::data::{Dataset, Part, Target};
-
-/// User `u`'s leading items that lie before the targets of `part`.
-fn known(dataset: &Dataset, u: usize, part: Part) -> &[u32] {
-    let parts = dataset.sequences.parts_of(u);
-    let n = parts.iter().take_while(|&&p| p < part).count();
-    &dataset.sequences.items_of(u)[..n]
-}
-
-/// How often each item is known before the targets of `part`; entry 0 is padding.
-fn known_counts(dataset: &Dataset, part: Part) -> Vec<u32> {
-    let mut counts = vec![0; dataset.items.count() + 1];
-    for u in 0..dataset.sequences.users() {
-        for &item in known(dataset, u, part) {
-            counts[item as usize] += 1;
-        }
-    }
-    counts
-}
-
-/// The part that targets of a tile belong to. An evaluation has targets of one part only.
-fn part_of(dataset: &Dataset, targets: &[Target]) -> Part {
-    let part = |t: &Target| dataset.sequences.parts_of(t.user as usize)[t.position as usize];
-    targets.first().map_or(Part::Valid, part)
-}
-
-/// Every item by its count.
-pub struct Popularity<'a> {
-    dataset: &'a Dataset,
-    counted: Option<(Part, Vec<f32>)>,
-}
-
-impl<'a> Popularity<'a> {
-    pub fn new(dataset: &'a Dataset) -> Self {
-        Self { dataset, counted: None }
-    }
-}
-
-impl Scorer for Popularity<'_> {
-    fn names(&self) -> Vec<String> {
-        vec!["popularity".into()]
-    }
-
-    fn items(&self) -> usize {
-        self.dataset.items.count()
-    }
-
-    fn score(&mut self, targets: &[Target], out: &mut [Vec<f32>]) -> Result<(), ScoreError> {
-        let part = part_of(self.dataset, targets);
-        let (_, scores) = match self.counted.take() {
-            Some(counted) if counted.0 == part => self.counted.insert(counted),
-            _ => {
-                let counts = known_counts(self.dataset, part);
-                self.counted.insert((part, counts.iter().map(|&c| c as f32).collect()))
-            }
-        };
-        for out in out {
-            out.clear();
-            for _ in targets {
-                out.extend_from_slice(scores);
-            }
-        }
-        Ok(())
-    }
-}
+use crate::eval::scorer::{ScoreError, Scorer};
 
 /// Longest distance of a counted pair.
 const REACH: usize = 3;
@@ -162,14 +95,11 @@ impl Pairs {
             offsets[i] += offsets[i - 1];
         }
         let successors = pairs.into_iter().map(|(_, to, weight)| (to, weight)).collect();
-        let mut distinct = counts.clone();
-        distinct.sort_unstable();
-        distinct.dedup();
-        let popularity = counts.iter().map(|c| distinct.partition_point(|d| d < c) as f32).collect();
+        let popularity = dense_ranks(&counts);
         Self { offsets, successors, counts, popularity }
     }
 
-    /// Writes scores such that comparing them compares (sum, popularity): dense ranks, exact in f32.
+    /// Writes scores such that comparing them compares (sum, popularity).
     ///
     /// `sums` is scratch of I + 1 zeros and is left so.
     fn score(&self, history: &[u32], sums: &mut [f64], out: &mut [f32]) {
@@ -185,25 +115,7 @@ impl Pairs {
                 *sum += weight * f64::from(sixths);
             }
         }
-        let key = |item: u32| (sums[item as usize], self.popularity[item as usize]);
-        reached.sort_unstable_by(|&a, &b| {
-            let (a, b) = (key(a), key(b));
-            a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1))
-        });
-        out.copy_from_slice(&self.popularity);
-        // Whatever was reached stands above whatever was not.
-        let mut place = self.popularity.iter().copied().fold(0.0, f32::max);
-        let mut before = None;
-        for &item in &reached {
-            if before != Some(key(item)) {
-                place += 1.0;
-                before = Some(key(item));
-            }
-            out[item as usize] = place;
-        }
-        for &item in &reached {
-            sums[item as usize] = 0.0;
-        }
+        place(reached, sums, &self.popularity, out);
     }
 }
 
@@ -216,13 +128,6 @@ mod tests {
         let mut out = vec![vec![7.0; 3]];
         scorer.score(&dataset.targets(part)[..1], &mut out).unwrap();
         out.remove(0)
-    }
-
-    #[test]
-    fn popularity_counts_validation_items_for_test_targets_only() {
-        let data = dataset(4, &leave_one_out(&[&[1, 2, 1, 3, 4], &[2, 1, 3, 4]]));
-        assert_eq!(scores(&mut Popularity::new(&data), &data, Part::Valid), [0.0, 3.0, 2.0, 0.0, 0.0]);
-        assert_eq!(scores(&mut Popularity::new(&data), &data, Part::Test), [0.0, 3.0, 2.0, 2.0, 0.0]);
     }
 
     #[test]

@@ -1,0 +1,264 @@
+//! Runs that differ by the seed only, and the rules of what may stand beside what.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::CompareError;
+use super::run::{Opened, Run, flatten};
+use crate::artefact::MANIFEST;
+
+/// An argument, taken apart: `[LABEL=]PATH[,PATH…][:NAME]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    pub label: String,
+    pub dirs: Vec<PathBuf>,
+    /// Score name: a branch or a baseline.
+    pub score: Option<String>,
+}
+
+impl Asked {
+    /// Takes an argument apart and expands patterns (`runs/odmt-*`) to the directories they match, in order.
+    ///
+    /// # Errors
+    /// A pattern matches nothing.
+    pub fn parse(text: &str) -> Result<Self, CompareError> {
+        // A path that exists is a path, whatever signs are in it.
+        if Path::new(text).is_dir() {
+            return Ok(Self { label: label_of(text), dirs: vec![text.into()], score: None });
+        }
+        let named = text.split_once('=').filter(|(label, _)| !label.contains(['/', '\\', ',']));
+        let (label, rest) = named.map_or((None, text), |(label, rest)| (Some(label.to_owned()), rest));
+        // A colon may stand in a Windows path; what follows the last one is a name only without a separator.
+        let scored = rest
+            .rsplit_once(':')
+            .filter(|(path, name)| path.len() > 1 && !name.is_empty() && !name.contains(['/', '\\', '*']));
+        let (paths, score) = scored.map_or((rest, None), |(paths, name)| (paths, Some(name.to_owned())));
+        let mut dirs: Vec<PathBuf> = Vec::new();
+        for pattern in paths.split(',').filter(|p| !p.is_empty()) {
+            let found = expand(pattern)?;
+            dirs.extend(found.into_iter().filter(|dir| !dirs.contains(dir)).collect::<Vec<_>>());
+        }
+        if dirs.is_empty() {
+            return Err(CompareError::NoMatch { pattern: text.to_owned() });
+        }
+        let label = label.unwrap_or_else(|| {
+            let name =
+                if dirs.len() == 1 { label_of(&dirs[0].to_string_lossy()) } else { shared(&dirs, paths) };
+            score.as_ref().map_or(name.clone(), |score| format!("{name}:{score}"))
+        });
+        Ok(Self { label, dirs, score })
+    }
+}
+
+fn expand(pattern: &str) -> Result<Vec<PathBuf>, CompareError> {
+    if Path::new(pattern).exists() || !pattern.contains(['*', '?', '[']) {
+        return Ok(vec![pattern.into()]);
+    }
+    let no_match = || CompareError::NoMatch { pattern: pattern.to_owned() };
+    let found: Vec<PathBuf> =
+        glob::glob(pattern).map_err(|_| no_match())?.filter_map(Result::ok).filter(|p| p.is_dir()).collect();
+    if found.is_empty() { Err(no_match()) } else { Ok(found) }
+}
+
+/// Last part of a path.
+fn label_of(path: &str) -> String {
+    let name = Path::new(path).file_name().map(|n| n.to_string_lossy().into_owned());
+    name.unwrap_or_else(|| path.to_owned())
+}
+
+/// What the names of a group begin with, without the separator before the seed.
+fn shared(dirs: &[PathBuf], otherwise: &str) -> String {
+    let names: Vec<String> = dirs.iter().map(|d| label_of(&d.to_string_lossy())).collect();
+    let first: Vec<char> = names[0].chars().collect();
+    let same = (0..first.len())
+        .take_while(|&i| names.iter().all(|name| name.chars().nth(i) == Some(first[i])))
+        .count();
+    let start: String = first[..same].iter().collect();
+    let start = start.trim_end_matches(['-', '_', '.', ' ']);
+    if start.is_empty() { otherwise.to_owned() } else { start.to_owned() }
+}
+
+/// Finished runs of one condition, and those that have no figures.
+pub struct Group {
+    pub label: String,
+    /// In order of the seed; one only where nothing was trained.
+    pub runs: Vec<Run>,
+    pub failed: Vec<(PathBuf, String)>,
+}
+
+/// Settings in which runs of a group may differ: none of them changes what is learned.
+const FREE: [&str; 8] = [
+    "seed",
+    "run.",
+    "device",
+    "data.path",
+    "monitor.",
+    "train.checkpoint_steps",
+    "train.keep",
+    "train.prefetch",
+];
+
+impl Group {
+    /// Opens every run of an argument.
+    ///
+    /// # Errors
+    /// A directory is no run, or runs differ in more than the seed, or have the same seed.
+    pub fn open(asked: &Asked, part: &str, score: Option<&str>) -> Result<Self, CompareError> {
+        let mut group = Self { label: asked.label.clone(), runs: Vec::new(), failed: Vec::new() };
+        for dir in &asked.dirs {
+            match Opened::open(dir, part, asked.score.as_deref().or(score))? {
+                Opened::Finished(run) => group.runs.push(*run),
+                Opened::Failed { dir, reason } => group.failed.push((dir, reason)),
+            }
+        }
+        group.check()?;
+        group.runs.sort_by_key(|run| run.seed);
+        if group.runs.iter().all(|run| !run.trained) {
+            group.runs.truncate(1);
+        }
+        Ok(group)
+    }
+
+    fn check(&self) -> Result<(), CompareError> {
+        let Some((first, others)) = self.runs.split_first() else { return Ok(()) };
+        for run in others {
+            let (a, b) = (first.dir.clone(), run.dir.clone());
+            if let Some((field, left, right)) = first_difference(&first.settings, &run.settings, &FREE) {
+                let group = self.label.clone();
+                return Err(CompareError::NotOneGroup { group, a, b, field, left, right });
+            }
+            comparable(first, run)?;
+        }
+        for (i, run) in self.runs.iter().enumerate() {
+            let twin = self.runs[..i].iter().find(|other| other.seed == run.seed && run.trained);
+            if let Some(twin) = twin {
+                let (a, b) = (twin.dir.clone(), run.dir.clone());
+                return Err(CompareError::SameSeed { group: self.label.clone(), a, b, seed: run.seed });
+            }
+        }
+        Ok(())
+    }
+
+    /// True where the seed has a say.
+    pub fn trained(&self) -> bool {
+        self.runs.iter().any(|run| run.trained)
+    }
+}
+
+/// The first key in which two maps differ, and both values.
+fn first_difference(
+    left: &BTreeMap<String, String>,
+    right: &BTreeMap<String, String>,
+    free: &[&str],
+) -> Option<(String, String, String)> {
+    let keys: std::collections::BTreeSet<&String> = left.keys().chain(right.keys()).collect();
+    let shown = |value: Option<&String>| value.cloned().unwrap_or_else(|| "absent".into());
+    keys.into_iter()
+        .filter(|key| !free.iter().any(|f| *key == f || (f.ends_with('.') && key.starts_with(f))))
+        .find(|key| left.get(*key) != right.get(*key))
+        .map(|key| (key.clone(), shown(left.get(key)), shown(right.get(key))))
+}
+
+/// Two runs were asked the same questions: the same data, split, targets, candidates and rules.
+///
+/// # Errors
+/// [`CompareError::Differ`] with the first field that differs.
+pub fn comparable(a: &Run, b: &Run) -> Result<(), CompareError> {
+    let differ = |field: &str, left: String, right: String| CompareError::Differ {
+        a: a.dir.display().to_string(),
+        b: b.dir.display().to_string(),
+        field: field.to_owned(),
+        left,
+        right,
+    };
+    let (p, q) = (&a.protocol, &b.protocol);
+    if p.dataset != q.dataset {
+        let cause = data_difference(a, b);
+        let short = |hash: &str| hash.chars().take(12).collect::<String>();
+        let (field, left, right) =
+            cause.unwrap_or_else(|| ("data set hash".into(), short(&p.dataset), short(&q.dataset)));
+        return Err(differ(&field, left, right));
+    }
+    let word = |v: &dyn std::fmt::Debug| format!("{v:?}").to_lowercase();
+    let fields = [
+        ("eval.history", word(&p.history), word(&q.history)),
+        ("eval.ties", word(&p.ties), word(&q.ties)),
+        ("the number of items", p.items.to_string(), q.items.to_string()),
+        ("the number of targets", p.targets.to_string(), q.targets.to_string()),
+    ];
+    if let Some((field, left, right)) = fields.into_iter().find(|(_, left, right)| left != right) {
+        return Err(differ(field, left, right));
+    }
+    if a.rows.len() != b.rows.len() {
+        return Err(differ("the number of rows", a.rows.len().to_string(), b.rows.len().to_string()));
+    }
+    for (place, (x, y)) in a.rows.iter().zip(&b.rows).enumerate() {
+        if (x.user, x.item) != (y.user, y.item) {
+            let what = format!("the target of row {place}");
+            let shown = |r: &crate::eval::Row| format!("user {} item {}", r.user, r.item);
+            return Err(differ(&what, shown(x), shown(y)));
+        }
+        if x.candidates != y.candidates {
+            let what = format!("the candidates of row {place}");
+            return Err(differ(&what, x.candidates.to_string(), y.candidates.to_string()));
+        }
+    }
+    Ok(())
+}
+
+/// What the manifests of two data sets say differently, if they are still there.
+fn data_difference(a: &Run, b: &Run) -> Option<(String, String, String)> {
+    let about = |run: &Run| -> Option<BTreeMap<String, String>> {
+        let text = std::fs::read_to_string(run.dataset_dir.as_ref()?.join(MANIFEST)).ok()?;
+        let manifest: Value = serde_json::from_str(&text).ok()?;
+        let mut leaves = BTreeMap::new();
+        flatten("data", manifest.get("about")?, &mut leaves);
+        Some(leaves)
+    };
+    let (left, right) = (about(a)?, about(b)?);
+    // The cause before its consequences: options of `prepare`, the split first among them.
+    let split = |all: &BTreeMap<String, String>| -> BTreeMap<String, String> {
+        all.iter().filter(|(k, _)| k.contains("split")).map(|(k, v)| (k.clone(), v.clone())).collect()
+    };
+    first_difference(&split(&left), &split(&right), &[]).or_else(|| first_difference(&left, &right, &[]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_argument_is_a_label_paths_and_a_score_name() {
+        let home = tempfile::tempdir().unwrap();
+        for name in ["odmt-1", "odmt-2", "sasrec"] {
+            std::fs::create_dir(home.path().join(name)).unwrap();
+        }
+        let at = |name: &str| home.path().join(name);
+        let root = home.path().display();
+        let group = Asked::parse(&format!("{root}/odmt-*")).unwrap();
+        assert_eq!(group.dirs, [at("odmt-1"), at("odmt-2")]);
+        assert_eq!((group.label.as_str(), group.score), ("odmt", None));
+        let one = Asked::parse(&format!("{root}/sasrec:transitions")).unwrap();
+        assert_eq!((one.label.as_str(), one.dirs.len()), ("sasrec:transitions", 1));
+        assert_eq!(one.score.as_deref(), Some("transitions"));
+        let named = Asked::parse(&format!("ours={root}/odmt-2,{root}/odmt-*")).unwrap();
+        assert_eq!((named.label.as_str(), named.dirs), ("ours", vec![at("odmt-2"), at("odmt-1")]));
+        assert!(matches!(Asked::parse(&format!("{root}/x-*")), Err(CompareError::NoMatch { .. })));
+        assert!(matches!(Asked::parse(","), Err(CompareError::NoMatch { .. })));
+    }
+
+    #[test]
+    fn settings_that_change_nothing_may_differ() {
+        let map = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+        };
+        let a = map(&[("seed", "1"), ("run.name", "a"), ("optim.lr", "0.1")]);
+        let b = map(&[("seed", "2"), ("run.name", "b"), ("optim.lr", "0.1"), ("monitor.log_every", "5")]);
+        assert_eq!(first_difference(&a, &b, &FREE), None);
+        let c = map(&[("seed", "1"), ("optim.lr", "0.2")]);
+        let (key, left, right) = first_difference(&a, &c, &FREE).unwrap();
+        assert_eq!((key.as_str(), left.as_str(), right.as_str()), ("optim.lr", "0.1", "0.2"));
+    }
+}

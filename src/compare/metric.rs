@@ -1,0 +1,74 @@
+//! Metrics that a rank alone decides.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+
+use super::CompareError;
+use crate::eval::metrics::recall_ndcg;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Recall,
+    Ndcg,
+    Mrr,
+}
+
+/// Recall, NDCG or MRR at a cut-off; any cut-off, since rows hold ranks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metric {
+    pub kind: Kind,
+    pub k: usize,
+}
+
+impl Metric {
+    /// Of one target at `rank` (1-based, infinite if missed).
+    pub fn of(self, rank: f64) -> f64 {
+        let (recall, ndcg) = recall_ndcg(rank, self.k);
+        match self.kind {
+            Kind::Recall => recall,
+            Kind::Ndcg => ndcg,
+            Kind::Mrr => recall / rank,
+        }
+    }
+
+    /// The three kinds at this cut-off.
+    pub fn family(self) -> [Self; 3] {
+        [Kind::Recall, Kind::Ndcg, Kind::Mrr].map(|kind| Self { kind, k: self.k })
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self.kind {
+            Kind::Recall => "recall",
+            Kind::Ndcg => "ndcg",
+            Kind::Mrr => "mrr",
+        };
+        write!(f, "{name}@{}", self.k)
+    }
+}
+
+impl FromStr for Metric {
+    type Err = CompareError;
+
+    fn from_str(text: &str) -> Result<Self, CompareError> {
+        let wrong = || CompareError::Metric(text.to_owned());
+        let (name, k) = text.split_once('@').ok_or_else(wrong)?;
+        let k: usize = k.parse().ok().filter(|&k| k > 0).ok_or_else(wrong)?;
+        let kind = match name {
+            "recall" => Kind::Recall,
+            "ndcg" => Kind::Ndcg,
+            "mrr" => Kind::Mrr,
+            _ => return Err(wrong()),
+        };
+        Ok(Self { kind, k })
+    }
+}
+
+impl Serialize for Metric {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

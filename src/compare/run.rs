@@ -1,0 +1,251 @@
+//! One run directory as `compare` sees it: did it finish, how was it made, its rows.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::CompareError;
+use crate::artefact::MANIFEST;
+use crate::config::{self, ENSEMBLE};
+use crate::eval::metrics::Protocol;
+use crate::eval::{Report, Row, Scored, rows};
+use crate::train::checkpoint;
+use crate::train::run_dir::RunDir;
+
+/// A finished run.
+pub struct Run {
+    pub dir: PathBuf,
+    pub seed: u64,
+    /// Score name of the rows, e.g. `ensemble` or `transitions`.
+    pub score: String,
+    /// False for baselines: nothing was trained, no seed changes them.
+    pub trained: bool,
+    pub protocol: Protocol,
+    /// In target order.
+    pub rows: Vec<Row>,
+    /// Figures of the same part in the run's report.
+    pub reported: Option<Scored>,
+    /// Dotted keys of the configuration, and content hashes of what was read.
+    pub settings: BTreeMap<String, String>,
+    pub dataset_dir: Option<PathBuf>,
+    pub progress: Vec<Point>,
+    /// What the report warns of.
+    pub warning: Option<String>,
+    /// Figures of the popularity baseline in the run's report.
+    pub popularity: Option<BTreeMap<String, f64>>,
+}
+
+/// Validation metrics after an epoch, by tag.
+pub struct Point {
+    pub epoch: u64,
+    pub values: BTreeMap<String, f64>,
+}
+
+/// A run, or why it has no figures.
+pub enum Opened {
+    Finished(Box<Run>),
+    /// Unfinished or failed: reported, never averaged in.
+    Failed {
+        dir: PathBuf,
+        reason: String,
+    },
+}
+
+impl Opened {
+    /// Opens `dir` for the rows of `part` under `score`; without one: `ensemble`, or the model's first.
+    ///
+    /// # Errors
+    /// It is no run directory, or a finished run lacks the rows.
+    pub fn open(dir: &Path, part: &str, score: Option<&str>) -> Result<Self, CompareError> {
+        let not_a_run = |reason: String| CompareError::NotARun { dir: dir.to_owned(), reason };
+        let run = RunDir::at(dir);
+        if !run.config().is_file() {
+            return Err(not_a_run("it has no config.toml".into()));
+        }
+        let config = config::load(&run.config(), &[]).map_err(|e| not_a_run(e.to_string()))?.config;
+        let failed = |reason: String| Self::Failed { dir: dir.to_owned(), reason };
+        let metrics = Metrics::read(&dir.join("metrics.jsonl"));
+        let last = checkpoint::list(&run.steps()).pop();
+        let Some(report) = fs::read_to_string(run.report()).ok() else {
+            return Ok(failed(metrics.why_unfinished()));
+        };
+        if last.as_ref().and_then(|(_, path)| finished(path)) == Some(false) {
+            return Ok(failed(metrics.why_unfinished()));
+        }
+        let report: Report =
+            serde_json::from_str(&report).map_err(|e| not_a_run(format!("report.json: {e}")))?;
+        let path = run.rows(part);
+        if !path.is_file() {
+            return Err(CompareError::NoRows { dir: dir.to_owned(), part: part.to_owned() });
+        }
+        // Names first, rows of one of them then: a file holds the model's branches and all baselines.
+        let names: Vec<String> =
+            rows::read_where(&path, &|_| false)?.scored.into_iter().map(|(name, _)| name).collect();
+        let score = match score {
+            Some(name) => name.to_owned(),
+            None if names.iter().any(|n| n == ENSEMBLE) => ENSEMBLE.to_owned(),
+            None => names.first().cloned().unwrap_or_default(),
+        };
+        let stored = rows::read_where(&path, &|name| name == score)?;
+        let found = stored.scored.into_iter().find(|(name, _)| *name == score);
+        let Some((_, rows)) = found.filter(|(_, rows)| !rows.is_empty()) else {
+            return Err(CompareError::NoScore { dir: dir.to_owned(), name: score, found: names.join(", ") });
+        };
+        if let Some(reason) = broken(&rows) {
+            return Ok(failed(reason));
+        }
+        let evaluations = report.evaluations.iter().enumerate().filter(|(_, e)| e.part == part);
+        let reported = evaluations
+            .flat_map(|(place, e)| e.scored.iter().map(move |s| (place, s)))
+            .find(|(_, s)| s.name == score);
+        if let Some((_, scored)) = reported.filter(|(_, s)| s.nan_targets > 0) {
+            return Ok(failed(format!("NaN scores for {} targets", scored.nan_targets)));
+        }
+        // The model's own evaluation is a report's first.
+        let own = report.evaluations.first().is_some_and(|e| e.scored.iter().any(|s| s.name == score));
+        let mut settings = BTreeMap::new();
+        flatten("", &serde_json::to_value(&config).unwrap_or_default(), &mut settings);
+        if let Some((_, path)) = &last {
+            flatten("parents", &parents(path), &mut settings);
+        }
+        Ok(Self::Finished(Box::new(Run {
+            dir: dir.to_owned(),
+            seed: report.seed,
+            score,
+            trained: own,
+            protocol: stored.protocol,
+            rows,
+            reported: reported.map(|(_, s)| s.clone()),
+            settings,
+            dataset_dir: config.data.path,
+            progress: if own { metrics.progress } else { Vec::new() },
+            warning: report.time_order.and_then(|order| order.warning()),
+            popularity: floor(&report, part),
+        })))
+    }
+}
+
+fn floor(report: &Report, part: &str) -> Option<BTreeMap<String, f64>> {
+    let of_part = report.evaluations.iter().filter(|e| e.part == part).flat_map(|e| &e.scored);
+    of_part.into_iter().find(|s| s.name == "popularity").map(|s| s.metrics.clone())
+}
+
+/// Rows that are no ranking: every item had the same score.
+fn broken(rows: &[Row]) -> Option<String> {
+    let tied = |row: &Row| {
+        row.missed || (row.rank_optimistic == 1.0 && row.rank_pessimistic >= f64::from(row.candidates))
+    };
+    let judged = rows.iter().any(|row| !row.missed && row.candidates > 1);
+    (judged && rows.iter().all(tied)).then(|| "all items have the same score".to_owned())
+}
+
+/// The state of a checkpoint says whether the training reached its end; absent where it can't be read.
+fn finished(step: &Path) -> Option<bool> {
+    let text = fs::read_to_string(step.join("state.json")).ok()?;
+    serde_json::from_str::<Value>(&text).ok()?.get(0)?.get("finished")?.as_bool()
+}
+
+/// Content hashes of data set and features that a checkpoint's manifest names.
+fn parents(step: &Path) -> Value {
+    let manifest = fs::read_to_string(step.join(MANIFEST)).ok();
+    let value: Option<Value> = manifest.and_then(|text| serde_json::from_str(&text).ok());
+    value.and_then(|v| v.get("about")?.get("parents").cloned()).unwrap_or_default()
+}
+
+/// Dotted leaves of a JSON value.
+pub(super) fn flatten(prefix: &str, value: &Value, leaves: &mut BTreeMap<String, String>) {
+    let join = |key: &str| if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") };
+    match value {
+        Value::Object(map) => map.iter().for_each(|(k, v)| flatten(&join(k), v, leaves)),
+        Value::Array(list) => {
+            list.iter().enumerate().for_each(|(i, v)| flatten(&join(&i.to_string()), v, leaves));
+        }
+        leaf => {
+            leaves.insert(prefix.to_owned(), leaf.to_string().trim_matches('"').to_owned());
+        }
+    }
+}
+
+/// What `metrics.jsonl` tells.
+#[derive(Default)]
+struct Metrics {
+    progress: Vec<Point>,
+    last_step: Option<u64>,
+    /// First step whose training loss was not finite.
+    diverged: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    step: u64,
+    epoch: u64,
+    #[serde(flatten)]
+    values: BTreeMap<String, Value>,
+}
+
+impl Metrics {
+    /// Lines that can't be read are passed over: the file is talk, not evidence.
+    fn read(path: &Path) -> Self {
+        let mut metrics = Self::default();
+        let Ok(file) = fs::File::open(path) else { return metrics };
+        for line in BufReader::new(file).lines().map_while(Result::ok) {
+            let Ok(line) = serde_json::from_str::<Line>(&line) else { continue };
+            metrics.last_step = Some(line.step);
+            if line.values.get("train/loss/total").is_some_and(Value::is_null) {
+                metrics.diverged.get_or_insert(line.step);
+            }
+            let tags = line.values.iter().filter(|(tag, _)| tag.starts_with("valid/"));
+            let values: BTreeMap<String, f64> =
+                tags.filter_map(|(tag, v)| Some((tag.clone(), v.as_f64()?))).collect();
+            if !values.is_empty() {
+                metrics.progress.push(Point { epoch: line.epoch, values });
+            }
+        }
+        metrics
+    }
+
+    fn why_unfinished(&self) -> String {
+        match (self.diverged, self.last_step) {
+            (Some(step), _) => format!("diverged: the training loss is not finite at step {step}"),
+            (None, Some(step)) => format!("unfinished: last heard of at step {step}"),
+            (None, None) => "unfinished: it has no metrics yet".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(rank: [f64; 3], missed: bool) -> Row {
+        let [rank_optimistic, rank, rank_pessimistic] = rank;
+        Row { rank, rank_optimistic, rank_pessimistic, candidates: 9, missed, ..Row::default() }
+    }
+
+    #[test]
+    fn constant_scores_are_a_failure_and_a_lucky_tie_is_not() {
+        let tied = row([1.0, 5.0, 9.0], false);
+        let missed = row([f64::INFINITY; 3], true);
+        assert!(broken(&[tied.clone(), missed.clone()]).is_some());
+        assert!(broken(&[tied, row([1.0, 1.5, 2.0], false)]).is_none());
+        assert!(broken(&[missed]).is_none());
+    }
+
+    #[test]
+    fn metrics_tell_epochs_divergence_and_nothing_of_torn_lines() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("metrics.jsonl");
+        assert!(Metrics::read(&path).why_unfinished().contains("no metrics"));
+        let lines = "{\"step\":5,\"epoch\":1,\"time\":0,\"valid/x/ndcg@10\":0.25,\"train/loss/total\":1}\n\
+                     {\"step\":7,\"epoch\":2,\"time\":0,\"train/loss/total\":null}\n{\"step\":9,";
+        fs::write(&path, lines).unwrap();
+        let metrics = Metrics::read(&path);
+        assert_eq!((metrics.progress.len(), metrics.progress[0].epoch), (1, 1));
+        assert_eq!(metrics.progress[0].values["valid/x/ndcg@10"], 0.25);
+        assert!(metrics.why_unfinished().contains("step 7"));
+    }
+}
