@@ -11,7 +11,7 @@
 //! 7. [`eval`]: ranks by counting, metrics, baselines.
 //! 8. [`recommend`]: catalogue vectors, scores and lists of a trained model.
 //! 9. [`train`]: batches, optimiser, checkpoints, the loop.
-//! 10. [`export`]: what leaves the program.
+//! 10. [`embed`]: new items without retraining. [`export`]: what leaves the program.
 //! 11. [`monitor`]: TensorBoard, JSON lines, progress; [`cli`]: the only module that prints.
 //!
 //! Lower modules know nothing of higher ones.
@@ -22,6 +22,7 @@ pub mod cli;
 pub mod config;
 pub mod data;
 pub mod device;
+pub mod embed;
 pub mod eval;
 pub mod export;
 pub mod features;
@@ -30,6 +31,7 @@ pub mod monitor;
 pub mod nn;
 pub mod objective;
 pub mod ops;
+pub mod pictures;
 pub mod recommend;
 pub mod synth;
 pub mod tensors;

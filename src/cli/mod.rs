@@ -3,15 +3,18 @@
 //! One file a command. Only this module prints: data to stdout, talk to stderr.
 
 mod devices;
+mod embed;
 mod evaluate;
 mod export;
 mod fail;
 mod features;
 mod import;
+mod inspect;
 mod plan;
 mod prepare;
 mod recommend;
 mod setup;
+mod show;
 mod synth;
 mod terminal;
 mod train;
@@ -86,6 +89,11 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Recommend items to users, or items similar to an item
     Recommend(recommend::RecommendArgs),
+    /// Keep item vectors that new items join without retraining
+    #[command(subcommand)]
+    Embed(embed::EmbedCommand),
+    /// Look at what a model makes of an item
+    Inspect(inspect::InspectArgs),
     /// Write weights, item vectors and a model card for other programs
     Export(export::ExportArgs),
     /// Make a run directory from exported (or the authors') weights
@@ -129,6 +137,8 @@ fn run(command: Command, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::Train(args) => train::run(&args, terminal),
         Command::Evaluate(args) => evaluate::run(&args, terminal),
         Command::Recommend(args) => recommend::run(&args, terminal),
+        Command::Embed(command) => embed::run(&command, terminal),
+        Command::Inspect(args) => inspect::run(&args, terminal),
         Command::Export(args) => export::run(&args, terminal),
         Command::Import(args) => import::run(&args, terminal),
         Command::Devices => devices::run(terminal),

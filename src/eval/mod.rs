@@ -4,9 +4,11 @@
 //! catalogue and keeps one row per target, on which all statistics are built.
 //!
 //! Reading order: [`scorer`], [`rank`] (one target), [`metrics`] (all of them), [`protocol`], [`rows`],
-//! [`baseline`], [`report`].
+//! [`baseline`], [`cold`] (items that no training has seen), [`content`] (their floor), [`report`].
 
 pub mod baseline;
+pub mod cold;
+pub mod content;
 #[cfg(test)]
 mod fixtures;
 pub mod metrics;
@@ -18,6 +20,7 @@ pub mod scorer;
 #[cfg(test)]
 mod tests;
 
+pub use cold::ColdReport;
 pub use metrics::{Evaluation, Scored};
 pub use protocol::evaluate;
 pub use report::Report;

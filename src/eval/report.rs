@@ -4,10 +4,25 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use super::cold::{ColdReport, ColdScored};
 use super::metrics::{Bucket, Evaluation, Scored};
 
 /// Columns of the tables, at the cut-off of the buckets (10 where it is measured).
 const COLUMNS: [&str; 4] = ["recall", "ndcg", "mrr", "coverage"];
+
+/// Columns of the table of cold items.
+const COLD_COLUMNS: [&str; 5] = ["cold", "warm", "cold among cold", "warm among warm", "share shown"];
+
+fn cold_cells(scored: &ColdScored, k: usize) -> [Option<f64>; 5] {
+    let recall = |figures: &std::collections::BTreeMap<String, f64>| figures.get(&format!("recall@{k}")).copied();
+    [
+        recall(&scored.cold),
+        recall(&scored.warm),
+        recall(&scored.cold_among_cold),
+        recall(&scored.warm_among_warm),
+        scored.share.get(&k).copied(),
+    ]
+}
 
 /// What a finished run reports.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,6 +32,9 @@ pub struct Report {
     /// Content hash of the data set.
     pub dataset: String,
     pub seed: u64,
+    /// Targets that no training has seen, where there are such items and a rule for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cold: Option<ColdReport>,
 }
 
 impl Report {
@@ -41,7 +59,37 @@ impl Report {
             }
             text.push('\n');
         }
+        if let Some(cold) = &self.cold {
+            self.cold_table(&mut text, cold);
+        }
         text
+    }
+
+    /// Recall of cold and warm targets apart, and how often cold items are shown.
+    fn cold_table(&self, text: &mut String, cold: &ColdReport) {
+        let k = self.model().protocol.bucket_k;
+        let _ = write!(
+            text,
+            "\ncold items (ID vectors: {}): {} of {} items, {} of {} targets ({:.4}); recall@{k}\n{:10}",
+            cold.rule,
+            cold.cold_items,
+            cold.cold_items + cold.warm_items,
+            cold.cold_targets,
+            cold.cold_targets + cold.warm_targets,
+            cold.true_share(),
+            ""
+        );
+        for column in COLD_COLUMNS {
+            let _ = write!(text, "  {column:>15}");
+        }
+        text.push('\n');
+        for scored in &cold.scored {
+            let _ = write!(text, "{:10}", scored.name);
+            for value in cold_cells(scored, k) {
+                let _ = write!(text, "  {:>15}", figure(value));
+            }
+            text.push('\n');
+        }
     }
 
     /// The same as Markdown, and NDCG by item frequency and user length.
@@ -55,6 +103,20 @@ impl Report {
         markdown_table(&mut text, &columns, rows);
         self.bucket_table(&mut text, "Training interactions of the target item", |s| &s.by_item_count);
         self.bucket_table(&mut text, "Items in the user's history", |s| &s.by_user_length);
+        if let Some(cold) = &self.cold {
+            let k = self.model().protocol.bucket_k;
+            let _ = write!(
+                text,
+                "\nCold items (ID vectors: {}), recall@{k}; {:.4} of the targets are cold:\n\n",
+                cold.rule,
+                cold.true_share()
+            );
+            let rows = cold.scored.iter().map(|scored| {
+                let cells = cold_cells(scored, k).map(figure);
+                std::iter::once(scored.name.clone()).chain(cells).collect()
+            });
+            markdown_table(&mut text, &COLD_COLUMNS.map(str::to_owned), rows);
+        }
         text
     }
 

@@ -64,6 +64,16 @@ impl<'a> ModelScorer<'a> {
 
     /// User vectors after the last item, `[N, D]` per branch; zero for an empty history.
     pub fn user_vectors(&self, histories: &[&[u32]]) -> Vec<Tensor<2>> {
+        let slots = self.slots(histories);
+        (0..self.vectors.branches.len()).map(|branch| self.users(branch, &slots)).collect()
+    }
+
+    /// User vectors of one branch, `[N, D]`.
+    pub fn branch_users(&self, branch: usize, histories: &[&[u32]]) -> Tensor<2> {
+        self.users(branch, &self.slots(histories))
+    }
+
+    fn slots(&self, histories: &[&[u32]]) -> Slots {
         let n = histories.len();
         let longest = histories.iter().map(|h| h.len()).max().unwrap_or(0);
         let s = longest.clamp(1, self.max_seq_len);
@@ -76,16 +86,26 @@ impl<'a> ModelScorer<'a> {
         }
         let real: Vec<f32> = slots.iter().map(|&slot| f32::from(u8::from(slot > 0))).collect();
         let real_ns1 = Tensor::<3>::from_data(TensorData::new(real, [n, s, 1]), &self.device);
-        let slots = Tensor::<1, Int>::from_data(TensorData::new(slots, [n * s]), &self.device);
-        let last_real_n1 = real_ns1.clone().narrow(1, s - 1, 1).reshape([n, 1]);
-        let branches = self.vectors.branches.iter().enumerate().map(|(branch, items_id)| {
-            let [_, d] = items_id.dims();
-            let x_nsd = items_id.clone().select(0, slots.clone()).reshape([n, s, d]);
-            let users_nsd = self.model.encode_users(branch, x_nsd, &real_ns1, &mut Noise::off());
-            users_nsd.narrow(1, s - 1, 1).reshape([n, d]) * last_real_n1.clone()
-        });
-        branches.collect()
+        let items = Tensor::<1, Int>::from_data(TensorData::new(slots, [n * s]), &self.device);
+        Slots { items, real_ns1 }
     }
+
+    fn users(&self, branch: usize, slots: &Slots) -> Tensor<2> {
+        let items_id = &self.vectors.branches[branch];
+        let [n, s, _] = slots.real_ns1.dims();
+        let [_, d] = items_id.dims();
+        let last_real_n1 = slots.real_ns1.clone().narrow(1, s - 1, 1).reshape([n, 1]);
+        let x_nsd = items_id.clone().select(0, slots.items.clone()).reshape([n, s, d]);
+        let users_nsd = self.model.encode_users(branch, x_nsd, &slots.real_ns1, &mut Noise::off());
+        users_nsd.narrow(1, s - 1, 1).reshape([n, d]) * last_real_n1
+    }
+}
+
+/// Histories as the user encoders eat them, left-padded.
+struct Slots {
+    /// `[N * S]`
+    items: Tensor<1, Int>,
+    real_ns1: Tensor<3>,
 }
 
 impl Scorer for ModelScorer<'_> {

@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod cli;
+mod cold;
+mod embed;
 mod export;
 mod fixture;
 mod gpu;
