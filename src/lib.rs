@@ -11,7 +11,7 @@
 //! 7. [`eval`]: ranks by counting, metrics, baselines.
 //! 8. [`recommend`]: catalogue vectors, scores and lists of a trained model.
 //! 9. [`train`]: batches, optimiser, checkpoints, the loop.
-//! 10. [`export`]: what leaves the program.
+//! 10. [`embed`]: new items without retraining. [`export`]: what leaves the program.
 //! 11. [`stats`]: whether a difference is real; [`compare`]: finished runs side by side.
 //! 12. [`monitor`]: TensorBoard, JSON lines, progress; [`cli`]: the only module that prints.
 //!
@@ -24,6 +24,7 @@ pub mod compare;
 pub mod config;
 pub mod data;
 pub mod device;
+pub mod embed;
 pub mod encode;
 pub mod eval;
 pub mod export;
@@ -33,6 +34,7 @@ pub mod monitor;
 pub mod nn;
 pub mod objective;
 pub mod ops;
+pub mod pictures;
 pub mod recommend;
 pub mod stats;
 pub mod synth;

@@ -6,11 +6,15 @@ use clap::Args;
 
 use super::setup::{open_run, parse_part, part_name};
 use super::{Exit, Failure, Terminal};
-use crate::config::{HistoryRule, TieRule};
+use crate::config::{ColdConfig, ColdId, HistoryRule, TieRule};
 use crate::data::{Part, Target};
+use crate::embed::{ColdRule, encode};
 use crate::eval::baseline::{ContentKnn, ItemKnn, Popularity, RecentPopularity, Transitions};
-use crate::eval::{Report, ScoreError, Scorer, TimeOrder, rows};
+use crate::eval::cold::OwnKind;
+use crate::eval::content::ContentNearest;
+use crate::eval::{ColdReport, Evaluation, Report, ScoreError, Scorer, TimeOrder, rows};
 use crate::model::Recommender;
+use crate::recommend::{Calibration, Mixed, MixedScorer};
 use crate::synth::Truth;
 use crate::train::Experiment;
 use crate::train::run_dir::{RunDir, Which};
@@ -55,6 +59,15 @@ pub struct EvaluateArgs {
     /// `VIEW-knn` (one view's features alone), or none. Default: all but single views.
     #[arg(long = "baseline", value_name = "NAME", value_delimiter = ',')]
     baselines: Vec<String>,
+    /// Judge items without training interactions as new ones: what stands in for their ID vectors.
+    #[arg(long)]
+    cold_id: Option<ColdId>,
+    /// With --cold-id ridge: fit on items with at least so many training interactions.
+    #[arg(long)]
+    min_events: Option<u32>,
+    /// How items without an ID vector are scored beside the others.
+    #[arg(long, default_value = "zscore")]
+    calibrate: Calibration,
     /// Print Markdown.
     #[arg(long)]
     markdown: bool,
@@ -86,7 +99,16 @@ pub fn run(args: &EvaluateArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     }
     eval.history = args.history.unwrap_or(eval.history);
     eval.ties = args.ties.unwrap_or(eval.ties);
-    let report = final_report(&trained.experiment, &trained.model, args.part, &args.baselines, None)?;
+    let cold = match (args.cold_id, &trained.experiment.config.data.cold) {
+        (Some(rule), config) => Some(ColdConfig { rule, ..config.clone().unwrap_or_default() }),
+        (None, config) => config.clone(),
+    };
+    let cold = cold.map(|cold| Cold {
+        rule: cold.rule,
+        min_events: args.min_events.unwrap_or(cold.min_events),
+        calibration: args.calibrate,
+    });
+    let report = judge(&trained.experiment, &trained.model, args.part, &args.baselines, cold)?;
     let path = args.rows.clone().unwrap_or_else(|| trained.run.rows(part_name(args.part)));
     rows::write_all(&path, &report.evaluations)?;
     if terminal.json {
@@ -103,6 +125,14 @@ pub fn run(args: &EvaluateArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// How items that no training has seen are judged.
+#[derive(Clone, Copy)]
+struct Cold {
+    rule: ColdId,
+    min_events: u32,
+    calibration: Calibration,
+}
+
 /// Evaluates the model, the baselines and the oracle, and saves report and rows in `run`.
 ///
 /// Without `baselines` these are all that take little time.
@@ -113,18 +143,13 @@ pub fn final_report(
     baselines: &[String],
     run: Option<&RunDir>,
 ) -> Result<Report, Failure> {
-    let dataset = &experiment.dataset;
-    let mut scorers = chosen_baselines(experiment, baselines)?;
-    let mut evaluations = vec![experiment.evaluate_model(model, part)?];
-    for scorer in &mut scorers {
-        evaluations.push(experiment.evaluate_scorer(scorer.as_mut(), part)?);
-    }
-    if let Some(truth) = truth_of(experiment)? {
-        evaluations.push(experiment.evaluate_scorer(&mut Oracle { truth, experiment }, part)?);
-    }
-    let time_order = TimeOrder::of(dataset, part);
-    let (hash, seed) = (dataset.hash.clone(), experiment.config.seed);
-    let report = Report { evaluations, dataset: hash, seed, time_order };
+    let config = experiment.config.data.cold.as_ref();
+    let cold = config.map(|cold| Cold {
+        rule: cold.rule,
+        min_events: cold.min_events,
+        calibration: Calibration::default(),
+    });
+    let report = judge(experiment, model, part, baselines, cold)?;
     if let Some(run) = run {
         rows::write_all(&run.rows(part_name(part)), &report.evaluations)?;
         run.write(&run.report(), &serde_json::to_string_pretty(&report).unwrap_or_default())?;
@@ -181,8 +206,68 @@ fn chosen_baselines<'a>(
     Ok(chosen)
 }
 
-/// The planted truth beside a generated data set.
+fn judge(
+    experiment: &Experiment,
+    model: &Recommender,
+    part: Part,
+    baselines: &[String],
+    cold: Option<Cold>,
+) -> Result<Report, Failure> {
+    let dataset = &experiment.dataset;
+    let (of_model, of_cold) = match cold {
+        None => (experiment.evaluate_model(model, part)?, None),
+        Some(cold) => {
+            let (all, report) = judge_cold(experiment, model, part, cold)?;
+            (all, Some(report))
+        }
+    };
+    let mut evaluations = vec![of_model];
+    for scorer in &mut chosen_baselines(experiment, baselines)? {
+        evaluations.push(experiment.evaluate_scorer(scorer.as_mut(), part)?);
+    }
+    if let Some(truth) = truth_of(experiment)? {
+        evaluations.push(experiment.evaluate_scorer(&mut Oracle { truth, experiment }, part)?);
+    }
+    let (hash, seed) = (dataset.hash.clone(), experiment.config.seed);
+    let time_order = TimeOrder::of(dataset, part);
+    Ok(Report { evaluations, dataset: hash, seed, time_order, cold: of_cold })
+}
+
+/// The model's evaluation where items without training are scored as new ones, and what became of them.
+fn judge_cold(
+    experiment: &Experiment,
+    model: &Recommender,
+    part: Part,
+    cold: Cold,
+) -> Result<(Evaluation, ColdReport), Failure> {
+    let rule = ColdRule::fit(experiment, model, cold.rule, cold.min_events)?;
+    let (vectors, encoded) = encode::catalogue(experiment, model, &rule);
+    let counts = experiment.dataset.train_counts();
+    let items = counts.len() - 1;
+    let trained = counts[1..].iter().map(|&n| n > 0).collect();
+    let mixed = Mixed::of(vectors, trained, encoded.live, vec![true; items]);
+    let (dataset, s) = (Some(&experiment.dataset), experiment.config.data.max_seq_len);
+    let mut scorer = MixedScorer::new(model, &mixed, dataset, s, cold.calibration, &experiment.device);
+    let all = experiment.evaluate_scorer(&mut scorer, part)?;
+    let mut own = OwnKind { inner: &mut scorer, train_counts: &counts };
+    let own = experiment.evaluate_scorer(&mut own, part)?;
+    let word = format!("{:?}", cold.rule).to_lowercase();
+    let mut report = ColdReport::new(&word, &all, &own, &counts);
+    let stores: Vec<_> = experiment.views.iter().flatten().map(|view| view.store.as_ref()).collect();
+    let mut floor = ContentNearest::new(&experiment.dataset, &stores);
+    let of_floor = experiment.evaluate_scorer(&mut floor, part)?;
+    let mut own = OwnKind { inner: &mut floor, train_counts: &counts };
+    let own = experiment.evaluate_scorer(&mut own, part)?;
+    report.scored.extend(ColdReport::new(&word, &of_floor, &own, &counts).scored);
+    Ok((all, report))
+}
+
+/// The planted truth beside a generated data set. It knows whole histories only, so that there is none for
+/// a data set with items held out.
 fn truth_of(experiment: &Experiment) -> Result<Option<Truth>, Failure> {
+    if experiment.config.data.cold.is_some() {
+        return Ok(None);
+    }
     let Some(dir) = experiment.config.data.path.as_ref().map(|p| p.join("truth")) else { return Ok(None) };
     if dir.exists() { Ok(Some(Truth::load(&dir)?)) } else { Ok(None) }
 }

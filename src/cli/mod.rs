@@ -4,16 +4,19 @@
 
 mod compare;
 mod devices;
+mod embed;
 mod encode;
 mod evaluate;
 mod export;
 mod fail;
 mod features;
 mod import;
+mod inspect;
 mod plan;
 mod prepare;
 mod recommend;
 mod setup;
+mod show;
 mod synth;
 mod terminal;
 mod train;
@@ -90,6 +93,11 @@ enum Command {
     Compare(compare::CompareArgs),
     /// Recommend items to users, or items similar to an item
     Recommend(recommend::RecommendArgs),
+    /// Keep item vectors that new items join without retraining
+    #[command(subcommand)]
+    Embed(embed::EmbedCommand),
+    /// Look at what a model makes of an item
+    Inspect(inspect::InspectArgs),
     /// Write weights, item vectors and a model card for other programs
     Export(export::ExportArgs),
     /// Make a run directory from exported (or the authors') weights
@@ -134,6 +142,8 @@ fn run(command: Command, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::Evaluate(args) => evaluate::run(&args, terminal),
         Command::Compare(args) => compare::run(&args, terminal),
         Command::Recommend(args) => recommend::run(&args, terminal),
+        Command::Embed(command) => embed::run(&command, terminal),
+        Command::Inspect(args) => inspect::run(&args, terminal),
         Command::Export(args) => export::run(&args, terminal),
         Command::Import(args) => import::run(&args, terminal),
         Command::Devices => devices::run(terminal),

@@ -8,10 +8,15 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::embed::{described, embedder};
 use super::setup::{Trained, open_run};
 use super::{Exit, Failure, Terminal};
 use crate::artefact;
-use crate::recommend::{History, ModelScorer, Recommendation, similar_items, top_k};
+use crate::data::Items;
+use crate::recommend::{
+    Calibration, History, Mixed, MixedScorer, ModelScorer, Recommendation, mixed_similar_items, mixed_top_k,
+    similar_items, top_k,
+};
 use crate::train::run_dir::Which;
 
 /// Histories scored at once.
@@ -25,7 +30,8 @@ Examples:
   codistill recommend checkpoints/quickstart --user u1 --user u2 -k 5
   codistill recommend checkpoints/quickstart --all --format csv --output lists.csv
   codistill recommend checkpoints/quickstart --histories new.jsonl
-  codistill recommend checkpoints/quickstart --item i17")]
+  codistill recommend checkpoints/quickstart --item i17
+  codistill recommend checkpoints/quickstart --store stores/quickstart --user u1")]
 pub struct RecommendArgs {
     /// Run directory.
     run: PathBuf,
@@ -40,6 +46,12 @@ pub struct RecommendArgs {
     /// With --item: compare in this branch only.
     #[arg(long, requires = "item")]
     branch: Option<String>,
+    /// Vector store made by `codistill embed`: its newest items stand beside the trained ones.
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+    /// With --store: how items without an ID vector are scored beside the others.
+    #[arg(long, requires = "store", default_value = "zscore")]
+    calibrate: Calibration,
     /// Output format.
     #[arg(long, default_value = "jsonl")]
     format: Format,
@@ -91,38 +103,83 @@ struct Line {
 
 pub fn run(args: &RecommendArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let trained = open_run(&args.run, &args.checkpoint, args.data.as_deref(), &args.device, terminal)?;
-    let mut writer = Writer::new(args, &trained)?;
+    let shelf = Shelf::open(args, &trained)?;
+    let mut writer = Writer::new(args, shelf.items(&trained))?;
     match &args.who.item {
-        Some(id) => similar(args, &trained, id, &mut writer)?,
-        None => lists(args, &trained, &mut writer, terminal)?,
+        Some(id) => similar(args, &trained, &shelf, id, &mut writer)?,
+        None => lists(args, &trained, &shelf, &mut writer, terminal)?,
     }
     writer.finish()?;
     Ok(Exit::Done)
 }
 
+/// What there is to recommend: the catalogue, or a store's items.
+enum Shelf {
+    Catalogue,
+    Store { mixed: Box<Mixed>, items: Items },
+}
+
+impl Shelf {
+    fn open(args: &RecommendArgs, trained: &Trained) -> Result<Self, Failure> {
+        let Some(dir) = &args.store else { return Ok(Self::Catalogue) };
+        let snapshot = embedder(trained).open(dir)?;
+        let mixed = Box::new(snapshot.mixed(&trained.device.device));
+        Ok(Self::Store { mixed, items: described(&snapshot) })
+    }
+
+    fn items<'a>(&'a self, trained: &'a Trained) -> &'a Items {
+        match self {
+            Self::Catalogue => &trained.experiment.dataset.items,
+            Self::Store { items, .. } => items,
+        }
+    }
+}
+
 fn lists(
     args: &RecommendArgs,
     trained: &Trained,
+    shelf: &Shelf,
     out: &mut Writer<'_>,
     terminal: &Terminal,
 ) -> Result<(), Failure> {
     let experiment = &trained.experiment;
-    let histories = histories(args, trained, terminal)?;
-    let vectors = experiment.catalogue(&trained.model);
+    let histories = histories(args, trained, shelf.items(trained), terminal)?;
     let s = experiment.config.data.max_seq_len;
-    let scorer = ModelScorer::new(&trained.model, &vectors, None, s, &trained.device.device);
     let names: Vec<String> = experiment.config.model.branches.iter().map(|b| b.name.clone()).collect();
-    for tile in histories.chunks(TILE) {
-        for (history, list) in tile.iter().zip(top_k(&scorer, tile, args.k, args.allow_seen)) {
-            out.list("user", &history.user, &list, &names)?;
+    let (model, device) = (&trained.model, &trained.device.device);
+    let mut write = |tile: &[History], lists: Vec<Vec<Recommendation>>| {
+        let mut each = tile.iter().zip(lists);
+        each.try_for_each(|(history, list)| out.list("user", &history.user, &list, &names))
+    };
+    let start = std::time::Instant::now();
+    match shelf {
+        Shelf::Catalogue => {
+            let vectors = experiment.catalogue(model);
+            let scorer = ModelScorer::new(model, &vectors, None, s, device);
+            let each = |tile| top_k(&scorer, tile, args.k, args.allow_seen);
+            histories.chunks(TILE).try_for_each(|tile| write(tile, each(tile)))?;
+        }
+        Shelf::Store { mixed, .. } => {
+            let scorer = MixedScorer::new(model, mixed, None, s, args.calibrate, device);
+            let each = |tile| mixed_top_k(&scorer, tile, args.k, args.allow_seen);
+            histories.chunks(TILE).try_for_each(|tile| write(tile, each(tile)))?;
         }
     }
+    let seconds = start.elapsed().as_secs_f64();
+    let rate = histories.len() as f64 / seconds.max(1e-9);
+    terminal.detail(format!("{} lists in {seconds:.2} s, {rate:.0} per second", histories.len()));
     Ok(())
 }
 
-fn similar(args: &RecommendArgs, trained: &Trained, id: &str, out: &mut Writer<'_>) -> Result<(), Failure> {
+fn similar(
+    args: &RecommendArgs,
+    trained: &Trained,
+    shelf: &Shelf,
+    id: &str,
+    out: &mut Writer<'_>,
+) -> Result<(), Failure> {
     let experiment = &trained.experiment;
-    let item = known(&experiment.dataset.items.ids, id).ok_or_else(|| {
+    let item = known(&shelf.items(trained).ids, id).ok_or_else(|| {
         Failure::user(format!("`{id}` is no item of the data set"), "ids are the source's own")
     })?;
     let mut names: Vec<String> = experiment.config.model.branches.iter().map(|b| b.name.clone()).collect();
@@ -139,8 +196,11 @@ fn similar(args: &RecommendArgs, trained: &Trained, id: &str, out: &mut Writer<'
             Some(place)
         }
     };
-    let vectors = experiment.catalogue(&trained.model);
-    out.list("item", id, &similar_items(&vectors, item, args.k, branch), &names)
+    let list = match shelf {
+        Shelf::Catalogue => similar_items(&experiment.catalogue(&trained.model), item, args.k, branch),
+        Shelf::Store { mixed, .. } => mixed_similar_items(mixed, item, args.k, branch),
+    };
+    out.list("item", id, &list, &names)
 }
 
 /// Place of an id among the items, 1..=I.
@@ -148,12 +208,17 @@ fn known(ids: &[String], id: &str) -> Option<u32> {
     ids.iter().skip(1).position(|known| known == id).map(|place| place as u32 + 1)
 }
 
-fn histories(args: &RecommendArgs, trained: &Trained, terminal: &Terminal) -> Result<Vec<History>, Failure> {
+fn histories(
+    args: &RecommendArgs,
+    trained: &Trained,
+    items: &Items,
+    terminal: &Terminal,
+) -> Result<Vec<History>, Failure> {
     let dataset = &trained.experiment.dataset;
     let of_user =
         |u: usize| History { user: dataset.users[u].clone(), items: dataset.sequences.items_of(u).to_vec() };
     if let Some(path) = &args.who.histories {
-        return read_histories(path, &dataset.items.ids, terminal);
+        return read_histories(path, &items.ids, terminal);
     }
     if args.who.all {
         return Ok((0..dataset.users.len()).map(of_user).collect());
@@ -214,14 +279,13 @@ struct Writer<'a> {
     out: Box<dyn std::io::Write>,
     scratch: Option<(tempfile::NamedTempFile, PathBuf)>,
     format: Format,
-    items: &'a crate::data::Items,
+    items: &'a Items,
     header_written: bool,
     path: PathBuf,
 }
 
 impl<'a> Writer<'a> {
-    fn new(args: &RecommendArgs, trained: &'a Trained) -> Result<Self, Failure> {
-        let items = &trained.experiment.dataset.items;
+    fn new(args: &RecommendArgs, items: &'a Items) -> Result<Self, Failure> {
         let (out, scratch, path): (Box<dyn std::io::Write>, _, _) = match &args.output {
             None => (Box::new(std::io::BufWriter::new(std::io::stdout())), None, PathBuf::from("stdout")),
             // A pipe or a device is written to; a file is replaced when the new one is complete.
@@ -286,7 +350,8 @@ impl<'a> Writer<'a> {
                 self.items.titles[i].clone(),
                 r.score.to_string(),
             ];
-            cells.extend(r.branches.iter().map(f32::to_string));
+            // A branch that says nothing of the item leaves its cell empty.
+            cells.extend(r.branches.iter().map(|s| if s.is_nan() { String::new() } else { s.to_string() }));
             let _ = writer.write_record(&cells);
         }
         String::from_utf8(writer.into_inner().unwrap_or_default()).unwrap_or_default()

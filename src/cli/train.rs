@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::evaluate::final_report;
 use super::setup::{ensure_data, open_device};
+use super::show::show;
 use super::watch::Watch;
 use super::{Exit, Failure, Terminal};
 use crate::artefact;
@@ -265,7 +266,7 @@ fn finish(
     watch.monitor.scalars(state.step, state.epoch as u64, &borrowed);
     let shown: Vec<(String, f64)> = metrics.iter().filter(|(tag, _)| tag.ends_with("@10")).cloned().collect();
     watch.monitor.hparams(state.step, state.epoch as u64, &hyper_parameters(&experiment.config), &shown);
-    project(experiment, &model, &mut watch.monitor);
+    show(experiment, &model, state.step, state.epoch as u64, &mut watch.monitor);
     watch.monitor.flush();
     for warning in watch.monitor.warnings() {
         terminal.warn(warning);
@@ -299,40 +300,6 @@ fn hyper_parameters(config: &Config) -> Vec<(String, HValue)> {
             (key, value)
         })
         .collect()
-}
-
-/// Item vectors of every branch with titles, for the projector.
-fn project(experiment: &Experiment, model: &crate::model::Recommender, monitor: &mut Monitor) {
-    let most = experiment.config.monitor.projector_items;
-    let items = &experiment.dataset.items;
-    let n = most.min(items.count());
-    if n == 0 {
-        return;
-    }
-    // The most popular items are the ones a reader knows.
-    let counts = experiment.dataset.train_counts();
-    let mut order: Vec<u32> = (1..=items.count() as u32).collect();
-    order.sort_by_key(|&i| (std::cmp::Reverse(counts[i as usize]), i));
-    order.truncate(n);
-    let rows: Vec<Vec<String>> = order
-        .iter()
-        .map(|&i| {
-            let i = i as usize;
-            let count = counts[i].to_string();
-            vec![items.ids[i].clone(), items.titles[i].clone(), items.categories[i].clone(), count]
-        })
-        .collect();
-    let vectors = experiment.catalogue(model);
-    for (branch, x) in model.config().branches.iter().zip(vectors.branches) {
-        let width = x.dims()[1];
-        let all = crate::model::params::host(x);
-        let picked: Vec<f32> = order
-            .iter()
-            .flat_map(|&i| all[i as usize * width..(i as usize + 1) * width].iter().copied())
-            .collect();
-        let header = ["id", "title", "category", "train count"];
-        monitor.projector(&format!("items_{}", branch.name), &picked, width, &header, &rows);
-    }
 }
 
 fn plan_line(experiment: &Experiment, trainer: &Trainer<'_>) -> String {

@@ -9,12 +9,12 @@ use std::sync::LazyLock;
 use toml::{Table, Value};
 
 use super::{
-    BranchConfig, Config, DataConfig, DistillConfig, DistillPair, EncoderConfig, IdInit, ModelConfig,
-    ObjectiveConfig, SynthConfig, TowerConfig, ViewConfig, ViewKind,
+    BranchConfig, ColdConfig, Config, DataConfig, DistillConfig, DistillPair, EncoderConfig, IdInit,
+    ModelConfig, ObjectiveConfig, SynthConfig, TowerConfig, ViewConfig, ViewKind,
 };
 
 /// Keys whose absence means something, so that `--set key=none` takes them away.
-pub(super) const OPTIONAL: [&str; 3] = ["data.path", "data.synth", "model.tower"];
+pub(super) const OPTIONAL: [&str; 4] = ["data.path", "data.synth", "data.cold", "model.tower"];
 
 static SCHEMA: LazyLock<Value> = LazyLock::new(|| as_value(&exemplar()));
 
@@ -168,6 +168,7 @@ fn exemplar() -> Config {
         data: DataConfig {
             path: Some("data".into()),
             synth: Some(SynthConfig::default()),
+            cold: Some(ColdConfig::default()),
             ..DataConfig::default()
         },
         model: ModelConfig {

@@ -94,6 +94,42 @@ pub struct DataConfig {
 
     /// Users with fewer training items than this are not trained on.
     pub min_train_len: usize,
+    /// Items that no training sees, for judging how new items fare; absent: none.
+    pub cold: Option<ColdConfig>,
+}
+
+/// Items held out of all training: no input, no target, no count; they stay as test targets and candidates.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ColdConfig {
+    /// Share of the catalogue, drawn by `seed`.
+    pub share: f64,
+    pub seed: u64,
+    /// File with one item id per line, instead of a share.
+    pub ids: PathBuf,
+    /// What stands in for their ID vectors in the final report.
+    pub rule: ColdId,
+    /// Items with fewer training interactions are not fitted on by `rule = "ridge"`.
+    pub min_events: u32,
+}
+
+impl Default for ColdConfig {
+    fn default() -> Self {
+        Self { share: 0.0, seed: 1, ids: PathBuf::new(), rule: ColdId::Drop, min_events: 20 }
+    }
+}
+
+/// What stands in for the ID vector of an item that was not trained on (companions.md 6.8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum ColdId {
+    /// Nothing: branches on the ID view have no vector for it, the others decide alone.
+    #[default]
+    Drop,
+    /// The mean of its first tokens, as an ID table that starts from features begins.
+    Mean,
+    /// A ridge regression from content to ID vectors, fitted on items with enough training interactions.
+    Ridge,
 }
 
 impl Default for DataConfig {
@@ -105,6 +141,7 @@ impl Default for DataConfig {
             max_seq_len: 12,
             windows: Windows::Last,
             min_train_len: 2,
+            cold: None,
         }
     }
 }
@@ -530,10 +567,14 @@ pub struct MonitorConfig {
     pub log_every: usize,
     /// Items in the TensorBoard projector; 0 leaves it out.
     pub projector_items: usize,
+    /// Side of an item's picture in the projector's sprite, in pixels; 0 leaves pictures out.
+    pub sprite_side: usize,
+    /// Users whose history and top ten are drawn as picture strips after the training; 0 draws none.
+    pub strip_users: usize,
 }
 
 impl Default for MonitorConfig {
     fn default() -> Self {
-        Self { tensorboard: true, log_every: 10, projector_items: 2000 }
+        Self { tensorboard: true, log_every: 10, projector_items: 2000, sprite_side: 48, strip_users: 4 }
     }
 }

@@ -6,7 +6,9 @@
 use super::rules::{
     Checked, at_least, between, check_name, divides, invalid, known, non_negative, positive, within,
 };
-use super::{Config, EncoderConfig, EvalConfig, IdInit, ModelConfig, SynthConfig, ViewConfig, ViewKind};
+use super::{
+    ColdConfig, Config, EncoderConfig, EvalConfig, IdInit, ModelConfig, SynthConfig, ViewConfig, ViewKind,
+};
 
 /// The mean of all branches, where a branch is asked for by name.
 pub const ENSEMBLE: &str = "ensemble";
@@ -30,7 +32,8 @@ impl Config {
         self.check_optim()?;
         check_eval(&self.eval)?;
         self.check_train()?;
-        at_least("monitor.log_every", self.monitor.log_every, 1)
+        at_least("monitor.log_every", self.monitor.log_every, 1)?;
+        between("monitor.sprite_side", self.monitor.sprite_side, 0..=256)
     }
 
     fn check_run(&self) -> Checked {
@@ -56,6 +59,9 @@ impl Config {
             (Some(path), _) if path.as_os_str().is_empty() => return Err(invalid("data.path", "is empty")),
             (None, Some(synth)) => synth.validate()?,
             _ => {}
+        }
+        if let Some(cold) = &data.cold {
+            check_cold(cold)?;
         }
         at_least("data.max_seq_len", data.max_seq_len, 1)?;
         at_least("data.min_train_len", data.min_train_len, 2)?;
@@ -140,6 +146,15 @@ impl Config {
             .with_hint("add it to eval.ks, or choose one of them")),
         }
     }
+}
+
+fn check_cold(cold: &ColdConfig) -> Checked {
+    within("data.cold.share", cold.share, 0.0..=0.5)?;
+    if (cold.share > 0.0) == cold.ids.as_os_str().is_empty() {
+        return Ok(());
+    }
+    Err(invalid("data.cold", "needs either a share or a file of ids")
+        .with_hint("set data.cold.share = 0.1, or data.cold.ids = \"ids.txt\""))
 }
 
 impl ViewConfig {

@@ -1,10 +1,11 @@
 //! From a raw interaction log and a catalogue to a [`Dataset`].
 //!
 //! Reading order: [`source`] (one reader a format), [`intern`] (ids to numbers), `log` (the rows in memory),
-//! [`filter`], `catalogue` (what the items are), [`split`], [`mod@prepare`] (all of them in order, with a
+//! [`filter`], `catalogue` (what the items are), [`split`], [`cold`] (items held out of training), [`mod@prepare`] (all of them in order, with a
 //! report), [`dataset`] (the result), [`disk`] (its directory).
 
 mod catalogue;
+pub mod cold;
 pub mod dataset;
 pub mod disk;
 mod error;

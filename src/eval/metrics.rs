@@ -65,6 +65,7 @@ pub struct Scored {
     /// - `recall@k` (one target, so it is Hit@k too), `ndcg@k`, `mrr@k`: means over targets;
     /// - `coverage@k`: share of the catalogue that stands in anybody's list of k;
     /// - `popularity@k`: mean over list entries of the share of items that are rarer in training, 0 to 1;
+    /// - `cold_share@k`: share of list entries that no training has seen; only where there are such items;
     /// - `gini@k`: inequality of items' exposure, 0 (all equal) to 1 (one item for all).
     pub metrics: BTreeMap<String, f64>,
     /// Targets with a NaN among the scores: such a score stands above the target, and is never recommended.
@@ -175,6 +176,15 @@ impl Tally {
             let popular: f64 = shown.iter().zip(&popularity[1..]).map(|(&c, p)| f64::from(c) * p).sum();
             put("popularity", popular / total.max(1.0));
             put("gini", gini(shown));
+            if train_counts[1..].contains(&0) {
+                let cold: f64 = shown
+                    .iter()
+                    .zip(&train_counts[1..])
+                    .filter(|(_, n)| **n == 0)
+                    .map(|(&c, _)| f64::from(c))
+                    .sum();
+                put("cold_share", cold / total.max(1.0));
+            }
         }
         let k = bucket_cut_off(&self.ks);
         let shown = self.ks.iter().position(|&own| own == k).map(|place| self.shown[place].as_slice());

@@ -4,9 +4,12 @@
 //! catalogue and keeps one row per target, on which all statistics are built.
 //!
 //! Reading order: [`scorer`], [`rank`] (one target), [`metrics`] (all of them), [`protocol`], [`rows`],
-//! [`baseline`], [`time_order`], [`report`].
+//! [`baseline`], [`cold`] (items that no training has seen), [`content`] (their floor), [`time_order`],
+//! [`report`].
 
 pub mod baseline;
+pub mod cold;
+pub mod content;
 #[cfg(test)]
 mod fixtures;
 pub mod metrics;
@@ -19,6 +22,7 @@ pub mod scorer;
 mod tests;
 pub mod time_order;
 
+pub use cold::ColdReport;
 pub use metrics::{Evaluation, Scored};
 pub use protocol::evaluate;
 pub use report::Report;

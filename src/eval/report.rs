@@ -4,11 +4,27 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use super::cold::{ColdReport, ColdScored};
 use super::metrics::{Bucket, Evaluation, Scored};
 use super::time_order::TimeOrder;
 
 /// Columns of the tables, at the cut-off of the buckets (10 where it is measured).
 const COLUMNS: [&str; 4] = ["recall", "ndcg", "mrr", "coverage"];
+
+/// Columns of the table of cold items.
+const COLD_COLUMNS: [&str; 5] = ["cold", "warm", "cold among cold", "warm among warm", "share shown"];
+
+fn cold_cells(scored: &ColdScored, k: usize) -> [Option<f64>; 5] {
+    let recall =
+        |figures: &std::collections::BTreeMap<String, f64>| figures.get(&format!("recall@{k}")).copied();
+    [
+        recall(&scored.cold),
+        recall(&scored.warm),
+        recall(&scored.cold_among_cold),
+        recall(&scored.warm_among_warm),
+        scored.share.get(&k).copied(),
+    ]
+}
 
 /// What a finished run reports.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +37,9 @@ pub struct Report {
     /// What training knows of the time after the targets.
     #[serde(default)]
     pub time_order: Option<TimeOrder>,
+    /// Targets that no training has seen, where there are such items and a rule for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cold: Option<ColdReport>,
 }
 
 impl Report {
@@ -45,7 +64,37 @@ impl Report {
             }
             text.push('\n');
         }
+        if let Some(cold) = &self.cold {
+            self.cold_table(&mut text, cold);
+        }
         text
+    }
+
+    /// Recall of cold and warm targets apart, and how often cold items are shown.
+    fn cold_table(&self, text: &mut String, cold: &ColdReport) {
+        let k = self.model().protocol.bucket_k;
+        let _ = write!(
+            text,
+            "\ncold items (ID vectors: {}): {} of {} items, {} of {} targets ({:.4}); recall@{k}\n{:10}",
+            cold.rule,
+            cold.cold_items,
+            cold.cold_items + cold.warm_items,
+            cold.cold_targets,
+            cold.cold_targets + cold.warm_targets,
+            cold.true_share(),
+            ""
+        );
+        for column in COLD_COLUMNS {
+            let _ = write!(text, "  {column:>15}");
+        }
+        text.push('\n');
+        for scored in &cold.scored {
+            let _ = write!(text, "{:10}", scored.name);
+            for value in cold_cells(scored, k) {
+                let _ = write!(text, "  {:>15}", figure(value));
+            }
+            text.push('\n');
+        }
     }
 
     /// The same as Markdown, NDCG by item frequency, item age and user length, and who gets the exposure.
@@ -65,6 +114,20 @@ impl Report {
         self.exposure_table(&mut text);
         if let Some(warning) = self.time_order.and_then(|order| order.warning()) {
             let _ = write!(text, "\nWarning: {warning}.\n");
+        }
+        if let Some(cold) = &self.cold {
+            let k = self.model().protocol.bucket_k;
+            let _ = write!(
+                text,
+                "\nCold items (ID vectors: {}), recall@{k}; {:.4} of the targets are cold:\n\n",
+                cold.rule,
+                cold.true_share()
+            );
+            let rows = cold.scored.iter().map(|scored| {
+                let cells = cold_cells(scored, k).map(figure);
+                std::iter::once(scored.name.clone()).chain(cells).collect()
+            });
+            markdown_table(&mut text, &COLD_COLUMNS.map(str::to_owned), rows);
         }
         text
     }

@@ -235,7 +235,13 @@ fn a_scorer_of_another_catalogue_or_shape_is_refused() {
 fn a_report_reads_the_same_from_json_and_as_a_table() {
     let mut evaluation = small();
     evaluation.scored[0].rows.clear();
-    let report = Report { evaluations: vec![evaluation], dataset: "hash".into(), seed: 1, time_order: None };
+    let report = Report {
+        evaluations: vec![evaluation],
+        dataset: "hash".into(),
+        seed: 1,
+        time_order: None,
+        cold: None,
+    };
     let json = serde_json::to_string(&report).unwrap();
     assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
     let protocol = "test: 2 targets, full ranking over 5 items, history all, ties mid, \

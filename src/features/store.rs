@@ -128,6 +128,11 @@ impl FeatureStore {
         self.width
     }
 
+    /// How the values lie on disk.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
     /// Content hash of the store; checkpoints and runs name it.
     pub fn hash(&self) -> &str {
         &self.hash

@@ -9,12 +9,18 @@ use tensorboard_proto::api::{DataType, Experiment, HParamInfo, MetricInfo, Metri
 use tensorboard_proto::event::{Event, SessionLog, SessionLog_SessionStatus};
 use tensorboard_proto::plugin_hparams::{HParamsPluginData, SessionEndInfo, SessionStartInfo};
 use tensorboard_proto::plugin_text::TextPluginData;
-use tensorboard_proto::summary::{Summary, Summary_Value, SummaryMetadata, SummaryMetadata_PluginData};
+use tensorboard_proto::summary::{
+    Summary, Summary_Image, Summary_Value, SummaryMetadata, SummaryMetadata_PluginData,
+};
 use tensorboard_proto::tensor::TensorProto;
 use tensorboard_proto::tensor_shape::{TensorShapeProto, TensorShapeProto_Dim};
 use tensorboard_proto::types;
 
 use super::{HValue, Moment};
+use crate::pictures::Png;
+
+/// The colour space of three channels.
+const RGB: i32 = 3;
 
 /// The first event of every file.
 pub(super) fn file_version(time: f64) -> Event {
@@ -43,6 +49,19 @@ pub(super) fn scalars(at: Moment, values: &[(&str, f64)]) -> Event {
         entry
     });
     summary(at, values.collect())
+}
+
+/// A picture in the form that every version of the page reads.
+pub(super) fn image(at: Moment, tag: &str, png: &Png) -> Event {
+    let mut image = Summary_Image::new();
+    image.set_width(png.width.cast_signed());
+    image.set_height(png.height.cast_signed());
+    image.set_colorspace(RGB);
+    image.set_encoded_image_string(png.bytes.clone());
+    let mut value = Summary_Value::new();
+    value.set_tag(tag.to_owned());
+    value.set_image(image);
+    summary(at, vec![value])
 }
 
 pub(super) fn text(at: Moment, tag: &str, markdown: &str) -> ProtobufResult<Event> {

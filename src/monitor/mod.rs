@@ -18,9 +18,11 @@ pub use tensorboard::TensorBoard;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::config::MonitorConfig;
+use crate::pictures::Png;
 
 /// Name of the metrics file in a run directory.
 pub const METRICS_FILE: &str = "metrics.jsonl";
@@ -46,6 +48,14 @@ pub enum HValue {
     Flag(bool),
 }
 
+/// Pictures of the projector's vectors in one square sheet, row by row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sprite {
+    pub png: Png,
+    /// Side of one picture, in pixels.
+    pub side: u32,
+}
+
 /// A place that metrics go to. Calls return at once and never fail; [`Sink::warnings`] tells what was lost.
 pub trait Sink: Send {
     /// What it is called in warnings.
@@ -61,7 +71,7 @@ pub trait Sink: Send {
     fn hparams(&mut self, _at: Moment, _hparams: &[(String, HValue)], _metrics: &[(String, f64)]) {}
 
     /// Named vectors to look at: `vectors` is row after row of `width`, `rows` has one entry a vector, with
-    /// a cell for each name of `header`.
+    /// a cell for each name of `header`. `sprite` has a picture for each vector.
     fn projector(
         &mut self,
         _name: &str,
@@ -69,8 +79,12 @@ pub trait Sink: Send {
         _width: usize,
         _header: &[&str],
         _rows: &[Vec<String>],
+        _sprite: Option<&Arc<Sprite>>,
     ) {
     }
+
+    /// A picture; tags as `lists/u1`.
+    fn image(&mut self, _at: Moment, _tag: &str, _png: &Png) {}
 
     /// Returns when what was sent is with the operating system, or after a few seconds.
     fn flush(&mut self) {}
@@ -146,8 +160,15 @@ impl Monitor {
         width: usize,
         header: &[&str],
         rows: &[Vec<String>],
+        sprite: Option<&Arc<Sprite>>,
     ) {
-        self.each(|sink| sink.projector(name, vectors, width, header, rows));
+        self.each(|sink| sink.projector(name, vectors, width, header, rows, sprite));
+    }
+
+    /// A picture, such as a user's list.
+    pub fn image(&mut self, step: u64, epoch: u64, tag: &str, png: &Png) {
+        let at = Moment { step, epoch, time: now() };
+        self.each(|sink| sink.image(at, tag, png));
     }
 
     /// See [`Sink::flush`].

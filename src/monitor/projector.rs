@@ -3,7 +3,9 @@
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
+use super::Sprite;
 use crate::artefact::{ArtefactError, at, write_atomic};
 
 /// Named vectors on their way to the projector.
@@ -11,6 +13,7 @@ pub(super) struct Embedding {
     name: String,
     tensor: String,
     metadata: String,
+    sprite: Option<Arc<Sprite>>,
 }
 
 impl Embedding {
@@ -21,6 +24,7 @@ impl Embedding {
         width: usize,
         header: &[&str],
         rows: &[Vec<String>],
+        sprite: Option<Arc<Sprite>>,
     ) -> Option<Self> {
         let fits =
             width > 0 && vectors.len() == width * rows.len() && rows.iter().all(|r| r.len() == header.len());
@@ -40,7 +44,7 @@ impl Embedding {
         for row in rows {
             push_row(&mut metadata, row.iter().map(String::as_str));
         }
-        Some(Self { name: name.to_owned(), tensor, metadata })
+        Some(Self { name: name.to_owned(), tensor, metadata, sprite })
     }
 
     /// Writes both tables below `dir`.
@@ -49,7 +53,16 @@ impl Embedding {
         fs::create_dir_all(&folder).map_err(at(&folder))?;
         let file = file_name(&self.name);
         write_atomic(&folder.join(format!("{file}.tsv")), self.tensor.as_bytes())?;
-        write_atomic(&folder.join(format!("{file}.metadata.tsv")), self.metadata.as_bytes())
+        write_atomic(&folder.join(format!("{file}.metadata.tsv")), self.metadata.as_bytes())?;
+        match &self.sprite {
+            Some(sprite) => write_atomic(&folder.join(format!("{file}.sprite.png")), &sprite.png.bytes),
+            None => Ok(()),
+        }
+    }
+
+    /// Side of the vectors' pictures.
+    pub(super) fn sprite_side(&self) -> Option<u32> {
+        self.sprite.as_ref().map(|sprite| sprite.side)
     }
 
     pub(super) fn name(&self) -> &str {
@@ -58,17 +71,25 @@ impl Embedding {
 }
 
 /// Writes the list that TensorBoard looks for beside the event files.
-pub(super) fn write_config(dir: &Path, names: &[String]) -> Result<(), ArtefactError> {
+pub(super) fn write_config(dir: &Path, embeddings: &[(String, Option<u32>)]) -> Result<(), ArtefactError> {
     let mut text = String::new();
-    for name in names {
+    for (name, side) in embeddings {
         let file = file_name(name);
         let quoted = name.replace('\\', "\\\\").replace('"', "\\\"");
         // Writing to a String can't fail.
         let _ = writeln!(
             text,
             "embeddings {{\n  tensor_name: \"{quoted}\"\n  tensor_path: \"projector/{file}.tsv\"\n  \
-             metadata_path: \"projector/{file}.metadata.tsv\"\n}}"
+             metadata_path: \"projector/{file}.metadata.tsv\""
         );
+        if let Some(side) = side {
+            let _ = writeln!(
+                text,
+                "  sprite {{\n    image_path: \"projector/{file}.sprite.png\"\n    \
+                 single_image_dim: {side}\n    single_image_dim: {side}\n  }}"
+            );
+        }
+        text.push_str("}\n");
     }
     write_atomic(&dir.join("projector_config.pbtxt"), text.as_bytes())
 }
@@ -103,10 +124,10 @@ mod tests {
     #[test]
     fn vectors_that_do_not_fit_their_rows_are_refused() {
         let rows = vec![vec!["a".to_owned()]];
-        assert!(Embedding::new("x", &[1.0, 2.0], 2, &["title"], &rows).is_some());
-        assert!(Embedding::new("x", &[1.0], 2, &["title"], &rows).is_none());
-        assert!(Embedding::new("x", &[1.0, 2.0], 2, &["title", "id"], &rows).is_none());
-        assert!(Embedding::new("x", &[], 0, &["title"], &[]).is_none());
+        assert!(Embedding::new("x", &[1.0, 2.0], 2, &["title"], &rows, None).is_some());
+        assert!(Embedding::new("x", &[1.0], 2, &["title"], &rows, None).is_none());
+        assert!(Embedding::new("x", &[1.0, 2.0], 2, &["title", "id"], &rows, None).is_none());
+        assert!(Embedding::new("x", &[], 0, &["title"], &[], None).is_none());
     }
 
     proptest! {
@@ -114,7 +135,7 @@ mod tests {
         fn any_title_stays_one_cell_in_one_row(titles in proptest::collection::vec(any::<String>(), 1..6)) {
             let rows: Vec<Vec<String>> = titles.iter().map(|t| vec![t.clone(), "7".into()]).collect();
             let vectors = vec![0.5; rows.len()];
-            let embedding = Embedding::new("items", &vectors, 1, &["title", "id"], &rows).unwrap();
+            let embedding = Embedding::new("items", &vectors, 1, &["title", "id"], &rows, None).unwrap();
             let lines: Vec<&str> = embedding.metadata.lines().collect();
             prop_assert_eq!(lines.len(), rows.len() + 1);
             for line in lines {

@@ -7,6 +7,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,7 +17,8 @@ use tensorboard_proto::event::Event;
 use tensorboard_rs::record_writer::RecordWriter;
 
 use super::projector::{Embedding, write_config};
-use super::{HValue, Moment, Sink, events, now};
+use super::{HValue, Moment, Sink, Sprite, events, now};
+use crate::pictures::Png;
 
 /// How long events may stay in memory.
 const FLUSH_EVERY: Duration = Duration::from_secs(2);
@@ -134,13 +136,18 @@ impl Sink for TensorBoard {
         width: usize,
         header: &[&str],
         rows: &[Vec<String>],
+        sprite: Option<&Arc<Sprite>>,
     ) {
-        match Embedding::new(name, vectors, width, header, rows) {
+        match Embedding::new(name, vectors, width, header, rows, sprite.cloned()) {
             Some(embedding) => self.send(Message::Projector(Box::new(embedding))),
             None => self
                 .warnings
                 .push(format!("TensorBoard: projector {name}: rows and vectors differ in number")),
         }
+    }
+
+    fn image(&mut self, at: Moment, tag: &str, png: &Png) {
+        self.send(Message::Events(vec![events::image(at, tag, png)]));
     }
 
     fn flush(&mut self) {
@@ -179,7 +186,8 @@ impl Drop for TensorBoard {
 struct Writer {
     dir: PathBuf,
     records: RecordWriter<BufWriter<File>>,
-    embeddings: Vec<String>,
+    /// Names, and the side of their pictures where they have some.
+    embeddings: Vec<(String, Option<u32>)>,
 }
 
 impl Writer {
@@ -230,9 +238,8 @@ impl Writer {
 
     fn project(&mut self, embedding: &Embedding) -> io::Result<()> {
         embedding.write(&self.dir).map_err(io::Error::other)?;
-        if !self.embeddings.iter().any(|name| name == embedding.name()) {
-            self.embeddings.push(embedding.name().to_owned());
-        }
+        self.embeddings.retain(|(name, _)| name != embedding.name());
+        self.embeddings.push((embedding.name().to_owned(), embedding.sprite_side()));
         write_config(&self.dir, &self.embeddings).map_err(io::Error::other)
     }
 }

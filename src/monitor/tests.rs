@@ -50,7 +50,7 @@ fn a_disk_that_fails_in_the_middle_costs_one_warning_and_no_metric() {
     assert!(monitor.warnings().is_empty());
     // The folder that the projector needs is taken by a file.
     fs::write(run.path().join(TENSORBOARD_DIR).join("projector"), "").unwrap();
-    monitor.projector("items", &[1.0], 1, &["title"], &[vec!["a".into()]]);
+    monitor.projector("items", &[1.0], 1, &["title"], &[vec!["a".into()]], None);
     monitor.flush();
     train(&mut monitor, 6..=9);
     monitor.text("config", "x");

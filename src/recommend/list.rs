@@ -1,8 +1,9 @@
 //! Recommendation lists for users and for items.
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{CatalogueVectors, ModelScorer};
+use super::{CatalogueVectors, Mixed, MixedScorer, ModelScorer};
 use crate::eval::rank::Best;
 use crate::model::params;
 
@@ -21,7 +22,8 @@ pub struct Recommendation {
     pub item: u32,
     /// Mean of the branches' scores.
     pub score: f32,
-    /// Score of each branch, in the model's order; one entry where there is one branch.
+    /// Score of each branch, in the model's order; one entry where there is one branch. NaN where the branch
+    /// has no vector of the item.
     pub branches: Vec<f32>,
 }
 
@@ -35,7 +37,29 @@ pub fn top_k(
     allow_seen: bool,
 ) -> Vec<Vec<Recommendation>> {
     let lists: Vec<&[u32]> = histories.iter().map(|h| h.items.as_slice()).collect();
+    best_of(&scorer.score_histories(&lists), histories, k, allow_seen, &|_| {})
+}
+
+/// [`top_k`] over trained and new items, of those that are on offer.
+pub fn mixed_top_k(
+    scorer: &MixedScorer<'_>,
+    histories: &[History],
+    k: usize,
+    allow_seen: bool,
+) -> Vec<Vec<Recommendation>> {
+    let lists: Vec<&[u32]> = histories.iter().map(|h| h.items.as_slice()).collect();
     let scores = scorer.score_histories(&lists);
+    best_of(&scores, histories, k, allow_seen, &|scores| scorer.mixed().hide(scores))
+}
+
+/// The lists of scores `[N, I + 1]` per score name; `hide` takes items from the candidates.
+fn best_of(
+    scores: &[Vec<f32>],
+    histories: &[History],
+    k: usize,
+    allow_seen: bool,
+    hide: &(dyn Fn(&mut [f32]) + Sync),
+) -> Vec<Vec<Recommendation>> {
     let width = scores.first().map_or(0, |s| s.len() / histories.len().max(1));
     let (ensemble, branches) = match scores.split_first() {
         Some((ensemble, [])) => (ensemble, std::slice::from_ref(ensemble)),
@@ -43,12 +67,13 @@ pub fn top_k(
         None => return Vec::new(),
     };
     histories
-        .iter()
+        .par_iter()
         .enumerate()
         .map(|(row, history)| {
             let at = row * width;
             let mut scores = ensemble[at..at + width].to_vec();
             scores[0] = f32::NEG_INFINITY;
+            hide(&mut scores);
             if !allow_seen {
                 history.items.iter().for_each(|&item| scores[item as usize] = f32::NEG_INFINITY);
             }
@@ -74,11 +99,41 @@ pub fn similar_items(
         None => (0..vectors.branches.len()).collect(),
     };
     let cosines: Vec<Vec<f32>> = chosen.iter().map(|&b| cosines(vectors, b, item)).collect();
-    let mut mean: Vec<f32> = (0..=vectors.items())
-        .map(|i| cosines.iter().map(|c| c[i]).sum::<f32>() / cosines.len() as f32)
-        .collect();
-    mean[0] = f32::NEG_INFINITY;
-    mean[item as usize] = f32::NEG_INFINITY;
+    nearest(&cosines, item, k, &|_| {})
+}
+
+/// [`similar_items`] among trained and new items, of those that are on offer; branches that lack a vector of
+/// one of the two say nothing.
+pub fn mixed_similar_items(mixed: &Mixed, item: u32, k: usize, branch: Option<usize>) -> Vec<Recommendation> {
+    let chosen: Vec<usize> = match branch {
+        Some(branch) => vec![branch],
+        None => (0..mixed.vectors.branches.len()).collect(),
+    };
+    let cosines = chosen.iter().map(|&b| {
+        let mut all = cosines(&mixed.vectors, b, item);
+        for (other, cosine) in (0u32..).zip(&mut all) {
+            if !(mixed.is_live(b, item) && mixed.is_live(b, other)) {
+                *cosine = f32::NAN;
+            }
+        }
+        all
+    });
+    nearest(&cosines.collect::<Vec<_>>(), item, k, &|scores| mixed.hide(scores))
+}
+
+/// The best by the mean of the branches' cosines that are there.
+fn nearest(cosines: &[Vec<f32>], item: u32, k: usize, hide: &dyn Fn(&mut [f32])) -> Vec<Recommendation> {
+    let mean = |i: usize| {
+        let known = || cosines.iter().map(|c| c[i]).filter(|c| !c.is_nan());
+        // 0 / 0 is NaN, which is never among the best.
+        known().sum::<f32>() / known().count() as f32
+    };
+    let mut mean: Vec<f32> = (0..cosines.first().map_or(0, Vec::len)).map(mean).collect();
+    if let (Some(padding), false) = (mean.first_mut(), cosines.is_empty()) {
+        *padding = f32::NEG_INFINITY;
+        mean[item as usize] = f32::NEG_INFINITY;
+    }
+    hide(&mut mean);
     let each = Best::places(&mean, k).into_iter().map(|other| Recommendation {
         item: other,
         score: mean[other as usize],

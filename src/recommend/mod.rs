@@ -1,9 +1,11 @@
 //! A trained model at work: the catalogue encoded once, scores, and recommendation lists.
 
 pub mod list;
+pub mod mixed;
 pub mod scorer;
 pub mod vectors;
 
-pub use list::{History, Recommendation, similar_items, top_k};
+pub use list::{History, Recommendation, mixed_similar_items, mixed_top_k, similar_items, top_k};
+pub use mixed::{Calibration, Mixed, MixedScorer};
 pub use scorer::ModelScorer;
 pub use vectors::CatalogueVectors;

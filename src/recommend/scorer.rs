@@ -68,6 +68,16 @@ impl<'a> ModelScorer<'a> {
 
     /// User vectors after the last item, `[N, D]` per branch; zero for an empty history.
     pub fn user_vectors(&self, histories: &[&[u32]]) -> Vec<Tensor<2>> {
+        let all: Vec<usize> = (0..self.vectors.branches.len()).collect();
+        self.users(histories, &all)
+    }
+
+    /// User vectors of one branch, `[N, D]`.
+    pub fn branch_users(&self, branch: usize, histories: &[&[u32]]) -> Tensor<2> {
+        self.users(histories, &[branch]).swap_remove(0)
+    }
+
+    fn users(&self, histories: &[&[u32]], branches: &[usize]) -> Vec<Tensor<2>> {
         let kept = |history: &[u32]| history.len().min(self.max_seq_len);
         let lengths: Vec<usize> = histories.iter().map(|h| kept(h)).collect();
         let groups = group_windows(&lengths, LENGTH_GROUPS);
@@ -75,17 +85,17 @@ impl<'a> ModelScorer<'a> {
         let order = groups.iter().flat_map(|group| &group.windows);
         order.enumerate().for_each(|(row, &window)| place[window as usize] = row as i32);
         let place = Tensor::<1, Int>::from_data(TensorData::new(place, [histories.len()]), &self.device);
-        let mut encoded = vec![Vec::new(); self.vectors.branches.len()];
+        let mut encoded = vec![Vec::new(); branches.len()];
         for group in &groups {
             let members: Vec<&[u32]> = group.windows.iter().map(|&w| histories[w as usize]).collect();
-            let users = self.group_vectors(&members, group.positions);
+            let users = self.group_vectors(&members, group.positions, branches);
             encoded.iter_mut().zip(users).for_each(|(parts, users_nd)| parts.push(users_nd));
         }
         encoded.into_iter().map(|parts| Tensor::cat(parts, 0).select(0, place.clone())).collect()
     }
 
-    /// [`Self::user_vectors`] of histories that are padded or cut to `s` positions.
-    fn group_vectors(&self, histories: &[&[u32]], s: usize) -> Vec<Tensor<2>> {
+    /// [`Self::users`] of histories that are padded or cut to `s` positions.
+    fn group_vectors(&self, histories: &[&[u32]], s: usize, branches: &[usize]) -> Vec<Tensor<2>> {
         let n = histories.len();
         let mut slots = vec![0i32; n * s];
         for (row, history) in slots.chunks_exact_mut(s).zip(histories) {
@@ -98,13 +108,14 @@ impl<'a> ModelScorer<'a> {
         let real_ns1 = Tensor::<3>::from_data(TensorData::new(real, [n, s, 1]), &self.device);
         let slots = Tensor::<1, Int>::from_data(TensorData::new(slots, [n * s]), &self.device);
         let last_real_n1 = real_ns1.clone().narrow(1, s - 1, 1).reshape([n, 1]);
-        let branches = self.vectors.branches.iter().enumerate().map(|(branch, items_id)| {
+        let users = branches.iter().map(|&branch| {
+            let items_id = &self.vectors.branches[branch];
             let [_, d] = items_id.dims();
             let x_nsd = items_id.clone().select(0, slots.clone()).reshape([n, s, d]);
             let users_nsd = self.model.encode_users(branch, x_nsd, &real_ns1, &mut Noise::off());
             users_nsd.narrow(1, s - 1, 1).reshape([n, d]) * last_real_n1.clone()
         });
-        branches.collect()
+        users.collect()
     }
 }
 

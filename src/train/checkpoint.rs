@@ -83,6 +83,8 @@ pub struct Parents {
 
 /// A checkpoint on the host.
 pub struct Checkpoint {
+    /// Content hash: what was made with these weights names it.
+    pub hash: String,
     pub config: Config,
     pub parents: Parents,
     pub state: RunState,
@@ -146,6 +148,7 @@ pub fn load(path: &Path) -> Result<Checkpoint, CheckpointError> {
         moments.insert(name, (first, second, count));
     }
     Ok(Checkpoint {
+        hash: manifest.content_hash(),
         config: read_json(&path.join(CONFIG))?,
         parents,
         state,

@@ -66,7 +66,10 @@ impl Experiment {
     /// The data set or a feature store is absent, damaged, or belongs to other items.
     pub fn open(config: Config, device: &Device) -> Result<Self, ExperimentError> {
         let path = config.data.path.clone().ok_or(ExperimentError::NoData)?;
-        let dataset = Dataset::open(&path)?;
+        let mut dataset = Dataset::open(&path)?;
+        if let Some(cold) = &config.data.cold {
+            dataset.hold_out(cold)?;
+        }
         let mut views = Vec::new();
         let mut parents = Parents { dataset: dataset.hash.clone(), features: BTreeMap::new() };
         for view in &config.model.views {

@@ -32,6 +32,8 @@ fn help_version_devices_and_completions_go_to_stdout_alone() {
         "evaluate",
         "compare",
         "recommend",
+        "embed",
+        "inspect",
         "export",
         "import",
         "devices",

@@ -2,7 +2,9 @@
 
 mod bad_input;
 mod cli;
+mod cold;
 mod compare;
+mod embed;
 mod encode;
 mod export;
 mod fixture;

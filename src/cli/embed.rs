@@ -1,0 +1,207 @@
+//! `codistill embed`
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::setup::{Trained, open_run};
+use super::{Exit, Failure, Terminal};
+use crate::data::Items;
+use crate::embed::store::Row;
+use crate::embed::{
+    ColdId, EmbedError, Embedder, NewItem, NoEncoder, Snapshot, compact, delete, read_items, token_views,
+};
+use crate::train::run_dir::Which;
+
+#[derive(Debug, Subcommand)]
+pub enum EmbedCommand {
+    /// Make a vector store of a run's catalogue
+    Build(BuildArgs),
+    /// Add items, or replace those that are there
+    Append(AppendArgs),
+    /// Take items from the candidates
+    Delete(DeleteArgs),
+    /// Make one generation of all
+    Compact(StoreArgs),
+    /// Say what a store holds
+    Status(StoreArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Items that no training has seen have no ID vector. --cold-id says what stands in for it: nothing (drop), the
+mean of the item's first tokens (mean), or a ridge regression from content to ID vectors (ridge).
+
+Example:
+  codistill embed build checkpoints/quickstart --store stores/quickstart")]
+pub struct BuildArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// What stands in for the ID vector of a new item.
+    #[arg(long, default_value = "drop")]
+    cold_id: ColdId,
+    /// With --cold-id ridge: fit on items with at least so many training interactions.
+    #[arg(long, default_value_t = 20)]
+    min_events: u32,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+One JSON line per item; `features` holds the tokens of each view, as the model was trained on:
+  {\"id\": \"new1\", \"title\": \"Red shoes\", \"image\": \"new1.png\", \"features\": {\"text\": [[0.1, …], …]}}
+
+Example:
+  codistill embed append checkpoints/quickstart new.jsonl --store stores/quickstart
+  codistill recommend checkpoints/quickstart --store stores/quickstart --user u1")]
+pub struct AppendArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// JSON lines.
+    items: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct ModelArgs {
+    /// Run directory.
+    run: PathBuf,
+    /// Store directory.
+    #[arg(long)]
+    store: PathBuf,
+    /// best, last or the number of a step.
+    #[arg(long, default_value = "best")]
+    checkpoint: Which,
+    /// Dataset directory, if it has moved.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// auto, cpu, wgpu or wgpu:N.
+    #[arg(long, default_value = "auto")]
+    device: String,
+}
+
+#[derive(Debug, Args)]
+pub struct DeleteArgs {
+    /// Ids of the items.
+    #[arg(required = true)]
+    ids: Vec<String>,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct StoreArgs {
+    /// Store directory.
+    #[arg(long)]
+    store: PathBuf,
+}
+
+pub fn run(command: &EmbedCommand, terminal: &Terminal) -> Result<Exit, Failure> {
+    let snapshot = match command {
+        EmbedCommand::Build(args) => build(args, terminal)?,
+        EmbedCommand::Append(args) => append(args, terminal)?,
+        EmbedCommand::Delete(args) => delete(&args.store.store, &args.ids)?,
+        EmbedCommand::Compact(args) => compact(&args.store)?,
+        EmbedCommand::Status(args) => Snapshot::open(&args.store)?,
+    };
+    tell(&snapshot, terminal)?;
+    Ok(Exit::Done)
+}
+
+/// A trained run as its store's embedder.
+pub fn embedder(trained: &Trained) -> Embedder<'_> {
+    Embedder { experiment: &trained.experiment, model: &trained.model, hash: &trained.checkpoint.hash }
+}
+
+/// The store's items as a catalogue.
+pub fn described(snapshot: &Snapshot) -> Items {
+    let column = |cell: fn(&Row) -> &String| -> Vec<String> {
+        std::iter::once(String::new()).chain(snapshot.rows.iter().map(|row| cell(row).clone())).collect()
+    };
+    Items {
+        ids: column(|row| &row.id),
+        texts: column(|row| &row.title),
+        titles: column(|row| &row.title),
+        categories: column(|row| &row.category),
+        images: column(|row| &row.image),
+    }
+}
+
+fn open(args: &ModelArgs, terminal: &Terminal) -> Result<Trained, Failure> {
+    open_run(&args.run, &args.checkpoint, args.data.as_deref(), &args.device, terminal)
+}
+
+fn build(args: &BuildArgs, terminal: &Terminal) -> Result<Snapshot, Failure> {
+    let trained = open(&args.model, terminal)?;
+    let snapshot = embedder(&trained).build(&args.model.store, args.cold_id, args.min_events)?;
+    let head = &snapshot.head;
+    if let Some(ridge) = head.rule.ridge() {
+        terminal.say(format!(
+            "ridge: fitted on {} items, explains {:.3} of the ID vectors' variance on items kept back",
+            ridge.items, ridge.explained
+        ));
+    }
+    if head.canary.is_blind(head.catalogue) {
+        terminal
+            .warn("the model finds hardly more than chance; the canary can't tell right vectors from wrong");
+    }
+    Ok(snapshot)
+}
+
+fn append(args: &AppendArgs, terminal: &Terminal) -> Result<Snapshot, Failure> {
+    let trained = open(&args.model, terminal)?;
+    let views = token_views(&trained.experiment);
+    let items = read_items(&args.items, &views)?;
+    for view in &views {
+        let lacking = |item: &&NewItem| !item.features.contains_key(&view.name);
+        let n = items.iter().filter(lacking).count();
+        if n > 0 {
+            terminal.warn(format!(
+                "{n} of {} items have no features of view `{}`; its learned missing token stands in",
+                items.len(),
+                view.name
+            ));
+        }
+    }
+    Ok(embedder(&trained).append(&args.model.store, &items, &NoEncoder)?)
+}
+
+fn tell(snapshot: &Snapshot, terminal: &Terminal) -> Result<(), Failure> {
+    let (about, head) = (&snapshot.about, &snapshot.head);
+    let gone = snapshot.rows.iter().filter(|row| !row.offered).count();
+    if terminal.json {
+        return terminal.data_json(&json!({
+            "store": snapshot.dir,
+            "generation": about.generation,
+            "hash": snapshot.hash,
+            "model": about.model,
+            "dataset": about.dataset,
+            "branches": about.branches,
+            "width": about.width,
+            "catalogue": head.catalogue,
+            "appended": snapshot.appended(),
+            "deleted": gone,
+            "cold_id": head.rule.kind,
+            "canary": {"k": head.canary.k, "pairs": head.canary.pairs.len(), "recall": head.canary.recall()},
+        }));
+    }
+    terminal.data(&format!(
+        "{}: generation {}, {} catalogue items, {} appended, {gone} deleted\nbranches {} of width {}, model {}\ncanary: recall@{} {:.4} over {} pairs",
+        snapshot.dir.display(),
+        about.generation,
+        head.catalogue,
+        snapshot.appended(),
+        about.branches.join(", "),
+        about.width,
+        about.model.get(..12).unwrap_or(&about.model),
+        head.canary.k,
+        head.canary.recall(),
+        head.canary.pairs.len()
+    ))
+}
+
+impl From<EmbedError> for Failure {
+    fn from(e: EmbedError) -> Self {
+        let hint = e.hint();
+        Self { exit: Exit::User, message: e.to_string(), hint }
+    }
+}

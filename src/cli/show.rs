@@ -1,0 +1,154 @@
+//! What TensorBoard shows of a finished training beside curves: item vectors with titles and pictures, and the
+//! lists of a few users as strips of pictures.
+
+use std::cmp::Reverse;
+use std::path::Path;
+use std::sync::Arc;
+
+use image::RgbImage;
+use rayon::prelude::*;
+
+use crate::data::{Items, Part};
+use crate::model::{Recommender, params};
+use crate::monitor::{Monitor, Sprite};
+use crate::pictures;
+use crate::recommend::{CatalogueVectors, History, ModelScorer, top_k};
+use crate::train::Experiment;
+
+/// Longest side of a sprite that TensorBoard's projector loads, in pixels.
+const LONGEST_SPRITE: u32 = 8192;
+/// Side of a picture in a strip, in pixels, and pictures in a strip.
+const STRIP_SIDE: u32 = 64;
+const STRIP: usize = 10;
+/// Frame of the item that the user took next.
+const NEXT: [u8; 3] = [20, 150, 60];
+
+/// Sends item vectors of every branch, and the lists of a few users, to the monitor.
+pub fn show(experiment: &Experiment, model: &Recommender, step: u64, epoch: u64, monitor: &mut Monitor) {
+    let config = &experiment.config.monitor;
+    if !config.tensorboard {
+        return;
+    }
+    let vectors = experiment.catalogue(model);
+    if config.projector_items > 0 {
+        project(experiment, &vectors, monitor);
+    }
+    if config.strip_users > 0 {
+        strips(experiment, model, &vectors, (step, epoch), monitor);
+    }
+}
+
+/// Item vectors with titles and pictures, for the projector.
+fn project(experiment: &Experiment, vectors: &CatalogueVectors, monitor: &mut Monitor) {
+    let items = &experiment.dataset.items;
+    // The most popular items are the ones a reader knows.
+    let counts = experiment.dataset.train_counts();
+    let mut order: Vec<u32> = (1..=items.count() as u32).collect();
+    order.sort_by_key(|&i| (Reverse(counts[i as usize]), i));
+    order.truncate(experiment.config.monitor.projector_items);
+    if order.is_empty() {
+        return;
+    }
+    let rows: Vec<Vec<String>> = order
+        .iter()
+        .map(|&i| {
+            let i = i as usize;
+            let count = counts[i].to_string();
+            vec![items.ids[i].clone(), items.titles[i].clone(), items.categories[i].clone(), count]
+        })
+        .collect();
+    let sprite = sprite(experiment, &order).map(Arc::new);
+    for (branch, x) in experiment.config.model.branches.iter().zip(&vectors.branches) {
+        let width = x.dims()[1];
+        let all = params::host(x.clone());
+        let picked: Vec<f32> = order
+            .iter()
+            .flat_map(|&i| all[i as usize * width..(i as usize + 1) * width].iter().copied())
+            .collect();
+        let header = ["id", "title", "category", "train count"];
+        monitor.projector(&format!("items_{}", branch.name), &picked, width, &header, &rows, sprite.as_ref());
+    }
+}
+
+/// The items' pictures in one sheet, as large as TensorBoard takes it; none where no item has one.
+fn sprite(experiment: &Experiment, order: &[u32]) -> Option<Sprite> {
+    let side = sprite_side(experiment.config.monitor.sprite_side, order.len());
+    let (items, dir) = (&experiment.dataset.items, experiment.config.data.path.as_deref());
+    if side == 0 || !has_pictures(items, dir) {
+        return None;
+    }
+    let each: Vec<RgbImage> = order.par_iter().map(|&item| picture(items, dir, item, side)).collect();
+    let png = pictures::encode(&pictures::sprite(&each, side)).ok()?;
+    Some(Sprite { png, side })
+}
+
+/// The wanted side, or the largest at which the sheet stays within TensorBoard's limit.
+fn sprite_side(wanted: usize, items: usize) -> u32 {
+    (wanted as u32).min(LONGEST_SPRITE / pictures::grid_side(items).max(1))
+}
+
+/// History and best ten of a few users, evenly spread, always the same ones: a strip each, one above the
+/// other. The item that the user took next is framed.
+fn strips(
+    experiment: &Experiment,
+    model: &Recommender,
+    vectors: &CatalogueVectors,
+    (step, epoch): (u64, u64),
+    monitor: &mut Monitor,
+) {
+    let dataset = &experiment.dataset;
+    let (items, dir) = (&dataset.items, experiment.config.data.path.as_deref());
+    let targets = dataset.targets(Part::Test);
+    if targets.is_empty() || !has_pictures(items, dir) {
+        return;
+    }
+    let stride = targets.len().div_ceil(experiment.config.monitor.strip_users).max(1);
+    let chosen: Vec<_> = targets.iter().step_by(stride).collect();
+    let histories: Vec<History> = chosen
+        .iter()
+        .map(|t| History { user: dataset.users[t.user as usize].clone(), items: dataset.history(t).to_vec() })
+        .collect();
+    let s = experiment.config.data.max_seq_len;
+    let scorer = ModelScorer::new(model, vectors, None, s, &experiment.device);
+    for ((target, history), list) in
+        chosen.iter().zip(&histories).zip(top_k(&scorer, &histories, STRIP, false))
+    {
+        let draw = |item: u32| {
+            let mut drawn = picture(items, dir, item, STRIP_SIDE);
+            if item == target.item {
+                pictures::frame(&mut drawn, NEXT);
+            }
+            drawn
+        };
+        let latest = &history.items[history.items.len().saturating_sub(STRIP)..];
+        let rows: [Vec<RgbImage>; 2] =
+            [latest.iter().map(|&item| draw(item)).collect(), list.iter().map(|r| draw(r.item)).collect()];
+        // A strip that can't be encoded is a picture less, no reason to stop.
+        if let Ok(png) = pictures::encode(&pictures::sheet(&rows, STRIP_SIDE)) {
+            monitor.image(step, epoch, &format!("lists/{}", history.user), &png);
+        }
+    }
+}
+
+fn picture(items: &Items, dir: Option<&Path>, item: u32, side: u32) -> RgbImage {
+    let path = pictures::locate(&items.images[item as usize], dir);
+    path.and_then(|path| pictures::thumbnail(&path, side).ok()).unwrap_or_else(|| pictures::absent(side))
+}
+
+fn has_pictures(items: &Items, dir: Option<&Path>) -> bool {
+    items.images.iter().any(|image| pictures::locate(image, dir).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sprite_stays_within_tensorboards_limit() {
+        assert_eq!(sprite_side(48, 2000), 48);
+        for items in [1, 29_241, 63_000, 1_000_000, 100_000_000] {
+            let side = sprite_side(64, items);
+            assert!(side * pictures::grid_side(items) <= LONGEST_SPRITE, "{items}: {side}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! A check on every load that vectors and model belong together: next items that were found when the store
+//! was built must still be found.
+//!
+//! Hashes tell which model made a store, not whether its vectors are right: an index that holds raw vectors
+//! where trained ones belong answers every call and recommends at random.
+
+use serde::{Deserialize, Serialize};
+
+use super::EmbedError;
+use super::store::Snapshot;
+use crate::data::{Dataset, Part};
+use crate::eval::rank::Best;
+use crate::recommend::{Mixed, MixedScorer};
+
+/// Pairs that are kept.
+const PAIRS: usize = 256;
+/// Places of a list in which the next item counts as found; the first at which enough are.
+const DEPTHS: [usize; 4] = [10, 50, 200, 1000];
+/// Found pairs that are enough for half of them to mean something.
+const ENOUGH: usize = 16;
+
+/// Known (history, next item) pairs and how many were found at first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Canary {
+    /// Places of the list.
+    pub k: usize,
+    pub pairs: Vec<Pair>,
+}
+
+/// One user's validation target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pair {
+    /// Numbers of catalogue items.
+    pub history: Vec<u32>,
+    pub next: u32,
+    /// Whether it stood in the first k at first.
+    pub found: bool,
+}
+
+impl Canary {
+    /// Validation targets of evenly spread users (test targets where there are none), not yet looked for.
+    pub fn draw(dataset: &Dataset, max_seq_len: usize) -> Self {
+        let counts = dataset.train_counts();
+        let mut targets = dataset.targets(Part::Valid);
+        if targets.is_empty() {
+            targets = dataset.targets(Part::Test);
+        }
+        // Items without training are placed by a rule, not by the model.
+        targets.retain(|t| t.position > 0 && counts[t.item as usize] > 0);
+        let stride = targets.len().div_ceil(PAIRS).max(1);
+        let pair = |t: &crate::data::Target| {
+            let history = dataset.history(t);
+            let kept = &history[history.len().saturating_sub(max_seq_len)..];
+            Pair { history: kept.to_vec(), next: t.item, found: false }
+        };
+        Self { k: DEPTHS[0], pairs: targets.iter().step_by(stride).map(pair).collect() }
+    }
+
+    /// Records what is found now, at the least depth that finds enough.
+    pub fn record(&mut self, scorer: &MixedScorer<'_>) {
+        let ranks = self.ranks(scorer, DEPTHS[DEPTHS.len() - 1]);
+        let found = |k: usize| ranks.iter().filter(|rank| rank.is_some_and(|r| r < k)).count();
+        self.k = DEPTHS.into_iter().find(|&k| found(k) >= ENOUGH).unwrap_or(DEPTHS[DEPTHS.len() - 1]);
+        for (pair, rank) in self.pairs.iter_mut().zip(ranks) {
+            pair.found = rank.is_some_and(|r| r < self.k);
+        }
+    }
+
+    /// Share of the pairs that were found at first.
+    pub fn recall(&self) -> f64 {
+        self.pairs.iter().filter(|p| p.found).count() as f64 / self.pairs.len().max(1) as f64
+    }
+
+    /// Whether as many were found as a random order of `items` would: then the check can't tell.
+    pub fn is_blind(&self, items: usize) -> bool {
+        self.recall() < 2.0 * self.k as f64 / items.max(1) as f64
+    }
+
+    /// Fails where fewer than half of the pairs are found that were found at first. Next items that were
+    /// deleted since count on neither side.
+    ///
+    /// # Errors
+    /// [`EmbedError::Canary`].
+    pub fn check(&self, snapshot: &Snapshot, scorer: &MixedScorer<'_>) -> Result<f64, EmbedError> {
+        let offered = |pair: &Pair| {
+            let row = (pair.next as usize).checked_sub(1).and_then(|n| snapshot.rows.get(n));
+            row.is_some_and(|row| row.offered)
+        };
+        let kept = Self { k: self.k, pairs: self.pairs.iter().filter(|p| offered(p)).cloned().collect() };
+        let expected = kept.pairs.iter().filter(|p| p.found).count();
+        let found = kept.ranks(scorer, self.k).iter().filter(|rank| rank.is_some()).count();
+        if 2 * found < expected {
+            let dir = snapshot.dir.clone();
+            return Err(EmbedError::Canary { dir, found, expected, k: self.k });
+        }
+        Ok(found as f64 / kept.pairs.len().max(1) as f64)
+    }
+
+    /// Place of each next item among the best `k` items, from 0.
+    fn ranks(&self, scorer: &MixedScorer<'_>, k: usize) -> Vec<Option<usize>> {
+        let mut ranks = Vec::with_capacity(self.pairs.len());
+        for tile in self.pairs.chunks(64) {
+            let histories: Vec<&[u32]> = tile.iter().map(|p| p.history.as_slice()).collect();
+            let mut scores = scorer.score_histories(&histories).swap_remove(0);
+            let width = scores.len() / tile.len();
+            for (pair, scores) in tile.iter().zip(scores.chunks_exact_mut(width)) {
+                scorer.mixed().hide(scores);
+                pair.history.iter().for_each(|&item| scores[item as usize] = f32::NEG_INFINITY);
+                ranks.push(Best::places(scores, k).iter().position(|&item| item == pair.next));
+            }
+        }
+        ranks
+    }
+}
+
+impl Snapshot {
+    /// The snapshot as a scorer sees it.
+    pub fn mixed(&self, device: &burn::tensor::Device) -> Mixed {
+        Mixed::new(
+            &self.vectors,
+            self.about.width,
+            self.rows.iter().map(|row| row.trained).collect(),
+            self.rows.iter().map(|row| row.live.clone()).collect(),
+            self.rows.iter().map(|row| row.offered).collect(),
+            device,
+        )
+    }
+}

@@ -1,0 +1,160 @@
+//! Item vectors of new items, by the model's own path.
+//!
+//! A new item is a row of a small feature store and of a small ID table; everything behind them is the
+//! trained model. Under `id_visible = "itself"` text and image vectors don't depend on the ID table, so that
+//! they are what a full export of a catalogue with the item would hold.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::cold::{ColdRule, Parts, id_table, with_table};
+use super::{EmbedError, NewItem, TokenEncoder, TokenView};
+use crate::features::{FeatureStore, StoreWriter, item_ids_hash};
+use crate::model::{Recommender, ViewSource, params};
+use crate::recommend::CatalogueVectors;
+use crate::train::Experiment;
+
+/// Vectors of some items.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Encoded {
+    /// `[n, D]` per branch, row-major; zeros where a branch has no vector.
+    pub branches: Vec<Vec<f32>>,
+    /// Per item and branch, whether there is a vector.
+    pub live: Vec<Vec<bool>>,
+}
+
+/// The token views of a model and their widths.
+pub fn token_views(experiment: &Experiment) -> Vec<TokenView> {
+    let named = experiment.config.model.views.iter().zip(&experiment.views);
+    let width = |source: &ViewSource| source.store.width();
+    named
+        .filter_map(|(v, source)| Some(TokenView { name: v.name.clone(), width: width(source.as_ref()?) }))
+        .collect()
+}
+
+/// The whole catalogue, where items that no training has seen get their ID vectors by `rule`.
+pub fn catalogue(
+    experiment: &Experiment,
+    model: &Recommender,
+    rule: &ColdRule,
+) -> (CatalogueVectors, Encoded) {
+    let parts = Parts::of(model);
+    let counts = experiment.dataset.train_counts();
+    let cold: Vec<u32> = (1..counts.len() as u32).filter(|&i| counts[i as usize] == 0).collect();
+    let mut own = None;
+    if let Some((view, width)) = parts.id.filter(|_| !cold.is_empty()) {
+        let encode = |model: &Recommender| experiment.catalogue(model);
+        let rows = rule.rows(model, &parts, &experiment.views, &cold, &encode);
+        let mut table = id_table(model, view);
+        for (&item, row) in cold.iter().zip(rows) {
+            table[item as usize * width..][..width].copy_from_slice(&row);
+        }
+        own = Some(with_table(model, view, table, width));
+    }
+    let vectors = experiment.catalogue(own.as_ref().unwrap_or(model));
+    let of_cold = rule.live(&parts);
+    let all = vec![true; of_cold.len()];
+    let live =
+        (1..counts.len()).map(|i| if counts[i] == 0 { of_cold.clone() } else { all.clone() }).collect();
+    let encoded = cut(&vectors, live);
+    (vectors, encoded)
+}
+
+/// Encodes `items`, their features going to the stores `<features>/<view>`. `known` has the number of an item
+/// that was trained on and keeps its ID vector.
+///
+/// # Errors
+/// Features can't be encoded or stored.
+pub fn encode(
+    experiment: &Experiment,
+    model: &Recommender,
+    rule: &ColdRule,
+    encoder: &dyn TokenEncoder,
+    items: &[NewItem],
+    known: &[Option<u32>],
+    features: &Path,
+) -> Result<Encoded, EmbedError> {
+    let parts = Parts::of(model);
+    let mut views = Vec::new();
+    for (config, source) in experiment.config.model.views.iter().zip(&experiment.views) {
+        views.push(match source {
+            None => None,
+            Some(source) => Some(store(&config.name, source, encoder, items, &features.join(&config.name))?),
+        });
+    }
+    let batch = experiment.config.eval.item_batch;
+    let vectors_of =
+        |model: &Recommender| CatalogueVectors::encode(model, &views, items.len(), batch, &experiment.device);
+    let mut own = model.clone();
+    if let Some((view, width)) = parts.id {
+        let trained = id_table(model, view);
+        let all: Vec<u32> = (1..=items.len() as u32).collect();
+        // The rule reads vectors of branches that don't look at the table, but rows must be there.
+        let blank = with_table(model, view, vec![0.0; (items.len() + 1) * width], width);
+        let rows = rule.rows(&blank, &parts, &views, &all, &vectors_of);
+        let mut table = vec![0.0; width];
+        for (row, known) in rows.into_iter().zip(known) {
+            match known {
+                Some(item) => table.extend_from_slice(&trained[*item as usize * width..][..width]),
+                None => table.extend(row),
+            }
+        }
+        own = with_table(model, view, table, width);
+    }
+    let of_cold = rule.live(&parts);
+    let live_of = |known: &Option<u32>| match known {
+        Some(_) => vec![true; of_cold.len()],
+        None => of_cold.clone(),
+    };
+    Ok(cut(&vectors_of(&own), known.iter().map(live_of).collect()))
+}
+
+/// Vectors without the padding row, zeros where they are not live.
+fn cut(vectors: &CatalogueVectors, live: Vec<Vec<bool>>) -> Encoded {
+    let one = |(branch, x): (usize, &burn::tensor::Tensor<2>)| {
+        let d = x.dims()[1];
+        let mut rows = params::host(x.clone()).split_off(d);
+        for (row, live) in rows.chunks_exact_mut(d).zip(&live) {
+            if !live[branch] {
+                row.fill(0.0);
+            }
+        }
+        rows
+    };
+    Encoded { branches: vectors.branches.iter().enumerate().map(one).collect(), live }
+}
+
+/// A feature store of the items' tokens, as precise and as long as the one that was trained on.
+fn store(
+    view: &str,
+    trained: &ViewSource,
+    encoder: &dyn TokenEncoder,
+    items: &[NewItem],
+    dest: &Path,
+) -> Result<ViewSource, EmbedError> {
+    let width = trained.store.width();
+    let mut rows = Vec::with_capacity(items.len());
+    for item in items {
+        let wrong = |reason| EmbedError::Encoder { id: item.id.clone(), view: view.to_owned(), reason };
+        let tokens = match item.features.get(view) {
+            Some(tokens) => tokens.clone(),
+            None => encoder.tokens(view, item).map_err(wrong)?.unwrap_or_default(),
+        };
+        if tokens.len() % width != 0 {
+            return Err(wrong(format!("{} values are no tokens of {width}", tokens.len())));
+        }
+        let most = tokens.len().min(trained.max_tokens * width);
+        rows.push(tokens[..most].to_vec());
+    }
+    let longest = rows.iter().map(|row| row.len() / width).max().unwrap_or(0).max(1);
+    let mut writer = StoreWriter::create(dest, items.len(), longest, width, trained.store.precision())?;
+    for (row, item) in rows.iter().zip(1u32..).filter(|(row, _)| !row.is_empty()) {
+        writer.push(item, row)?;
+    }
+    let ids: Vec<String> = std::iter::once(String::new()).chain(items.iter().map(|i| i.id.clone())).collect();
+    writer.finish(json!({ "source": "embed", "item_ids_sha256": item_ids_hash(&ids) }))?;
+    let store = FeatureStore::open(dest)?;
+    Ok(ViewSource { max_tokens: store.tokens(), store: Arc::new(store) })
+}

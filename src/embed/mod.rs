@@ -1,0 +1,188 @@
+//! New items without retraining (companions.md 6.6, 6.8): a store of item vectors in numbered generations.
+//!
+//! Reading order: `item` (what arrives), `cold` with `ridge` (what stands in for an ID vector), `encode`
+//! (vectors by the model's own path), `store` (generations on disk), `canary` (do vectors and model belong
+//! together), and [`Embedder`], which puts them together. How scores of new and old items are made
+//! comparable stands in [`crate::recommend::mixed`].
+
+pub mod canary;
+pub mod cold;
+pub mod encode;
+mod error;
+pub mod item;
+mod ridge;
+pub mod store;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+pub use cold::{ColdId, ColdRule};
+pub use encode::token_views;
+pub use error::EmbedError;
+pub use item::{NewItem, NoEncoder, TokenEncoder, TokenView, read_items};
+pub use store::Snapshot;
+
+use crate::model::Recommender;
+use crate::recommend::{Calibration, MixedScorer};
+use crate::train::Experiment;
+use canary::Canary;
+use cold::Parts;
+use store::{About, Change, Head, Row, Writer};
+
+/// A trained model at the door of its store.
+pub struct Embedder<'a> {
+    pub experiment: &'a Experiment,
+    /// Plain model.
+    pub model: &'a Recommender,
+    /// Content hash of its checkpoint.
+    pub hash: &'a str,
+}
+
+impl Embedder<'_> {
+    /// Makes the first generation: vectors of the whole catalogue, the rule for new items, the canary.
+    ///
+    /// # Errors
+    /// There is a store already, the rule does not fit the model, or the disk refuses.
+    pub fn build(&self, dir: &Path, kind: ColdId, min_events: u32) -> Result<Snapshot, EmbedError> {
+        let writer = Writer::lock(dir)?;
+        if !store::generations(dir)?.is_empty() {
+            return Err(EmbedError::StoreExists(dir.to_owned()));
+        }
+        let experiment = self.experiment;
+        let rule = ColdRule::fit(experiment, self.model, kind, min_events)?;
+        let (_, encoded) = encode::catalogue(experiment, self.model, &rule);
+        let counts = experiment.dataset.train_counts();
+        let items = &experiment.dataset.items;
+        let rows = encoded.live.iter().enumerate().map(|(n, live)| Row {
+            id: items.ids[n + 1].clone(),
+            title: items.titles[n + 1].clone(),
+            category: items.categories[n + 1].clone(),
+            image: items.images[n + 1].clone(),
+            trained: counts[n + 1] > 0,
+            live: live.clone(),
+            generation: 1,
+            offered: true,
+        });
+        let change = Change { rows: rows.collect(), vectors: encoded.branches, deleted: Vec::new() };
+        let canary = self.recorded(&change);
+        let head = Head { catalogue: items.count(), rule, canary };
+        writer.write_whole(writer.draft(1)?, self.about(), &head, change)
+    }
+
+    /// Adds items, or replaces those that are there.
+    ///
+    /// # Errors
+    /// The store is another model's, an item can't be encoded, or the disk refuses; the store is then as it
+    /// was.
+    pub fn append(
+        &self,
+        dir: &Path,
+        items: &[NewItem],
+        encoder: &dyn TokenEncoder,
+    ) -> Result<Snapshot, EmbedError> {
+        let writer = Writer::lock(dir)?;
+        let mut snapshot = self.open(dir)?;
+        let counts = self.experiment.dataset.train_counts();
+        let trained = |item: u32| counts.get(item as usize).is_some_and(|&n| n > 0);
+        let known: Vec<Option<u32>> =
+            items.iter().map(|item| snapshot.item(&item.id).filter(|&n| trained(n))).collect();
+        let draft = writer.draft(snapshot.about.generation + 1)?;
+        let rule = &snapshot.head.rule;
+        let features = draft.features();
+        let encoded = encode::encode(self.experiment, self.model, rule, encoder, items, &known, &features)?;
+        writer.write_next(draft, &mut snapshot, Change::of(items, &known, encoded))?;
+        Ok(snapshot)
+    }
+
+    /// Opens a store for this model: hashes, widths and the canary are checked.
+    ///
+    /// # Errors
+    /// The store is damaged or another model's, or its vectors don't find what they did.
+    pub fn open(&self, dir: &Path) -> Result<Snapshot, EmbedError> {
+        let snapshot = Snapshot::open(dir)?;
+        let (theirs, ours) = (&snapshot.about, self.about());
+        let other = |what, theirs: &str, ours: &str| EmbedError::OtherParent {
+            dir: dir.to_owned(),
+            what,
+            theirs: theirs.to_owned(),
+            ours: ours.to_owned(),
+        };
+        if theirs.model != ours.model {
+            return Err(other("model", &theirs.model, &ours.model));
+        }
+        if theirs.dataset != ours.dataset {
+            return Err(other("data set", &theirs.dataset, &ours.dataset));
+        }
+        let shape = |about: &About| format!("{} of width {}", about.branches.join(", "), about.width);
+        let rule_fits = snapshot.head.rule.fits(&Parts::of(self.model));
+        if theirs.branches != ours.branches || theirs.width != ours.width || !rule_fits {
+            let (theirs, ours) = (shape(theirs), shape(&ours));
+            return Err(EmbedError::OtherBranches { dir: dir.to_owned(), theirs, ours });
+        }
+        let mixed = snapshot.mixed(&self.experiment.device);
+        snapshot.head.canary.check(&snapshot, &self.scorer(&mixed))?;
+        Ok(snapshot)
+    }
+
+    /// Scores of a snapshot's items.
+    pub fn scorer<'a>(&'a self, mixed: &'a crate::recommend::Mixed) -> MixedScorer<'a> {
+        let s = self.experiment.config.data.max_seq_len;
+        MixedScorer::new(self.model, mixed, None, s, Calibration::default(), &self.experiment.device)
+    }
+
+    fn about(&self) -> About {
+        let config = self.model.config();
+        About {
+            generation: 1,
+            parent: None,
+            model: self.hash.to_owned(),
+            dataset: self.experiment.dataset.hash.clone(),
+            branches: config.branches.iter().map(|b| b.name.clone()).collect(),
+            width: config.width,
+            rows: 0,
+            deleted: 0,
+        }
+    }
+
+    /// The canary with what the catalogue's vectors find.
+    fn recorded(&self, change: &Change) -> Canary {
+        let experiment = self.experiment;
+        let mut canary = Canary::draw(&experiment.dataset, experiment.config.data.max_seq_len);
+        let mixed = crate::recommend::Mixed::new(
+            &change.vectors,
+            self.model.config().width,
+            change.rows.iter().map(|row| row.trained).collect(),
+            change.rows.iter().map(|row| row.live.clone()).collect(),
+            vec![true; change.rows.len()],
+            &experiment.device,
+        );
+        canary.record(&self.scorer(&mixed));
+        canary
+    }
+}
+
+/// Takes items from the candidates; histories may still hold them.
+///
+/// # Errors
+/// One is not there, or the disk refuses; the store is then as it was.
+pub fn delete(dir: &Path, ids: &[String]) -> Result<Snapshot, EmbedError> {
+    let writer = Writer::lock(dir)?;
+    let mut snapshot = Snapshot::open(dir)?;
+    snapshot.find(ids)?;
+    let draft = writer.draft(snapshot.about.generation + 1)?;
+    let vectors = vec![Vec::new(); snapshot.about.branches.len()];
+    let change = Change { rows: Vec::new(), vectors, deleted: ids.to_vec() };
+    writer.write_next(draft, &mut snapshot, change)?;
+    Ok(snapshot)
+}
+
+/// Makes one generation of all.
+///
+/// # Errors
+/// The store is damaged, or the disk refuses; the store is then as it was.
+pub fn compact(dir: &Path) -> Result<Snapshot, EmbedError> {
+    let writer = Writer::lock(dir)?;
+    let snapshot = Snapshot::open(dir)?;
+    writer.compact(&snapshot)
+}

@@ -1,0 +1,471 @@
+//! The vector store: a directory of generations, each immutable, each holding only what it changes.
+//!
+//! `generation-00000001` holds the catalogue; a later one names its parent's content hash and holds added or
+//! replaced rows, their features, and the ids that were deleted. A generation appears whole or not at all, so
+//! that a writer killed at any point leaves the one before it as the newest. A reader takes the newest chain
+//! into memory and keeps it whatever is written later.
+
+use std::collections::HashMap;
+use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::canary::Canary;
+use super::cold::ColdRule;
+use super::encode::Encoded;
+use super::{EmbedError, NewItem};
+use crate::artefact::{self, ArtefactError, Staging, at};
+use crate::model::params::Values;
+use crate::tensors;
+
+/// Manifest kind and layout version of a generation.
+pub const KIND: &str = "codistill/vectors";
+pub const SCHEMA: u32 = 1;
+
+const PREFIX: &str = "generation-";
+const VECTORS: &str = "vectors.safetensors";
+const ROWS: &str = "rows.json";
+const HEAD: &str = "head.json";
+const LOCK: &str = "lock";
+/// Tokens of a generation's items, a feature store a view.
+const FEATURES: &str = "features";
+
+/// What a generation says of itself in its manifest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct About {
+    pub generation: u32,
+    /// Content hash of the generation before it; none where it stands alone.
+    pub parent: Option<String>,
+    /// Content hash of the checkpoint that made the vectors.
+    pub model: String,
+    /// Content hash of the data set whose numbering the first rows follow.
+    pub dataset: String,
+    pub branches: Vec<String>,
+    /// D
+    pub width: usize,
+    /// Rows and deletions of this generation.
+    pub rows: usize,
+    pub deleted: usize,
+}
+
+/// What holds for a store as long as it lives.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Head {
+    /// I: the first rows are the data set's items in their order.
+    pub catalogue: usize,
+    pub rule: ColdRule,
+    pub canary: Canary,
+}
+
+/// An item of the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    pub id: String,
+    pub title: String,
+    pub category: String,
+    pub image: String,
+    /// The item has training interactions, and so an ID vector of its own.
+    pub trained: bool,
+    /// Per branch, whether it has a vector.
+    pub live: Vec<bool>,
+    /// Generation that wrote it.
+    pub generation: u32,
+    /// Still a candidate. What was deleted may stand in histories.
+    #[serde(default = "yes")]
+    pub offered: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What a generation changes.
+#[derive(Default)]
+pub struct Change {
+    pub rows: Vec<Row>,
+    /// `[rows, D]` per branch.
+    pub vectors: Vec<Vec<f32>>,
+    pub deleted: Vec<String>,
+}
+
+/// Rows and deletions as they lie on disk.
+#[derive(Serialize, Deserialize)]
+struct StoredRows {
+    rows: Vec<Row>,
+    deleted: Vec<String>,
+}
+
+/// A store in memory, as of one generation.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub dir: PathBuf,
+    /// Of the newest generation.
+    pub about: About,
+    /// Content hash of the newest generation.
+    pub hash: String,
+    pub head: Head,
+    /// Row n is item n + 1.
+    pub rows: Vec<Row>,
+    /// `[rows, D]` per branch.
+    pub vectors: Vec<Vec<f32>>,
+    /// Row of each id.
+    index: HashMap<String, usize>,
+}
+
+impl Change {
+    /// Rows for encoded items.
+    pub fn of(items: &[NewItem], known: &[Option<u32>], encoded: Encoded) -> Self {
+        let rows = items.iter().zip(known).zip(encoded.live).map(|((item, known), live)| Row {
+            id: item.id.clone(),
+            title: item.title.clone(),
+            category: item.category.clone(),
+            image: item.image.clone(),
+            trained: known.is_some(),
+            live,
+            generation: 0,
+            offered: true,
+        });
+        Self { rows: rows.collect(), vectors: encoded.branches, deleted: Vec::new() }
+    }
+}
+
+/// The only writer of a store while it lives.
+pub struct Writer {
+    dir: PathBuf,
+    /// Holds the lock.
+    _lock: File,
+}
+
+/// A generation under construction.
+pub struct Draft {
+    staging: Staging,
+    generation: u32,
+}
+
+impl Draft {
+    /// Folder for the feature stores of the generation's items.
+    pub fn features(&self) -> PathBuf {
+        self.staging.path(FEATURES)
+    }
+}
+
+impl Writer {
+    /// Makes the directory where it is missing, and locks it.
+    ///
+    /// # Errors
+    /// Another process writes to it, or it can't be made.
+    pub fn lock(dir: &Path) -> Result<Self, EmbedError> {
+        fs::create_dir_all(dir).map_err(at(dir))?;
+        let path = dir.join(LOCK);
+        let file = File::options().create(true).append(true).open(&path).map_err(at(&path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(EmbedError::Busy(dir.to_owned())),
+            Err(TryLockError::Error(source)) => return Err(EmbedError::Io { path, source }),
+        }
+        // Alone here: what killed writers left behind can go.
+        artefact::sweep(dir);
+        Ok(Self { dir: dir.to_owned(), _lock: file })
+    }
+
+    /// Starts generation `number`.
+    ///
+    /// # Errors
+    /// It exists, or can't be written.
+    pub fn draft(&self, number: u32) -> Result<Draft, EmbedError> {
+        let staging = Staging::create(&self.dir.join(name(number)))?;
+        Ok(Draft { staging, generation: number })
+    }
+
+    /// Writes the first generation, or one that stands alone.
+    ///
+    /// # Errors
+    /// It can't be written; nothing is then left of it.
+    pub fn write_whole(
+        &self,
+        draft: Draft,
+        about: About,
+        head: &Head,
+        change: Change,
+    ) -> Result<Snapshot, EmbedError> {
+        let path = draft.staging.path(HEAD);
+        write_json(&path, head)?;
+        let (about, hash, change) = commit(draft, About { parent: None, ..about }, change)?;
+        let mut snapshot = Snapshot {
+            dir: self.dir.clone(),
+            about,
+            hash,
+            head: head.clone(),
+            rows: Vec::new(),
+            vectors: vec![Vec::new(); change.vectors.len()],
+            index: HashMap::new(),
+        };
+        snapshot.apply(change);
+        Ok(snapshot)
+    }
+
+    /// Writes the generation after `snapshot`, and moves `snapshot` on to it.
+    ///
+    /// # Errors
+    /// It can't be written; nothing is then left of it.
+    pub fn write_next(
+        &self,
+        draft: Draft,
+        snapshot: &mut Snapshot,
+        change: Change,
+    ) -> Result<(), EmbedError> {
+        let about = About { parent: Some(snapshot.hash.clone()), ..snapshot.about.clone() };
+        let (about, hash, change) = commit(draft, about, change)?;
+        (snapshot.about, snapshot.hash) = (about, hash);
+        snapshot.apply(change);
+        Ok(())
+    }
+
+    /// Writes all of `snapshot` as one generation that stands alone, drops what was deleted and not of the
+    /// catalogue, and removes the older generations. Their features go with them.
+    ///
+    /// # Errors
+    /// It can't be written; the older generations are then still there.
+    pub fn compact(&self, snapshot: &Snapshot) -> Result<Snapshot, EmbedError> {
+        let kept: Vec<usize> = (0..snapshot.rows.len())
+            .filter(|&n| n < snapshot.head.catalogue || snapshot.rows[n].offered)
+            .collect();
+        let d = snapshot.about.width;
+        let change = Change {
+            rows: kept.iter().map(|&n| snapshot.rows[n].clone()).collect(),
+            vectors: snapshot
+                .vectors
+                .iter()
+                .map(|all| kept.iter().flat_map(|&n| all[n * d..(n + 1) * d].iter().copied()).collect())
+                .collect(),
+            deleted: Vec::new(),
+        };
+        let draft = self.draft(snapshot.about.generation + 1)?;
+        let whole = self.write_whole(draft, snapshot.about.clone(), &snapshot.head, change)?;
+        for number in generations(&self.dir)?.into_iter().filter(|&n| n < whole.about.generation) {
+            artefact::remove(&self.dir.join(name(number)))?;
+        }
+        Ok(whole)
+    }
+}
+
+/// Writes files and manifest; the rows get the generation's number where they are new.
+fn commit(draft: Draft, about: About, mut change: Change) -> Result<(About, String, Change), EmbedError> {
+    let Draft { staging, generation } = draft;
+    for row in change.rows.iter_mut().filter(|row| row.generation == 0) {
+        row.generation = generation;
+    }
+    let about = About { generation, rows: change.rows.len(), deleted: change.deleted.len(), ..about };
+    let named = about.branches.iter().zip(&change.vectors);
+    let tensors = named.map(|(branch, values)| {
+        let shape = vec![change.rows.len(), about.width];
+        (format!("branch.{branch}"), Values { shape, values: values.clone() })
+    });
+    // An empty tensor file is not worth its bytes.
+    if !change.rows.is_empty() {
+        tensors::write(&staging.path(VECTORS), &tensors.collect())?;
+    }
+    let stored = StoredRows { rows: change.rows, deleted: change.deleted };
+    write_json(&staging.path(ROWS), &stored)?;
+    let manifest = staging.commit(KIND, SCHEMA, serde_json::to_value(&about).unwrap_or_default())?;
+    let change = Change { rows: stored.rows, vectors: change.vectors, deleted: stored.deleted };
+    Ok((about, manifest.content_hash(), change))
+}
+
+impl Snapshot {
+    /// Opens the newest generation with all that it builds on, every hash and size checked.
+    ///
+    /// # Errors
+    /// There is no store, or a generation is damaged or missing.
+    pub fn open(dir: &Path) -> Result<Self, EmbedError> {
+        // A writer that compacts may remove what was just listed; then there is a newer one.
+        loop {
+            let newest = generations(dir)?.pop();
+            match Self::read(dir) {
+                Err(_) if generations(dir)?.pop() != newest => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn read(dir: &Path) -> Result<Self, EmbedError> {
+        let Some(newest) = generations(dir)?.pop() else { return Err(EmbedError::NoStore(dir.to_owned())) };
+        let mut chain = Vec::new();
+        let mut number = newest;
+        loop {
+            let generation = Generation::read(&dir.join(name(number)))?;
+            let stands_alone = generation.about.parent.is_none();
+            let broken = EmbedError::BrokenChain { dir: dir.to_owned(), generation: number };
+            if generation.about.generation != number {
+                return Err(broken);
+            }
+            chain.push(generation);
+            if stands_alone {
+                break;
+            }
+            number = number.checked_sub(1).filter(|&n| n > 0).ok_or(broken)?;
+        }
+        let Some(base) = chain.pop() else { return Err(EmbedError::NoStore(dir.to_owned())) };
+        let head: Head = read_json(&dir.join(name(number)).join(HEAD))?;
+        let path = dir.join(name(number)).join(ROWS);
+        if base.change.rows.len() < head.catalogue {
+            let reason = format!("{} rows for {} items", base.change.rows.len(), head.catalogue);
+            return Err(EmbedError::Malformed { path, reason });
+        }
+        let mut snapshot = Self {
+            dir: dir.to_owned(),
+            about: base.about,
+            hash: base.hash,
+            head,
+            rows: Vec::new(),
+            vectors: vec![Vec::new(); base.change.vectors.len()],
+            index: HashMap::new(),
+        };
+        snapshot.apply(base.change);
+        for next in chain.into_iter().rev() {
+            let follows = next.about.parent.as_ref() == Some(&snapshot.hash)
+                && (&next.about.model, &next.about.dataset, &next.about.branches, next.about.width)
+                    == (
+                        &snapshot.about.model,
+                        &snapshot.about.dataset,
+                        &snapshot.about.branches,
+                        snapshot.about.width,
+                    );
+            if !follows {
+                let generation = next.about.generation;
+                return Err(EmbedError::BrokenChain { dir: dir.to_owned(), generation });
+            }
+            (snapshot.about, snapshot.hash) = (next.about, next.hash);
+            snapshot.apply(next.change);
+        }
+        Ok(snapshot)
+    }
+
+    fn apply(&mut self, change: Change) {
+        let d = self.about.width;
+        for (n, row) in change.rows.into_iter().enumerate() {
+            let place = match self.index.get(&row.id) {
+                Some(&place) => place,
+                None => {
+                    self.index.insert(row.id.clone(), self.rows.len());
+                    self.vectors.iter_mut().for_each(|all| all.resize(all.len() + d, 0.0));
+                    self.rows.push(row.clone());
+                    self.rows.len() - 1
+                }
+            };
+            for (all, new) in self.vectors.iter_mut().zip(&change.vectors) {
+                all[place * d..(place + 1) * d].copy_from_slice(&new[n * d..(n + 1) * d]);
+            }
+            self.rows[place] = row;
+        }
+        for id in &change.deleted {
+            if let Some(&place) = self.index.get(id) {
+                self.rows[place].offered = false;
+            }
+        }
+    }
+
+    /// Number of an item, from 1.
+    pub fn item(&self, id: &str) -> Option<u32> {
+        self.index.get(id).map(|&row| row as u32 + 1)
+    }
+
+    /// Items that came after the training.
+    pub fn appended(&self) -> usize {
+        self.rows[self.head.catalogue..].iter().filter(|row| row.offered).count()
+    }
+
+    /// Numbers of the ids, which are candidates.
+    ///
+    /// # Errors
+    /// One is not.
+    pub fn find(&self, ids: &[String]) -> Result<Vec<u32>, EmbedError> {
+        let one = |id: &String| {
+            let item = self.item(id).filter(|&item| self.rows[item as usize - 1].offered);
+            item.ok_or_else(|| EmbedError::UnknownItem { id: id.clone() })
+        };
+        ids.iter().map(one).collect()
+    }
+}
+
+/// One generation, read and checked.
+struct Generation {
+    about: About,
+    hash: String,
+    change: Change,
+}
+
+impl Generation {
+    fn read(dir: &Path) -> Result<Self, EmbedError> {
+        let manifest = artefact::verify(dir, KIND, SCHEMA)?;
+        let path = dir.join(artefact::MANIFEST);
+        let malformed = |path: &Path, reason: String| EmbedError::Malformed { path: path.to_owned(), reason };
+        let about: About =
+            serde_json::from_value(manifest.about.clone()).map_err(|e| malformed(&path, e.to_string()))?;
+        let path = dir.join(ROWS);
+        let stored: StoredRows = read_json(&path)?;
+        if stored.rows.len() != about.rows || stored.deleted.len() != about.deleted {
+            return Err(malformed(&path, "another number of rows than the manifest says".into()));
+        }
+        if stored.rows.iter().any(|row| row.live.len() != about.branches.len()) {
+            return Err(malformed(&path, "a row knows another number of branches".into()));
+        }
+        let path = dir.join(VECTORS);
+        let mut tensors = if stored.rows.is_empty() { Default::default() } else { tensors::read(&path)? };
+        let mut vectors = Vec::with_capacity(about.branches.len());
+        for branch in &about.branches {
+            let found = tensors.remove(&format!("branch.{branch}"));
+            let shape = [stored.rows.len(), about.width];
+            match found {
+                Some(values) if values.shape == shape => vectors.push(values.values),
+                None if stored.rows.is_empty() => vectors.push(Vec::new()),
+                found => {
+                    let found = found.map_or("absent".into(), |v| format!("{:?}", v.shape));
+                    return Err(malformed(&path, format!("branch {branch} is {found}, not {shape:?}")));
+                }
+            }
+        }
+        let change = Change { rows: stored.rows, vectors, deleted: stored.deleted };
+        Ok(Self { about, hash: manifest.content_hash(), change })
+    }
+}
+
+fn name(number: u32) -> String {
+    format!("{PREFIX}{number:08}")
+}
+
+/// Numbers of the generations of `dir`, ascending; none where there is no such directory.
+pub fn generations(dir: &Path) -> Result<Vec<u32>, EmbedError> {
+    let entries = match fs::read_dir(dir) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(at(dir))?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let file = entry.map_err(at(dir))?.file_name();
+        let number = file.to_str().and_then(|n| n.strip_prefix(PREFIX)).and_then(|n| n.parse().ok());
+        found.extend(number.filter(|&n| file.to_str() == Some(&name(n))));
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<(), EmbedError> {
+    let text = serde_json::to_string(value)
+        .map_err(|e| EmbedError::Malformed { path: path.to_owned(), reason: e.to_string() })?;
+    Ok(fs::write(path, text).map_err(at(path))?)
+}
+
+fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, EmbedError> {
+    let text = fs::read_to_string(path).map_err(|source| match source.kind() {
+        ErrorKind::NotFound => EmbedError::Artefact(ArtefactError::Damaged {
+            path: path.to_owned(),
+            reason: "it is missing".into(),
+        }),
+        _ => EmbedError::Io { path: path.to_owned(), source },
+    })?;
+    serde_json::from_str(&text)
+        .map_err(|e| EmbedError::Malformed { path: path.to_owned(), reason: e.to_string() })
+}

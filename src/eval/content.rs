@@ -1,0 +1,95 @@
+//! The floor below a model on new items: nearest content, untrained (companions.md 6.8, T11).
+
+use rayon::prelude::*;
+
+use super::scorer::{ScoreError, Scorer};
+use crate::data::{Dataset, Target};
+use crate::features::FeatureStore;
+
+/// History items that are looked at.
+const RECENT: usize = 5;
+
+/// Items by their likeness to the last items of the history: the mean token of each view, centred on the
+/// catalogue and of length 1.
+pub struct ContentNearest<'a> {
+    dataset: &'a Dataset,
+    /// `[I + 1, width]`; zeros where an item has no features.
+    vectors: Vec<f32>,
+    width: usize,
+}
+
+impl<'a> ContentNearest<'a> {
+    /// `stores` have a row for each item of `dataset`.
+    pub fn new(dataset: &'a Dataset, stores: &[&FeatureStore]) -> Self {
+        let items = dataset.items.count();
+        let width = stores.iter().map(|store| store.width()).sum();
+        let mut vectors = vec![0.0; (items + 1) * width];
+        let mut start = 0;
+        for store in stores {
+            let own = unit_means(store, items);
+            for (row, own) in vectors.chunks_exact_mut(width).zip(own.chunks_exact(store.width())) {
+                row[start..start + store.width()].copy_from_slice(own);
+            }
+            start += store.width();
+        }
+        Self { dataset, vectors, width }
+    }
+
+    fn row(&self, item: u32) -> &[f32] {
+        &self.vectors[item as usize * self.width..][..self.width]
+    }
+}
+
+/// `[I + 1, f]`: mean tokens less their mean over the catalogue, each of length 1.
+fn unit_means(store: &FeatureStore, items: usize) -> Vec<f32> {
+    let width = store.width();
+    let mut all = vec![0.0f32; (items + 1) * width];
+    let mut centre = vec![0.0f64; width];
+    let mut tokens = Vec::new();
+    for item in 1..=items {
+        let n = store.length(item as u32);
+        tokens.resize(n * width, 0.0);
+        store.gather_into(item as u32, n, &mut tokens);
+        let row = &mut all[item * width..(item + 1) * width];
+        for token in tokens.chunks_exact(width) {
+            row.iter_mut().zip(token).for_each(|(r, t)| *r += t / n as f32);
+        }
+        centre.iter_mut().zip(row).for_each(|(c, r)| *c += f64::from(*r));
+    }
+    let present = (items - store.missing()).max(1) as f64;
+    for item in (1..=items).filter(|&item| store.length(item as u32) > 0) {
+        let row = &mut all[item * width..(item + 1) * width];
+        row.iter_mut().zip(&centre).for_each(|(r, c)| *r -= (c / present) as f32);
+        let length = row.iter().map(|r| r * r).sum::<f32>().sqrt().max(1e-12);
+        row.iter_mut().for_each(|r| *r /= length);
+    }
+    all
+}
+
+impl Scorer for ContentNearest<'_> {
+    fn names(&self) -> Vec<String> {
+        vec!["content".into()]
+    }
+
+    fn items(&self) -> usize {
+        self.dataset.items.count()
+    }
+
+    fn score(&mut self, targets: &[Target], out: &mut [Vec<f32>]) -> Result<(), ScoreError> {
+        let (this, width) = (&*self, self.items() + 1);
+        for out in out {
+            out.resize(targets.len() * width, 0.0);
+            out.par_chunks_exact_mut(width).zip(targets).for_each(|(scores, target)| {
+                let history = this.dataset.history(target);
+                let mut user = vec![0.0f32; this.width];
+                for &item in &history[history.len().saturating_sub(RECENT)..] {
+                    user.iter_mut().zip(this.row(item)).for_each(|(u, v)| *u += v);
+                }
+                for (item, score) in (0u32..).zip(scores) {
+                    *score = this.row(item).iter().zip(&user).map(|(a, b)| a * b).sum();
+                }
+            });
+        }
+        Ok(())
+    }
+}

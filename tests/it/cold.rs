@@ -1,0 +1,229 @@
+//! Items held out of all training, against the same items trained on.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use codistill::config::{self, Config, SynthConfig};
+use codistill::data::{Part, write_dataset};
+use codistill::embed::store::{Change, Head, Writer};
+use codistill::embed::{ColdId, ColdRule, EmbedError, Embedder, encode};
+use codistill::eval::cold::OwnKind;
+use codistill::eval::content::ContentNearest;
+use codistill::eval::{ColdReport, Evaluation};
+use codistill::features::{Precision, StoreWriter, item_ids_hash};
+use codistill::model::Recommender;
+use codistill::recommend::{Calibration, Mixed, MixedScorer};
+use codistill::synth::{self, ViewRows, World};
+use codistill::train::trainer::{Observer, StepReport};
+use codistill::train::{Experiment, Trainer};
+
+struct Silent;
+
+impl Observer for Silent {
+    fn step(&mut self, _: &StepReport) {}
+    fn epoch(&mut self, _: usize, _: u64, _: f64) {}
+    fn evaluated(&mut self, _: usize, _: u64, _: &Evaluation, _: bool) {}
+    fn saved(&mut self, _: u64, _: &Path) {}
+}
+
+/// Text and image decide, the crowd knows something of its own; thirty interactions an item.
+fn world(seed: u64) -> SynthConfig {
+    SynthConfig {
+        seed,
+        users: 1500,
+        items: 500,
+        min_len: 8,
+        max_len: 12,
+        latent: 4,
+        w_text: 3.0,
+        w_image: 3.0,
+        w_collab: 1.5,
+        drift: 0.0,
+        missing_text: 0.0,
+        missing_image: 0.0,
+        label_noise: 0.0,
+        feature_width: 12,
+        text_tokens: 4,
+        image_tokens: 3,
+        token_noise: 0.2,
+        distractors: 0.0,
+        ..SynthConfig::default()
+    }
+}
+
+fn config(data: &Path, seed: u64, more: &[String]) -> Config {
+    let mut sets = vec![
+        format!("data.path={}", data.display()),
+        format!("seed={seed}"),
+        "model.width=16".into(),
+        "train.batch_users=64".into(),
+        "train.epochs=8".into(),
+        "train.eval_every=8".into(),
+        "optim.lr=5e-3".into(),
+        "model.dropout=0".into(),
+        "objective.distill.alpha=0.2".into(),
+        "objective.distill.teacher=detached".into(),
+        "eval.ks=[10]".into(),
+    ];
+    sets.extend_from_slice(more);
+    let text = include_str!("../../configs/quickstart.toml");
+    config::parse(text, Path::new("quickstart.toml"), &sets).unwrap().config
+}
+
+fn train(config: Config) -> (Experiment, Recommender) {
+    let scratch = tempfile::tempdir().unwrap();
+    let experiment = Experiment::open(config, &Device::flex()).unwrap();
+    let mut trainer = Trainer::new(&experiment, scratch.path());
+    trainer.run(&mut Silent, &AtomicBool::new(false)).unwrap();
+    let model = trainer.model().clone().valid();
+    (experiment, model)
+}
+
+fn judged(
+    experiment: &Experiment,
+    model: &Recommender,
+    rule: ColdId,
+    calibration: Calibration,
+) -> (Evaluation, ColdReport) {
+    let rule = ColdRule::fit(experiment, model, rule, 20).unwrap();
+    let (vectors, encoded) = encode::catalogue(experiment, model, &rule);
+    let counts = experiment.dataset.train_counts();
+    let trained = counts[1..].iter().map(|&n| n > 0).collect();
+    let mixed = Mixed::of(vectors, trained, encoded.live, vec![true; counts.len() - 1]);
+    let s = experiment.config.data.max_seq_len;
+    let dataset = Some(&experiment.dataset);
+    let mut scorer = MixedScorer::new(model, &mixed, dataset, s, calibration, &experiment.device);
+    let all = experiment.evaluate_scorer(&mut scorer, Part::Test).unwrap();
+    let mut own = OwnKind { inner: &mut scorer, train_counts: &counts };
+    let own = experiment.evaluate_scorer(&mut own, Part::Test).unwrap();
+    let report = ColdReport::new("", &all, &own, &counts);
+    (all, report)
+}
+
+/// Recall@10 of cold targets by untrained likeness of content.
+fn nearest_content(experiment: &Experiment) -> f64 {
+    let stores: Vec<_> = experiment.views.iter().flatten().map(|view| view.store.as_ref()).collect();
+    let mut floor = ContentNearest::new(&experiment.dataset, &stores);
+    let found = experiment.evaluate_scorer(&mut floor, Part::Test).unwrap();
+    let counts = experiment.dataset.train_counts();
+    ColdReport::new("", &found, &found, &counts).scored[0].cold["recall@10"]
+}
+
+/// The view's features with every item's row at another item.
+fn shuffled(world: &World, rows: &ViewRows, dest: &Path) {
+    let items = world.dataset.items.count();
+    let mut writer = StoreWriter::create(dest, items, rows.tokens(), rows.width(), Precision::F16).unwrap();
+    for item in 1..=items {
+        // 233 and 500 have no common divisor: every row moves, none is lost.
+        writer.push(item as u32, &rows.row(((item * 233 + 71) % items) as u32 + 1)).unwrap();
+    }
+    let ids = item_ids_hash(&world.dataset.items.ids);
+    writer.finish(serde_json::json!({ "item_ids_sha256": ids })).unwrap();
+}
+
+fn drawn(home: &Path, seed: u64) -> (World, std::path::PathBuf) {
+    let data = home.join(format!("data-{seed}"));
+    let world = synth::generate(&world(seed)).unwrap();
+    let nothing = serde_json::json!({});
+    let hash = write_dataset(&data, &world.dataset, &nothing, nothing.clone()).unwrap();
+    world.write_beside(&data, &hash).unwrap();
+    (world, data)
+}
+
+#[test]
+fn new_items_come_half_as_far_as_the_same_items_trained_on_and_by_their_content_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let held = "data.cold={ share = 0.15, seed = 3 }".to_owned();
+    for seed in [1, 2] {
+        let (world, data) = drawn(home.path(), seed);
+        let (experiment, model) = train(config(&data, seed, std::slice::from_ref(&held)));
+        let cold: Vec<bool> = experiment.dataset.train_counts().iter().map(|&n| n == 0).collect();
+        assert!(cold.iter().filter(|&&c| c).count() >= 75);
+
+        // The same items and test targets, trained on.
+        let (warm_world, warm_model) = train(config(&data, seed, &[]));
+        let all = warm_world.evaluate_model(&warm_model, Part::Test).unwrap();
+        let rows = all.scored[0].rows.iter().filter(|row| cold[row.item as usize]);
+        let found: Vec<bool> = rows.map(|row| row.rank <= 10.0).collect();
+        let warm = found.iter().filter(|&&f| f).count() as f64 / found.len() as f64;
+
+        println!("seed {seed}: the same {} targets trained on: recall@10 {warm:.4}", found.len());
+        let content = nearest_content(&experiment);
+        println!("nearest content: recall@10 {content:.4} of the cold targets");
+        println!("rule   calibration  cold    warm    cold/cold  share   true");
+        let mut reached = Vec::new();
+        for rule in [ColdId::Drop, ColdId::Ridge] {
+            for calibration in [Calibration::Zscore, Calibration::Impute, Calibration::Off] {
+                let (_, report) = judged(&experiment, &model, rule, calibration);
+                let s = &report.scored[0];
+                let of = |figures: &std::collections::BTreeMap<String, f64>| figures["recall@10"];
+                println!(
+                    "{rule:5?}  {calibration:11?}  {:.4}  {:.4}  {:.4}     {:.4}  {:.4}",
+                    of(&s.cold),
+                    of(&s.warm),
+                    of(&s.cold_among_cold),
+                    s.share[&10],
+                    report.true_share()
+                );
+                if calibration == Calibration::Zscore {
+                    let ratio = s.share[&10] / report.true_share();
+                    assert!((0.5..=2.0).contains(&ratio), "{rule:?}: {ratio}");
+                    assert!(of(&s.cold) >= 0.5 * warm, "{rule:?}: {} of {warm}", of(&s.cold));
+                    assert!(of(&s.cold) > content, "{rule:?}: {} of {content}", of(&s.cold));
+                    reached.push(of(&s.cold_among_cold));
+                }
+            }
+        }
+
+        let (text, image) = (home.path().join(format!("t{seed}")), home.path().join(format!("i{seed}")));
+        shuffled(&world, &world.text, &text);
+        shuffled(&world, &world.image, &image);
+        let moved = [
+            held.clone(),
+            format!("data.features.text={}", text.display()),
+            format!("data.features.image={}", image.display()),
+        ];
+        let (experiment, model) = train(config(&data, seed, &moved));
+        let (_, report) = judged(&experiment, &model, ColdId::Drop, Calibration::Zscore);
+        let found = report.scored[0].cold_among_cold["recall@10"];
+        let chance = 10.0 / report.cold_items as f64;
+        let error = (chance * (1.0 - chance) / report.cold_targets as f64).sqrt();
+        println!("shuffled: {found:.4} among cold items, chance {chance:.4} ± {error:.4}");
+        assert!((found - chance).abs() < 3.5 * error, "{found} against {chance} ± {error}");
+        assert!(reached.iter().all(|&r| r > chance + 3.5 * error), "{reached:?} against {chance}");
+    }
+}
+
+#[test]
+fn the_canary_stops_vectors_of_another_space() {
+    let home = tempfile::tempdir().unwrap();
+    let (_, data) = drawn(home.path(), 4);
+    let (experiment, model) = train(config(&data, 4, &[]));
+    let embedder = Embedder { experiment: &experiment, model: &model, hash: "hash" };
+    let right = embedder.build(&home.path().join("right"), ColdId::Drop, 20).unwrap();
+    assert!(right.head.canary.recall() > 0.05 && !right.head.canary.is_blind(500));
+    assert!(embedder.open(&home.path().join("right")).is_ok());
+
+    // The same hashes, but an index of raw features where vectors belong.
+    let raw: Vec<f32> = {
+        let store = &experiment.views[1].as_ref().unwrap().store;
+        let row = |item: u32| {
+            let mut token = vec![0.0; store.width()];
+            store.gather_into(item, 1, &mut token);
+            token.resize(right.about.width, 0.0);
+            token
+        };
+        (1..=500).flat_map(row).collect()
+    };
+    let wrong = home.path().join("wrong");
+    let writer = Writer::lock(&wrong).unwrap();
+    let change =
+        Change { rows: right.rows.clone(), vectors: vec![raw; right.vectors.len()], deleted: Vec::new() };
+    let head = Head { ..right.head.clone() };
+    writer.write_whole(writer.draft(1).unwrap(), right.about.clone(), &head, change).unwrap();
+    drop(writer);
+    let refused = embedder.open(&wrong);
+    assert!(matches!(refused, Err(EmbedError::Canary { .. })), "{:?}", refused.map(|s| s.about));
+}
