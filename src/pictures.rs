@@ -123,7 +123,7 @@ pub fn sprite(pictures: &[RgbImage], side: u32) -> RgbImage {
 
 /// Columns of a square grid with room for `n`.
 pub fn grid_side(n: usize) -> u32 {
-    (1u32..).find(|&k| u64::from(k) * u64::from(k) >= n as u64).unwrap_or(u32::MAX)
+    (n as f64).sqrt().ceil().max(1.0) as u32
 }
 
 /// # Errors

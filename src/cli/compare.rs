@@ -65,13 +65,11 @@ pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit, Failure> {
         terminal.data(&comparison.plain())?;
     }
     talk(&comparison, terminal);
-    let files: [(&Option<PathBuf>, fn(&Comparison) -> String); 2] =
-        [(&args.markdown, Comparison::markdown), (&args.html, Comparison::html)];
-    for (path, render) in files {
-        if let Some(path) = path {
-            save(path, &render(&comparison))?;
-            terminal.say(format!("report {}", path.display()));
-        }
+    let markdown = args.markdown.as_ref().map(|path| (path, comparison.markdown()));
+    let html = args.html.as_ref().map(|path| (path, comparison.html()));
+    for (path, report) in markdown.into_iter().chain(html) {
+        save(path, &report)?;
+        terminal.say(format!("report {}", path.display()));
     }
     Ok(Exit::Done)
 }

@@ -99,8 +99,8 @@ pub fn pair<'a>(reference: &'a Group, condition: &'a Group) -> (Vec<(&'a Run, &'
                 (a.iter().zip(b).collect(), Pairing::Order)
             }
         }
-        (true, false) => (a.iter().flat_map(|x| b.first().map(|y| (x, y))).collect(), Pairing::Broadcast),
-        (false, _) => (b.iter().flat_map(|y| a.first().map(|x| (x, y))).collect(), Pairing::Broadcast),
+        (true, false) => (a.iter().filter_map(|x| b.first().map(|y| (x, y))).collect(), Pairing::Broadcast),
+        (false, _) => (b.iter().filter_map(|y| a.first().map(|x| (x, y))).collect(), Pairing::Broadcast),
     }
 }
 

@@ -10,7 +10,7 @@ pub fn sentence(contrast: &Contrast, options: &Options) -> String {
     let c = contrast;
     let (metric, level) = (options.metric, percent(options.rule.confidence, 0));
     let interval = bounds(&relative_interval(c).unwrap_or(c.interval), c.relative.is_some());
-    let change = c.relative.map_or_else(|| signed(c.estimate.effect), |r| signed_percent(r));
+    let change = c.relative.map_or_else(|| signed(c.estimate.effect), signed_percent);
     let seen = detectable(c);
     let noise = match c.basis {
         Basis::UsersAndSeeds => format!("users and {} seeds", c.seeds),

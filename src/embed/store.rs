@@ -5,7 +5,7 @@
 //! that a writer killed at any point leaves the one before it as the newest. A reader takes the newest chain
 //! into memory and keeps it whatever is written later.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -346,15 +346,12 @@ impl Snapshot {
     fn apply(&mut self, change: Change) {
         let d = self.about.width;
         for (n, row) in change.rows.into_iter().enumerate() {
-            let place = match self.index.get(&row.id) {
-                Some(&place) => place,
-                None => {
-                    self.index.insert(row.id.clone(), self.rows.len());
-                    self.vectors.iter_mut().for_each(|all| all.resize(all.len() + d, 0.0));
-                    self.rows.push(row.clone());
-                    self.rows.len() - 1
-                }
-            };
+            let next = self.rows.len();
+            let place = *self.index.entry(row.id.clone()).or_insert(next);
+            if place == next {
+                self.vectors.iter_mut().for_each(|all| all.resize(all.len() + d, 0.0));
+                self.rows.push(row.clone());
+            }
             for (all, new) in self.vectors.iter_mut().zip(&change.vectors) {
                 all[place * d..(place + 1) * d].copy_from_slice(&new[n * d..(n + 1) * d]);
             }
@@ -413,7 +410,7 @@ impl Generation {
             return Err(malformed(&path, "a row knows another number of branches".into()));
         }
         let path = dir.join(VECTORS);
-        let mut tensors = if stored.rows.is_empty() { Default::default() } else { tensors::read(&path)? };
+        let mut tensors = if stored.rows.is_empty() { BTreeMap::default() } else { tensors::read(&path)? };
         let mut vectors = Vec::with_capacity(about.branches.len());
         for branch in &about.branches {
             let found = tensors.remove(&format!("branch.{branch}"));
@@ -437,6 +434,9 @@ fn name(number: u32) -> String {
 }
 
 /// Numbers of the generations of `dir`, ascending; none where there is no such directory.
+///
+/// # Errors
+/// The directory can't be read.
 pub fn generations(dir: &Path) -> Result<Vec<u32>, EmbedError> {
     let entries = match fs::read_dir(dir) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),

@@ -29,7 +29,7 @@ pub struct Encoder {
 }
 
 enum Body {
-    Native(Tower),
+    Native(Box<Tower>),
     Onnx(Box<Onnx>),
     Tfidf(Tfidf),
 }
@@ -211,7 +211,7 @@ impl Encoder {
             max_tokens,
             bounds: settings.bounds,
         };
-        Ok(Self { recipe, body: Body::Native(loaded.tower), tokenizer, name })
+        Ok(Self { recipe, body: Body::Native(Box::new(loaded.tower)), tokenizer, name })
     }
 
     fn open_onnx(

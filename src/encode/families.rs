@@ -230,7 +230,7 @@ fn bert(config: &Config, mut w: Weights, device: &Device) -> Result<Loaded, Enco
     let word_vd = w.take("embeddings.word_embeddings.weight", [vocabulary, d])?;
     let position_td = w.take("embeddings.position_embeddings.weight", [positions, d])?;
     let segment = w.take("embeddings.token_type_embeddings.weight", [segments, d])?;
-    let segment_d = Some(segment.slice([0..1]).flatten::<1>(0, 1));
+    let segment_d = Some(segment.narrow(0, 0, 1).flatten::<1>(0, 1));
     let norm = Some(Norm::read(&mut w, "embeddings.LayerNorm", d, dims.eps)?);
     let blocks = blocks(&mut w, config, "encoder.layer", &BERT, dims)?;
     for head in ["pooler.", "bert.pooler.", "cls.", "embeddings.position_ids", "bert.embeddings.position_ids"]

@@ -42,10 +42,13 @@ impl Hub {
     pub fn from_environment() -> Self {
         let variable = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
         let base = variable("HF_ENDPOINT").unwrap_or_else(|| BASE.to_owned());
-        let cache = variable("CODISTILL_CACHE").map(PathBuf::from).unwrap_or_else(|| {
-            let home = || PathBuf::from(variable("HOME").unwrap_or_else(|| ".".into())).join(".cache");
-            variable("XDG_CACHE_HOME").map_or_else(home, PathBuf::from).join("codistill")
-        });
+        let cache = variable("CODISTILL_CACHE").map_or_else(
+            || {
+                let home = || PathBuf::from(variable("HOME").unwrap_or_else(|| ".".into())).join(".cache");
+                variable("XDG_CACHE_HOME").map_or_else(home, PathBuf::from).join("codistill")
+            },
+            PathBuf::from,
+        );
         Self { base: base.trim_end_matches('/').to_owned(), cache }
     }
 
@@ -106,7 +109,7 @@ fn fetch(
     let failed = |reason: String, missing| EncodeError::Download { url: url.to_owned(), reason, missing };
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_connect(Some(Duration::from_secs(30)))
-        .timeout_recv_response(Some(Duration::from_secs(60)))
+        .timeout_recv_response(Some(Duration::from_mins(1)))
         .user_agent(concat!("codistill/", env!("CARGO_PKG_VERSION")))
         .build()
         .into();

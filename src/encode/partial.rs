@@ -219,14 +219,12 @@ fn check(payload: &[u8]) -> [u8; 8] {
 /// The first place at which two plans differ.
 fn difference(place: &str, old: &Value, new: &Value) -> Option<String> {
     if let (Value::Object(a), Value::Object(b)) = (old, new) {
-        let keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
+        let mut keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
         let null = Value::Null;
-        return keys
-            .filter_map(|key| {
-                let name = if place.is_empty() { key.clone() } else { format!("{place}.{key}") };
-                difference(&name, a.get(key).unwrap_or(&null), b.get(key).unwrap_or(&null))
-            })
-            .next();
+        return keys.find_map(|key| {
+            let name = if place.is_empty() { key.clone() } else { format!("{place}.{key}") };
+            difference(&name, a.get(key).unwrap_or(&null), b.get(key).unwrap_or(&null))
+        });
     }
     (old != new).then(|| format!("{place} was {old}, now {new}"))
 }

@@ -37,7 +37,8 @@ pub struct Output {
     pub unit: bool,
 }
 
-/// How inputs become tokens.
+/// How inputs become tokens. There is one in a process.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
 pub(super) enum Embedding {
     Text {
@@ -138,7 +139,7 @@ impl Tower {
             unreachable!("a picture tower was given texts")
         };
         let mut x = embedding(word_vd.clone(), ids_bt);
-        x = x + position_td.clone().slice([0..tokens]).unsqueeze();
+        x = x + position_td.clone().narrow(0, 0, tokens).unsqueeze();
         if let Some(segment) = segment_d {
             x = x + segment.clone().unsqueeze();
         }

@@ -235,28 +235,20 @@ impl<'a> MixedScorer<'a> {
             let each = (0..branches.len()).filter(|&b| used[b]);
             each.map(|b| spreads[b].standard(branches[b][item])).sum::<f64>() / n as f64
         };
-        match self.calibration {
-            Calibration::Impute => {
-                let all = knows.iter().filter(|&&known| known).count() as f64;
-                let score = |&item: &usize| {
-                    let z = standard(item);
-                    let each = (0..branches.len()).filter(|&b| knows[b]).map(|b| {
-                        if used[b] {
-                            f64::from(branches[b][item])
-                        } else {
-                            spreads[b].mean + spreads[b].sd * z
-                        }
-                    });
-                    (each.sum::<f64>() / all) as f32
-                };
-                wanted.iter().map(score).collect()
-            }
-            _ => {
-                let z: Vec<f32> = (0..ensemble.len()).map(|item| standard(item) as f32).collect();
-                let (of_z, of_all) = (Spread::of(&z, reference), Spread::of(ensemble, reference));
-                wanted.iter().map(|&item| (of_all.mean + of_all.sd * of_z.standard(z[item])) as f32).collect()
-            }
+        if self.calibration == Calibration::Impute {
+            let all = knows.iter().filter(|&&known| known).count() as f64;
+            let score = |&item: &usize| {
+                let z = standard(item);
+                let each = (0..branches.len()).filter(|&b| knows[b]).map(|b| {
+                    if used[b] { f64::from(branches[b][item]) } else { spreads[b].mean + spreads[b].sd * z }
+                });
+                (each.sum::<f64>() / all) as f32
+            };
+            return wanted.iter().map(score).collect();
         }
+        let z: Vec<f32> = (0..ensemble.len()).map(|item| standard(item) as f32).collect();
+        let (of_z, of_all) = (Spread::of(&z, reference), Spread::of(ensemble, reference));
+        wanted.iter().map(|&item| (of_all.mean + of_all.sd * of_z.standard(z[item])) as f32).collect()
     }
 }
 

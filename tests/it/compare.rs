@@ -104,7 +104,7 @@ impl Fake {
                        {\"step\":8,\"epoch\":2,\"time\":0,\"valid/ensemble/ndcg@10\":0.2}\n";
         fs::write(dir.join("metrics.jsonl"), metrics).unwrap();
         let (dataset, seed) = (self.dataset.clone(), self.seed);
-        let report = Report { evaluations: vec![evaluation], dataset, seed, time_order: None };
+        let report = Report { evaluations: vec![evaluation], dataset, seed, time_order: None, cold: None };
         fs::write(dir.join("report.json"), serde_json::to_string(&report).unwrap()).unwrap();
         dir
     }

@@ -92,7 +92,7 @@ fn damaged_pictures_are_listed_with_their_reasons_and_training_goes_on() {
         assert!(line.contains(reason) && line.contains(&format!("pictures/{}.png", &item[1..])), "{line}");
     }
     assert_eq!(list.lines().count(), 5);
-    FeatureStore::verify(&store).unwrap();
+    FeatureStore::open(&store).unwrap().verify().unwrap();
     let store = FeatureStore::open(&store).unwrap();
     assert_eq!((store.items(), store.missing(), store.width()), (200, 9, 16));
     assert_eq!(store.about()["quarantined"], 4);

@@ -111,7 +111,7 @@ pub(super) fn decode_bytes(bytes: &[u8], bounds: &Bounds) -> Result<RgbImage, Re
             let mut decoder = GifDecoder::new(Cursor::new(bytes)).map_err(damaged)?;
             check_pixels(decoder.dimensions(), bounds)?;
             decoder.set_limits(limits.clone()).map_err(damaged)?;
-            if decoder.into_frames().take(2).filter(Result::is_ok).count() > 1 {
+            if decoder.into_frames().take(2).flatten().count() > 1 {
                 return Err(Refused::Animated);
             }
         }

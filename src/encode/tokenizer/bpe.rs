@@ -50,7 +50,7 @@ impl Bpe {
         }
         let unknown = ids.get(text("unk_token")).copied();
         let suffix = text("end_of_word_suffix").to_owned();
-        Ok(Self { suffix, unknown, merges, ids })
+        Ok(Self { ids, merges, suffix, unknown })
     }
 
     pub fn largest(&self) -> u32 {

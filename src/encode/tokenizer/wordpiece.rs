@@ -24,7 +24,8 @@ pub(super) fn vocabulary(source: &Source, model: &Value) -> Result<HashMap<Strin
     entries
         .iter()
         .map(|(token, id)| {
-            let id = id.as_u64().and_then(|id| u32::try_from(id).ok()).filter(|&id| id <= i32::MAX as u32);
+            let id =
+                id.as_u64().and_then(|id| u32::try_from(id).ok()).filter(|&id| i32::try_from(id).is_ok());
             let id = id.ok_or_else(|| malformed(source.0, format!("{token:?} has no valid id")))?;
             Ok((token.clone(), id))
         })
