@@ -60,7 +60,8 @@ fn decode(path: &Path) -> Result<RgbImage, PictureError> {
 pub fn thumbnail(path: &Path, side: u32) -> Result<RgbImage, PictureError> {
     let full = decode(path)?;
     let longest = full.width().max(full.height()).max(1);
-    let scaled = |n: u32| ((u64::from(n) * u64::from(side) / u64::from(longest)) as u32).clamp(1, side.max(1));
+    let scaled =
+        |n: u32| ((u64::from(n) * u64::from(side) / u64::from(longest)) as u32).clamp(1, side.max(1));
     let (width, height) = (scaled(full.width()), scaled(full.height()));
     let small = imageops::thumbnail(&full, width, height);
     let mut square = RgbImage::from_pixel(side, side, GROUND);

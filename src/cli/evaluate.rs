@@ -94,9 +94,7 @@ pub fn run(args: &EvaluateArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     eval.history = args.history.unwrap_or(eval.history);
     eval.ties = args.ties.unwrap_or(eval.ties);
     let cold = match (args.cold_id, &trained.experiment.config.data.cold) {
-        (Some(rule), config) => {
-            Some(ColdConfig { rule, ..config.clone().unwrap_or_default() })
-        }
+        (Some(rule), config) => Some(ColdConfig { rule, ..config.clone().unwrap_or_default() }),
         (None, config) => config.clone(),
     };
     let cold = cold.map(|cold| Cold {

@@ -100,8 +100,11 @@ pub fn run(args: &InspectArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     if let Some(path) = &item.png {
         let dir = trained.experiment.config.data.path.as_deref();
         let (sheet, without) = contact_sheet(&items, dir, number, &all);
-        let png = pictures::encode(&sheet)
-            .map_err(|e| Failure { exit: Exit::Ours, message: e.to_string(), hint: None })?;
+        let png = pictures::encode(&sheet).map_err(|e| Failure {
+            exit: Exit::Ours,
+            message: e.to_string(),
+            hint: None,
+        })?;
         write_atomic(path, &png.bytes)?;
         if without > 0 {
             terminal.warn(format!("{without} places have no picture that could be read"));
@@ -132,7 +135,8 @@ fn neighbours(
     number: u32,
 ) -> Vec<Neighbours> {
     let names = trained.experiment.config.model.branches.iter().map(|b| b.name.clone());
-    let mut views: Vec<(String, Option<usize>)> = names.enumerate().map(|(b, name)| (name, Some(b))).collect();
+    let mut views: Vec<(String, Option<usize>)> =
+        names.enumerate().map(|(b, name)| (name, Some(b))).collect();
     if views.len() > 1 {
         views.push(("all".into(), None));
     }
@@ -159,7 +163,11 @@ fn text(items: &Items, number: u32, all: &[Neighbours]) -> String {
             text.push_str("  no vector of this item\n");
         }
         for item in &near.items {
-            text.push_str(&format!("  {:7.4}  {}", item.cosine, line(&item.item, &item.title, &item.category)));
+            text.push_str(&format!(
+                "  {:7.4}  {}",
+                item.cosine,
+                line(&item.item, &item.title, &item.category)
+            ));
         }
     }
     text

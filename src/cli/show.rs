@@ -110,7 +110,9 @@ fn strips(
         .collect();
     let s = experiment.config.data.max_seq_len;
     let scorer = ModelScorer::new(model, vectors, None, s, &experiment.device);
-    for ((target, history), list) in chosen.iter().zip(&histories).zip(top_k(&scorer, &histories, STRIP, false)) {
+    for ((target, history), list) in
+        chosen.iter().zip(&histories).zip(top_k(&scorer, &histories, STRIP, false))
+    {
         let draw = |item: u32| {
             let mut drawn = picture(items, dir, item, STRIP_SIDE);
             if item == target.item {
@@ -119,10 +121,8 @@ fn strips(
             drawn
         };
         let latest = &history.items[history.items.len().saturating_sub(STRIP)..];
-        let rows: [Vec<RgbImage>; 2] = [
-            latest.iter().map(|&item| draw(item)).collect(),
-            list.iter().map(|r| draw(r.item)).collect(),
-        ];
+        let rows: [Vec<RgbImage>; 2] =
+            [latest.iter().map(|&item| draw(item)).collect(), list.iter().map(|r| draw(r.item)).collect()];
         // A strip that can't be encoded is a picture less, no reason to stop.
         if let Ok(png) = pictures::encode(&pictures::sheet(&rows, STRIP_SIDE)) {
             monitor.image(step, epoch, &format!("lists/{}", history.user), &png);

@@ -9,8 +9,8 @@ use std::sync::LazyLock;
 use toml::{Table, Value};
 
 use super::{
-    BranchConfig, ColdConfig, Config, DataConfig, DistillConfig, DistillPair, EncoderConfig, IdInit, ModelConfig,
-    ObjectiveConfig, SynthConfig, TowerConfig, ViewConfig, ViewKind,
+    BranchConfig, ColdConfig, Config, DataConfig, DistillConfig, DistillPair, EncoderConfig, IdInit,
+    ModelConfig, ObjectiveConfig, SynthConfig, TowerConfig, ViewConfig, ViewKind,
 };
 
 /// Keys whose absence means something, so that `--set key=none` takes them away.

@@ -6,7 +6,9 @@
 use super::rules::{
     Checked, at_least, between, check_name, divides, invalid, known, non_negative, positive, within,
 };
-use super::{ColdConfig, Config, EncoderConfig, EvalConfig, IdInit, ModelConfig, SynthConfig, ViewConfig, ViewKind};
+use super::{
+    ColdConfig, Config, EncoderConfig, EvalConfig, IdInit, ModelConfig, SynthConfig, ViewConfig, ViewKind,
+};
 
 /// The mean of all branches, where a branch is asked for by name.
 pub const ENSEMBLE: &str = "ensemble";

@@ -151,8 +151,10 @@ fn fit_ridge(
         return Err(EmbedError::TooFewTrained { found: known.len(), needed: FEWEST, min_events });
     }
     let content = Content::of(model, parts, &experiment.views, &known, &|model| experiment.catalogue(model));
-    let y: Vec<f64> =
-        known.iter().flat_map(|&i| table[i as usize * width..][..width].iter().map(|&v| f64::from(v))).collect();
+    let y: Vec<f64> = known
+        .iter()
+        .flat_map(|&i| table[i as usize * width..][..width].iter().map(|&v| f64::from(v)))
+        .collect();
     Ok(Ridge::fit(&content.values, &y, content.width, width))
 }
 

@@ -50,7 +50,9 @@ pub enum EmbedError {
     NoContent,
     #[error("cold_id = mean needs token features as wide as the ID table ({width})")]
     NoMean { width: usize },
-    #[error("cold_id = ridge needs {needed} items with {min_events} training interactions or more, and {found} have them")]
+    #[error(
+        "cold_id = ridge needs {needed} items with {min_events} training interactions or more, and {found} have them"
+    )]
     TooFewTrained { found: usize, needed: usize, min_events: u32 },
 }
 

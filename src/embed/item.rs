@@ -132,7 +132,8 @@ fn parse(text: &str, views: &[TokenView]) -> Result<NewItem, String> {
             features.insert(name, tokens.concat());
         }
     }
-    let text = if line.text.is_empty() { line.title.clone() } else { format!("{} {}", line.title, line.text) };
+    let text =
+        if line.text.is_empty() { line.title.clone() } else { format!("{} {}", line.title, line.text) };
     Ok(NewItem {
         id,
         text: text.trim().to_owned(),
@@ -154,7 +155,8 @@ mod tests {
     #[test]
     fn one_token_and_a_list_of_tokens_are_both_read() {
         let one = parse(r#"{"id": 7, "features": {"text": [1, 2]}}"#, &views()).unwrap();
-        let many = parse(r#"{"id": "7", "title": "x", "features": {"text": [[1, 2], [3, 4]]}}"#, &views()).unwrap();
+        let many =
+            parse(r#"{"id": "7", "title": "x", "features": {"text": [[1, 2], [3, 4]]}}"#, &views()).unwrap();
         assert_eq!((one.id.as_str(), &one.features["text"]), ("7", &vec![1.0, 2.0]));
         assert_eq!((many.text.as_str(), &many.features["text"]), ("x", &vec![1.0, 2.0, 3.0, 4.0]));
         assert!(parse(r#"{"id": "7", "features": {"text": []}}"#, &views()).unwrap().features.is_empty());

@@ -54,13 +54,15 @@ impl Embedder<'_> {
         let (_, encoded) = encode::catalogue(experiment, self.model, &rule);
         let counts = experiment.dataset.train_counts();
         let items = &experiment.dataset.items;
-        let rows = encoded.live.iter().enumerate().map(|(n, live)| Row {
+        let each = encoded.live.iter().zip(&encoded.missing).enumerate();
+        let rows = each.map(|(n, (live, missing))| Row {
             id: items.ids[n + 1].clone(),
             title: items.titles[n + 1].clone(),
             category: items.categories[n + 1].clone(),
             image: items.images[n + 1].clone(),
             trained: counts[n + 1] > 0,
             live: live.clone(),
+            missing: missing.clone(),
             generation: 1,
             offered: true,
         });
@@ -90,8 +92,7 @@ impl Embedder<'_> {
         let draft = writer.draft(snapshot.about.generation + 1)?;
         let rule = &snapshot.head.rule;
         let features = draft.features();
-        let encoded =
-            encode::encode(self.experiment, self.model, rule, encoder, items, &known, &features)?;
+        let encoded = encode::encode(self.experiment, self.model, rule, encoder, items, &known, &features)?;
         writer.write_next(draft, &mut snapshot, Change::of(items, &known, encoded))?;
         Ok(snapshot)
     }

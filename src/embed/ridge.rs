@@ -110,8 +110,7 @@ impl Normal {
                 if sd > 1e-12 { 1.0 / sd } else { 0.0 }
             })
             .collect();
-        let z: Vec<f64> =
-            x.iter().enumerate().map(|(i, v)| (v - shift[i % p]) * scale[i % p]).collect();
+        let z: Vec<f64> = x.iter().enumerate().map(|(i, v)| (v - shift[i % p]) * scale[i % p]).collect();
         let row = |k: usize| {
             let mut gram = vec![0.0; p];
             let mut cross = vec![0.0; f];

@@ -5,7 +5,7 @@
 //! that a writer killed at any point leaves the one before it as the newest. A reader takes the newest chain
 //! into memory and keeps it whatever is written later.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -70,6 +70,9 @@ pub struct Row {
     pub trained: bool,
     /// Per branch, whether it has a vector.
     pub live: Vec<bool>,
+    /// Token views of which it has no features.
+    #[serde(default)]
+    pub missing: Vec<String>,
     /// Generation that wrote it.
     pub generation: u32,
     /// Still a candidate. What was deleted may stand in histories.
@@ -117,13 +120,15 @@ pub struct Snapshot {
 impl Change {
     /// Rows for encoded items.
     pub fn of(items: &[NewItem], known: &[Option<u32>], encoded: Encoded) -> Self {
-        let rows = items.iter().zip(known).zip(encoded.live).map(|((item, known), live)| Row {
+        let each = items.iter().zip(known).zip(encoded.live).zip(encoded.missing);
+        let rows = each.map(|(((item, known), live), missing)| Row {
             id: item.id.clone(),
             title: item.title.clone(),
             category: item.category.clone(),
             image: item.image.clone(),
             trained: known.is_some(),
             live,
+            missing,
             generation: 0,
             offered: true,
         });
@@ -210,7 +215,12 @@ impl Writer {
     ///
     /// # Errors
     /// It can't be written; nothing is then left of it.
-    pub fn write_next(&self, draft: Draft, snapshot: &mut Snapshot, change: Change) -> Result<(), EmbedError> {
+    pub fn write_next(
+        &self,
+        draft: Draft,
+        snapshot: &mut Snapshot,
+        change: Change,
+    ) -> Result<(), EmbedError> {
         let about = About { parent: Some(snapshot.hash.clone()), ..snapshot.about.clone() };
         let (about, hash, change) = commit(draft, about, change)?;
         (snapshot.about, snapshot.hash) = (about, hash);
@@ -252,8 +262,7 @@ fn commit(draft: Draft, about: About, mut change: Change) -> Result<(About, Stri
     for row in change.rows.iter_mut().filter(|row| row.generation == 0) {
         row.generation = generation;
     }
-    let about =
-        About { generation, rows: change.rows.len(), deleted: change.deleted.len(), ..about };
+    let about = About { generation, rows: change.rows.len(), deleted: change.deleted.len(), ..about };
     let named = about.branches.iter().zip(&change.vectors);
     let tensors = named.map(|(branch, values)| {
         let shape = vec![change.rows.len(), about.width];
@@ -371,6 +380,16 @@ impl Snapshot {
     /// Items that came after the training.
     pub fn appended(&self) -> usize {
         self.rows[self.head.catalogue..].iter().filter(|row| row.offered).count()
+    }
+
+    /// Share of the candidates that have features, by view that some lack.
+    pub fn coverage(&self) -> BTreeMap<&str, f64> {
+        let offered: Vec<&Row> = self.rows.iter().filter(|row| row.offered).collect();
+        let mut lacking: BTreeMap<&str, usize> = BTreeMap::new();
+        for view in offered.iter().flat_map(|row| &row.missing) {
+            *lacking.entry(view).or_default() += 1;
+        }
+        lacking.into_iter().map(|(view, n)| (view, 1.0 - n as f64 / offered.len() as f64)).collect()
     }
 
     /// Numbers of the ids, which are candidates.

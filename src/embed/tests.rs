@@ -16,11 +16,16 @@ fn change(ids: &[&str], mark: f32) -> Change {
         image: String::new(),
         trained: true,
         live: vec![true, true],
+        missing: if *id == "d" { vec!["image".into()] } else { Vec::new() },
         generation: 0,
         offered: true,
     };
     let vectors = |scale: f32| (0..ids.len()).flat_map(|n| [scale * (n as f32 + 1.0), mark]).collect();
-    Change { rows: ids.iter().map(row).collect(), vectors: vec![vectors(1.0), vectors(-1.0)], deleted: Vec::new() }
+    Change {
+        rows: ids.iter().map(row).collect(),
+        vectors: vec![vectors(1.0), vectors(-1.0)],
+        deleted: Vec::new(),
+    }
 }
 
 fn about() -> About {
@@ -45,8 +50,9 @@ fn head() -> Head {
 /// Three catalogue items; then `d` and a new `b`; then `c` deleted.
 fn three_generations(dir: &Path) -> Snapshot {
     let writer = Writer::lock(dir).unwrap();
-    let mut snapshot =
-        writer.write_whole(writer.draft(1).unwrap(), about(), &head(), change(&["a", "b", "c"], 1.0)).unwrap();
+    let mut snapshot = writer
+        .write_whole(writer.draft(1).unwrap(), about(), &head(), change(&["a", "b", "c"], 1.0))
+        .unwrap();
     let draft = writer.draft(2).unwrap();
     writer.write_next(draft, &mut snapshot, change(&["d", "b"], 2.0)).unwrap();
     drop(writer);
@@ -64,17 +70,15 @@ fn what_a_writer_holds_is_what_a_reader_opens() {
     let home = tempfile::tempdir().unwrap();
     let written = three_generations(home.path());
     let opened = Snapshot::open(home.path()).unwrap();
-    let expected = [
-        ("a", true, [1.0, 1.0]),
-        ("b", true, [2.0, 2.0]),
-        ("c", false, [3.0, 1.0]),
-        ("d", true, [1.0, 2.0]),
-    ];
+    let expected =
+        [("a", true, [1.0, 1.0]), ("b", true, [2.0, 2.0]), ("c", false, [3.0, 1.0]), ("d", true, [1.0, 2.0])];
     assert_eq!(shown(&opened), expected);
     assert_eq!(shown(&written), expected);
     assert_eq!((opened.about.generation, opened.appended(), &opened.hash), (3, 1, &written.hash));
     assert_eq!(opened.vectors[1][6..], [-1.0, 2.0]);
     assert_eq!(opened.rows[1].generation, 2);
+    let coverage: Vec<(&str, f64)> = opened.coverage().into_iter().collect();
+    assert!(matches!(coverage[..], [("image", share)] if (share - 2.0 / 3.0).abs() < 1e-12), "{coverage:?}");
 }
 
 #[test]
@@ -149,8 +153,9 @@ fn damage_is_refused_and_never_a_panic() {
     assert!(Snapshot::open(&dir).is_err());
     let other = home.path().join("other");
     let writer = Writer::lock(&other).unwrap();
-    let mut snapshot =
-        writer.write_whole(writer.draft(1).unwrap(), about(), &head(), change(&["a", "b", "x"], 1.0)).unwrap();
+    let mut snapshot = writer
+        .write_whole(writer.draft(1).unwrap(), about(), &head(), change(&["a", "b", "x"], 1.0))
+        .unwrap();
     writer.write_next(writer.draft(2).unwrap(), &mut snapshot, change(&["y"], 2.0)).unwrap();
     fs::rename(other.join("generation-00000002"), &second).unwrap();
     assert!(matches!(Snapshot::open(&dir), Err(EmbedError::BrokenChain { generation: 2, .. })));

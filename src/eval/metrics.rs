@@ -155,8 +155,12 @@ impl Tally {
             put("popularity", popular / total.max(1.0));
             put("gini", gini(shown));
             if train_counts[1..].contains(&0) {
-                let cold: f64 =
-                    shown.iter().zip(&train_counts[1..]).filter(|(_, n)| **n == 0).map(|(&c, _)| f64::from(c)).sum();
+                let cold: f64 = shown
+                    .iter()
+                    .zip(&train_counts[1..])
+                    .filter(|(_, n)| **n == 0)
+                    .map(|(&c, _)| f64::from(c))
+                    .sum();
                 put("cold_share", cold / total.max(1.0));
             }
         }

@@ -14,7 +14,8 @@ const COLUMNS: [&str; 4] = ["recall", "ndcg", "mrr", "coverage"];
 const COLD_COLUMNS: [&str; 5] = ["cold", "warm", "cold among cold", "warm among warm", "share shown"];
 
 fn cold_cells(scored: &ColdScored, k: usize) -> [Option<f64>; 5] {
-    let recall = |figures: &std::collections::BTreeMap<String, f64>| figures.get(&format!("recall@{k}")).copied();
+    let recall =
+        |figures: &std::collections::BTreeMap<String, f64>| figures.get(&format!("recall@{k}")).copied();
     [
         recall(&scored.cold),
         recall(&scored.warm),

@@ -241,7 +241,11 @@ impl<'a> MixedScorer<'a> {
                 let score = |&item: &usize| {
                     let z = standard(item);
                     let each = (0..branches.len()).filter(|&b| knows[b]).map(|b| {
-                        if used[b] { f64::from(branches[b][item]) } else { spreads[b].mean + spreads[b].sd * z }
+                        if used[b] {
+                            f64::from(branches[b][item])
+                        } else {
+                            spreads[b].mean + spreads[b].sd * z
+                        }
                     });
                     (each.sum::<f64>() / all) as f32
                 };
@@ -250,10 +254,7 @@ impl<'a> MixedScorer<'a> {
             _ => {
                 let z: Vec<f32> = (0..ensemble.len()).map(|item| standard(item) as f32).collect();
                 let (of_z, of_all) = (Spread::of(&z, reference), Spread::of(ensemble, reference));
-                wanted
-                    .iter()
-                    .map(|&item| (of_all.mean + of_all.sd * of_z.standard(z[item])) as f32)
-                    .collect()
+                wanted.iter().map(|&item| (of_all.mean + of_all.sd * of_z.standard(z[item])) as f32).collect()
             }
         }
     }

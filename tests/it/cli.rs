@@ -24,8 +24,19 @@ fn help_version_devices_and_completions_go_to_stdout_alone() {
         said.stdout
     };
     let help = quiet_success(&["--help"]);
-    let commands =
-        ["prepare", "synth", "features", "train", "evaluate", "recommend", "embed", "inspect", "export", "import", "devices"];
+    let commands = [
+        "prepare",
+        "synth",
+        "features",
+        "train",
+        "evaluate",
+        "recommend",
+        "embed",
+        "inspect",
+        "export",
+        "import",
+        "devices",
+    ];
     for word in commands {
         assert!(help.contains(&format!("\n  {word} ")), "{word} is missing in\n{help}");
         let own = quiet_success(&[word, "--help"]);

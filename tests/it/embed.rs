@@ -147,7 +147,8 @@ fn lines_that_do_not_fit_leave_the_store_as_it_was() {
         fs::write(&items, text).unwrap();
         run(&["embed", "append", path(&model), path(&items), "--store", path(&store)])
     };
-    append("{\"id\": 1}\n{\"id\": 1}\n").refused("new.jsonl:2: the item \"1\" stands in line 1", "one line per item");
+    append("{\"id\": 1}\n{\"id\": 1}\n")
+        .refused("new.jsonl:2: the item \"1\" stands in line 1", "one line per item");
     append("{\"id\": 1, \"features\": {\"text\": [1, 2]}}").refused("2 values instead of 32", "a line is");
     append("{\"id\": 1, \"features\": {\"txt\": [1]}}").refused("no token view `txt`", "a line is");
     append("").refused("lists no items", "JSON line");
@@ -294,10 +295,12 @@ fn service_level_from_a_line_to_a_list() {
         let file = home.path().join("new.jsonl");
         let start = Instant::now();
         fs::write(&file, text).unwrap();
-        run(&["embed", "append", path(&root), path(&file), "--store", path(&store), "--device", "cpu"]).fine();
+        run(&["embed", "append", path(&root), path(&file), "--store", path(&store), "--device", "cpu"])
+            .fine();
         appends.push(start.elapsed().as_secs_f64());
         let name = &dataset.users[user];
-        let said = run(&["recommend", path(&root), "--store", path(&store), "--user", name, "--device", "cpu"]);
+        let said =
+            run(&["recommend", path(&root), "--store", path(&store), "--user", name, "--device", "cpu"]);
         seconds.push(start.elapsed().as_secs_f64());
         found += usize::from(said.fine().stdout.contains(&format!("\"new{n}\"")));
     }
@@ -314,7 +317,16 @@ fn service_level_from_a_line_to_a_list() {
     );
     let lists = home.path().join("lists.jsonl");
     let said = run(&[
-        "recommend", path(&root), "--store", path(&store), "--all", "-v", "--device", "cpu", "--output", path(&lists),
+        "recommend",
+        path(&root),
+        "--store",
+        path(&store),
+        "--all",
+        "-v",
+        "--device",
+        "cpu",
+        "--output",
+        path(&lists),
     ])
     .fine();
     println!("{}", said.stderr);
