@@ -14,6 +14,9 @@ use crate::embed::{
 };
 use crate::train::run_dir::Which;
 
+/// Share of items with features below which a view is warned about (companions.md 6.8).
+const COVERAGE: f64 = 0.99;
+
 #[derive(Debug, Subcommand)]
 pub enum EmbedCommand {
     /// Make a vector store of a run's catalogue
@@ -168,6 +171,9 @@ fn append(args: &AppendArgs, terminal: &Terminal) -> Result<Snapshot, Failure> {
 fn tell(snapshot: &Snapshot, terminal: &Terminal) -> Result<(), Failure> {
     let (about, head) = (&snapshot.about, &snapshot.head);
     let gone = snapshot.rows.iter().filter(|row| !row.offered).count();
+    for (view, share) in snapshot.coverage().into_iter().filter(|(_, share)| *share < COVERAGE) {
+        terminal.warn(format!("only {:.1} % of the items have features of view `{view}`", 100.0 * share));
+    }
     if terminal.json {
         return terminal.data_json(&json!({
             "store": snapshot.dir,
@@ -180,6 +186,7 @@ fn tell(snapshot: &Snapshot, terminal: &Terminal) -> Result<(), Failure> {
             "catalogue": head.catalogue,
             "appended": snapshot.appended(),
             "deleted": gone,
+            "coverage": snapshot.coverage(),
             "cold_id": head.rule.kind,
             "canary": {"k": head.canary.k, "pairs": head.canary.pairs.len(), "recall": head.canary.recall()},
         }));

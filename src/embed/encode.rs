@@ -23,6 +23,8 @@ pub struct Encoded {
     pub branches: Vec<Vec<f32>>,
     /// Per item and branch, whether there is a vector.
     pub live: Vec<Vec<bool>>,
+    /// Per item, the token views of which it has no features.
+    pub missing: Vec<Vec<String>>,
 }
 
 /// The token views of a model and their widths.
@@ -58,7 +60,8 @@ pub fn catalogue(
     let all = vec![true; of_cold.len()];
     let live =
         (1..counts.len()).map(|i| if counts[i] == 0 { of_cold.clone() } else { all.clone() }).collect();
-    let encoded = cut(&vectors, live);
+    let missing = (1..counts.len() as u32).map(|item| missing(experiment, &experiment.views, item)).collect();
+    let encoded = cut(&vectors, live, missing);
     (vectors, encoded)
 }
 
@@ -108,11 +111,19 @@ pub fn encode(
         Some(_) => vec![true; of_cold.len()],
         None => of_cold.clone(),
     };
-    Ok(cut(&vectors_of(&own), known.iter().map(live_of).collect()))
+    let missing = (1..=items.len() as u32).map(|item| missing(experiment, &views, item)).collect();
+    Ok(cut(&vectors_of(&own), known.iter().map(live_of).collect(), missing))
+}
+
+/// Names of the views that have no features of the item.
+fn missing(experiment: &Experiment, views: &[Option<ViewSource>], item: u32) -> Vec<String> {
+    let named = experiment.config.model.views.iter().zip(views);
+    let lacking = named.filter(|(_, source)| source.as_ref().is_some_and(|s| s.store.length(item) == 0));
+    lacking.map(|(view, _)| view.name.clone()).collect()
 }
 
 /// Vectors without the padding row, zeros where they are not live.
-fn cut(vectors: &CatalogueVectors, live: Vec<Vec<bool>>) -> Encoded {
+fn cut(vectors: &CatalogueVectors, live: Vec<Vec<bool>>, missing: Vec<Vec<String>>) -> Encoded {
     let one = |(branch, x): (usize, &burn::tensor::Tensor<2>)| {
         let d = x.dims()[1];
         let mut rows = params::host(x.clone()).split_off(d);
@@ -123,7 +134,7 @@ fn cut(vectors: &CatalogueVectors, live: Vec<Vec<bool>>) -> Encoded {
         }
         rows
     };
-    Encoded { branches: vectors.branches.iter().enumerate().map(one).collect(), live }
+    Encoded { branches: vectors.branches.iter().enumerate().map(one).collect(), live, missing }
 }
 
 /// A feature store of the items' tokens, as precise and as long as the one that was trained on.

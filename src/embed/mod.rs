@@ -54,13 +54,15 @@ impl Embedder<'_> {
         let (_, encoded) = encode::catalogue(experiment, self.model, &rule);
         let counts = experiment.dataset.train_counts();
         let items = &experiment.dataset.items;
-        let rows = encoded.live.iter().enumerate().map(|(n, live)| Row {
+        let each = encoded.live.iter().zip(&encoded.missing).enumerate();
+        let rows = each.map(|(n, (live, missing))| Row {
             id: items.ids[n + 1].clone(),
             title: items.titles[n + 1].clone(),
             category: items.categories[n + 1].clone(),
             image: items.images[n + 1].clone(),
             trained: counts[n + 1] > 0,
             live: live.clone(),
+            missing: missing.clone(),
             generation: 1,
             offered: true,
         });

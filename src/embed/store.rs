@@ -70,6 +70,9 @@ pub struct Row {
     pub trained: bool,
     /// Per branch, whether it has a vector.
     pub live: Vec<bool>,
+    /// Token views of which it has no features.
+    #[serde(default)]
+    pub missing: Vec<String>,
     /// Generation that wrote it.
     pub generation: u32,
     /// Still a candidate. What was deleted may stand in histories.
@@ -117,13 +120,15 @@ pub struct Snapshot {
 impl Change {
     /// Rows for encoded items.
     pub fn of(items: &[NewItem], known: &[Option<u32>], encoded: Encoded) -> Self {
-        let rows = items.iter().zip(known).zip(encoded.live).map(|((item, known), live)| Row {
+        let each = items.iter().zip(known).zip(encoded.live).zip(encoded.missing);
+        let rows = each.map(|(((item, known), live), missing)| Row {
             id: item.id.clone(),
             title: item.title.clone(),
             category: item.category.clone(),
             image: item.image.clone(),
             trained: known.is_some(),
             live,
+            missing,
             generation: 0,
             offered: true,
         });
@@ -372,6 +377,16 @@ impl Snapshot {
     /// Items that came after the training.
     pub fn appended(&self) -> usize {
         self.rows[self.head.catalogue..].iter().filter(|row| row.offered).count()
+    }
+
+    /// Share of the candidates that have features, by view that some lack.
+    pub fn coverage(&self) -> BTreeMap<&str, f64> {
+        let offered: Vec<&Row> = self.rows.iter().filter(|row| row.offered).collect();
+        let mut lacking: BTreeMap<&str, usize> = BTreeMap::new();
+        for view in offered.iter().flat_map(|row| &row.missing) {
+            *lacking.entry(view).or_default() += 1;
+        }
+        lacking.into_iter().map(|(view, n)| (view, 1.0 - n as f64 / offered.len() as f64)).collect()
     }
 
     /// Numbers of the ids, which are candidates.

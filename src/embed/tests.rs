@@ -16,6 +16,7 @@ fn change(ids: &[&str], mark: f32) -> Change {
         image: String::new(),
         trained: true,
         live: vec![true, true],
+        missing: if *id == "d" { vec!["image".into()] } else { Vec::new() },
         generation: 0,
         offered: true,
     };
@@ -76,6 +77,8 @@ fn what_a_writer_holds_is_what_a_reader_opens() {
     assert_eq!((opened.about.generation, opened.appended(), &opened.hash), (3, 1, &written.hash));
     assert_eq!(opened.vectors[1][6..], [-1.0, 2.0]);
     assert_eq!(opened.rows[1].generation, 2);
+    let coverage: Vec<(&str, f64)> = opened.coverage().into_iter().collect();
+    assert!(matches!(coverage[..], [("image", share)] if (share - 2.0 / 3.0).abs() < 1e-12), "{coverage:?}");
 }
 
 #[test]

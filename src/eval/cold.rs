@@ -27,7 +27,7 @@ pub struct ColdReport {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ColdScored {
     pub name: String,
-    /// Among all items.
+    /// Among all items; empty where there are no such targets.
     pub cold: BTreeMap<String, f64>,
     pub warm: BTreeMap<String, f64>,
     /// Cold targets among cold items, warm ones among warm items.
@@ -45,9 +45,10 @@ impl ColdReport {
         let ks = &all.protocol.ks;
         let figures = |rows: &[Row], cold: bool| {
             let kept: Vec<f64> = rows.iter().filter(|row| is_cold(row) == cold).map(|row| row.rank).collect();
-            let n = kept.len().max(1) as f64;
+            let n = kept.len() as f64;
             let mut figures = BTreeMap::new();
-            for &k in ks {
+            // No targets, no figures: a 0 would be read as a failure.
+            for &k in ks.iter().filter(|_| !kept.is_empty()) {
                 let each = || kept.iter().map(|&rank| recall_ndcg(rank, k));
                 figures.insert(format!("recall@{k}"), each().map(|m| m.0).sum::<f64>() / n);
                 figures.insert(format!("ndcg@{k}"), each().map(|m| m.1).sum::<f64>() / n);
@@ -111,5 +112,45 @@ impl Scorer for OwnKind<'_> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::EvalConfig;
+    use crate::data::Part;
+    use crate::eval::evaluate;
+    use crate::eval::fixtures::{Table, dataset, leave_one_out};
+
+    #[test]
+    fn cold_and_warm_targets_are_counted_apart_among_all_and_among_their_kind() {
+        // Items 4 and 5 are test targets only.
+        let data = dataset(5, &leave_one_out(&[&[1, 2, 3, 4], &[2, 1, 3, 5], &[3, 2, 1, 3]]));
+        let counts = data.train_counts();
+        assert_eq!(counts, [0, 2, 3, 1, 0, 0]);
+        let rows = vec![
+            // Item 4 stands third among all, second among the cold.
+            vec![0.0, 9.0, 1.0, 1.0, 3.0, 4.0],
+            // Item 5 stands first.
+            vec![0.0, 1.0, 1.0, 1.0, 3.0, 4.0],
+            // Item 3 stands third among all, first among the warm.
+            vec![0.0, 1.0, 1.0, 2.0, 3.0, 4.0],
+        ];
+        let mut table = Table { items: 5, scores: vec![("x".into(), rows)] };
+        let config =
+            EvalConfig { ks: vec![1, 2], history: crate::config::HistoryRule::Keep, ..EvalConfig::default() };
+        let all = evaluate(&mut table, &data, Part::Test, &config, 9, &mut |_| {}).unwrap();
+        let mut own = OwnKind { inner: &mut table, train_counts: &counts };
+        let own = evaluate(&mut own, &data, Part::Test, &config, 9, &mut |_| {}).unwrap();
+        let report = ColdReport::new("drop", &all, &own, &counts);
+        assert_eq!((report.cold_items, report.warm_items), (2, 3));
+        assert_eq!((report.cold_targets, report.warm_targets), (2, 1));
+        let s = &report.scored[0];
+        assert_eq!((s.cold["recall@1"], s.cold["recall@2"]), (0.5, 0.5));
+        assert_eq!((s.cold_among_cold["recall@1"], s.cold_among_cold["recall@2"]), (0.5, 1.0));
+        assert_eq!((s.warm["recall@2"], s.warm_among_warm["recall@1"]), (0.0, 1.0));
+        // First places: items 1, 5, 5.
+        assert!((s.share[&1] - 2.0 / 3.0).abs() < 1e-12);
     }
 }

@@ -93,3 +93,29 @@ impl Scorer for ContentNearest<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Part;
+    use crate::eval::fixtures::{dataset, leave_one_out};
+    use crate::features::{Precision, StoreWriter};
+
+    #[test]
+    fn items_score_by_their_cosine_to_the_last_items_around_the_catalogues_mean() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("x");
+        let mut writer = StoreWriter::create(&dir, 4, 2, 2, Precision::F32).unwrap();
+        // Means (3, 1), (1, 3), (5, 5), none: around (3, 3) these are (0, -2), (-2, 0), (2, 2).
+        writer.push(1, &[2.0, 0.0, 4.0, 2.0]).unwrap();
+        writer.push(2, &[1.0, 3.0]).unwrap();
+        writer.push(3, &[5.0, 5.0]).unwrap();
+        writer.finish(serde_json::json!({})).unwrap();
+        let store = FeatureStore::open(&dir).unwrap();
+        let data = dataset(4, &leave_one_out(&[&[1, 4, 2]]));
+        let mut out = vec![Vec::new()];
+        ContentNearest::new(&data, &[&store]).score(&data.targets(Part::Test), &mut out).unwrap();
+        let expected = [0.0, 1.0, 0.0, -(0.5f32.sqrt()), 0.0];
+        assert!(out[0].iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{out:?}");
+    }
+}
