@@ -222,7 +222,9 @@ fn data_difference(a: &Run, b: &Run) -> Option<(String, String, String)> {
     let split = |all: &BTreeMap<String, String>| -> BTreeMap<String, String> {
         all.iter().filter(|(k, _)| k.contains("split")).map(|(k, v)| (k.clone(), v.clone())).collect()
     };
-    first_difference(&split(&left), &split(&right), &[]).or_else(|| first_difference(&left, &right, &[]))
+    let (a, b) = (split(&left), split(&right));
+    let by_split = if a.is_empty() || b.is_empty() { None } else { first_difference(&a, &b, &[]) };
+    by_split.or_else(|| first_difference(&left, &right, &[]))
 }
 
 #[cfg(test)]
