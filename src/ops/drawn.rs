@@ -44,7 +44,7 @@ impl Drawn {
     }
 
     /// Items of one row's columns: the right answer, then the negatives.
-    fn columns<'a>(&'a self, row: usize, group: usize) -> impl Iterator<Item = usize> + 'a {
+    fn columns(&self, row: usize, group: usize) -> impl Iterator<Item = usize> + '_ {
         std::iter::once(&self.labels[row]).chain(self.of_group(group)).map(|&item| item as usize)
     }
 }

@@ -84,9 +84,8 @@ impl NegativeSampler {
     /// `[R, 1 + K]` weights of the columns that [`Drawn`] describes, as logarithms: 0 for the right answer; for a
     /// negative 0, or -ln(K q) with the correction; blocked where it is the right answer.
     pub fn log_weights(&self, drawn: &Drawn) -> Vec<f32> {
-        let weight = |item: u32| match self.config.log_q {
-            true => -(drawn.count as f64 * self.probability(item)).ln() as f32,
-            false => 0.0,
+        let weight = |item: u32| {
+            if self.config.log_q { -(drawn.count as f64 * self.probability(item)).ln() as f32 } else { 0.0 }
         };
         let of_groups: Vec<f32> = drawn.negatives.iter().map(|&item| weight(item)).collect();
         let mut weights = Vec::with_capacity(drawn.labels.len() * (1 + drawn.count));

@@ -52,17 +52,16 @@ impl Step {
     /// `[N, R, 1 + K]` with the drawn ones.
     pub fn scores(&self, model: &Recommender, batch: &Batch) -> Tensor<3> {
         let (users, items) = self.vectors(model, batch);
-        match &batch.drawn {
-            Some(drawn) => {
-                let branches = users.into_iter().zip(items);
-                Tensor::stack(branches.map(|(users, items)| drawn_scores(users, items, drawn)).collect(), 0)
-            }
-            None => {
-                let (users_nrd, items_nud): (Tensor<3>, Tensor<3>) =
-                    (Tensor::stack(users, 0), Tensor::stack(items, 0));
-                users_nrd.matmul(items_nud.transpose())
-            }
+        if let Some(drawn) = &batch.drawn {
+            let branches = users.into_iter().zip(items);
+            return Tensor::stack(
+                branches.map(|(users, items)| drawn_scores(users, items, drawn)).collect(),
+                0,
+            );
         }
+        let (users_nrd, items_nud): (Tensor<3>, Tensor<3>) =
+            (Tensor::stack(users, 0), Tensor::stack(items, 0));
+        users_nrd.matmul(items_nud.transpose())
     }
 
     /// All loss terms; `epoch` counts from 1.

@@ -298,7 +298,7 @@ fn runs_cut_in_the_middle_of_an_epoch_resume_to_the_same_bits() {
 fn a_model_of_many_views_trains_on_drawn_items_and_refuses_the_catalogue() {
     let home = tempfile::tempdir().unwrap();
     // Distillation pairs and tower stay as they are.
-    run(&tiny(home.path(), &[r#"objective.kind=sampled"#, "objective.negatives.count=20"])).fine();
+    run(&tiny(home.path(), &["objective.kind=sampled", "objective.negatives.count=20"])).fine();
     let report = std::fs::read_to_string(home.path().join("quickstart/report.json")).unwrap();
     assert!(report.contains("ndcg@10"));
     run(&tiny(&home.path().join("b"), &["objective.kind=full", "objective.distill.pairs=[]"]))
