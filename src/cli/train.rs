@@ -95,17 +95,8 @@ fn resume(args: &TrainArgs, root: &Path, terminal: &Terminal) -> Result<Exit, Fa
         let now = load(file, &args.sets)?.config;
         refuse_changes(&config, &now)?;
         take_resumable(&mut config, now);
-    }
-    for set in &args.sets {
-        let key = set.split('=').next().unwrap_or_default();
-        if !RESUMABLE.iter().any(|allowed| key == *allowed || key.starts_with(&format!("{allowed}."))) {
-            return Err(Failure::user(
-                format!("`{key}` can't change when a run is resumed"),
-                format!("start a new run, or change only {}", RESUMABLE.join(", ")),
-            ));
-        }
-    }
-    if !args.sets.is_empty() {
+    } else if !args.sets.is_empty() {
+        refuse_sets(&args.sets)?;
         let text = config.to_toml()?;
         config = crate::config::parse(&text, &run.config(), &args.sets)?.config;
     }
@@ -117,6 +108,20 @@ fn resume(args: &TrainArgs, root: &Path, terminal: &Terminal) -> Result<Exit, Fa
     let state = trainer.state();
     terminal.say(format!("{}: going on at epoch {}, step {}", path.display(), state.epoch, state.step));
     train(&experiment, trainer, &run, Some(checkpoint.state.step), terminal)
+}
+
+/// Without a configuration file `--set` changes the run's own, where that may change.
+fn refuse_sets(sets: &[String]) -> Result<(), Failure> {
+    for set in sets {
+        let key = set.split('=').next().unwrap_or_default();
+        if !RESUMABLE.iter().any(|allowed| key == *allowed || key.starts_with(&format!("{allowed}."))) {
+            return Err(Failure::user(
+                format!("`{key}` can't change when a run is resumed"),
+                format!("start a new run, or change only {}", RESUMABLE.join(", ")),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// What [`RESUMABLE`] names, as a configuration given with `--resume` has it.
@@ -132,11 +137,13 @@ fn take_resumable(own: &mut Config, given: Config) {
 /// A run that was killed before its first checkpoint starts anew, in its own directory, from its own
 /// configuration.
 fn begin_again(args: &TrainArgs, run: &RunDir, terminal: &Terminal) -> Result<Exit, Failure> {
-    let mut config = load(&run.config(), &args.sets)?.config;
+    let mut config = load(&run.config(), if args.config.is_some() { &[] } else { &args.sets })?.config;
     if let Some(file) = &args.config {
         let now = load(file, &args.sets)?.config;
-        refuse_changes(&load(&run.config(), &[])?.config, &now)?;
+        refuse_changes(&config, &now)?;
         take_resumable(&mut config, now);
+    } else {
+        refuse_sets(&args.sets)?;
     }
     let device = open_device(args.device.as_ref().unwrap_or(&config.device), terminal)?;
     let experiment = Experiment::open(config, &device.device)?;
