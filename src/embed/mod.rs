@@ -1,7 +1,7 @@
 //! New items without retraining (companions.md 6.6, 6.8): a store of item vectors in numbered generations.
 //!
 //! Reading order: `item` (what arrives), `cold` with `ridge` (what stands in for an ID vector), `encode`
-//! (vectors by the model's own path), `store` (generations on disk), `canary` (do vectors and model belong
+//! (vectors by the model's own path), `generation` and `store` (what lies on disk), `canary` (do vectors and model belong
 //! together), and [`Embedder`], which puts them together. How scores of new and old items are made
 //! comparable stands in [`crate::recommend::mixed`].
 
@@ -9,6 +9,7 @@ pub mod canary;
 pub mod cold;
 pub mod encode;
 mod error;
+mod generation;
 pub mod item;
 mod ridge;
 pub mod store;

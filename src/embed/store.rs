@@ -10,95 +10,16 @@ use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
-use super::canary::Canary;
-use super::cold::ColdRule;
-use super::encode::Encoded;
-use super::{EmbedError, NewItem};
-use crate::artefact::{self, ArtefactError, Staging, at};
-use crate::model::params::Values;
-use crate::tensors;
-
-/// Manifest kind and layout version of a generation.
-pub const KIND: &str = "codistill/vectors";
-pub const SCHEMA: u32 = 1;
+use super::EmbedError;
+use super::generation::{self, Generation, ROWS, read_json, write_json};
+pub use super::generation::{About, Change, Head, Row};
+use crate::artefact::{self, Staging, at};
 
 const PREFIX: &str = "generation-";
-const VECTORS: &str = "vectors.safetensors";
-const ROWS: &str = "rows.json";
 const HEAD: &str = "head.json";
 const LOCK: &str = "lock";
 /// Tokens of a generation's items, a feature store a view.
 const FEATURES: &str = "features";
-
-/// What a generation says of itself in its manifest.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct About {
-    pub generation: u32,
-    /// Content hash of the generation before it; none where it stands alone.
-    pub parent: Option<String>,
-    /// Content hash of the checkpoint that made the vectors.
-    pub model: String,
-    /// Content hash of the data set whose numbering the first rows follow.
-    pub dataset: String,
-    pub branches: Vec<String>,
-    /// D
-    pub width: usize,
-    /// Rows and deletions of this generation.
-    pub rows: usize,
-    pub deleted: usize,
-}
-
-/// What holds for a store as long as it lives.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Head {
-    /// I: the first rows are the data set's items in their order.
-    pub catalogue: usize,
-    pub rule: ColdRule,
-    pub canary: Canary,
-}
-
-/// An item of the store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Row {
-    pub id: String,
-    pub title: String,
-    pub category: String,
-    pub image: String,
-    /// The item has training interactions, and so an ID vector of its own.
-    pub trained: bool,
-    /// Per branch, whether it has a vector.
-    pub live: Vec<bool>,
-    /// Token views of which it has no features.
-    #[serde(default)]
-    pub missing: Vec<String>,
-    /// Generation that wrote it.
-    pub generation: u32,
-    /// Still a candidate. What was deleted may stand in histories.
-    #[serde(default = "yes")]
-    pub offered: bool,
-}
-
-fn yes() -> bool {
-    true
-}
-
-/// What a generation changes.
-#[derive(Default)]
-pub struct Change {
-    pub rows: Vec<Row>,
-    /// `[rows, D]` per branch.
-    pub vectors: Vec<Vec<f32>>,
-    pub deleted: Vec<String>,
-}
-
-/// Rows and deletions as they lie on disk.
-#[derive(Serialize, Deserialize)]
-struct StoredRows {
-    rows: Vec<Row>,
-    deleted: Vec<String>,
-}
 
 /// A store in memory, as of one generation.
 #[derive(Clone, Debug)]
@@ -115,25 +36,6 @@ pub struct Snapshot {
     pub vectors: Vec<Vec<f32>>,
     /// Row of each id.
     index: HashMap<String, usize>,
-}
-
-impl Change {
-    /// Rows for encoded items.
-    pub fn of(items: &[NewItem], known: &[Option<u32>], encoded: Encoded) -> Self {
-        let each = items.iter().zip(known).zip(encoded.live).zip(encoded.missing);
-        let rows = each.map(|(((item, known), live), missing)| Row {
-            id: item.id.clone(),
-            title: item.title.clone(),
-            category: item.category.clone(),
-            image: item.image.clone(),
-            trained: known.is_some(),
-            live,
-            missing,
-            generation: 0,
-            offered: true,
-        });
-        Self { rows: rows.collect(), vectors: encoded.branches, deleted: Vec::new() }
-    }
 }
 
 /// The only writer of a store while it lives.
@@ -197,7 +99,8 @@ impl Writer {
     ) -> Result<Snapshot, EmbedError> {
         let path = draft.staging.path(HEAD);
         write_json(&path, head)?;
-        let (about, hash, change) = commit(draft, About { parent: None, ..about }, change)?;
+        let (about, hash, change) =
+            generation::commit(draft.staging, draft.generation, About { parent: None, ..about }, change)?;
         let mut snapshot = Snapshot {
             dir: self.dir.clone(),
             about,
@@ -222,7 +125,7 @@ impl Writer {
         change: Change,
     ) -> Result<(), EmbedError> {
         let about = About { parent: Some(snapshot.hash.clone()), ..snapshot.about.clone() };
-        let (about, hash, change) = commit(draft, about, change)?;
+        let (about, hash, change) = generation::commit(draft.staging, draft.generation, about, change)?;
         (snapshot.about, snapshot.hash) = (about, hash);
         snapshot.apply(change);
         Ok(())
@@ -254,29 +157,6 @@ impl Writer {
         }
         Ok(whole)
     }
-}
-
-/// Writes files and manifest; the rows get the generation's number where they are new.
-fn commit(draft: Draft, about: About, mut change: Change) -> Result<(About, String, Change), EmbedError> {
-    let Draft { staging, generation } = draft;
-    for row in change.rows.iter_mut().filter(|row| row.generation == 0) {
-        row.generation = generation;
-    }
-    let about = About { generation, rows: change.rows.len(), deleted: change.deleted.len(), ..about };
-    let named = about.branches.iter().zip(&change.vectors);
-    let tensors = named.map(|(branch, values)| {
-        let shape = vec![change.rows.len(), about.width];
-        (format!("branch.{branch}"), Values { shape, values: values.clone() })
-    });
-    // An empty tensor file is not worth its bytes.
-    if !change.rows.is_empty() {
-        tensors::write(&staging.path(VECTORS), &tensors.collect())?;
-    }
-    let stored = StoredRows { rows: change.rows, deleted: change.deleted };
-    write_json(&staging.path(ROWS), &stored)?;
-    let manifest = staging.commit(KIND, SCHEMA, serde_json::to_value(&about).unwrap_or_default())?;
-    let change = Change { rows: stored.rows, vectors: change.vectors, deleted: stored.deleted };
-    Ok((about, manifest.content_hash(), change))
 }
 
 impl Snapshot {
@@ -402,48 +282,6 @@ impl Snapshot {
     }
 }
 
-/// One generation, read and checked.
-struct Generation {
-    about: About,
-    hash: String,
-    change: Change,
-}
-
-impl Generation {
-    fn read(dir: &Path) -> Result<Self, EmbedError> {
-        let manifest = artefact::verify(dir, KIND, SCHEMA)?;
-        let path = dir.join(artefact::MANIFEST);
-        let malformed = |path: &Path, reason: String| EmbedError::Malformed { path: path.to_owned(), reason };
-        let about: About =
-            serde_json::from_value(manifest.about.clone()).map_err(|e| malformed(&path, e.to_string()))?;
-        let path = dir.join(ROWS);
-        let stored: StoredRows = read_json(&path)?;
-        if stored.rows.len() != about.rows || stored.deleted.len() != about.deleted {
-            return Err(malformed(&path, "another number of rows than the manifest says".into()));
-        }
-        if stored.rows.iter().any(|row| row.live.len() != about.branches.len()) {
-            return Err(malformed(&path, "a row knows another number of branches".into()));
-        }
-        let path = dir.join(VECTORS);
-        let mut tensors = if stored.rows.is_empty() { BTreeMap::default() } else { tensors::read(&path)? };
-        let mut vectors = Vec::with_capacity(about.branches.len());
-        for branch in &about.branches {
-            let found = tensors.remove(&format!("branch.{branch}"));
-            let shape = [stored.rows.len(), about.width];
-            match found {
-                Some(values) if values.shape == shape => vectors.push(values.values),
-                None if stored.rows.is_empty() => vectors.push(Vec::new()),
-                found => {
-                    let found = found.map_or("absent".into(), |v| format!("{:?}", v.shape));
-                    return Err(malformed(&path, format!("branch {branch} is {found}, not {shape:?}")));
-                }
-            }
-        }
-        let change = Change { rows: stored.rows, vectors, deleted: stored.deleted };
-        Ok(Self { about, hash: manifest.content_hash(), change })
-    }
-}
-
 fn name(number: u32) -> String {
     format!("{PREFIX}{number:08}")
 }
@@ -465,22 +303,4 @@ pub fn generations(dir: &Path) -> Result<Vec<u32>, EmbedError> {
     }
     found.sort_unstable();
     Ok(found)
-}
-
-fn write_json(path: &Path, value: &impl Serialize) -> Result<(), EmbedError> {
-    let text = serde_json::to_string(value)
-        .map_err(|e| EmbedError::Malformed { path: path.to_owned(), reason: e.to_string() })?;
-    Ok(fs::write(path, text).map_err(at(path))?)
-}
-
-fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, EmbedError> {
-    let text = fs::read_to_string(path).map_err(|source| match source.kind() {
-        ErrorKind::NotFound => EmbedError::Artefact(ArtefactError::Damaged {
-            path: path.to_owned(),
-            reason: "it is missing".into(),
-        }),
-        _ => EmbedError::Io { path: path.to_owned(), source },
-    })?;
-    serde_json::from_str(&text)
-        .map_err(|e| EmbedError::Malformed { path: path.to_owned(), reason: e.to_string() })
 }
