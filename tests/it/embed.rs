@@ -293,11 +293,13 @@ fn service_level_from_a_line_to_a_list() {
     let mut appends = Vec::new();
     let mut found = 0;
     for n in 0..100usize {
-        // A planted user: the new item has the content of what the user would be recommended first.
+        // A planted user: the new item has the content that the text and image branches like best for it.
         let user = n * 29;
         let history = dataset.sequences.items_of(user).to_vec();
         let history = codistill::recommend::History { user: String::new(), items: history };
-        let best = codistill::recommend::top_k(&scorer, &[history], 1, false)[0][0].item;
+        let all = codistill::recommend::top_k(&scorer, &[history], 2000, false).remove(0);
+        let liking = |r: &codistill::recommend::Recommendation| r.branches[1] + r.branches[2];
+        let best = all.iter().max_by(|a, b| liking(a).total_cmp(&liking(b))).unwrap().item;
         let text = line(&opened.copy_of(best, &format!("new{n}")), 32);
         let file = home.path().join("new.jsonl");
         let start = Instant::now();
