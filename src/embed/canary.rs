@@ -1,8 +1,9 @@
 //! A check on every load that vectors and model belong together: next items that were found when the store
-//! was built must still be found.
+//! was built must still be found, and known scores must come out again.
 //!
 //! Hashes tell which model made a store, not whether its vectors are right: an index that holds raw vectors
-//! where trained ones belong answers every call and recommends at random.
+//! where trained ones belong answers every call and recommends at random. Recall alone would let wrong
+//! vectors pass where the model is weak; scores are what vectors and model fix between them.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,9 @@ const PAIRS: usize = 256;
 const DEPTHS: [usize; 4] = [10, 50, 200, 1000];
 /// Found pairs that are enough for half of them to mean something.
 const ENOUGH: usize = 16;
+
+/// Largest difference of a score that devices and builds may make, relative to its size (at least 1).
+const TOLERANCE: f32 = 1e-2;
 
 /// Known (history, next item) pairs and how many were found at first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +39,8 @@ pub struct Pair {
     pub next: u32,
     /// Whether it stood in the first k at first.
     pub found: bool,
+    /// What the next item scored at first.
+    pub score: f32,
 }
 
 impl Canary {
@@ -51,7 +57,7 @@ impl Canary {
         let pair = |t: &crate::data::Target| {
             let history = dataset.history(t);
             let kept = &history[history.len().saturating_sub(max_seq_len)..];
-            Pair { history: kept.to_vec(), next: t.item, found: false }
+            Pair { history: kept.to_vec(), next: t.item, found: false, score: 0.0 }
         };
         Self { k: DEPTHS[0], pairs: targets.iter().step_by(stride).map(pair).collect() }
     }
@@ -59,11 +65,18 @@ impl Canary {
     /// Records what is found now, at the least depth that finds enough.
     pub fn record(&mut self, scorer: &MixedScorer<'_>) {
         let ranks = self.ranks(scorer, DEPTHS[DEPTHS.len() - 1]);
-        let found = |k: usize| ranks.iter().filter(|rank| rank.is_some_and(|r| r < k)).count();
+        let found = |k: usize| ranks.iter().filter(|(rank, _)| rank.is_some_and(|r| r < k)).count();
         self.k = DEPTHS.into_iter().find(|&k| found(k) >= ENOUGH).unwrap_or(DEPTHS[DEPTHS.len() - 1]);
-        for (pair, rank) in self.pairs.iter_mut().zip(ranks) {
+        for (pair, (rank, score)) in self.pairs.iter_mut().zip(ranks) {
             pair.found = rank.is_some_and(|r| r < self.k);
+            pair.score = score;
         }
+    }
+
+    /// Whether all pairs are of items 1..=`items`.
+    pub fn fits(&self, items: usize) -> bool {
+        let known = |item: u32| item >= 1 && item as usize <= items;
+        self.pairs.iter().all(|pair| known(pair.next) && pair.history.iter().all(|&item| known(item)))
     }
 
     /// Share of the pairs that were found at first.
@@ -76,8 +89,9 @@ impl Canary {
         self.recall() < 2.0 * self.k as f64 / items.max(1) as f64
     }
 
-    /// Fails where fewer than half of the pairs are found that were found at first. Next items that were
-    /// deleted since count on neither side.
+    /// Fails where fewer than half of the pairs are found that were found at first, or fewer than half of
+    /// the scores come out as they did. Next items that were deleted since count on no side, replaced ones
+    /// not among the scores.
     ///
     /// # Errors
     /// [`EmbedError::Canary`].
@@ -88,25 +102,37 @@ impl Canary {
         };
         let kept = Self { k: self.k, pairs: self.pairs.iter().filter(|p| offered(p)).cloned().collect() };
         let expected = kept.pairs.iter().filter(|p| p.found).count();
-        let found = kept.ranks(scorer, self.k).iter().filter(|rank| rank.is_some()).count();
+        let ranks = kept.ranks(scorer, self.k);
+        let found = ranks.iter().filter(|(rank, _)| rank.is_some()).count();
+        let dir = || snapshot.dir.clone();
         if 2 * found < expected {
-            let dir = snapshot.dir.clone();
-            return Err(EmbedError::Canary { dir, found, expected, k: self.k });
+            return Err(EmbedError::Canary { dir: dir(), found, expected, k: self.k });
+        }
+        let unchanged = |item: u32| snapshot.rows[item as usize - 1].generation == 1;
+        let scored = kept.pairs.iter().zip(&ranks);
+        let same: Vec<bool> = scored
+            .filter(|(pair, _)| unchanged(pair.next) && pair.history.iter().all(|&item| unchanged(item)))
+            .map(|(pair, (_, score))| (pair.score - score).abs() <= TOLERANCE * pair.score.abs().max(1.0))
+            .collect();
+        let count = same.iter().filter(|&&same| same).count();
+        if 2 * count < same.len() {
+            return Err(EmbedError::CanaryScores { dir: dir(), same: count, pairs: same.len() });
         }
         Ok(found as f64 / kept.pairs.len().max(1) as f64)
     }
 
-    /// Place of each next item among the best `k` items, from 0.
-    fn ranks(&self, scorer: &MixedScorer<'_>, k: usize) -> Vec<Option<usize>> {
+    /// Place of each next item among the best `k` items, from 0, and its score.
+    fn ranks(&self, scorer: &MixedScorer<'_>, k: usize) -> Vec<(Option<usize>, f32)> {
         let mut ranks = Vec::with_capacity(self.pairs.len());
         for tile in self.pairs.chunks(64) {
             let histories: Vec<&[u32]> = tile.iter().map(|p| p.history.as_slice()).collect();
             let mut scores = scorer.score_histories(&histories).swap_remove(0);
             let width = scores.len() / tile.len();
             for (pair, scores) in tile.iter().zip(scores.chunks_exact_mut(width)) {
+                let score = scores[pair.next as usize];
                 scorer.mixed().hide(scores);
                 pair.history.iter().for_each(|&item| scores[item as usize] = f32::NEG_INFINITY);
-                ranks.push(Best::places(scores, k).iter().position(|&item| item == pair.next));
+                ranks.push((Best::places(scores, k).iter().position(|&item| item == pair.next), score));
             }
         }
         ranks

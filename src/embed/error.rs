@@ -36,6 +36,8 @@ pub enum EmbedError {
         "{dir}: the store fails its canary: {found} of {expected} known next items stand in the first {k}"
     )]
     Canary { dir: PathBuf, found: usize, expected: usize, k: usize },
+    #[error("{dir}: the store fails its canary: {same} of {pairs} known scores come out as they did")]
+    CanaryScores { dir: PathBuf, same: usize, pairs: usize },
     #[error("{path}:{line}: {reason}")]
     BadLine { path: PathBuf, line: usize, reason: String },
     #[error("{path}:{line}: the item {id:?} stands in line {first} already")]
@@ -71,7 +73,7 @@ impl EmbedError {
             Self::OtherParent { .. } | Self::OtherBranches { .. } => {
                 "build a store with this model; vectors of two models can't be compared".into()
             }
-            Self::Canary { .. } => "its vectors are not this model's; build the store anew".into(),
+            Self::Canary { .. } | Self::CanaryScores { .. } => "its vectors are not this model's; build the store anew".into(),
             Self::BadLine { .. } => {
                 "a line is {\"id\": …, \"title\": …, \"image\": …, \"category\": …, \"features\": {\"VIEW\": [[…]]}}"
                     .into()

@@ -195,8 +195,8 @@ impl Snapshot {
         let Some(base) = chain.pop() else { return Err(EmbedError::NoStore(dir.to_owned())) };
         let head: Head = read_json(&dir.join(name(number)).join(HEAD))?;
         let path = dir.join(name(number)).join(ROWS);
-        if base.change.rows.len() < head.catalogue {
-            let reason = format!("{} rows for {} items", base.change.rows.len(), head.catalogue);
+        if base.change.rows.len() < head.catalogue || !head.canary.fits(head.catalogue) {
+            let reason = format!("its {} rows don't fit {HEAD}", base.change.rows.len());
             return Err(EmbedError::Malformed { path, reason });
         }
         let mut snapshot = Self {

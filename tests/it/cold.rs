@@ -59,8 +59,8 @@ fn config(data: &Path, seed: u64, more: &[String]) -> Config {
         format!("seed={seed}"),
         "model.width=16".into(),
         "train.batch_users=64".into(),
-        "train.epochs=8".into(),
-        "train.eval_every=8".into(),
+        "train.epochs=20".into(),
+        "train.eval_every=20".into(),
         "optim.lr=5e-3".into(),
         "model.dropout=0".into(),
         "objective.distill.alpha=0.2".into(),
@@ -200,7 +200,9 @@ fn new_items_come_half_as_far_as_the_same_items_trained_on_and_by_their_content_
 fn the_canary_stops_vectors_of_another_space() {
     let home = tempfile::tempdir().unwrap();
     let (_, data) = drawn(home.path(), 4);
-    let (experiment, model) = train(config(&data, 4, &[]));
+    // Weak on purpose: raw features then find more than half of what the model finds.
+    let weak = ["train.epochs=8".to_owned(), "train.eval_every=8".to_owned()];
+    let (experiment, model) = train(config(&data, 4, &weak));
     let embedder = Embedder { experiment: &experiment, model: &model, hash: "hash" };
     let right = embedder.build(&home.path().join("right"), ColdId::Drop, 20).unwrap();
     assert!(right.head.canary.recall() > 0.05 && !right.head.canary.is_blind(500));
@@ -225,5 +227,6 @@ fn the_canary_stops_vectors_of_another_space() {
     writer.write_whole(writer.draft(1).unwrap(), right.about.clone(), &head, change).unwrap();
     drop(writer);
     let refused = embedder.open(&wrong);
-    assert!(matches!(refused, Err(EmbedError::Canary { .. })), "{:?}", refused.map(|s| s.about));
+    let by_canary = matches!(refused, Err(EmbedError::Canary { .. } | EmbedError::CanaryScores { .. }));
+    assert!(by_canary, "{:?}", refused.map(|s| s.about));
 }

@@ -103,7 +103,10 @@ fn a_new_item_has_the_vectors_of_a_full_export_whatever_comes_with_it() {
     }
     for (b, vectors) in built.vectors.iter().enumerate() {
         assert_eq!(appended.vectors[b][..vectors.len()], vectors[..], "rows that were there");
-        close(vectors, &whole[b][d..], "the catalogue");
+        // An item of the catalogue without training has no ID vector worth keeping.
+        for item in (1..=80u32).filter(|&item| built.rows[item as usize - 1].live[b]) {
+            close(vector(&built, b, item), &whole[b][item as usize * d..][..d], &format!("item {item}"));
+        }
     }
     // An item of the catalogue that comes again keeps its ID vector: it is replaced by itself.
     let again = opened.copy_of(17, &opened.experiment.dataset.items.ids[17]);
@@ -180,7 +183,11 @@ fn a_line_becomes_a_recommendation_at_once_and_a_deletion_takes_it_away() {
     // Without new items the lists are those of the model.
     let plain = run(&["recommend", path(&root), "-k", "81", "--user", "u1"]).fine();
     let plain: Value = serde_json::from_str(plain.stdout.lines().next().unwrap()).unwrap();
-    assert_eq!(plain["items"].as_array().unwrap(), &before);
+    // Save for items of the catalogue that no training has seen.
+    let trained: Vec<&Value> = before.iter().filter(|item| item["branches"]["id"].is_f64()).collect();
+    let ids: Vec<&Value> = trained.iter().map(|item| &item["item"]).collect();
+    let same = plain["items"].as_array().unwrap().iter().filter(|item| ids.contains(&&item["item"]));
+    assert!(trained.len() > 60 && same.eq(trained.iter().copied()));
 
     let file = home.path().join("new.jsonl");
     let mut text = String::new();
@@ -286,11 +293,13 @@ fn service_level_from_a_line_to_a_list() {
     let mut appends = Vec::new();
     let mut found = 0;
     for n in 0..100usize {
-        // A planted user: the new item has the content of what the user would be recommended first.
+        // A planted user: the new item has the content that the text and image branches like best for it.
         let user = n * 29;
         let history = dataset.sequences.items_of(user).to_vec();
         let history = codistill::recommend::History { user: String::new(), items: history };
-        let best = codistill::recommend::top_k(&scorer, &[history], 1, false)[0][0].item;
+        let all = codistill::recommend::top_k(&scorer, &[history], 2000, false).remove(0);
+        let liking = |r: &codistill::recommend::Recommendation| r.branches[1] + r.branches[2];
+        let best = all.iter().max_by(|a, b| liking(a).total_cmp(&liking(b))).unwrap().item;
         let text = line(&opened.copy_of(best, &format!("new{n}")), 32);
         let file = home.path().join("new.jsonl");
         let start = Instant::now();
