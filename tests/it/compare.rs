@@ -280,7 +280,7 @@ fn nonsense_is_refused_with_a_hint() {
     compare(&[a, &format!("{a}:nobody")]).refused("no rows of `nobody`, only of ensemble", "--branch");
     compare(&[a, a, "--part", "valid"]).refused("no rows of the valid part", "--part valid");
     compare(&[a, a, "--confidence", "95"]).refused("--confidence 95", "between 0.5 and 1");
-    compare(&[a, a, "--draws", "0"]).refused("--draws 0", "2 to 10000000");
+    run(&["compare", a, a, "--draws", "0"]).refused("--draws 0", "2 to 10000000");
     fs::write(Path::new(a).join("report.json"), "{").unwrap();
     compare(&[a, a]).refused("report.json", "checkpoints/quickstart");
 }
