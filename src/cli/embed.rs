@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::encode::downloads;
 use super::setup::{Trained, open_run};
 use super::{Exit, Failure, Terminal};
 use crate::data::Items;
+use crate::embed::encoders::fill_features;
 use crate::embed::store::Row;
 use crate::embed::{
-    ColdId, EmbedError, Embedder, NewItem, NoEncoder, Snapshot, compact, delete, read_items, token_views,
+    ColdId, EmbedError, Embedder, NewItem, Snapshot, compact, delete, read_items, token_views,
 };
 use crate::train::run_dir::Which;
 
@@ -51,8 +53,10 @@ pub struct BuildArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-One JSON line per item; `features` holds the tokens of each view, as the model was trained on:
-  {\"id\": \"new1\", \"title\": \"Red shoes\", \"image\": \"new1.png\", \"features\": {\"text\": [[0.1, …], …]}}
+One JSON line per item. Title, text and picture go through the encoders that the model's features were made with;
+a view that was imported needs the tokens themselves:
+  {\"id\": \"new1\", \"title\": \"Red shoes\", \"text\": \"Leather, size 38\", \"image\": \"new1.jpg\"}
+  {\"id\": \"new2\", \"title\": \"Blue shoes\", \"features\": {\"text\": [[0.1, …], …]}}
 
 Example:
   codistill embed append checkpoints/quickstart new.jsonl --store stores/quickstart
@@ -62,6 +66,14 @@ pub struct AppendArgs {
     model: ModelArgs,
     /// JSON lines.
     items: PathBuf,
+    /// Where the encoder of a view lies, if it has moved.
+    #[arg(long = "encoder", value_name = "VIEW=PATH", value_parser = pair)]
+    encoders: Vec<(String, String)>,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (view, path) = text.split_once('=').ok_or("VIEW=PATH is expected")?;
+    Ok((view.to_owned(), path.to_owned()))
 }
 
 #[derive(Debug, Args)]
@@ -153,7 +165,14 @@ fn build(args: &BuildArgs, terminal: &Terminal) -> Result<Snapshot, Failure> {
 fn append(args: &AppendArgs, terminal: &Terminal) -> Result<Snapshot, Failure> {
     let trained = open(&args.model, terminal)?;
     let views = token_views(&trained.experiment);
-    let items = read_items(&args.items, &views)?;
+    let mut items = read_items(&args.items, &views)?;
+    let elsewhere = args.encoders.iter().cloned().collect();
+    let mut tell = downloads(terminal);
+    let device = &trained.experiment.device;
+    let refused = fill_features(&trained.experiment, &mut items, &elsewhere, device, &mut tell)?;
+    for one in &refused {
+        terminal.warn(format!("item {:?}, view `{}`: {}", one.item, one.view, one.reason));
+    }
     for view in &views {
         let lacking = |item: &&NewItem| !item.features.contains_key(&view.name);
         let n = items.iter().filter(lacking).count();
@@ -165,7 +184,7 @@ fn append(args: &AppendArgs, terminal: &Terminal) -> Result<Snapshot, Failure> {
             ));
         }
     }
-    Ok(embedder(&trained).append(&args.model.store, &items, &NoEncoder)?)
+    Ok(embedder(&trained).append(&args.model.store, &items)?)
 }
 
 fn tell(snapshot: &Snapshot, terminal: &Terminal) -> Result<(), Failure> {

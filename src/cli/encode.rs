@@ -214,16 +214,7 @@ pub fn run(args: &EncodeArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     }
     let dataset = Dataset::open(&args.dataset)?;
     let device = device::open(&args.device)?;
-    let mut told = 0;
-    let mut tell = |file: &str, done: u64, all: Option<u64>| {
-        // One line per 50 MB and at the end.
-        let step = done / 50_000_000;
-        if step != told || all == Some(done) {
-            told = step;
-            let all = all.map_or_else(String::new, |all| format!(" of {:.1}", all as f64 / 1e6));
-            terminal.say(format!("{file}: {:.1}{all} MB", done as f64 / 1e6));
-        }
-    };
+    let mut tell = downloads(terminal);
     let texts = match job.field {
         TextField::Title => &dataset.items.titles,
         TextField::Text => &dataset.items.texts,
@@ -269,6 +260,19 @@ pub fn run(args: &EncodeArgs, terminal: &Terminal) -> Result<Exit, Failure> {
         terminal.warn(format!("{} {input}s were refused; reasons in {}", report.quarantined, list.display()));
     }
     Ok(Exit::Done)
+}
+
+/// Tells of downloads: one line per 50 MB and at the end.
+pub fn downloads(terminal: &Terminal) -> impl FnMut(&str, u64, Option<u64>) {
+    let mut told = 0;
+    move |file, done, all| {
+        let step = done / 50_000_000;
+        if step != told || all == Some(done) {
+            told = step;
+            let all = all.map_or_else(String::new, |all| format!(" of {:.1}", all as f64 / 1e6));
+            terminal.say(format!("{file}: {:.1}{all} MB", done as f64 / 1e6));
+        }
+    }
 }
 
 fn dry_run(dataset: &Dataset, encoder: &Encoder, job: &Job, terminal: &Terminal) -> Result<Exit, Failure> {

@@ -41,7 +41,8 @@ pub struct PrepareArgs {
     /// Name a column: user, item, time, value, title, category, image; e.g. `user=customer_id`.
     #[arg(long = "column", value_name = "ROLE=NAME")]
     columns: Vec<String>,
-    /// Further text columns of the catalogue, joined behind the title.
+    /// Further text columns of the catalogue, joined behind the title. Default: text, description or plot, where
+    /// there is one.
     #[arg(long = "text-column", value_name = "NAME")]
     text_columns: Vec<String>,
     /// Field separator of a delimited file.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::cold::{ColdRule, Parts, id_table, with_table};
-use super::{EmbedError, NewItem, TokenEncoder, TokenView};
+use super::{EmbedError, NewItem, TokenView};
 use crate::features::{FeatureStore, StoreWriter, item_ids_hash};
 use crate::model::{Recommender, ViewSource, params};
 use crate::recommend::CatalogueVectors;
@@ -69,12 +69,11 @@ pub fn catalogue(
 /// that was trained on and keeps its ID vector.
 ///
 /// # Errors
-/// Features can't be encoded or stored.
+/// Features don't fit or can't be stored.
 pub fn encode(
     experiment: &Experiment,
     model: &Recommender,
     rule: &ColdRule,
-    encoder: &dyn TokenEncoder,
     items: &[NewItem],
     known: &[Option<u32>],
     features: &Path,
@@ -84,7 +83,7 @@ pub fn encode(
     for (config, source) in experiment.config.model.views.iter().zip(&experiment.views) {
         views.push(match source {
             None => None,
-            Some(source) => Some(store(&config.name, source, encoder, items, &features.join(&config.name))?),
+            Some(source) => Some(store(&config.name, source, items, &features.join(&config.name))?),
         });
     }
     let batch = experiment.config.eval.item_batch;
@@ -138,23 +137,14 @@ fn cut(vectors: &CatalogueVectors, live: Vec<Vec<bool>>, missing: Vec<Vec<String
 }
 
 /// A feature store of the items' tokens, as precise and as long as the one that was trained on.
-fn store(
-    view: &str,
-    trained: &ViewSource,
-    encoder: &dyn TokenEncoder,
-    items: &[NewItem],
-    dest: &Path,
-) -> Result<ViewSource, EmbedError> {
+fn store(view: &str, trained: &ViewSource, items: &[NewItem], dest: &Path) -> Result<ViewSource, EmbedError> {
     let width = trained.store.width();
     let mut rows = Vec::with_capacity(items.len());
     for item in items {
-        let wrong = |reason| EmbedError::Encoder { id: item.id.clone(), view: view.to_owned(), reason };
-        let tokens = match item.features.get(view) {
-            Some(tokens) => tokens.clone(),
-            None => encoder.tokens(view, item).map_err(wrong)?.unwrap_or_default(),
-        };
+        let tokens = item.features.get(view).map_or(&[][..], Vec::as_slice);
         if tokens.len() % width != 0 {
-            return Err(wrong(format!("{} values are no tokens of {width}", tokens.len())));
+            let reason = format!("{} values are no tokens of {width}", tokens.len());
+            return Err(EmbedError::Features { id: item.id.clone(), view: view.to_owned(), reason });
         }
         let most = tokens.len().min(trained.max_tokens * width);
         rows.push(tokens[..most].to_vec());

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::artefact::ArtefactError;
+use crate::encode::EncodeError;
 use crate::features::FeatureError;
 use crate::tensors::TensorsError;
 
@@ -15,7 +16,7 @@ pub enum EmbedError {
     #[error(transparent)]
     Tensors(#[from] TensorsError),
     #[error(transparent)]
-    Features(#[from] FeatureError),
+    Store(#[from] FeatureError),
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },
     #[error("{path}: {reason}")]
@@ -47,7 +48,11 @@ pub enum EmbedError {
     #[error("{id:?} is no item of the store")]
     UnknownItem { id: String },
     #[error("item {id:?}, view `{view}`: {reason}")]
-    Encoder { id: String, view: String, reason: String },
+    Features { id: String, view: String, reason: String },
+    #[error("view `{view}`: {source}")]
+    Encode { view: String, source: Box<EncodeError> },
+    #[error("`{0}` is no view whose features were encoded")]
+    NoSuchEncoder(String),
     #[error("the model has no branch that works without an ID vector, so that new items can't be told apart")]
     NoContent,
     #[error("cold_id = mean needs token features as wide as the ID table ({width})")]
@@ -65,7 +70,12 @@ impl EmbedError {
             Self::Artefact(ArtefactError::Damaged { .. }) | Self::Tensors(_) | Self::Malformed { .. } => {
                 "the store changed after it was written; build it anew, or remove its newest generation".into()
             }
-            Self::Features(e) => return e.hint(),
+            Self::Store(e) => return e.hint(),
+            Self::Encode { view, source } if matches!(**source, EncodeError::NoEncoder(_)) => {
+                format!("say where the encoder lies now: --encoder {view}=PATH")
+            }
+            Self::Encode { source, .. } => return source.hint(),
+            Self::NoSuchEncoder(_) => "--encoder VIEW=PATH is for views made by `features encode`".into(),
             Self::NoStore(_) => "make one with `codistill embed build RUN --store DIR`".into(),
             Self::StoreExists(_) => "append to it, or choose another --store".into(),
             Self::BrokenChain { .. } => "generations were removed or mixed; build the store anew".into(),
@@ -75,7 +85,7 @@ impl EmbedError {
             }
             Self::Canary { .. } | Self::CanaryScores { .. } => "its vectors are not this model's; build the store anew".into(),
             Self::BadLine { .. } => {
-                "a line is {\"id\": …, \"title\": …, \"image\": …, \"category\": …, \"features\": {\"VIEW\": [[…]]}}"
+                "a line is {\"id\": …, \"title\": …, \"text\": …, \"image\": …, \"category\": …, \"features\": {\"VIEW\": [[…]]}}"
                     .into()
             }
             Self::Duplicate { .. } => "keep one line per item".into(),
@@ -84,7 +94,7 @@ impl EmbedError {
             Self::NoContent => "train a model with a text or image branch".into(),
             Self::NoMean { .. } => "use --cold-id ridge or drop".into(),
             Self::TooFewTrained { .. } => "lower --min-events, or use --cold-id drop".into(),
-            Self::Artefact(_) | Self::Io { .. } | Self::Encoder { .. } => return None,
+            Self::Artefact(_) | Self::Io { .. } | Self::Features { .. } => return None,
         })
     }
 }

@@ -1,4 +1,4 @@
-//! New items as they arrive: one JSON line each, and what turns them into tokens.
+//! New items as they arrive: one JSON line each.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -19,30 +19,10 @@ pub struct NewItem {
     /// Title and description; the title where the line has no text.
     pub text: String,
     pub category: String,
-    /// Path or address of the picture; empty where there is none.
+    /// Path of the picture; empty where there is none.
     pub image: String,
     /// Ready tokens by view, token after token.
     pub features: BTreeMap<String, Vec<f32>>,
-}
-
-/// Turns what is said and shown of an item into the tokens of a view. Encoders plug in here; without one,
-/// items bring their features along.
-pub trait TokenEncoder {
-    /// Tokens of `view` for `item`, token after token, or `None` where the item lacks what the view is made
-    /// of.
-    ///
-    /// # Errors
-    /// The text or picture can't be encoded; the reason.
-    fn tokens(&self, view: &str, item: &NewItem) -> Result<Option<Vec<f32>>, String>;
-}
-
-/// Encodes nothing: items without features of their own lack the view.
-pub struct NoEncoder;
-
-impl TokenEncoder for NoEncoder {
-    fn tokens(&self, _view: &str, _item: &NewItem) -> Result<Option<Vec<f32>>, String> {
-        Ok(None)
-    }
 }
 
 /// A view that items bring tokens for.
@@ -77,7 +57,8 @@ enum Tokens {
     Many(Vec<Vec<f32>>),
 }
 
-/// Reads a file of items, one JSON object a line. Empty lines are passed over.
+/// Reads a file of items, one JSON object a line. Empty lines are passed over; relative picture paths start at the
+/// file's folder, as in a catalogue.
 ///
 /// # Errors
 /// A line is malformed, its features fit no view, or an id occurs twice; nothing is then taken.
@@ -92,7 +73,10 @@ pub fn read_items(path: &Path, views: &[TokenView]) -> Result<Vec<NewItem>, Embe
         if text.trim().is_empty() {
             continue;
         }
-        let item = parse(&text, views).map_err(refuse)?;
+        let mut item = parse(&text, views).map_err(refuse)?;
+        if !item.image.is_empty() && !item.image.contains("://") {
+            item.image = path.parent().unwrap_or(Path::new("")).join(&item.image).display().to_string();
+        }
         if let Some(first) = lines.insert(item.id.clone(), line) {
             return Err(EmbedError::Duplicate { path: path.to_owned(), line, first, id: item.id });
         }

@@ -1,6 +1,6 @@
 //! New items without retraining (companions.md 6.6, 6.8): a store of item vectors in numbered generations.
 //!
-//! Reading order: `item` (what arrives), `cold` with `ridge` (what stands in for an ID vector), `encode`
+//! Reading order: `item` (what arrives), `encoders` (its features), `cold` with `ridge` (what stands in for an ID vector), `encode`
 //! (vectors by the model's own path), `generation` and `store` (what lies on disk), `canary` (do vectors and model belong
 //! together), and [`Embedder`], which puts them together. How scores of new and old items are made
 //! comparable stands in [`crate::recommend::mixed`].
@@ -8,6 +8,7 @@
 pub mod canary;
 pub mod cold;
 pub mod encode;
+pub mod encoders;
 mod error;
 mod generation;
 pub mod item;
@@ -21,7 +22,7 @@ use std::path::Path;
 pub use cold::{ColdId, ColdRule};
 pub use encode::token_views;
 pub use error::EmbedError;
-pub use item::{NewItem, NoEncoder, TokenEncoder, TokenView, read_items};
+pub use item::{NewItem, TokenView, read_items};
 pub use store::Snapshot;
 
 use crate::model::Recommender;
@@ -73,17 +74,12 @@ impl Embedder<'_> {
         writer.write_whole(writer.draft(1)?, self.about(), &head, change)
     }
 
-    /// Adds items, or replaces those that are there.
+    /// Adds items with their features ([`encoders::fill_features`]), or replaces those that are there.
     ///
     /// # Errors
-    /// The store is another model's, an item can't be encoded, or the disk refuses; the store is then as it
+    /// The store is another model's, features don't fit, or the disk refuses; the store is then as it
     /// was.
-    pub fn append(
-        &self,
-        dir: &Path,
-        items: &[NewItem],
-        encoder: &dyn TokenEncoder,
-    ) -> Result<Snapshot, EmbedError> {
+    pub fn append(&self, dir: &Path, items: &[NewItem]) -> Result<Snapshot, EmbedError> {
         let writer = Writer::lock(dir)?;
         let mut snapshot = self.open(dir)?;
         let counts = self.experiment.dataset.train_counts();
@@ -93,7 +89,7 @@ impl Embedder<'_> {
         let draft = writer.draft(snapshot.about.generation + 1)?;
         let rule = &snapshot.head.rule;
         let features = draft.features();
-        let encoded = encode::encode(self.experiment, self.model, rule, encoder, items, &known, &features)?;
+        let encoded = encode::encode(self.experiment, self.model, rule, items, &known, &features)?;
         writer.write_next(draft, &mut snapshot, Change::of(items, &known, encoded))?;
         Ok(snapshot)
     }

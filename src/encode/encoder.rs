@@ -24,8 +24,7 @@ pub struct Encoder {
     recipe: Recipe,
     body: Body,
     tokenizer: Option<Tokenizer>,
-    /// As the user named it.
-    name: String,
+    settings: Settings,
 }
 
 enum Body {
@@ -58,8 +57,8 @@ impl Encoder {
         device: &Device,
         tell: &mut dyn FnMut(&str, u64, Option<u64>),
     ) -> Result<Self, EncodeError> {
-        let name = settings.encoder.clone();
-        let path = PathBuf::from(&name);
+        let name = &settings.encoder;
+        let path = PathBuf::from(name);
         if name == "tfidf" || name.starts_with("tfidf:") {
             let width = match name.strip_prefix("tfidf:") {
                 None => tfidf::DEFAULT_WIDTH,
@@ -71,7 +70,8 @@ impl Encoder {
             };
             if modality != Modality::Text {
                 let reads = "text";
-                return Err(EncodeError::WrongModality { path, family: name, reads, asked: modality.name() });
+                let family = name.clone();
+                return Err(EncodeError::WrongModality { path, family, reads, asked: modality.name() });
             }
             if settings.tokens == Some(true) || settings.layer.is_some() || settings.odmt {
                 return Err(EncodeError::Options(
@@ -80,42 +80,44 @@ impl Encoder {
                 ));
             }
             let table = Tfidf::fit(texts.iter().map(String::as_str), width);
-            return Ok(Self::of_table(table, name, settings));
+            return Ok(Self::of_table(table, settings));
         }
         if path.extension().is_some_and(|e| e == "onnx") {
-            return Self::open_onnx(&path, settings, modality, name);
+            return Self::open_onnx(&path, settings, modality);
         }
         if path.join("config.json").is_file() {
-            return Self::open_folder(&path, settings, modality, device, name);
+            return Self::open_folder(&path, settings, modality, device);
         }
-        if !path.exists() && hub::is_name(&name) {
-            let folder = Hub::from_environment().folder(&name, tell)?;
-            return Self::open_folder(&folder, settings, modality, device, name);
+        if !path.exists() && hub::is_name(name) {
+            let folder = Hub::from_environment().folder(name, tell)?;
+            return Self::open_folder(&folder, settings, modality, device);
         }
-        Err(EncodeError::NoEncoder(name))
+        Err(EncodeError::NoEncoder(name.clone()))
     }
 
-    /// Opens the encoder that the store at `store` was made with: `settings.encoder` names it again, and all
-    /// that the store depends on must be as it was.
+    /// Opens the encoder that the store at `store` was made with; all that the store depends on must be as it was.
+    /// `elsewhere` says where the encoder lies now, if it has moved.
     ///
     /// # Errors
     /// As [`Encoder::open`]; or it is another encoder than the store's.
     pub fn reopen(
         store: &Path,
         about: &Value,
-        settings: &Settings,
+        elsewhere: Option<&str>,
         device: &Device,
         tell: &mut dyn FnMut(&str, u64, Option<u64>),
     ) -> Result<Self, EncodeError> {
         let other = |what: String| EncodeError::OtherEncoder { dir: store.to_owned(), what };
-        let Some(recipe) = Recipe::of(about) else {
-            return Err(other("its manifest has no recipe".into()));
+        let (Some(recipe), Some(mut settings)) = (Recipe::of(about), Settings::of(about)) else {
+            return Err(other("its manifest tells of none".into()));
         };
+        if let Some(elsewhere) = elsewhere {
+            elsewhere.clone_into(&mut settings.encoder);
+        }
         let encoder = if recipe.engine == Engine::Tfidf {
-            let table = Tfidf::read(&store.join(tfidf::FILE))?;
-            Self::of_table(table, format!("tfidf:{}", recipe.width), settings)
+            Self::of_table(Tfidf::read(&store.join(tfidf::FILE))?, &settings)
         } else {
-            Self::open(settings, recipe.modality, &[], device, tell)?
+            Self::open(&settings, recipe.modality, &[], device, tell)?
         };
         // What a picture may cost decides which are refused, not what the others give.
         let same = Recipe { bounds: recipe.bounds, ..encoder.recipe.clone() };
@@ -125,7 +127,7 @@ impl Encoder {
         }
     }
 
-    fn of_table(table: Tfidf, name: String, settings: &Settings) -> Self {
+    fn of_table(table: Tfidf, settings: &Settings) -> Self {
         let recipe = Recipe {
             modality: Modality::Text,
             engine: Engine::Tfidf,
@@ -146,7 +148,7 @@ impl Encoder {
             max_tokens: None,
             bounds: settings.bounds,
         };
-        Self { recipe, body: Body::Tfidf(table), tokenizer: None, name }
+        Self { recipe, body: Body::Tfidf(table), tokenizer: None, settings: settings.anchored() }
     }
 
     fn open_folder(
@@ -154,7 +156,6 @@ impl Encoder {
         settings: &Settings,
         modality: Modality,
         device: &Device,
-        name: String,
     ) -> Result<Self, EncodeError> {
         let weights = folder.join("model.safetensors");
         if !weights.exists() {
@@ -211,15 +212,11 @@ impl Encoder {
             max_tokens,
             bounds: settings.bounds,
         };
-        Ok(Self { recipe, body: Body::Native(Box::new(loaded.tower)), tokenizer, name })
+        let settings = settings.anchored();
+        Ok(Self { recipe, body: Body::Native(Box::new(loaded.tower)), tokenizer, settings })
     }
 
-    fn open_onnx(
-        path: &Path,
-        settings: &Settings,
-        modality: Modality,
-        name: String,
-    ) -> Result<Self, EncodeError> {
+    fn open_onnx(path: &Path, settings: &Settings, modality: Modality) -> Result<Self, EncodeError> {
         if settings.layer.is_some() || settings.final_norm.is_some() {
             return Err(EncodeError::Options(
                 "an ONNX file has no layers to choose; --onnx-output names one of its outputs".into(),
@@ -264,7 +261,7 @@ impl Encoder {
             (None, Some(most)) if probe.tokens > 1 => most,
             _ => probe.tokens,
         };
-        Ok(Self { recipe, body: Body::Onnx(Box::new(onnx)), tokenizer, name })
+        Ok(Self { recipe, body: Body::Onnx(Box::new(onnx)), tokenizer, settings: settings.anchored() })
     }
 
     /// What its features depend on.
@@ -274,7 +271,12 @@ impl Encoder {
 
     /// As the user named it.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.settings.encoder
+    }
+
+    /// What was asked for, with whole paths.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Inputs that are best computed at once; absent: any number.

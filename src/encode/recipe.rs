@@ -10,8 +10,9 @@ use super::families::{Family, Modality};
 use super::picture::{Bounds, Preprocessing};
 use super::tower::{Output, Pool};
 
-/// What the user asks for; everything absent follows from the encoder.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// What the user asks for; everything absent follows from the encoder. A store's manifest holds it under `settings`,
+/// so that items which come later are encoded alike.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// A folder, an `.onnx` file, a hub name, or `tfidf[:WIDTH]`.
     pub encoder: String,
@@ -38,6 +39,27 @@ pub struct Settings {
     pub tokenizer: Option<PathBuf>,
     /// What a picture may cost.
     pub bounds: Bounds,
+}
+
+impl Settings {
+    /// The settings that a store was made with, if it was made here.
+    pub fn of(about: &Value) -> Option<Self> {
+        serde_json::from_value(about.get("settings")?.clone()).ok()
+    }
+
+    /// The same with paths that hold from every folder.
+    pub fn anchored(&self) -> Self {
+        let whole = |text: &String| match std::path::absolute(text) {
+            Ok(path) if path.exists() => path.display().to_string(),
+            _ => text.clone(),
+        };
+        Self {
+            encoder: whole(&self.encoder),
+            preprocess: self.preprocess.as_ref().map(whole),
+            tokenizer: self.tokenizer.as_ref().map(|path| std::path::absolute(path).unwrap_or(path.clone())),
+            ..self.clone()
+        }
+    }
 }
 
 /// What computes.

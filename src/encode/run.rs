@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::EncodeError;
@@ -27,7 +27,7 @@ const AHEAD: usize = 2;
 pub const QUARANTINE: &str = "quarantine.csv";
 
 /// Which column of the catalogue is read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TextField {
     Title,
@@ -274,6 +274,7 @@ fn finish(
     }
     let about = json!({
         "source": format!("encoded by {}", encoder.name()),
+        "settings": encoder.settings(),
         "recipe": recipe,
         "recipe_sha256": recipe.fingerprint(),
         "dataset": dataset.hash,

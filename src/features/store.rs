@@ -113,6 +113,11 @@ impl FeatureStore {
         Ok(())
     }
 
+    /// Where it lies.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// I, the number of items without padding.
     pub fn items(&self) -> usize {
         self.lengths.len() - 1

@@ -7,13 +7,14 @@ use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use codistill::embed::{ColdId, Embedder, NewItem, NoEncoder, Snapshot};
+use codistill::embed::{ColdId, Embedder, NewItem, Snapshot};
 use codistill::model::Recommender;
 use codistill::model::params;
 use codistill::train::Experiment;
 use codistill::train::run_dir::{RunDir, Which};
 use serde_json::{Value, json};
 
+use crate::encode;
 use crate::program::{path, run, tiny, trained};
 
 /// A trained run, opened as the commands open it.
@@ -83,11 +84,11 @@ fn a_new_item_has_the_vectors_of_a_full_export_whatever_comes_with_it() {
     let items = [3u32, 17, 40, 41, 77];
     let copies: Vec<NewItem> = items.iter().map(|&i| opened.copy_of(i, &format!("new{i}"))).collect();
     // Two alone, the rest together, in another order.
-    opened.embedder().append(&store, &copies[..1], &NoEncoder).unwrap();
-    opened.embedder().append(&store, &copies[1..2], &NoEncoder).unwrap();
+    opened.embedder().append(&store, &copies[..1]).unwrap();
+    opened.embedder().append(&store, &copies[1..2]).unwrap();
     let mut rest = copies[2..].to_vec();
     rest.reverse();
-    let appended = opened.embedder().append(&store, &rest, &NoEncoder).unwrap();
+    let appended = opened.embedder().append(&store, &rest).unwrap();
     let branches = &opened.experiment.config.model.branches;
     let d = appended.about.width;
     for item in items {
@@ -110,11 +111,73 @@ fn a_new_item_has_the_vectors_of_a_full_export_whatever_comes_with_it() {
     }
     // An item of the catalogue that comes again keeps its ID vector: it is replaced by itself.
     let again = opened.copy_of(17, &opened.experiment.dataset.items.ids[17]);
-    let replaced = opened.embedder().append(&store, &[again], &NoEncoder).unwrap();
+    let replaced = opened.embedder().append(&store, &[again]).unwrap();
     assert_eq!(replaced.rows.len(), appended.rows.len());
     for b in 0..branches.len() {
         close(vector(&replaced, b, 17), vector(&built, b, 17), "item 17");
     }
+}
+
+#[test]
+fn a_title_and_a_picture_become_the_vectors_that_the_catalogue_has() {
+    let home = tempfile::tempdir().unwrap();
+    let data = encode::prepared(home.path());
+    let bert = home.path().join("bert");
+    encode::copy_folder(&encode::fixtures("bert"), &bert);
+    run(&encode::features(&data, &["--modality", "text", "--encoder", path(&bert)])).fine();
+    let vit = encode::fixtures("vit");
+    run(&encode::features(&data, &["--modality", "image", "--encoder", path(&vit)])).fine();
+    let root = encode::trained_on(&data, home.path());
+    let store = home.path().join("store");
+    run(&["embed", "build", path(&root), "--store", path(&store)]).fine();
+    let opened = Opened::at(&root);
+    let items = &opened.experiment.dataset.items;
+    let copies = [3usize, 60, 140];
+    let file = home.path().join("new.jsonl");
+    let mut text = String::new();
+    for item in copies {
+        // A relative path starts at the file's folder.
+        let image = Path::new(&items.images[item]).strip_prefix(home.path()).unwrap();
+        let line = json!({"id": format!("copy{item}"), "title": items.titles[item], "image": image});
+        writeln!(text, "{line}").unwrap();
+    }
+    // Item 17's picture is cut off, so that this one has a title only.
+    let broken = json!({"id": "broken", "title": "word", "image": "pictures/17.png"});
+    writeln!(text, "{broken}").unwrap();
+    fs::write(&file, text).unwrap();
+    let append = |more: &[&str]| {
+        let mut args = vec!["embed", "append", path(&root), path(&file), "--store", path(&store)];
+        args.extend(more);
+        run(&args)
+    };
+    fs::rename(&bert, home.path().join("moved")).unwrap();
+    append(&[]).refused("view `text`", "--encoder text=PATH");
+    let other = format!("text={}", path(&encode::fixtures("clip")));
+    append(&["--encoder", &other]).refused("come from another encoder", "use the encoder that made them");
+    append(&["--encoder", "sound=x"]).refused("`sound` is no view", "VIEW=PATH");
+    let moved = format!("text={}", path(&home.path().join("moved")));
+    let said = append(&["--encoder", &moved]).fine();
+    assert!(said.stderr.contains("item \"broken\", view `image`: damaged"), "{}", said.stderr);
+
+    let snapshot = Snapshot::open(&store).unwrap();
+    let whole = opened.experiment.catalogue(&opened.model);
+    let whole: Vec<Vec<f32>> = whole.branches.into_iter().map(params::host).collect();
+    let d = snapshot.about.width;
+    for item in copies {
+        let number = snapshot.item(&format!("copy{item}")).unwrap();
+        for (b, branch) in opened.experiment.config.model.branches.iter().enumerate() {
+            if branch.name != "id" {
+                let (found, wanted) = (vector(&snapshot, b, number), &whole[b][item * d..][..d]);
+                // Another batch composition may round a half-precision feature to its neighbour.
+                let worst = found.iter().zip(wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(worst <= 2e-3, "{} of {item}: {worst}", branch.name);
+            }
+        }
+    }
+    let broken = snapshot.item("broken").unwrap();
+    assert_eq!(snapshot.rows[broken as usize - 1].missing, ["image"]);
+    let said = run(&["recommend", path(&root), "--store", path(&store), "--all", "-k", "204"]).fine();
+    assert!(said.stdout.contains("\"copy140\"") && said.stdout.contains("\"broken\""));
 }
 
 #[test]

@@ -13,18 +13,19 @@ use codistill::data::Dataset;
 use codistill::encode::picture::Bounds;
 use codistill::encode::{EncodeError, Encoder, Job, Modality, Settings, TextField, run as encode};
 use codistill::features::{FeatureStore, Precision};
+use serde_json::Value;
 
 use super::program::{codistill, path, run};
 
 const ITEMS: usize = 200;
 
-fn fixtures(name: &str) -> PathBuf {
+pub fn fixtures(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoders").join(name)
 }
 
 /// A data set of 200 items with titles and pictures, of which two pictures (1 %) are damaged, one is missing and
 /// one is animated; items 50 to 54 have neither title nor picture.
-fn prepared(home: &Path) -> PathBuf {
+pub fn prepared(home: &Path) -> PathBuf {
     let pictures = home.join("pictures");
     fs::create_dir_all(&pictures).unwrap();
     let mut items = "item,title,image\n".to_owned();
@@ -72,7 +73,7 @@ fn prepared(home: &Path) -> PathBuf {
     data
 }
 
-fn features(data: &Path, more: &[&str]) -> Vec<String> {
+pub fn features(data: &Path, more: &[&str]) -> Vec<String> {
     let mut args = vec!["features", "encode", path(data), "--device", "cpu", "--no-progress"];
     args.extend(more);
     args.into_iter().map(str::to_owned).collect()
@@ -98,9 +99,15 @@ fn damaged_pictures_are_listed_with_their_reasons_and_training_goes_on() {
     assert_eq!(store.about()["quarantined"], 4);
 
     run(&features(&data, &["--modality", "text"])).fine();
+    trained_on(&data, home.path());
+}
+
+/// One epoch of the real run's model on `data`; the run's directory.
+pub fn trained_on(data: &Path, home: &Path) -> PathBuf {
     let sets = [
         format!("data.path={}", data.display()),
-        format!("run.dir={}", home.path().display()),
+        format!("run.dir={}", home.display()),
+        "run.name=run".into(),
         "model.width=8".into(),
         "train.batch_users=16".into(),
         "train.epochs=1".into(),
@@ -110,6 +117,7 @@ fn damaged_pictures_are_listed_with_their_reasons_and_training_goes_on() {
     args.extend(["--device".to_owned(), "cpu".into()]);
     args.extend(sets.into_iter().flat_map(|set| ["--set".to_owned(), set]));
     run(&args).fine();
+    home.join("run")
 }
 
 fn open(encoder: &str, modality: Modality, settings: Settings) -> Encoder {
@@ -171,16 +179,29 @@ fn other_settings_do_not_mix_with_what_an_interrupted_run_has_kept() {
     let fresh = Job { restart: true, ..job.clone() };
     assert_eq!(encode(&dataset, &other, &fresh, &go, &mut |_, _| {}).unwrap().resumed, 0);
 
-    // A store names its encoder, and only that one is opened for later items.
+    // A store names its encoder, and only that one is opened for later items, wherever it lies now.
     let about = FeatureStore::open(&job.dest).unwrap().about().clone();
-    let reopen = |name: &str, most: usize| {
-        let settings =
-            Settings { encoder: path(&fixtures(name)).into(), max_tokens: Some(most), ..Settings::default() };
-        Encoder::reopen(&job.dest, &about, &settings, &Device::flex(), &mut |_, _, _| {}).map(|_| ())
+    let reopen = |about: &Value, elsewhere: Option<&str>| {
+        Encoder::reopen(&job.dest, about, elsewhere, &Device::flex(), &mut |_, _, _| {}).map(|_| ())
     };
-    reopen("bert", 9).unwrap();
-    assert!(reopen("bert", 10).unwrap_err().to_string().contains("max_tokens: 10 instead of 9"));
-    assert!(matches!(reopen("clip", 9), Err(EncodeError::OtherEncoder { .. })));
+    reopen(&about, None).unwrap();
+    let moved = home.path().join("moved");
+    copy_folder(&fixtures("bert"), &moved);
+    reopen(&about, Some(path(&moved))).unwrap();
+    let mut longer = about.clone();
+    longer["settings"]["max_tokens"] = 10.into();
+    assert!(reopen(&longer, None).unwrap_err().to_string().contains("max_tokens: 10 instead of 9"));
+    let clip = fixtures("clip");
+    assert!(matches!(reopen(&about, Some(path(&clip))), Err(EncodeError::OtherEncoder { .. })));
+    let nowhere = reopen(&about, Some(path(&home.path().join("nowhere"))));
+    assert!(matches!(nowhere, Err(EncodeError::NoEncoder(_))));
+}
+
+pub fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for file in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
 }
 
 #[test]
@@ -191,9 +212,7 @@ fn a_later_text_gets_the_vector_that_tfidf_gave_it_in_the_catalogue() {
     let dir = data.join("features/text");
     let store = FeatureStore::open(&dir).unwrap();
     assert_eq!((store.width(), store.missing()), (64, 5));
-    let settings = Settings { encoder: "tfidf".into(), ..Settings::default() };
-    let encoder =
-        Encoder::reopen(&dir, store.about(), &settings, &Device::flex(), &mut |_, _, _| {}).unwrap();
+    let encoder = Encoder::reopen(&dir, store.about(), None, &Device::flex(), &mut |_, _, _| {}).unwrap();
     let dataset = Dataset::open(&data).unwrap();
     for item in [1usize, 7, 100] {
         let found = encoder.encode_texts(&[&dataset.items.texts[item]]).unwrap().remove(0).unwrap();

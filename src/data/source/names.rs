@@ -9,6 +9,7 @@ const ITEM: &[&str] = &["item_id", "itemId", "movieId", "item", "asin"];
 const TIME: &[&str] = &["timestamp", "time", "ts"];
 const VALUE: &[&str] = &["rating", "value"];
 const TITLE: &[&str] = &["title", "movie_title"];
+const TEXT: &[&str] = &["text", "description", "plot"];
 const CATEGORY: &[&str] = &["genres", "genre", "category", "categories", "class"];
 const IMAGE: &[&str] = &["image", "poster"];
 
@@ -76,7 +77,10 @@ impl ItemNames {
         Self {
             id: Wanted::new(&c.item, ITEM),
             title: Wanted::new(&c.title, TITLE),
-            text: c.text.iter().map(|name| Wanted::new(name, &[])).collect(),
+            text: match c.text.as_slice() {
+                [] => vec![Wanted::new("", TEXT)],
+                asked => asked.iter().map(|name| Wanted::new(name, &[])).collect(),
+            },
             category: Wanted::new(&c.category, CATEGORY),
             image: Wanted::new(&c.image, IMAGE),
         }
@@ -116,7 +120,11 @@ impl ItemPlaces {
         Ok(Self {
             id: names.id.require(path, header)?,
             title: names.title.find(path, header)?,
-            text: names.text.iter().map(|n| n.require(path, header)).collect::<Result<_, _>>()?,
+            text: names
+                .text
+                .iter()
+                .filter_map(|n| n.find(path, header).transpose())
+                .collect::<Result<_, _>>()?,
             category: names.category.find(path, header)?,
             image: names.image.find(path, header)?,
         })

@@ -1,0 +1,114 @@
+//! Features of new items from their titles and pictures, by the encoders that the model's features were made with.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn::tensor::Device;
+use serde_json::Value;
+
+use super::{EmbedError, NewItem};
+use crate::encode::{EncodeError, Encoder, Modality, Recipe, TextField};
+use crate::features::FeatureStore;
+use crate::train::Experiment;
+
+/// Inputs computed at once.
+const BATCH: usize = 32;
+
+/// A picture that could not be used; its item lacks the view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedInput {
+    pub item: String,
+    pub view: String,
+    pub reason: String,
+}
+
+/// Fills in the features that `items` don't bring along, view by view, with the encoder that the view's store
+/// names. `elsewhere` says by view where an encoder lies that has moved. Views that were imported have no
+/// encoder, and items without title or picture have nothing to encode: both are left as they are.
+///
+/// # Errors
+/// An encoder is not there, is not the one that the model's features were made with, or fails.
+pub fn fill_features(
+    experiment: &Experiment,
+    items: &mut [NewItem],
+    elsewhere: &BTreeMap<String, String>,
+    device: &Device,
+    tell: &mut dyn FnMut(&str, u64, Option<u64>),
+) -> Result<Vec<RefusedInput>, EmbedError> {
+    if let Some(view) = elsewhere.keys().find(|view| encoded_store(experiment, view).is_none()) {
+        return Err(EmbedError::NoSuchEncoder(view.clone()));
+    }
+    let mut refused = Vec::new();
+    for config in &experiment.config.model.views {
+        let view = &config.name;
+        let Some((store, recipe)) = encoded_store(experiment, view) else { continue };
+        let field = text_field(store.about());
+        let todo: Vec<usize> = (0..items.len())
+            .filter(|&n| !items[n].features.contains_key(view))
+            .filter(|&n| !input(&items[n], recipe.modality, field).trim().is_empty())
+            .collect();
+        if todo.is_empty() {
+            continue;
+        }
+        let wrap = |source| EmbedError::Encode { view: view.clone(), source: Box::new(source) };
+        let moved = elsewhere.get(view).map(String::as_str);
+        let encoder = Encoder::reopen(store.dir(), store.about(), moved, device, tell).map_err(wrap)?;
+        for batch in todo.chunks(BATCH) {
+            let inputs: Vec<&str> = batch.iter().map(|&n| input(&items[n], recipe.modality, field)).collect();
+            let found = encode(&encoder, recipe.modality, &inputs).map_err(wrap)?;
+            for (&n, found) in batch.iter().zip(found) {
+                match found {
+                    Ok(tokens) => drop(items[n].features.insert(view.clone(), tokens)),
+                    Err(reason) => {
+                        refused.push(RefusedInput { item: items[n].id.clone(), view: view.clone(), reason });
+                    }
+                }
+            }
+        }
+    }
+    Ok(refused)
+}
+
+/// The store of a view, if an encoder made it, and how.
+fn encoded_store<'e>(experiment: &'e Experiment, view: &str) -> Option<(&'e FeatureStore, Recipe)> {
+    let place = experiment.config.model.views.iter().position(|config| config.name == view)?;
+    let store = experiment.views[place].as_ref()?.store.as_ref();
+    Some((store, Recipe::of(store.about())?))
+}
+
+fn text_field(about: &Value) -> TextField {
+    about.get("field").and_then(|field| serde_json::from_value(field.clone()).ok()).unwrap_or_default()
+}
+
+fn input(item: &NewItem, modality: Modality, field: TextField) -> &str {
+    match (modality, field) {
+        (Modality::Image, _) => &item.image,
+        (Modality::Text, TextField::Title) => &item.title,
+        (Modality::Text, TextField::Text) => &item.text,
+    }
+}
+
+/// Tokens per input, or why there are none.
+fn encode(
+    encoder: &Encoder,
+    modality: Modality,
+    inputs: &[&str],
+) -> Result<Vec<Result<Vec<f32>, String>>, EncodeError> {
+    let mut found: Vec<Result<Vec<f32>, String>> = match modality {
+        Modality::Image => {
+            let paths: Vec<&Path> = inputs.iter().map(Path::new).collect();
+            let found = encoder.encode_pictures(&paths)?;
+            found.into_iter().map(|one| one.map_err(|refused| refused.to_string())).collect()
+        }
+        Modality::Text => {
+            let found = encoder.encode_texts(inputs)?;
+            found.into_iter().map(|one| one.ok_or_else(|| "the text is empty".to_owned())).collect()
+        }
+    };
+    for one in &mut found {
+        if one.as_ref().is_ok_and(|tokens| tokens.iter().any(|value| !value.is_finite())) {
+            *one = Err(format!("{} gave a value that is no number", encoder.name()));
+        }
+    }
+    Ok(found)
+}
