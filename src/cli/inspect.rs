@@ -90,6 +90,8 @@ pub fn run(args: &InspectArgs, terminal: &Terminal) -> Result<Exit, Failure> {
         let shown = serde_json::json!({
             "item": item.id,
             "title": items.titles[number as usize],
+            "text": items.texts[number as usize],
+            "image": items.images[number as usize],
             "category": items.categories[number as usize],
             "nearest": all,
         });

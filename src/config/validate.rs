@@ -134,8 +134,10 @@ impl Config {
             return Err(invalid(key, format!("= \"{text}\" is not of the form branch/metric@k"))
                 .with_hint("for example ensemble/ndcg@10"));
         };
-        let branches = self.model.branches.iter().map(|b| b.name.as_str());
-        known(key, who, &branches.chain([ENSEMBLE]).collect::<Vec<_>>(), "branches")?;
+        // A branch alone is the ensemble, and is measured under that name only.
+        let branches: &[_] = if self.model.branches.len() == 1 { &[] } else { &self.model.branches };
+        let names = branches.iter().map(|b| b.name.as_str());
+        known(key, who, &names.chain([ENSEMBLE]).collect::<Vec<_>>(), "branches")?;
         known(key, metric, &METRICS, "metrics")?;
         match k.parse::<usize>() {
             Ok(k) if self.eval.ks.contains(&k) => Ok(()),

@@ -1,18 +1,20 @@
-//! Native encoders, tokenizers and preprocessing against Hugging Face transformers and Pillow, through the fixtures
-//! of `tests/encoder_fixtures.py`; and what becomes of files that contradict themselves.
+//! Native encoders and tokenizers against Hugging Face transformers, through the fixtures of
+//! `tests/encoder_fixtures.py`.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-use super::picture::{Bounds, Filter, Preprocessing, Refused, decode, resize};
 use super::tokenizer::Tokenizer;
 use super::*;
-use crate::features::header::Header;
+
+mod damage;
+mod golden;
+mod pictures;
 
 /// Largest difference to transformers on the CPU.
 const PARITY: f32 = 1e-4;
@@ -295,222 +297,5 @@ fn a_long_text_without_spaces_is_tokenised_in_no_time() {
         let begun = std::time::Instant::now();
         let ids = tokenizer.encode(&"tostory".repeat(1_000_000), 77);
         assert!(ids.len() <= 77 && begun.elapsed().as_secs() < 5, "{name}: {:?}", begun.elapsed());
-    }
-}
-
-#[test]
-fn resizing_equals_pillows_bit_for_bit_pass_by_pass_and_within_three_levels_in_one_go() {
-    let picture = decode(&fixtures("pictures/plain.png"), &Bounds::default()).unwrap();
-    let all = expected("pictures");
-    let mut count = 0;
-    for (name, (shape, wanted)) in all.iter().filter(|(name, _)| name.starts_with("resize.")) {
-        let filter = match name.split('.').nth(1).unwrap() {
-            "nearest" => Filter::Nearest,
-            "lanczos" => Filter::Lanczos,
-            "bilinear" => Filter::Bilinear,
-            "bicubic" => Filter::Bicubic,
-            _ => Filter::Box,
-        };
-        let found = resize(&picture, shape[1] as u32, shape[0] as u32, filter);
-        let found: Vec<f32> = found.as_raw().iter().map(|&b| f32::from(b)).collect();
-        let most = if name.ends_with("passes") { 0.0 } else { 3.0 };
-        let gap = largest_gap(&found, wanted);
-        assert!(gap <= most, "{name}: {gap}");
-        count += 1;
-    }
-    assert_eq!(count, 50);
-}
-
-#[test]
-fn decoding_equals_pillows_within_the_stated_bound() {
-    let all = expected("pictures");
-    for (name, (shape, wanted)) in
-        all.iter().filter(|(name, _)| !name.contains("resize") && !name.starts_with("clip"))
-    {
-        let picture = decode(&fixtures("pictures").join(name), &Bounds::default()).unwrap();
-        assert_eq!([picture.height() as usize, picture.width() as usize, 3], shape[..], "{name}");
-        let found: Vec<f32> = picture.as_raw().iter().map(|&b| f32::from(b)).collect();
-        let mean: f32 =
-            found.iter().zip(wanted).map(|(a, b)| (a - b).abs()).sum::<f32>() / found.len() as f32;
-        let gap = largest_gap(&found, wanted);
-        println!("{name}: mean {mean:.3}, largest {gap}");
-        let (most, most_mean) = match name.rsplit_once('.').unwrap() {
-            ("subsampled", _) => (8.0, 0.6),
-            (_, "jpg") => (4.0, 0.1),
-            _ => (0.0, 0.0),
-        };
-        assert!(gap <= most && mean <= most_mean, "{name}: mean {mean}, largest {gap}");
-    }
-}
-
-#[test]
-fn clips_crop_equals_transformers_within_two_levels() {
-    // Two of 255 levels, by the smallest standard deviation of CLIP: Pillow 13 takes the vertical pass first here.
-    let bound = 2.001 / 255.0 / 0.261_302_6;
-    let all = expected("pictures");
-    let whole = decode(&fixtures("pictures/plain.png"), &Bounds::default()).unwrap();
-    let tall = resize(&whole, 31, 67, Filter::Bicubic);
-    for (name, (_, wanted)) in all.iter().filter(|(name, _)| name.starts_with("clip.")) {
-        let side: u32 = name.split('.').nth(1).unwrap().parse().unwrap();
-        let mut preprocessing = Preprocessing::named("clip", side).unwrap();
-        preprocessing.fit = picture::Fit::CropFrom(side + 3);
-        let mut found = Vec::new();
-        preprocessing.apply(if name.ends_with("wide") { &whole } else { &tall }, &mut found);
-        let gap = largest_gap(&found, wanted);
-        assert!(gap <= bound, "{name}: {gap}");
-    }
-}
-
-#[test]
-fn pictures_that_are_no_still_sound_bounded_ones_are_refused_with_their_reason() {
-    let reason = |name: &str| match decode(&fixtures("pictures").join(name), &Bounds::default()) {
-        Ok(picture) => panic!("{name} was decoded to {:?}", picture.dimensions()),
-        Err(reason) => reason,
-    };
-    for name in ["animated.gif", "animated.webp", "animated.png"] {
-        assert_eq!(reason(name), Refused::Animated, "{name}");
-    }
-    for name in ["truncated.jpg", "truncated.png"] {
-        assert!(matches!(reason(name), Refused::Damaged(_)), "{name}: {}", reason(name));
-    }
-    for name in ["text.jpg", "empty.jpg"] {
-        assert_eq!(reason(name), Refused::Format, "{name}");
-    }
-    assert_eq!(reason("bomb.png"), Refused::Pixels { width: 30_000, height: 30_000, most: 40_000_000 });
-    assert!(matches!(reason("nowhere.png"), Refused::Missing(_)));
-    assert!(matches!(reason("."), Refused::Missing(_)));
-    let address = decode(Path::new("http://127.0.0.1/a.png"), &Bounds::default());
-    assert_eq!(address.unwrap_err(), Refused::Address);
-    let small = Bounds { bytes: 100, pixels: 1000 };
-    assert!(matches!(decode(&fixtures("pictures/plain.png"), &small), Err(Refused::Bytes { .. })));
-}
-
-proptest::proptest! {
-    #[test]
-    fn flipped_bytes_of_pictures_are_an_error_or_a_picture_and_never_a_panic(
-        which in 0usize..8, at in 0usize..4000, to in proptest::prelude::any::<u8>(), cut in 1usize..5000
-    ) {
-        let names = ["plain.png", "baseline.jpg", "cmyk.jpg", "lossy.webp", "still.gif", "plain.bmp", "progressive.jpg", "deep.png"];
-        let mut bytes = fs::read(fixtures("pictures").join(names[which])).unwrap();
-        bytes.truncate(cut);
-        let place = at % bytes.len();
-        bytes[place] = to;
-        let home = tempfile::tempdir().unwrap();
-        let path = home.path().join("x");
-        fs::write(&path, bytes).unwrap();
-        let _ = decode(&path, &Bounds::default());
-    }
-}
-
-/// A copy of a fixture's folder that may be damaged.
-fn copy(name: &str) -> tempfile::TempDir {
-    let home = tempfile::tempdir().unwrap();
-    for entry in fs::read_dir(fixtures(name)).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_file() {
-            fs::copy(&path, home.path().join(path.file_name().unwrap())).unwrap();
-        }
-    }
-    home
-}
-
-fn refusal(home: &Path, modality: Modality) -> String {
-    let settings = Settings { encoder: home.display().to_string(), ..Settings::default() };
-    match Encoder::open(&settings, modality, &[], &Device::flex(), &mut |_, _, _| {}) {
-        Ok(_) => "opened".into(),
-        Err(e) => format!("{e} hint: {}", e.hint().unwrap_or_default()),
-    }
-}
-
-/// Sets `key` of the folder's `config.json`.
-fn set(home: &Path, key: &str, value: Value) {
-    let path = home.join("config.json");
-    let mut config: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
-    config[key] = value;
-    fs::write(path, config.to_string()).unwrap();
-}
-
-#[test]
-fn a_config_that_does_not_fit_the_weights_is_told_tensor_by_tensor() {
-    for (key, value, wanted) in [
-        ("num_hidden_layers", 4, "no tensor \"encoder.layer.3.attention.self.query.weight\""),
-        ("num_hidden_layers", 2, "unexpected tensor \"encoder.layer.2.attention"),
-        (
-            "intermediate_size",
-            41,
-            "\"encoder.layer.0.intermediate.dense.weight\" is [40, 16] instead of [41, 16]",
-        ),
-        ("vocab_size", 9_999_999, "\"embeddings.word_embeddings.weight\" is"),
-        ("hidden_size", 1_600_000, "instead of"),
-        ("num_attention_heads", 5, "no multiple"),
-        ("num_hidden_layers", 100_000, "\"num_hidden_layers\" is 100000"),
-        ("hidden_size", 0, "\"hidden_size\" is 0"),
-    ] {
-        let home = copy("bert");
-        set(home.path(), key, value.into());
-        let said = refusal(home.path(), Modality::Text);
-        assert!(said.contains(wanted), "{key} {value}: {said}");
-    }
-    let home = copy("bert");
-    set(home.path(), "hidden_act", "swish".into());
-    assert!(refusal(home.path(), Modality::Text).contains("ONNX"));
-    set(home.path(), "model_type", "t5".into());
-    assert!(refusal(home.path(), Modality::Text).contains("model_type \"t5\""));
-    assert!(refusal(&fixtures("bert"), Modality::Image).contains("read text, not image"));
-    assert!(refusal(Path::new("/no/such folder"), Modality::Text).contains("neither a folder"));
-}
-
-#[test]
-fn a_safetensors_header_that_lies_is_refused() {
-    let source = fs::read(fixtures("bert/model.safetensors")).unwrap();
-    let length = u64::from_le_bytes(source[..8].try_into().unwrap()) as usize;
-    let header = String::from_utf8(source[8..8 + length].to_vec()).unwrap();
-    let rebuilt = |header: String| {
-        [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &source[8 + length..]].concat()
-    };
-    let mut claims = source.clone();
-    claims[..8].copy_from_slice(&u64::MAX.to_le_bytes());
-    for (what, bytes) in [
-        ("a header longer than the file", claims),
-        ("a shape larger than its bytes", rebuilt(header.replacen("[16]", "[1600000000]", 1))),
-        ("another type", rebuilt(header.replacen("F32", "F64", 1))),
-        ("offsets behind the end", rebuilt(header.replacen("[0,64]", "[0,9999999999]", 1))),
-        ("a cut file", source[..source.len() - 10].to_vec()),
-    ] {
-        let home = copy("bert");
-        fs::write(home.path().join("model.safetensors"), bytes).unwrap();
-        let said = refusal(home.path(), Modality::Text);
-        assert!(said.contains("model.safetensors"), "{what}: {said}");
-    }
-    let home = copy("bert");
-    let path = home.path().join("model.safetensors");
-    let mut bytes = source.clone();
-    let at = length + 8;
-    bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
-    fs::write(&path, bytes).unwrap();
-    assert!(refusal(home.path(), Modality::Text).contains("holds NaN"));
-    assert!(Header::read(&path, &mut File::open(&path).unwrap()).is_ok());
-}
-
-#[test]
-fn a_tokenizer_of_another_model_or_of_another_sort_is_refused() {
-    let home = copy("bert");
-    fs::copy(fixtures("clip/tokenizer.json"), home.path().join("tokenizer.json")).unwrap();
-    let said = refusal(home.path(), Modality::Text);
-    assert!(said.contains("largest id") && said.contains("tokens"), "{said}");
-    let path = home.path().join("tokenizer.json");
-    for (json, wanted) in [
-        (r#"{"model": {"type": "Unigram", "vocab": []}}"#, "Unigram"),
-        (
-            r#"{"model": {"type": "WordPiece", "vocab": {"[UNK]": 0}}, "normalizer": {"type": "Precompiled"}}"#,
-            "Precompiled",
-        ),
-        (r#"{"model": {"type": "WordPiece", "vocab": {"a": 0}}}"#, "\"[UNK]\" is not in the vocabulary"),
-        (r#"{"model": {"type": "WordPiece", "vocab": {"[UNK]": -1}}}"#, "no valid id"),
-        ("{", "EOF"),
-    ] {
-        fs::write(&path, json).unwrap();
-        let said = refusal(home.path(), Modality::Text);
-        assert!(said.contains(wanted), "{json}: {said}");
     }
 }
