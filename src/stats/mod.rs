@@ -7,7 +7,7 @@
 //! [`Verdict`] from these. [`wilcoxon()`], [`bootstrap()`] and [`sign_flips`] stand beside it, for the trained
 //! models as they are.
 //!
-//! Reading order: [`estimate`], [`two_way`], [`verdict`], then [`resample`], [`mod@wilcoxon`], [`holm`].
+//! Reading order: [`estimate`], [`two_way`], [`verdict`], then [`resample`], [`mod@wilcoxon`], [`mod@holm`].
 
 mod distribution;
 mod error;
