@@ -5,7 +5,7 @@
 //!
 //! Shapes: `B` inputs, `T` tokens, `D` width, `H` heads, `E` = D/H head width, `F` inner width.
 
-use burn::tensor::activation::{gelu, gelu_approximate, relu, sigmoid};
+use burn::tensor::activation::{gelu_approximate, relu, sigmoid};
 use burn::tensor::module::{attention, layer_norm, linear};
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, Tensor};
@@ -49,7 +49,7 @@ impl Activation {
 
     fn apply(self, x_btf: Tensor<3>) -> Tensor<3> {
         match self {
-            Self::Gelu => gelu(x_btf),
+            Self::Gelu => crate::ops::gelu::gelu(x_btf),
             Self::GeluTanh => gelu_approximate(x_btf),
             Self::QuickGelu => sigmoid(x_btf.clone() * 1.702) * x_btf,
             Self::Relu => relu(x_btf),

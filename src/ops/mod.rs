@@ -8,6 +8,7 @@ pub mod adamw;
 pub mod drawn;
 pub mod dropout;
 pub mod full_softmax;
+pub mod gelu;
 pub mod losses;
 pub mod simd;
 
