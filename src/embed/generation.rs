@@ -158,7 +158,11 @@ impl Generation {
             return Err(malformed(&path, "a row knows another number of branches".into()));
         }
         let path = dir.join(VECTORS);
-        let mut tensors = if stored.rows.is_empty() { std::collections::BTreeMap::default() } else { tensors::read(&path)? };
+        let mut tensors = if stored.rows.is_empty() {
+            std::collections::BTreeMap::default()
+        } else {
+            tensors::read(&path)?
+        };
         let mut vectors = Vec::with_capacity(about.branches.len());
         for branch in &about.branches {
             let found = tensors.remove(&format!("branch.{branch}"));

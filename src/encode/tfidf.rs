@@ -171,13 +171,9 @@ mod tests {
     fn a_text_that_shares_words_or_stems_or_is_misspelt_finds_its_kind_first() {
         let model = Tfidf::fit(TEXTS.into_iter(), 512);
         let v = model.encode_all(&TEXTS);
-        for (query, wanted) in [
-            (TEXTS[0], 1),
-            (TEXTS[3], 2),
-            ("evning dres", 2),
-            ("fisherman", 1),
-            ("деревянная удочка", 4),
-        ] {
+        for (query, wanted) in
+            [(TEXTS[0], 1), (TEXTS[3], 2), ("evning dres", 2), ("fisherman", 1), ("деревянная удочка", 4)]
+        {
             let q = model.encode(query);
             let order: Vec<f32> = v.iter().map(|v| cosine(&q, v)).collect();
             let nearest = (0..TEXTS.len())
