@@ -13,7 +13,8 @@
 //! 9. [`train`]: batches, optimiser, checkpoints, the loop.
 //! 10. [`embed`]: new items without retraining. [`export`]: what leaves the program.
 //! 11. [`stats`]: whether a difference is real; [`compare`]: finished runs side by side.
-//! 12. [`monitor`]: TensorBoard, JSON lines, progress; [`cli`]: the only module that prints.
+//! 12. [`probe`]: what frozen features are worth before any training.
+//! 13. [`monitor`]: TensorBoard, JSON lines, progress; [`cli`]: the only module that prints.
 //!
 //! Lower modules know nothing of higher ones.
 #![deny(unsafe_code)]
@@ -35,6 +36,7 @@ pub mod nn;
 pub mod objective;
 pub mod ops;
 pub mod pictures;
+pub mod probe;
 pub mod recommend;
 pub mod stats;
 pub mod synth;

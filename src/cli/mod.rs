@@ -14,6 +14,7 @@ mod import;
 mod inspect;
 mod plan;
 mod prepare;
+mod probe;
 mod recommend;
 mod setup;
 mod show;
@@ -91,6 +92,8 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Set finished runs side by side: differences, intervals, verdicts
     Compare(compare::CompareArgs),
+    /// Judge frozen features before any training
+    Probe(probe::ProbeArgs),
     /// Recommend items to users, or items similar to an item
     Recommend(recommend::RecommendArgs),
     /// Keep item vectors that new items join without retraining
@@ -141,6 +144,7 @@ fn run(command: Command, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::Train(args) => train::run(&args, terminal),
         Command::Evaluate(args) => evaluate::run(&args, terminal),
         Command::Compare(args) => compare::run(&args, terminal),
+        Command::Probe(args) => probe::run(&args, terminal),
         Command::Recommend(args) => recommend::run(&args, terminal),
         Command::Embed(command) => embed::run(&command, terminal),
         Command::Inspect(args) => inspect::run(&args, terminal),

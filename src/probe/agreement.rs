@@ -1,0 +1,229 @@
+//! P2 (b): do the features' neighbours agree with the neighbours by behaviour (companions.md 3.7)?
+//!
+//! Reads training interactions only.
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::spearman::spearman;
+use super::vectors::{Against, Vectors, nearest};
+use crate::data::Dataset;
+use crate::ops::dropout::mix64;
+
+/// Added to the cosine's denominator.
+pub const SHRINKAGE: f64 = 10.0;
+/// Items with fewer users have no neighbours by behaviour.
+pub const MIN_USERS: usize = 5;
+/// A pair of items counts as one of behaviour from so many common users.
+const MIN_COMMON: u32 = 2;
+/// Items of nearly the same popularity that may stand for a neighbour in the popularity-matched pairing.
+const MATCHED: usize = 20;
+/// Pairs whose similarities are correlated.
+const PAIRS: usize = 20_000;
+
+/// Who was taken together in training.
+pub struct Behaviour {
+    /// By item: ascending users.
+    owners: Vec<Vec<u32>>,
+    /// By user: ascending distinct items.
+    baskets: Vec<Vec<u32>>,
+    /// Items with at least [`MIN_USERS`] users.
+    pub eligible: Vec<bool>,
+    /// By item: (similarity, other, common users) of all eligible items that share a user, most similar first.
+    similar: Vec<Vec<(f32, u32, u32)>>,
+    /// Eligible items by number of users, and each item's place there.
+    by_popularity: Vec<u32>,
+    place: Vec<usize>,
+}
+
+impl Behaviour {
+    /// Counts the training interactions. At most `keep` similar items are kept per item.
+    pub fn of(dataset: &Dataset, keep: usize) -> Self {
+        let width = dataset.items.count() + 1;
+        let basket = |u: usize| {
+            let mut items = dataset.sequences.train_of(u).to_vec();
+            items.sort_unstable();
+            items.dedup();
+            items
+        };
+        let baskets: Vec<Vec<u32>> = (0..dataset.sequences.users()).into_par_iter().map(basket).collect();
+        let mut owners = vec![Vec::new(); width];
+        for (u, basket) in baskets.iter().enumerate() {
+            basket.iter().for_each(|&item| owners[item as usize].push(u as u32));
+        }
+        let eligible: Vec<bool> = owners.iter().map(|o| o.len() >= MIN_USERS).collect();
+        let mut by_popularity: Vec<u32> = (0..width as u32).filter(|&i| eligible[i as usize]).collect();
+        by_popularity.sort_by_key(|&i| (owners[i as usize].len(), i));
+        let mut place = vec![0; width];
+        by_popularity.iter().enumerate().for_each(|(p, &i)| place[i as usize] = p);
+        let mut behaviour = Self { owners, baskets, eligible, similar: Vec::new(), by_popularity, place };
+        behaviour.similar = (0..width)
+            .into_par_iter()
+            .map_init(|| vec![0u32; width], |common, item| behaviour.similar_to(item, keep, common))
+            .collect();
+        behaviour
+    }
+
+    /// `common` is all zeros, before and after.
+    fn similar_to(&self, item: usize, keep: usize, common: &mut [u32]) -> Vec<(f32, u32, u32)> {
+        if !self.eligible[item] {
+            return Vec::new();
+        }
+        let mut met = Vec::new();
+        for &user in &self.owners[item] {
+            for &other in &self.baskets[user as usize] {
+                if common[other as usize] == 0 {
+                    met.push(other);
+                }
+                common[other as usize] += 1;
+            }
+        }
+        let mut similar: Vec<(f32, u32, u32)> = met
+            .iter()
+            .filter(|&&other| other as usize != item && self.eligible[other as usize])
+            .map(|&other| {
+                let both = common[other as usize];
+                (self.similarity(item, other as usize, both) as f32, other, both)
+            })
+            .collect();
+        met.iter().for_each(|&other| common[other as usize] = 0);
+        similar.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        similar.truncate(keep);
+        similar
+    }
+
+    /// Cosine of the binary user columns, with shrinkage.
+    fn similarity(&self, a: usize, b: usize, common: u32) -> f64 {
+        let norm = (self.owners[a].len() as f64 * self.owners[b].len() as f64).sqrt();
+        f64::from(common) / (norm + SHRINKAGE)
+    }
+
+    /// Common users of two items.
+    fn common(&self, a: usize, b: usize) -> u32 {
+        let (short, long) = if self.owners[a].len() < self.owners[b].len() { (a, b) } else { (b, a) };
+        self.owners[short].iter().filter(|u| self.owners[long].binary_search(u).is_ok()).count() as u32
+    }
+}
+
+/// Agreement of one set of features with behaviour.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Agreement {
+    /// Neighbours compared per item.
+    pub k: usize,
+    /// Items with enough users and with features.
+    pub items: usize,
+    /// Mean share of an item's k nearest by features that are among its k nearest by behaviour.
+    pub overlap: f64,
+    /// The same for neighbours drawn at random.
+    pub overlap_chance: f64,
+    /// The same for items as popular as the neighbours by behaviour.
+    pub overlap_matched: f64,
+    /// `overlap` as a multiple of the two; absent where they are 0.
+    pub lift: Option<f64>,
+    pub lift_matched: Option<f64>,
+    /// Share of the pairs with two common users or more (of the most similar per item) that features find.
+    pub pair_recall: f64,
+    pub pairs: usize,
+    /// Between similarities by features and by behaviour, on pairs half at random and half with common users.
+    pub spearman: f64,
+}
+
+/// The features' `k` nearest among eligible items that have a vector, by item.
+pub fn eligible_neighbours(
+    behaviour: &Behaviour,
+    vectors: &Vectors,
+    against: &Against,
+    k: usize,
+) -> Vec<Vec<(f32, u32)>> {
+    against.each(&vectors.values, |item, products| {
+        if !(behaviour.eligible[item] && vectors.present[item]) {
+            return Vec::new();
+        }
+        nearest(products, k, |i| i != item && behaviour.eligible[i] && vectors.present[i])
+    })
+}
+
+/// Compares `near` ([`eligible_neighbours`]) with behaviour; absent with fewer than three comparable items.
+pub fn agreement(
+    behaviour: &Behaviour,
+    vectors: &Vectors,
+    near: &[Vec<(f32, u32)>],
+    k: usize,
+    seed: u64,
+) -> Option<Agreement> {
+    let usable = |i: usize| behaviour.eligible[i] && vectors.present[i];
+    let items: Vec<usize> = (1..near.len()).filter(|&i| usable(i)).collect();
+    if items.len() < 3 {
+        return None;
+    }
+    let others = (items.len() - 1) as f64;
+    let mut sums = [0.0f64; 3];
+    let (mut found, mut pairs) = (0usize, 0usize);
+    for &item in &items {
+        let mut own: Vec<u32> = near[item].iter().map(|n| n.1).collect();
+        own.sort_unstable();
+        let has = |other: u32| own.binary_search(&other).is_ok();
+        let similar: Vec<_> = behaviour.similar[item].iter().filter(|s| usable(s.1 as usize)).collect();
+        for s in similar.iter().take(k) {
+            sums[0] += f64::from(u8::from(has(s.1)));
+            sums[1] += own.len() as f64 / others;
+            let matched = behaviour.matched(item, s.1, &usable);
+            let hits = matched.iter().filter(|&&m| has(m)).count();
+            sums[2] += hits as f64 / matched.len().max(1) as f64;
+        }
+        for s in similar.iter().filter(|s| s.2 >= MIN_COMMON) {
+            pairs += 1;
+            found += usize::from(has(s.1));
+        }
+    }
+    let [overlap, overlap_chance, overlap_matched] = sums.map(|s| s / (items.len() * k) as f64);
+    let over = |floor: f64| (floor > 0.0).then(|| overlap / floor);
+    Some(Agreement {
+        k,
+        items: items.len(),
+        overlap,
+        overlap_chance,
+        overlap_matched,
+        lift: over(overlap_chance),
+        lift_matched: over(overlap_matched),
+        pair_recall: found as f64 / pairs.max(1) as f64,
+        pairs,
+        spearman: correlation(behaviour, vectors, &items, seed),
+    })
+}
+
+impl Behaviour {
+    /// Items of nearly `other`'s popularity, without it and without `item`.
+    fn matched(&self, item: usize, other: u32, usable: &impl Fn(usize) -> bool) -> Vec<u32> {
+        let at = self.place[other as usize];
+        let fits = |&&i: &&u32| i as usize != item && i != other && usable(i as usize);
+        let below = self.by_popularity[..at].iter().rev().filter(fits).take(MATCHED / 2);
+        let above = self.by_popularity[at + 1..].iter().filter(fits).take(MATCHED / 2);
+        below.chain(above).copied().collect()
+    }
+}
+
+/// Spearman over sampled pairs; every second pair has common users, else nearly all similarities were 0.
+fn correlation(behaviour: &Behaviour, vectors: &Vectors, items: &[usize], seed: u64) -> f64 {
+    let sampled: Vec<(f64, f64)> = (0..PAIRS as u64)
+        .into_par_iter()
+        .filter_map(|draw| {
+            let bits = mix64(mix64(seed) ^ draw);
+            let a = items[(bits % items.len() as u64) as usize];
+            let near = &behaviour.similar[a];
+            let b = if draw % 2 == 0 || near.is_empty() {
+                items[(mix64(bits) % items.len() as u64) as usize]
+            } else {
+                near[(mix64(bits) % near.len() as u64) as usize].1 as usize
+            };
+            if a == b || !vectors.present[b] {
+                return None;
+            }
+            let pairs = vectors.row(a).iter().zip(vectors.row(b));
+            let cosine = pairs.map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
+            Some((cosine, behaviour.similarity(a, b, behaviour.common(a, b))))
+        })
+        .collect();
+    let (x, y): (Vec<f64>, Vec<f64>) = sampled.into_iter().unzip();
+    spearman(&x, &y).unwrap_or(0.0)
+}

@@ -1,0 +1,37 @@
+//! What ranking at random reaches, and how far from it a measurement may lie.
+
+use serde::{Deserialize, Serialize};
+
+use crate::eval::Row;
+
+/// Two-sided 99 % of the normal distribution.
+const Z99: f64 = 2.575_829_3;
+
+/// Recall at a cut-off of a ranking without information, with the 99 % interval of one measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Chance {
+    pub k: usize,
+    pub recall: f64,
+    pub low: f64,
+    pub high: f64,
+}
+
+impl Chance {
+    /// Each target is hit with probability k / candidates, one that its own history masks never; the hits are
+    /// independent (the interval is normal, of their summed variances, with half a hit for their being counts).
+    pub fn of(rows: &[Row], k: usize) -> Self {
+        let n = rows.len().max(1) as f64;
+        let p = |row: &Row| {
+            if row.missed { 0.0 } else { (k as f64 / f64::from(row.candidates.max(1))).min(1.0) }
+        };
+        let expected: f64 = rows.iter().map(p).sum();
+        let variance: f64 = rows.iter().map(|row| p(row) * (1.0 - p(row))).sum();
+        let half = Z99 * variance.sqrt() + 0.5;
+        let bound = |hits: f64| (hits / n).clamp(0.0, 1.0);
+        Self { k, recall: expected / n, low: bound(expected - half), high: bound(expected + half) }
+    }
+
+    pub fn holds(&self, recall: f64) -> bool {
+        (self.low..=self.high).contains(&recall)
+    }
+}

@@ -1,0 +1,87 @@
+//! P3: what is left when more and more items lose a modality (companions.md 3.7).
+
+use serde::{Deserialize, Serialize};
+
+use super::vectors::{Against, Vectors};
+use super::{Figures, Probe, all_neighbours};
+use crate::eval::ScoreError;
+use crate::eval::baseline::ContentView;
+use crate::ops::dropout::mix64;
+
+/// Shares of the items that lose the view.
+pub const RATIOS: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
+
+/// Figures of the joined views while items lose one of them.
+///
+/// Separate encoders make the vector of an item without a modality from the others alone, which is what joining
+/// the rest gives: nothing is zeroed. A masked item without another view has no vector.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MaskCurve {
+    pub view: String,
+    pub points: Vec<MaskPoint>,
+    /// Mean height of the curve of P1's ndcg@10, by trapezoids over the ratio.
+    pub area: f64,
+    /// P1's ndcg@10 with half of the items masked, as a share of it with none; absent where that is 0.
+    pub half_to_none: Option<f64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MaskPoint {
+    pub ratio: f64,
+    pub zero_shot: Figures,
+    pub item_cf: Vec<Figures>,
+}
+
+/// Each item's place, from 0, in the one permutation of `seed`: a larger ratio masks a superset.
+pub fn places(items: usize, seed: u64) -> Vec<usize> {
+    let mut order: Vec<usize> = (1..=items).collect();
+    order.sort_by_key(|&i| (mix64(mix64(seed ^ 0x6d61_736b) ^ i as u64), i));
+    let mut places = vec![usize::MAX; items + 1];
+    order.iter().enumerate().for_each(|(place, &item)| places[item] = place);
+    places
+}
+
+impl Probe<'_> {
+    /// One curve per view.
+    pub(super) fn masks(&self, views: &[ContentView]) -> Result<Vec<MaskCurve>, ScoreError> {
+        let items = self.dataset.items.count();
+        let places = places(items, self.options.seed);
+        let mut curves: Vec<MaskCurve> = Vec::new();
+        for (masked_view, view) in views.iter().enumerate() {
+            let mut points: Vec<MaskPoint> = Vec::new();
+            for ratio in RATIOS {
+                // Without masks all curves begin at the same point.
+                if let Some(first) = curves.first().filter(|_| ratio == 0.0) {
+                    points.push(first.points[0].clone());
+                    continue;
+                }
+                let limit = (ratio * items as f64).round() as usize;
+                let vectors =
+                    Vectors::of("masked", views, items, |v, item| v == masked_view && places[item] < limit);
+                let against = Against::new(&vectors.values, vectors.width);
+                let most = self.options.neighbours.iter().copied().max().unwrap_or(10);
+                let zero_shot = Figures::of(&self.zero_shot(&vectors, &against)?);
+                let item_cf = self.item_cf(&all_neighbours(&vectors, &against, most))?;
+                points.push(MaskPoint { ratio, zero_shot, item_cf });
+            }
+            curves.push(MaskCurve::of(&view.name, points));
+        }
+        Ok(curves)
+    }
+}
+
+impl MaskCurve {
+    fn of(view: &str, points: Vec<MaskPoint>) -> Self {
+        let height = |p: &MaskPoint| p.zero_shot.get("ndcg@10");
+        let area = points
+            .windows(2)
+            .map(|w| (w[1].ratio - w[0].ratio) * f64::midpoint(height(&w[0]), height(&w[1])))
+            .sum();
+        let at = |ratio: f64| points.iter().find(|p| p.ratio == ratio).map(height);
+        let half_to_none = match (at(0.5), at(0.0)) {
+            (Some(half), Some(none)) if none > 0.0 => Some(half / none),
+            _ => None,
+        };
+        Self { view: view.to_owned(), points, area, half_to_none }
+    }
+}
