@@ -78,9 +78,11 @@ impl Condition {
     pub fn named(id: &str, views: &Views) -> Result<Self, StudyError> {
         Self::find(id, views).ok_or_else(|| {
             let known = known(views);
-            let names = || known.iter().map(String::as_str);
-            let lower = id.to_lowercase();
-            let near = nearest(id, names()).or_else(|| names().find(|k| k.to_lowercase() == lower));
+            // Ids have capitals; what was typed may not.
+            let lower: Vec<String> = known.iter().map(|k| k.to_lowercase()).collect();
+            let near = nearest(id, lower.iter().map(String::as_str))
+                .and_then(|near| lower.iter().position(|k| k == near))
+                .map(|place| &known[place]);
             let hint = match near {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("there are {}", known.join(", ")),

@@ -66,11 +66,7 @@ impl StudyReport {
         settle_family(contrasts, &|c| !declared(c) && c.condition != again, &plan.options);
         let family = contrasts.iter().filter(|c| declared(c)).count();
         let explored = contrasts.iter().filter(|c| !declared(c) && c.condition != again).count();
-        comparison.correction = Some(format!(
-            "p is corrected by Holm over the {family} declared contrasts ({}), and apart from them over the \
-             {explored} exploratory ones",
-            plan.contrasts.join(", ")
-        ));
+        comparison.correction = Some(correction(&plan.contrasts, family, explored));
         let again = comparison.contrasts.iter().find(|c| c.condition == again).cloned();
         let mut report = Self {
             name: plan.study.name.clone(),
@@ -116,6 +112,7 @@ impl StudyReport {
                 self.hyper_parameters
             ),
         }];
+        sections.retain(|section| !section.items.is_empty());
         sections.push(self.calibration(plan));
         let quick = plan.conditions.iter().filter(|c| c.is_quick()).map(|c| c.label.clone());
         let quick: Vec<String> = quick.collect();
@@ -211,6 +208,17 @@ fn figure(metrics: &[(String, f64)], metric: &str) -> String {
 
 fn label(plan: &Plan, id: &str) -> String {
     plan.condition(id).map_or_else(|| id.to_owned(), |c| c.label.clone())
+}
+
+fn correction(declared: &[String], family: usize, explored: usize) -> String {
+    if family == 0 {
+        return format!("p is corrected by Holm over the {explored} contrasts, all exploratory");
+    }
+    let apart = match explored {
+        0 => String::new(),
+        n => format!(", and apart from them over the {n} exploratory ones"),
+    };
+    format!("p is corrected by Holm over the {family} declared contrasts ({}){apart}", declared.join(", "))
 }
 
 /// The sound runs of each condition, the full model first.

@@ -58,8 +58,8 @@ pub struct Study {
     pub quick: bool,
     /// What the verdicts are about, of the ensemble on test.
     pub metric: String,
-    /// Contrasts that the study declares; default: the structural removal of each view. Holm's correction counts
-    /// these; all others are exploratory.
+    /// Contrasts that the study declares; default: the structural removal of each view, or all that are trained
+    /// where there is none. Holm's correction counts these; all others are exploratory.
     pub contrasts: Vec<String>,
     /// What counts as equal, as a share of the full model's figure.
     pub margin: f64,
@@ -339,7 +339,13 @@ impl Plan {
     fn declare(&mut self, views: &Views) -> Result<(), StudyError> {
         let has = |id: &str| self.conditions.iter().any(|c| c.id == id);
         if self.study.contrasts.is_empty() {
-            self.contrasts = views.all().iter().map(|v| format!("S-{v}")).filter(|id| has(id)).collect();
+            let removals = views.all().into_iter().map(|view| format!("S-{view}"));
+            self.contrasts = removals.filter(|id| has(id)).collect();
+            if self.contrasts.is_empty() {
+                let trained = self.conditions.iter().filter(|c| !c.is_quick());
+                let ids = trained.map(|c| c.id.clone()).filter(|id| id != REFERENCE && id != AGAIN);
+                self.contrasts = ids.collect();
+            }
             return Ok(());
         }
         for asked in &self.study.contrasts {
@@ -427,4 +433,90 @@ fn malformed(path: &Path, text: &str, error: &toml::de::Error) -> StudyError {
         _ => (message.clone(), None),
     };
     StudyError::Malformed { path: path.to_owned(), place, reason, hint }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Study, StudyError> {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("s.toml");
+        std::fs::write(&path, text).unwrap();
+        Study::load(&path)
+    }
+
+    fn plan(text: &str) -> Plan {
+        let mut study = read(&format!("base = \"configs/quickstart.toml\"\n{text}")).unwrap();
+        study.base = Path::new(env!("CARGO_MANIFEST_DIR")).join(&study.base);
+        let base = study.base().unwrap();
+        Plan::new(study, base).unwrap()
+    }
+
+    fn ids(plan: &Plan) -> Vec<&str> {
+        plan.conditions.iter().map(|c| c.id.as_str()).collect()
+    }
+
+    #[test]
+    fn every_study_of_the_project_makes_a_plan() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut read = 0;
+        for entry in std::fs::read_dir(root.join("configs/studies")).unwrap() {
+            let mut study = Study::load(&entry.unwrap().path()).unwrap();
+            study.base = root.join(&study.base);
+            let base = study.base().unwrap();
+            assert!(Plan::new(study, base).unwrap().cells.len() > 5);
+            read += 1;
+        }
+        assert!(read > 1);
+    }
+
+    #[test]
+    fn the_reference_comes_first_and_an_a_a_row_is_always_there() {
+        let own = plan("conditions = [\"S-text\"]");
+        assert_eq!(ids(&own), ["C0", "S-text", "AA"]);
+        assert_eq!(own.contrasts, ["S-text"]);
+        let seeds = |id: &str| -> Vec<u64> {
+            own.cells.iter().filter(|c| c.condition == id).map(|c| c.seed).collect()
+        };
+        assert_eq!((seeds("C0"), seeds("AA")), (vec![1, 2, 3], vec![4, 5, 6]));
+        assert!(ids(&plan("preset = \"paper\"")).contains(&"AA"));
+        assert_eq!(ids(&plan("preset = \"quick\"")), ["C0", "Q-text", "Q-image", "Q-id"]);
+    }
+
+    #[test]
+    fn conditions_that_are_the_same_model_are_trained_once() {
+        // Without pictures, "without text" and "ID only" are one model.
+        let set = "set = [\"model.branches=[{name='id',view='id'},{name='text',view='text'}]\", \
+                   \"model.views=[{name='id',kind='id'},{name='text',kind='tokens'}]\", \
+                   \"objective.distill.pairs=[]\"]";
+        assert_eq!(
+            ids(&plan(&format!("{set}\npreset = \"seed\""))),
+            ["C0", "AA", "S-text", "only-text", "X-joint"]
+        );
+    }
+
+    #[test]
+    fn every_cell_differs_from_the_full_model_in_its_condition_alone() {
+        let own = plan("preset = \"full\"");
+        for cell in &own.cells {
+            let config = &cell.config;
+            assert_eq!((&config.data.path, &config.data.synth), (&own.base.data.path, &own.base.data.synth));
+            assert_eq!((&config.eval, &config.optim), (&own.base.eval, &own.base.optim));
+            assert_eq!(config.train.epochs, own.base.train.epochs);
+            assert_eq!(config.seed, cell.seed);
+        }
+    }
+
+    #[test]
+    fn a_changed_declaration_is_told() {
+        let home = tempfile::tempdir().unwrap();
+        let of = |metric: &str| {
+            let mut own = plan(&format!("conditions = [\"S-text\"]\nmetric = \"{metric}\""));
+            own.root = home.path().to_owned();
+            own.declare_once().unwrap()
+        };
+        assert_eq!((of("ndcg@10"), of("ndcg@10")), (None, None));
+        assert!(of("recall@10").unwrap().contains("metric"));
+    }
 }

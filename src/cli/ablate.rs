@@ -254,6 +254,14 @@ impl<'a> Crew<'a> {
         if *state == State::Unfinished {
             command.arg("--resume").arg(&cell.dir);
         } else {
+            // An empty folder would make the training choose another name.
+            let _ = fs::remove_dir(&cell.dir);
+            if cell.dir.exists() {
+                return Err(Failure::user(
+                    format!("{} is in the way: it is no run", cell.dir.display()),
+                    "move it elsewhere",
+                ));
+            }
             command.arg(cell.write_config()?);
         }
         if let Some(device) = device {

@@ -187,12 +187,14 @@ fn a_failed_cell_is_named_and_in_no_mean() {
     assert!(ablate(&file, &[]).fine().stderr.contains("failed before"));
     let mean = |report: &Value| report["comparison"]["groups"][1]["by_seed"].as_array().unwrap().len();
     assert_eq!(mean(&report), 2);
-    let weights = RunDir::at(&home.path().join("study/S-text/seed-1")).checkpoint(&Which::Best).unwrap().0;
-    crate::program::flip(&weights.join("model.safetensors"));
+    let rows = |condition: &str| home.path().join("study").join(condition).join("seed-1/rows-test.parquet");
+    fs::copy(rows("C0"), rows("S-text")).unwrap();
     ablate(&file, &["--report"]).fine();
     let report = json(&home.path().join("study/study.json"));
     assert_eq!(mean(&report), 1);
     assert_eq!(states(&report)["S-text/1"], "FAILED");
+    let page = fs::read_to_string(home.path().join("study/study.html")).unwrap();
+    assert!(page.contains("ranks every target as C0 seed 1 does"));
 }
 
 #[test]

@@ -16,60 +16,99 @@ const RIGHT: usize = 19;
 
 /// Whether text and image tell anything in world `n`: every pair of answers in turn.
 fn planted(n: u64) -> [bool; 2] {
-    [n % 2 == 0, (n / 2) % 2 == 0]
+    [n & 1 == 0, n & 2 == 0]
 }
+
+/// One branch that reads the ID's token, to which the tokens of text and image are fused: a view that tells nothing
+/// costs such a model little. In an ensemble with a branch for each view the branch of an empty view adds noise, and
+/// its removal rightly counts as an improvement.
+const BASE: &str = r#"
+[data.synth]
+users = 1000
+items = 2000
+min_len = 8
+max_len = 12
+latent = 4
+w_collab = 0.0
+w_repeat = 0.0
+popularity = 0.0
+redundancy = 0.0
+drift = 0.0
+label_noise = 0.0
+missing_text = 0.0
+missing_image = 0.0
+feature_width = 12
+text_tokens = 3
+image_tokens = 3
+token_noise = 0.2
+distractors = 0.0
+
+[model]
+width = 16
+dropout = 0.0
+
+[[model.views]]
+name = "id"
+kind = "id"
+
+[[model.views]]
+name = "text"
+kind = "tokens"
+
+[[model.views]]
+name = "image"
+kind = "tokens"
+
+[model.tower]
+blocks = 1
+heads = 2
+
+[[model.branches]]
+name = "fused"
+view = "id"
+encoder = { kind = "sasrec", blocks = 1, heads = 2 }
+
+[optim]
+lr = 5e-3
+schedule = "cosine"
+weight_decay = 0.01
+
+[train]
+batch_users = 32
+epochs = 14
+eval_every = 2
+patience = 0
+
+[eval]
+ks = [10]
+
+[monitor]
+tensorboard = false
+projector_items = 0
+"#;
 
 /// The study of world `n`, which asks for text and for image. Its directory is `home/world-n`.
 fn study(home: &Path, n: u64) -> String {
-    let weight = |is_planted: bool| if is_planted { 4.0 } else { 0.0 };
+    let weight = |is_planted: bool| if is_planted { 6.0 } else { 0.0 };
     let [text, image] = planted(n).map(weight);
-    let sets = [
-        format!("data.synth.seed={}", 100 + n),
-        format!("data.synth.w_text={text}"),
-        format!("data.synth.w_image={image}"),
-        "data.synth.users=600".into(),
-        "data.synth.items=300".into(),
-        "data.synth.min_len=8".into(),
-        "data.synth.max_len=12".into(),
-        "data.synth.latent=4".into(),
-        // What the crowd knows is known to the model without text and image too.
-        "data.synth.w_collab=2.0".into(),
-        "data.synth.w_repeat=0".into(),
-        "data.synth.popularity=0.3".into(),
-        "data.synth.redundancy=0".into(),
-        "data.synth.missing_text=0".into(),
-        "data.synth.missing_image=0".into(),
-        "data.synth.feature_width=12".into(),
-        "data.synth.text_tokens=3".into(),
-        "data.synth.image_tokens=2".into(),
-        "data.synth.token_noise=0.2".into(),
-        "data.synth.distractors=0".into(),
-        "model.width=16".into(),
-        "train.batch_users=32".into(),
-        "train.epochs=24".into(),
-        "train.patience=4".into(),
-        "optim.lr=4e-3".into(),
-        "eval.ks=[10]".into(),
-        "monitor.tensorboard=false".into(),
-        "monitor.projector_items=0".into(),
-    ];
-    let sets: Vec<String> = sets.iter().map(|set| format!("{set:?}")).collect();
     format!(
-        "dir = {:?}\nname = \"world-{n}\"\nbase = {:?}\nset = [{}]\nseeds = [1, 2, 3]\n\
+        "dir = {:?}\nname = \"world-{n}\"\nbase = {:?}\nseeds = [1, 2, 3, 4, 5]\n\
+         set = [\"data.synth.seed={}\", \"data.synth.w_text={text}\", \"data.synth.w_image={image}\"]\n\
          conditions = [\"S-text\", \"S-image\"]\ngates = {{ epoch_limit = \"warn\" }}\n",
         path(home),
-        concat!(env!("CARGO_MANIFEST_DIR"), "/configs/quickstart.toml"),
-        sets.join(", ")
+        path(&home.join("base.toml")),
+        100 + n
     )
 }
 
 #[test]
-#[ignore = "half an hour: 240 trainings"]
+#[ignore = "half an hour: 400 trainings"]
 fn twenty_worlds_get_the_right_verdicts() {
     let scratch = tempfile::tempdir().unwrap();
     // Kept, so that what was trained is not trained again.
     let kept = std::env::var_os("CODISTILL_WORLDS");
     let home = kept.as_ref().map_or(scratch.path(), Path::new);
+    fs::write(home.join("base.toml"), BASE).unwrap();
     let mut right = [0; 2];
     let mut again = Vec::new();
     for n in 1..=WORLDS {
@@ -81,7 +120,10 @@ fn twenty_worlds_get_the_right_verdicts() {
         let mut line = format!("world {n:2}");
         for (place, view) in ["text", "image"].iter().enumerate() {
             let all = report["verdicts"].as_array().unwrap();
-            let own = all.iter().find(|v| v["view"] == *view).unwrap();
+            let Some(own) = all.iter().find(|v| v["view"] == *view) else {
+                line += &format!("  {view} without a verdict!");
+                continue;
+            };
             let word = own["verdict"].as_str().unwrap();
             // What tells nothing neither helps nor hurts.
             let expected = planted(n)[place];
