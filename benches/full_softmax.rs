@@ -97,6 +97,7 @@ fn sasrec() -> ModelConfig {
             init: IdInit::Xavier,
             init_views: Vec::new(),
             project: false,
+            replace: None,
         }],
         branches: vec![BranchConfig {
             name: "id".into(),

@@ -12,13 +12,14 @@
 //! 8. [`recommend`]: catalogue vectors, scores and lists of a trained model.
 //! 9. [`train`]: batches, optimiser, checkpoints, the loop.
 //! 10. [`embed`]: new items without retraining. [`export`]: what leaves the program.
-//! 11. [`stats`]: whether a difference is real; [`compare`]: finished runs side by side.
+//! 11. [`stats`]: whether a difference is real; [`compare`]: finished runs side by side; [`ablate`]: studies of them.
 //! 12. [`probe`]: what frozen features are worth before any training.
 //! 13. [`monitor`]: TensorBoard, JSON lines, progress; [`cli`]: the only module that prints.
 //!
 //! Lower modules know nothing of higher ones.
 #![deny(unsafe_code)]
 
+pub mod ablate;
 pub mod artefact;
 pub mod cli;
 pub mod compare;

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::ablate::StudyError;
 use crate::artefact::ArtefactError;
 use crate::compare::CompareError;
 use crate::config::ConfigError;
@@ -71,6 +72,7 @@ failures!(
     DataError,
     DeviceError,
     FeatureError,
+    StudyError,
     SynthError,
     CheckpointError,
     CompareError,

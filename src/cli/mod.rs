@@ -2,6 +2,7 @@
 //!
 //! One file a command. Only this module prints: data to stdout, talk to stderr.
 
+mod ablate;
 mod compare;
 mod devices;
 mod embed;
@@ -94,6 +95,8 @@ enum Command {
     Compare(compare::CompareArgs),
     /// Judge frozen features before any training
     Probe(probe::ProbeArgs),
+    /// Find out what text, pictures and IDs are worth: a study of knock-outs
+    Ablate(ablate::AblateArgs),
     /// Recommend items to users, or items similar to an item
     Recommend(recommend::RecommendArgs),
     /// Keep item vectors that new items join without retraining
@@ -145,6 +148,7 @@ fn run(command: Command, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::Evaluate(args) => evaluate::run(&args, terminal),
         Command::Compare(args) => compare::run(&args, terminal),
         Command::Probe(args) => probe::run(&args, terminal),
+        Command::Ablate(args) => ablate::run(&args, terminal),
         Command::Recommend(args) => recommend::run(&args, terminal),
         Command::Embed(command) => embed::run(&command, terminal),
         Command::Inspect(args) => inspect::run(&args, terminal),

@@ -1,5 +1,6 @@
 //! `codistill train`
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,6 +47,9 @@ pub struct TrainArgs {
     /// Print the plan, run two steps of every stage, and write nothing.
     #[arg(long)]
     dry_run: bool,
+    /// Save and leave when stdin closes: for a program that starts trainings.
+    #[arg(long, hide = true)]
+    stop_with_stdin: bool,
 }
 
 /// Settings that may change when a run is resumed: none of them touches what was computed before.
@@ -78,7 +82,7 @@ fn start(args: &TrainArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let run = RunDir::create(&place.dir, &place.name, &loaded.config.to_toml()?, &origins)?;
     let trainer = Trainer::new(&experiment, &run.steps());
     terminal.say(format!("{}: {} on {}", run.root.display(), plan_line(&experiment, &trainer), device.name));
-    train(&experiment, trainer, &run, None, terminal)
+    train(args, &experiment, trainer, &run, None, terminal)
 }
 
 fn resume(args: &TrainArgs, root: &Path, terminal: &Terminal) -> Result<Exit, Failure> {
@@ -107,7 +111,7 @@ fn resume(args: &TrainArgs, root: &Path, terminal: &Terminal) -> Result<Exit, Fa
     trainer.resume(&path, &checkpoint)?;
     let state = trainer.state();
     terminal.say(format!("{}: going on at epoch {}, step {}", path.display(), state.epoch, state.step));
-    train(&experiment, trainer, &run, Some(checkpoint.state.step), terminal)
+    train(args, &experiment, trainer, &run, Some(checkpoint.state.step), terminal)
 }
 
 /// Without a configuration file `--set` changes the run's own, where that may change.
@@ -150,7 +154,7 @@ fn begin_again(args: &TrainArgs, run: &RunDir, terminal: &Terminal) -> Result<Ex
     experiment.verify_features()?;
     artefact::sweep(&run.steps());
     terminal.say(format!("{}: no checkpoint yet, starting at the beginning", run.root.display()));
-    train(&experiment, Trainer::new(&experiment, &run.steps()), run, None, terminal)
+    train(args, &experiment, Trainer::new(&experiment, &run.steps()), run, None, terminal)
 }
 
 /// A configuration given together with `--resume` must be the run's own, save what may change.
@@ -201,7 +205,7 @@ pub(super) fn flatten(
 }
 
 /// Set by Ctrl-C and SIGTERM.
-fn stop_flag(terminal: &Terminal) -> Arc<AtomicBool> {
+pub(super) fn stop_flag(terminal: &Terminal) -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     let handler = move || {
@@ -216,7 +220,18 @@ fn stop_flag(terminal: &Terminal) -> Arc<AtomicBool> {
     stop
 }
 
+/// Sets the flag when stdin closes, however the process at its other end came to its end.
+fn stop_with_stdin(stop: &Arc<AtomicBool>) {
+    let stop = Arc::clone(stop);
+    std::thread::spawn(move || {
+        let mut byte = [0];
+        while matches!(std::io::stdin().read(&mut byte), Ok(n) if n > 0) {}
+        stop.store(true, Ordering::SeqCst);
+    });
+}
+
 fn train(
+    args: &TrainArgs,
     experiment: &Experiment,
     mut trainer: Trainer<'_>,
     run: &RunDir,
@@ -237,6 +252,9 @@ fn train(
     let resolved = config.to_toml()?;
     watch.monitor.text("config", &format!("```toml\n{resolved}\n```"));
     let stop = stop_flag(terminal);
+    if args.stop_with_stdin {
+        stop_with_stdin(&stop);
+    }
     let outcome = trainer.run(&mut watch, &stop)?;
     watch.monitor.progress().finish();
     if outcome == Outcome::Interrupted {

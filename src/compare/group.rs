@@ -89,7 +89,7 @@ pub struct Group {
 }
 
 /// Settings in which runs of a group may differ: none of them changes what is learned.
-const FREE: [&str; 8] = [
+pub(crate) const FREE: [&str; 8] = [
     "seed",
     "run.",
     "device",
@@ -148,7 +148,7 @@ impl Group {
 }
 
 /// The first key in which two maps differ, and both values.
-fn first_difference(
+pub(crate) fn first_difference(
     left: &BTreeMap<String, String>,
     right: &BTreeMap<String, String>,
     free: &[&str],

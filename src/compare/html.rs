@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Comparison;
+use super::preface::Preface;
 use super::slices::Slice;
 use super::svg::{self, Axis, Series, Whisker, escape};
 use super::table::{Table, percent, sentence, signed};
@@ -13,8 +14,31 @@ const STYLE: &str = include_str!("style.css");
 impl Comparison {
     /// A whole page.
     pub fn html(&self) -> String {
-        let labels: Vec<String> = self.groups.iter().map(|g| escape(&g.label)).collect();
-        let title = labels.join(" · ");
+        let labels: Vec<&str> = self.groups.iter().map(|g| g.label.as_str()).collect();
+        self.page(&labels.join(" · "), "")
+    }
+
+    /// As [`Comparison::html`], behind the sections of a report that it is a part of.
+    pub fn html_after(&self, preface: &Preface) -> String {
+        let mut before = String::new();
+        for one in &preface.sections {
+            let mut body = String::new();
+            if !one.items.is_empty() {
+                body.push_str("<ul class=\"verdicts\">\n");
+                one.items.iter().for_each(|item| body.push_str(&card(item.verdict, &item.lead, &item.text)));
+                body.push_str("</ul>\n");
+            }
+            one.tables.iter().for_each(|own| body.push_str(&table(own)));
+            if !one.note.is_empty() {
+                body.push_str(&paragraph(&one.note));
+            }
+            before.push_str(&section(&one.title, &body));
+        }
+        self.page(&preface.title, &(before + "<h2>All conditions</h2>\n"))
+    }
+
+    fn page(&self, title: &str, before: &str) -> String {
+        let title = escape(title);
         let mut page = format!(
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
@@ -22,6 +46,7 @@ impl Comparison {
              <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n<p class=\"quiet\">{}</p>\n",
             escape(&self.protocol)
         );
+        page.push_str(before);
         self.verdict_cards(&mut page);
         page.push_str(&section(
             "Figures",
@@ -50,18 +75,8 @@ impl Comparison {
     fn verdict_cards(&self, page: &mut String) {
         page.push_str("<ul class=\"verdicts\">\n");
         for contrast in &self.contrasts {
-            let (class, sign) = match contrast.verdict {
-                Verdict::Helps => ("good", "▲"),
-                Verdict::Hurts => ("bad", "▼"),
-                Verdict::Equivalent | Verdict::Identical => ("equal", "="),
-                Verdict::NoEvidence | Verdict::SingleRun | Verdict::TooFewUsers => ("open", "?"),
-            };
-            let _ = writeln!(
-                page,
-                "<li class=\"{class}\"><b><span aria-hidden=\"true\">{sign}</span> {}</b> {}</li>",
-                contrast.verdict,
-                escape(&sentence(contrast, &self.options))
-            );
+            let text = sentence(contrast, &self.options);
+            page.push_str(&card(contrast.verdict, &contrast.verdict.to_string(), &text));
         }
         page.push_str("</ul>\n");
     }
@@ -193,6 +208,21 @@ fn difference_by_slice(slices: &[Slice], contrast: usize) -> Vec<Whisker> {
 fn lower_first(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+}
+
+/// A line with a verdict; colour never stands alone.
+fn card(verdict: Verdict, lead: &str, text: &str) -> String {
+    let (class, sign) = match verdict {
+        Verdict::Helps => ("good", "▲"),
+        Verdict::Hurts => ("bad", "▼"),
+        Verdict::Equivalent | Verdict::Identical => ("equal", "="),
+        Verdict::NoEvidence | Verdict::SingleRun | Verdict::TooFewUsers => ("open", "?"),
+    };
+    format!(
+        "<li class=\"{class}\"><b><span aria-hidden=\"true\">{sign}</span> {}</b> {}</li>\n",
+        escape(lead),
+        escape(text)
+    )
 }
 
 fn section(title: &str, body: &str) -> String {

@@ -5,13 +5,14 @@
 //!
 //! Reading order: [`run`] (one directory), [`group`] (seeds of one condition; what is comparable), [`contrast`]
 //! (statistics), [`slices`] (by item frequency, item age, user length), [`table`] (terminal and Markdown), [`svg`]
-//! and [`html`].
+//! and [`html`]; [`preface`] is what a report of which a comparison is a part says before it.
 
 pub mod contrast;
 mod error;
 pub mod group;
 pub mod html;
 pub mod metric;
+pub mod preface;
 pub mod run;
 pub mod slices;
 pub mod svg;
@@ -69,6 +70,9 @@ pub struct Comparison {
     pub failed: Vec<Failed>,
     pub slices: Slices,
     pub warnings: Vec<String>,
+    /// How p values were corrected, where not over all contrasts together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub correction: Option<String>,
 }
 
 /// A run without figures.
@@ -133,6 +137,7 @@ pub fn compare(asked: &[Asked], options: &Options) -> Result<Comparison, Compare
         groups: summaries,
         contrasts,
         failed,
+        correction: None,
         options: options.clone(),
     })
 }

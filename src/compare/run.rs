@@ -157,7 +157,7 @@ fn parents(step: &Path) -> Value {
 }
 
 /// Dotted leaves of a JSON value.
-pub(super) fn flatten(prefix: &str, value: &Value, leaves: &mut BTreeMap<String, String>) {
+pub(crate) fn flatten(prefix: &str, value: &Value, leaves: &mut BTreeMap<String, String>) {
     let join = |key: &str| if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") };
     match value {
         Value::Object(map) => map.iter().for_each(|(k, v)| flatten(&join(k), v, leaves)),

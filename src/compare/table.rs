@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::preface::Preface;
 use super::{Basis, Comparison, Contrast, Options, Summary};
 use crate::stats::{Interval, MIN_USERS, Verdict};
 
@@ -57,7 +58,7 @@ pub fn relative_interval(c: &Contrast) -> Option<Interval> {
     (mean != 0.0).then(|| Interval { low: c.interval.low / mean, high: c.interval.high / mean })
 }
 
-pub(super) fn percent(share: f64, digits: usize) -> String {
+pub(crate) fn percent(share: f64, digits: usize) -> String {
     format!("{:.digits$} %", 100.0 * share)
 }
 
@@ -80,6 +81,7 @@ pub(super) fn p_value(p: f64) -> String {
 }
 
 /// A table of text cells with a header; the first column is a label.
+#[derive(Clone, Debug, Default)]
 pub struct Table {
     pub header: Vec<String>,
     pub rows: Vec<Vec<String>>,
@@ -206,14 +208,16 @@ impl Comparison {
     /// How the figures are to be read.
     pub fn notes(&self) -> String {
         let rule = &self.options.rule;
+        let all = self.contrasts.len();
+        let correction = self.correction.clone().unwrap_or_else(|| {
+            format!("p is corrected by Holm over {all} contrast{}", if all == 1 { "" } else { "s" })
+        });
         format!(
             "Differences are condition minus reference, paired by user. Intervals hold with {} confidence and \
-             contain users and training seeds where there are several; p is corrected by Holm over {} contrast{}; \
+             contain users and training seeds where there are several; {correction}; \
              equivalence means a difference within ±{} of the reference; \"could see\" is the effect that would be \
              found {} of the time.",
             percent(rule.confidence, 0),
-            self.contrasts.len(),
-            if self.contrasts.len() == 1 { "" } else { "s" },
             percent(rule.margin, 1),
             percent(rule.power, 0)
         )
@@ -234,7 +238,16 @@ impl Comparison {
 
     pub fn markdown(&self) -> String {
         let labels: Vec<&str> = self.groups.iter().map(|g| g.label.as_str()).collect();
-        let mut text = format!("# {}\n\n{}.\n\n", labels.join(", "), self.protocol);
+        self.markdown_below(format!("# {}\n", labels.join(", ")))
+    }
+
+    /// As [`Comparison::markdown`], behind the sections of a report that it is a part of.
+    pub fn markdown_after(&self, preface: &Preface) -> String {
+        self.markdown_below(preface.markdown() + "\n## All conditions\n")
+    }
+
+    fn markdown_below(&self, mut text: String) -> String {
+        let _ = write!(text, "\n{}.\n\n", self.protocol);
         for contrast in &self.contrasts {
             let _ = writeln!(text, "- **{}**: {}.", contrast.verdict, sentence(contrast, &self.options));
         }

@@ -60,7 +60,7 @@ impl ConfigError {
 }
 
 /// The TOML reader's message, which may span lines, on one.
-pub(super) fn one_line(message: &str) -> String {
+pub(crate) fn one_line(message: &str) -> String {
     message.lines().map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join(", ")
 }
 

@@ -10,7 +10,7 @@ use toml::{Table, Value};
 
 use super::{
     BranchConfig, ColdConfig, Config, DataConfig, DistillConfig, DistillPair, EncoderConfig, IdInit,
-    ModelConfig, ObjectiveConfig, SynthConfig, TowerConfig, ViewConfig, ViewKind,
+    ModelConfig, ObjectiveConfig, Replace, ReplaceKind, SynthConfig, TowerConfig, ViewConfig, ViewKind,
 };
 
 /// Keys whose absence means something, so that `--set key=none` takes them away.
@@ -132,7 +132,7 @@ fn elsewhere(key: &str) -> Option<String> {
 }
 
 /// The candidate that `word` most likely meant, if any is near.
-pub(super) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = 1.max(word.chars().count() / 3);
     candidates
         .map(|candidate| (strsim::damerau_levenshtein(&word.to_lowercase(), candidate), candidate))
@@ -155,6 +155,7 @@ fn exemplar() -> Config {
         init: IdInit::Xavier,
         init_views: vec![String::new()],
         project: true,
+        replace: Some(Replace { kind: ReplaceKind::Shuffle, seed: 0 }),
     };
     let branch = BranchConfig {
         name: "id".into(),

@@ -13,7 +13,9 @@ mod sets;
 mod validate;
 mod validate_objective;
 
+pub(crate) use error::one_line;
 pub use error::{ConfigError, Place};
+pub(crate) use keys::nearest;
 pub use load::{Loaded, Origin, load, parse};
 pub use objective::{
     DistillConfig, DistillPair, Divergence, Draw, NegativesConfig, ObjectiveConfig, ObjectiveKind, Shared,
@@ -283,6 +285,9 @@ pub struct ViewConfig {
     /// Linear map to the model's width. Off only for an ID view of that width (SASRec).
     #[serde(default = "yes")]
     pub project: bool,
+    /// Other features in place of a `tokens` view's own, in training and inference: a knock-out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replace: Option<Replace>,
 }
 
 fn yes() -> bool {
@@ -296,6 +301,36 @@ pub enum ViewKind {
     Id,
     /// Frozen token features from a feature store.
     Tokens,
+}
+
+/// What stands in place of a view's features (companions.md 5.8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Replace {
+    pub kind: ReplaceKind,
+    /// Draws are a function of this and the run's seed: views of one seed are shuffled alike.
+    #[serde(default)]
+    pub seed: u64,
+}
+
+/// Replacements of token features. All but `shuffle` and `hidden` leave token counts and missing items as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplaceKind {
+    /// Rows permuted between items; tokens, lengths and missing items travel together.
+    Shuffle,
+    /// Every component drawn once from N(1, 0.1).
+    Noise,
+    /// Every component drawn once from a normal with the mean and deviation of its column.
+    Moments,
+    /// As `moments`, but redrawn in every training step; one more draw for evaluation.
+    Fresh,
+    Ones,
+    Zeros,
+    /// The mean token of the view.
+    Mean,
+    /// No item has this view: its learned missing token stands in everywhere.
+    Hidden,
 }
 
 /// Start of the ID table (odmt.md 2.5).

@@ -201,6 +201,9 @@ fn check_id_view(model: &ModelConfig, view: &ViewConfig, key: &dyn Fn(&str) -> S
     if view.max_tokens != 0 {
         return Err(invalid(&key("max_tokens"), tokens_only));
     }
+    if view.replace.is_some() {
+        return Err(invalid(&key("replace"), tokens_only).with_hint("remove the view to do without IDs"));
+    }
     let sources: Vec<&str> =
         model.views.iter().filter(|v| v.kind == ViewKind::Tokens).map(|v| v.name.as_str()).collect();
     for (i, name) in view.init_views.iter().enumerate() {
@@ -236,6 +239,9 @@ fn check_token_view(view: &ViewConfig, key: &dyn Fn(&str) -> String) -> Checked 
     let id_only = "belongs to views of kind \"id\"";
     if !view.features.is_empty() {
         check_name(&key("features"), &view.features, "_-")?;
+    }
+    if let Some(replace) = view.replace {
+        check_seed(&key("replace.seed"), replace.seed)?;
     }
     if view.width != 0 {
         return Err(

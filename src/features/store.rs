@@ -14,7 +14,9 @@ use super::FeatureError;
 use super::error::{at, malformed};
 use super::header::{Header, Place};
 use super::ids::item_ids_hash;
+use super::replace::Replacement;
 use crate::artefact;
+use crate::config::Replace;
 use crate::data::Dataset;
 
 /// Kind of artefact in the manifest.
@@ -66,6 +68,7 @@ pub struct FeatureStore {
     width: usize,
     hash: String,
     about: Value,
+    replacement: Option<Replacement>,
 }
 
 impl FeatureStore {
@@ -101,7 +104,20 @@ impl FeatureStore {
             width,
             hash: manifest.content_hash(),
             about: manifest.about,
+            replacement: None,
         })
+    }
+
+    /// The same store with other features in place of its own. Draws are a function of `replace.seed` and
+    /// `run_seed`; statistics of the features are taken in one pass over the store.
+    #[must_use]
+    pub fn replaced(mut self, replace: Replace, run_seed: u64) -> Self {
+        let replacement = Replacement::new(&self, replace, run_seed);
+        self.lengths = replacement.lengths(&self.lengths);
+        let kind = format!("{:?}", replace.kind).to_lowercase();
+        self.hash = format!("{}+{kind}.{}", self.hash, replace.seed);
+        self.replacement = Some(replacement);
+        self
     }
 
     /// Reads the whole store once and compares it with the hashes of its manifest.
@@ -161,6 +177,18 @@ impl FeatureStore {
         self.lengths[1..].iter().filter(|&&n| n == 0).count()
     }
 
+    /// True where all items that have features have the same first token: nothing can be learned from them.
+    pub fn is_flat(&self) -> bool {
+        let row = |item: u32| {
+            let mut token = vec![0.0; self.width];
+            self.gather_into(item, 1, &mut token);
+            token
+        };
+        let mut present = (1..=self.items() as u32).filter(|&item| self.length(item) > 0);
+        let Some(first) = present.next().map(row) else { return true };
+        present.all(|item| row(item) == first)
+    }
+
     /// Writes the first `count` tokens of `item` as float32 to `out`, token after token. Tokens beyond
     /// [`FeatureStore::length`] are zeros.
     ///
@@ -168,8 +196,27 @@ impl FeatureStore {
     /// As slice indexing does, when `item` or `count` (at most T) lies outside the store or `out` is not
     /// `count * f` long.
     pub fn gather_into(&self, item: u32, count: usize, out: &mut [f32]) {
+        self.gather_drawn(item, count, 0, out);
+    }
+
+    /// [`FeatureStore::gather_into`] within draw `draw`, on which only features that are redrawn depend.
+    ///
+    /// # Panics
+    /// As [`FeatureStore::gather_into`].
+    pub fn gather_drawn(&self, item: u32, count: usize, draw: u64, out: &mut [f32]) {
         assert!((item as usize) < self.lengths.len(), "item {item} of {}", self.items());
         assert!(count <= self.tokens, "{count} tokens of {}", self.tokens);
+        let Some(replacement) = &self.replacement else { return self.gather_stored(item, count, out) };
+        if let Some(source) = replacement.source(item) {
+            return self.gather_stored(source, count, out);
+        }
+        let filled = count.min(self.length(item)) * self.width;
+        replacement.fill(item, draw, &mut out[..filled]);
+        out[filled..].fill(0.0);
+    }
+
+    /// The first `count` tokens of row `item` as they lie on disk.
+    fn gather_stored(&self, item: u32, count: usize, out: &mut [f32]) {
         let size = self.precision.bytes();
         let start = self.start + item as usize * self.tokens * self.width * size;
         let bytes = &self.map[start..start + count * self.width * size];

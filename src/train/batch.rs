@@ -154,7 +154,7 @@ impl Sampler {
             ObjectiveKind::InBatch | ObjectiveKind::Full => None,
         };
         let negatives = drawn.as_ref().map_or(&[][..], |drawn| &drawn.negatives);
-        let (block, mut columns) = self.columns(&occurrences, negatives);
+        let (block, mut columns) = self.columns(&occurrences, negatives, noise_key);
         let of_negatives = columns.split_off(occurrences.len());
         let mut slots = vec![0; windows.len() * positions];
         let (mut rows, mut labels) = (Vec::with_capacity(occurrences.len()), Vec::new());
@@ -204,7 +204,7 @@ impl Sampler {
     }
 
     /// The block to encode, and the column of every occurrence and of every negative.
-    fn columns(&self, occurrences: &[u32], negatives: &[u32]) -> (ItemBlock, Vec<u32>) {
+    fn columns(&self, occurrences: &[u32], negatives: &[u32], draw: u64) -> (ItemBlock, Vec<u32>) {
         let mut items = occurrences.to_vec();
         if self.savings.distinct_items {
             items.extend_from_slice(negatives);
@@ -218,7 +218,7 @@ impl Sampler {
             others.retain(|item| !occurrences.contains(item));
             items.extend(others);
         }
-        let block = ItemBlock::build(items, &self.views, self.savings.length_groups);
+        let block = ItemBlock::build_drawn(items, &self.views, self.savings.length_groups, draw);
         // Occurrences of an item take its columns in turn: one column, or one each.
         let mut places: HashMap<u32, Vec<u32>> = HashMap::with_capacity(block.items.len());
         for (column, &item) in block.items.iter().enumerate().rev() {

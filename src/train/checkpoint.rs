@@ -17,8 +17,8 @@ use crate::model::Recommender;
 use crate::model::params::{self, ParamsError, Values};
 use crate::tensors::{self, TensorsError};
 
-const KIND: &str = "codistill/checkpoint";
-const SCHEMA: u32 = 1;
+pub(crate) const KIND: &str = "codistill/checkpoint";
+pub(crate) const SCHEMA: u32 = 1;
 const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";

@@ -212,15 +212,23 @@ fn open_view(
         return Ok(None);
     }
     let wrap = |source| ExperimentError::Features { view: view.name.clone(), source };
-    let name = if view.features.is_empty() { &view.name } else { &view.features };
-    let dir = match config.data.features.get(name) {
-        Some(dir) => dir.clone(),
-        None => feature_dir(dataset_dir, name),
-    };
+    let name = view.store();
+    let dir = config.data.features.get(name).cloned().unwrap_or_else(|| feature_dir(dataset_dir, name));
     let store = FeatureStore::open(&dir).map_err(wrap)?;
     store.check_items(dataset).map_err(wrap)?;
+    let store = match view.replace {
+        Some(replace) => store.replaced(replace, config.seed),
+        None => store,
+    };
     let most = if view.max_tokens == 0 { store.tokens() } else { view.max_tokens.min(store.tokens()) };
     Ok(Some(ViewSource { store: Arc::new(store), max_tokens: most }))
+}
+
+/// Where the features of a `tokens` view lie; none for an ID view or without a data set.
+pub fn store_dir(config: &Config, view: &ViewConfig) -> Option<PathBuf> {
+    let name = Some(view.store()).filter(|name| !name.is_empty())?;
+    let listed = config.data.features.get(name).cloned();
+    listed.or_else(|| Some(feature_dir(config.data.path.as_ref()?, name)))
 }
 
 /// Where the feature store `name` of a data set lies by default.

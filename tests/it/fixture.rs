@@ -98,6 +98,7 @@ impl Case {
             init: IdInit::Xavier,
             init_views: Vec::new(),
             project: true,
+            replace: None,
         };
         let branch = |name: &str| BranchConfig {
             name: name.into(),

@@ -1,5 +1,6 @@
 //! What a user sees, in one binary so that it is linked once.
 
+mod ablate;
 mod bad_input;
 mod cli;
 mod cold;
@@ -17,3 +18,4 @@ mod probe;
 mod program;
 mod real_data;
 mod resume;
+mod worlds;

@@ -37,6 +37,7 @@ fn model_config(mapped: bool) -> ModelConfig {
             init: IdInit::Xavier,
             init_views: Vec::new(),
             project: mapped,
+            replace: None,
         }],
         branches: vec![BranchConfig {
             name: "id".into(),

@@ -1,0 +1,167 @@
+//! One training of a study, its directory, and where it stands.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::StudyError;
+use super::condition::Condition;
+use crate::artefact::{Manifest, read_manifest, write_atomic};
+use crate::compare::group::{FREE, first_difference};
+use crate::compare::run::flatten;
+use crate::config::{Config, load};
+use crate::eval::Report;
+use crate::train::checkpoint;
+use crate::train::run_dir::RunDir;
+
+/// A condition under one seed.
+#[derive(Clone, Debug)]
+pub struct Cell {
+    /// Id of the condition.
+    pub condition: String,
+    pub seed: u64,
+    /// The run directory.
+    pub dir: PathBuf,
+    pub config: Config,
+    /// Judged from the full model of the same seed, without a training.
+    pub quick: bool,
+}
+
+/// Where a cell stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    Missing,
+    /// Begun; its checkpoints go on.
+    Unfinished,
+    Complete,
+    /// Its training ended in a failure that would only come again.
+    Failed(String),
+}
+
+/// Beside the run directory of a training that failed.
+#[derive(Serialize, Deserialize)]
+struct Failed {
+    reason: String,
+    /// The configuration that failed; another one is tried anew.
+    config: Config,
+}
+
+impl Cell {
+    pub(super) fn new(
+        root: &Path,
+        condition: &Condition,
+        config: &Config,
+        seed: u64,
+    ) -> Result<Self, StudyError> {
+        let mut config = config.clone();
+        config.seed = seed;
+        config.run.dir = root.join(&condition.id);
+        config.run.name = format!("seed-{seed}");
+        config.validate().map_err(|source| StudyError::Config { id: condition.id.clone(), source })?;
+        let dir = config.run.dir.join(&config.run.name);
+        Ok(Self { condition: condition.id.clone(), seed, dir, config, quick: condition.is_quick() })
+    }
+
+    /// `S-text seed 1`
+    pub fn name(&self) -> String {
+        format!("{} seed {}", self.condition, self.seed)
+    }
+
+    /// Where the cell's configuration lies before its run exists.
+    pub fn config_path(&self) -> PathBuf {
+        self.beside("toml")
+    }
+
+    /// What the training said.
+    pub fn log_path(&self) -> PathBuf {
+        self.beside("log")
+    }
+
+    fn failed_path(&self) -> PathBuf {
+        self.beside("failed.json")
+    }
+
+    fn beside(&self, ending: &str) -> PathBuf {
+        self.config.run.dir.join(format!("{}.{ending}", self.config.run.name))
+    }
+
+    /// Looks at the directory. `dataset` is the content hash of the study's data set.
+    ///
+    /// # Errors
+    /// A run lies there that was made with other settings or data.
+    pub fn state(&self, dataset: Option<&str>) -> Result<State, StudyError> {
+        let run = RunDir::at(&self.dir);
+        if let Ok(text) = std::fs::read_to_string(self.failed_path())
+            && let Ok(failed) = serde_json::from_str::<Failed>(&text)
+            && self.difference(&failed.config).is_none()
+        {
+            return Ok(State::Failed(failed.reason));
+        }
+        if !run.config().is_file() {
+            return Ok(State::Missing);
+        }
+        let then = load(&run.config(), &[])?.config;
+        let other = |(field, left, right): (String, String, String)| {
+            Err(StudyError::OtherSettings { dir: self.dir.clone(), field, left, right })
+        };
+        if let Some(difference) = self.difference(&then) {
+            return other(difference);
+        }
+        let Ok(text) = std::fs::read_to_string(run.report()) else { return Ok(State::Unfinished) };
+        let Ok(report) = serde_json::from_str::<Report>(&text) else { return Ok(State::Unfinished) };
+        if let Some(now) = dataset.filter(|&now| now != report.dataset) {
+            return other(("the data set".into(), short(&report.dataset), short(now)));
+        }
+        Ok(State::Complete)
+    }
+
+    /// The first setting that matters in which another configuration differs.
+    fn difference(&self, then: &Config) -> Option<(String, String, String)> {
+        let flat = |config: &Config| -> BTreeMap<String, String> {
+            let mut leaves = BTreeMap::new();
+            flatten("", &serde_json::to_value(config).unwrap_or_default(), &mut leaves);
+            leaves
+        };
+        // The seed is part of what a cell is.
+        let free: Vec<&str> = FREE.iter().copied().filter(|&key| key != "seed").collect();
+        first_difference(&flat(then), &flat(&self.config), &free)
+    }
+
+    /// Writes the configuration that the training is started with.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn write_config(&self) -> Result<PathBuf, StudyError> {
+        std::fs::create_dir_all(&self.config.run.dir).map_err(crate::artefact::at(&self.config.run.dir))?;
+        let path = self.config_path();
+        write_atomic(&path, self.config.to_toml()?.as_bytes())?;
+        Ok(path)
+    }
+
+    /// Remembers a failure.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn write_failure(&self, reason: &str) -> Result<(), StudyError> {
+        let failed = Failed { reason: reason.to_owned(), config: self.config.clone() };
+        let text = serde_json::to_string_pretty(&failed).unwrap_or_default();
+        Ok(write_atomic(&self.failed_path(), text.as_bytes())?)
+    }
+
+    /// Forgets a failure, so that the cell is tried again.
+    pub fn forget_failure(&self) {
+        // Absent is what is wanted.
+        let _ = std::fs::remove_file(self.failed_path());
+    }
+
+    /// The newest checkpoint's manifest; absent for a cell without a training.
+    pub fn manifest(&self) -> Option<Manifest> {
+        let (_, path) = checkpoint::list(&RunDir::at(&self.dir).steps()).pop()?;
+        read_manifest(&path, checkpoint::KIND, checkpoint::SCHEMA).ok()
+    }
+}
+
+fn short(hash: &str) -> String {
+    hash.chars().take(12).collect()
+}

@@ -1,0 +1,226 @@
+//! What makes a run a failure instead of a number (companions.md 5.8).
+//!
+//! Divergence ends a training; scores that are all equal or NaN are found by [`Opened::open`]. The rest is here.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::StudyError;
+use super::cell::{Cell, State};
+use super::study::{OnFault, Plan};
+use crate::compare::contrast::by_user;
+use crate::compare::group::comparable;
+use crate::compare::run::{Opened, Run};
+use crate::eval::rows;
+use crate::features::FeatureStore;
+use crate::stats::Estimate;
+use crate::train::experiment::store_dir;
+use crate::train::run_dir::{RunDir, Which};
+
+/// A cell after the gates.
+pub struct Judged {
+    pub cell: Cell,
+    pub outcome: Outcome,
+    /// Faults that the study was told to bear.
+    pub warnings: Vec<String>,
+}
+
+pub enum Outcome {
+    Sound(Box<Run>),
+    Failed(String),
+    /// Not trained, or not to its end.
+    Pending,
+}
+
+impl Judged {
+    pub fn run(&self) -> Option<&Run> {
+        match &self.outcome {
+            Outcome::Sound(run) => Some(run),
+            _ => None,
+        }
+    }
+
+    fn fail(&mut self, reason: String) {
+        self.outcome = Outcome::Failed(reason);
+    }
+
+    /// Fails the cell, or warns, as the study rules.
+    fn fault(&mut self, rule: OnFault, reason: String) {
+        match rule {
+            OnFault::Fail => self.fail(reason),
+            OnFault::Warn => self.warnings.push(format!("{}: {reason}", self.cell.name())),
+        }
+    }
+}
+
+/// Opens every cell and holds it against the gates.
+///
+/// # Errors
+/// A cell's directory holds a run of other settings, or can't be read.
+pub fn judge(plan: &Plan) -> Result<Vec<Judged>, StudyError> {
+    let mut all = Vec::new();
+    for cell in &plan.cells {
+        let outcome = match cell.state(None)? {
+            State::Failed(reason) => Outcome::Failed(reason),
+            State::Missing | State::Unfinished => Outcome::Pending,
+            State::Complete => match Opened::open(&cell.dir, &plan.options.part, None)? {
+                Opened::Finished(run) => Outcome::Sound(run),
+                Opened::Failed { reason, .. } => Outcome::Failed(reason),
+            },
+        };
+        all.push(Judged { cell: cell.clone(), outcome, warnings: Vec::new() });
+    }
+    same_questions(&mut all);
+    flat_features(plan, &mut all);
+    finite_weights(&mut all);
+    reached_a_maximum(plan, &mut all);
+    above_popularity(plan, &mut all)?;
+    distinct_ranks(&mut all);
+    Ok(all)
+}
+
+/// Split, users, candidates and features of every cell are those of the first sound run of the full model.
+fn same_questions(all: &mut [Judged]) {
+    let Some(first) =
+        all.iter().position(|j| j.cell.condition == super::condition::REFERENCE && j.run().is_some())
+    else {
+        return;
+    };
+    let faults: Vec<Option<String>> = all
+        .iter()
+        .map(|judged| {
+            let (reference, run) = (all[first].run()?, judged.run()?);
+            if let Err(e) = comparable(reference, run) {
+                return Some(e.to_string());
+            }
+            let stem = |hash: &String| hash.split('+').next().unwrap_or_default().to_owned();
+            let parents = run.settings.iter().filter(|(key, _)| key.starts_with("parents.features."));
+            let other = parents
+                .into_iter()
+                .find(|(key, hash)| reference.settings.get(*key).is_some_and(|own| stem(own) != stem(hash)));
+            other.map(|(key, _)| format!("trained on other features than the full model: {key}"))
+        })
+        .collect();
+    for (judged, fault) in all.iter_mut().zip(faults) {
+        if let Some(fault) = fault {
+            judged.fail(fault);
+        }
+    }
+}
+
+/// Features that are the same for every item teach nothing; only a condition that asks for them may have them.
+fn flat_features(plan: &Plan, all: &mut [Judged]) {
+    let mut flat: BTreeMap<String, bool> = BTreeMap::new();
+    for judged in all {
+        let Some(condition) = plan.condition(&judged.cell.condition) else { continue };
+        let Outcome::Sound(_) = judged.outcome else { continue };
+        let config = &judged.cell.config;
+        let own = config.model.views.iter().filter(|view| view.replace.is_none() || !condition.is_constant());
+        for view in own.filter(|view| !view.store().is_empty()) {
+            let is_flat = *flat.entry(view.store().to_owned()).or_insert_with(|| {
+                store_dir(config, view)
+                    .and_then(|dir| FeatureStore::open(&dir).ok())
+                    .is_some_and(|s| s.is_flat())
+            });
+            if is_flat {
+                judged.outcome = Outcome::Failed(format!(
+                    "the features of view `{}` are the same for every item",
+                    view.name
+                ));
+                break;
+            }
+        }
+    }
+}
+
+/// The weights that were judged are numbers.
+fn finite_weights(all: &mut [Judged]) {
+    for judged in all.iter_mut().filter(|j| j.run().is_some() && !j.cell.quick) {
+        let fault = match RunDir::at(&judged.cell.dir).checkpoint(&Which::Best) {
+            Ok((_, best)) => {
+                let broken = best.params.iter().find(|(_, p)| p.values.iter().any(|x| !x.is_finite()));
+                broken.map(|(name, _)| format!("the weights of {name} are not finite"))
+            }
+            Err(e) => Some(format!("its best checkpoint can't be read: {e}")),
+        };
+        if let Some(fault) = fault {
+            judged.fail(fault);
+        }
+    }
+}
+
+/// A training that was best at its last epoch was cut off.
+fn reached_a_maximum(plan: &Plan, all: &mut [Judged]) {
+    for judged in all.iter_mut().filter(|j| !j.cell.quick) {
+        let train = &judged.cell.config.train;
+        let tag = format!("valid/{}", train.metric);
+        let Some(run) = judged.run() else { continue };
+        let points: Vec<(u64, f64)> =
+            run.progress.iter().filter_map(|p| Some((p.epoch, *p.values.get(&tag)?))).collect();
+        let Some(&(last, value)) = points.last() else { continue };
+        let best = points.iter().map(|p| p.1).fold(f64::NEG_INFINITY, f64::max);
+        let before = points[..points.len() - 1].iter().any(|p| p.1 >= best);
+        if last >= train.epochs as u64 && value >= best && !before {
+            let reason = format!(
+                "best {} at the limit of {} epochs: it had not reached its maximum",
+                train.metric, train.epochs
+            );
+            judged.fault(plan.study.gates.epoch_limit, reason);
+        }
+    }
+}
+
+/// Below popularity beyond the sampling of users, where the full model of that seed is above it.
+fn above_popularity(plan: &Plan, all: &mut [Judged]) -> Result<(), StudyError> {
+    let metric = plan.options.metric;
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
+    let Some(reference) =
+        all.iter().find(|j| j.cell.condition == super::condition::REFERENCE && j.run().is_some())
+    else {
+        return Ok(());
+    };
+    let path = RunDir::at(&reference.cell.dir).rows(&plan.options.part);
+    let stored = rows::read_where(&path, &|name| name == "popularity")?;
+    let Some((_, popular)) = stored.scored.into_iter().find(|(name, _)| name == "popularity") else {
+        return Ok(());
+    };
+    let popular = by_user(&popular, metric);
+    let full = reference.run().map(|run| by_user(&run.rows, metric)).unwrap_or_default();
+    if mean(&full) <= mean(&popular) {
+        return Ok(());
+    }
+    for judged in all.iter_mut().filter(|j| !j.cell.quick) {
+        let Some(run) = judged.run() else { continue };
+        let own = by_user(&run.rows, metric);
+        let below: Vec<f64> = own.iter().zip(&popular).map(|(own, popular)| own - popular).collect();
+        let Ok(estimate) = Estimate::over_users(&below) else { continue };
+        if estimate.interval(plan.options.rule.confidence).high < 0.0 {
+            let reason = format!(
+                "collapsed: {metric} {:.4} is below popularity's {:.4}, which the full model exceeds",
+                mean(&own),
+                mean(&popular)
+            );
+            judged.fault(plan.study.gates.collapsed, reason);
+        }
+    }
+    Ok(())
+}
+
+/// Two conditions that rank every target alike were not two.
+fn distinct_ranks(all: &mut [Judged]) {
+    let mut seen: BTreeMap<u64, String> = BTreeMap::new();
+    for judged in all {
+        let Some(run) = judged.run() else { continue };
+        let mut hasher = DefaultHasher::new();
+        for row in &run.rows {
+            (row.user, row.rank.to_bits()).hash(&mut hasher);
+        }
+        let name = judged.cell.name();
+        match seen.get(&hasher.finish()) {
+            Some(twin) => judged.fail(format!("it ranks every target as {twin} does")),
+            None => {
+                seen.insert(hasher.finish(), name);
+            }
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! What are text, pictures and IDs worth? A study of conditions, each the base configuration with something
+//! taken away or replaced, trained under the same seeds on the same split (companions.md 5.8).
+//!
+//! Three removals are told apart: *tokens* (features replaced, the branch kept: `X`, `N`, `K`), *branch* (`B`,
+//! tokens kept), and *both* (`S`, the honest "modality removed", on which verdicts rest).
+//!
+//! Reading order: [`study`] (the file), [`condition`] and [`edit`] (what a condition does to a configuration),
+//! [`cell`] (one training of the study, and where it stands), [`knockout`] (conditions without a training),
+//! [`gates`] (what makes a run a failure instead of a number), [`verdict`], [`report`]. Training is done by the
+//! command, one process a cell; figures, tests and pages are those of [`crate::compare`].
+
+pub mod cell;
+pub mod condition;
+pub mod edit;
+mod error;
+pub mod gates;
+pub mod knockout;
+pub mod report;
+pub mod study;
+pub mod verdict;
+
+pub use cell::{Cell, State};
+pub use condition::{Condition, Preset, Views};
+pub use error::StudyError;
+pub use study::{OnFault, Plan, Study};

@@ -1,0 +1,259 @@
+//! Knock-outs: other features in place of a store's own (companions.md 5.8).
+//!
+//! Nothing is written or held in memory: a permutation, a column's moments or a counter-based draw gives a row
+//! when it is asked for, so that features of any size can be replaced.
+
+use std::sync::LazyLock;
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use statrs::distribution::{ContinuousCDF, Normal};
+
+use super::FeatureStore;
+use crate::config::{Replace, ReplaceKind};
+
+/// Mean and deviation of `noise`, as the published study draws it (companions.md 5.4).
+const NOISE: (f32, f32) = (1.0, 0.1);
+
+/// 65536 equally likely values of a standard normal: 16 random bits choose one.
+static NORMAL: LazyLock<Vec<f32>> = LazyLock::new(|| {
+    let steps = 1u32 << 16;
+    let normal = Normal::standard();
+    (0..steps).map(|i| normal.inverse_cdf((f64::from(i) + 0.5) / f64::from(steps)) as f32).collect()
+});
+
+/// What is read instead of a store's rows.
+pub(super) struct Replacement {
+    kind: ReplaceKind,
+    key: u64,
+    /// `shuffle`: the row that each item reads, `[I + 1]`.
+    rows: Vec<u32>,
+    /// Mean and deviation per column; empty where they are not needed.
+    columns: Vec<(f32, f32)>,
+}
+
+impl Replacement {
+    pub fn new(store: &FeatureStore, replace: Replace, run_seed: u64) -> Self {
+        let key = mix(mix(run_seed) ^ replace.seed);
+        let mut rows = Vec::new();
+        let mut columns = Vec::new();
+        match replace.kind {
+            ReplaceKind::Shuffle => {
+                rows = (0..=store.items() as u32).collect();
+                rows[1..].shuffle(&mut ChaCha8Rng::seed_from_u64(key));
+            }
+            ReplaceKind::Moments | ReplaceKind::Fresh | ReplaceKind::Mean => columns = moments(store),
+            ReplaceKind::Noise => columns = vec![NOISE; store.width()],
+            ReplaceKind::Ones | ReplaceKind::Zeros | ReplaceKind::Hidden => {}
+        }
+        Self { kind: replace.kind, key, rows, columns }
+    }
+
+    /// Token counts by item, from the store's own.
+    pub fn lengths(&self, own: &[u32]) -> Vec<u32> {
+        match self.kind {
+            ReplaceKind::Shuffle => self.rows.iter().map(|&row| own[row as usize]).collect(),
+            ReplaceKind::Hidden => vec![0; own.len()],
+            _ => own.to_vec(),
+        }
+    }
+
+    /// The stored row that `item` reads, where it reads one.
+    pub fn source(&self, item: u32) -> Option<u32> {
+        self.rows.get(item as usize).copied()
+    }
+
+    /// Writes the first tokens of `item` to `out`, a whole number of tokens.
+    pub fn fill(&self, item: u32, draw: u64, out: &mut [f32]) {
+        match self.kind {
+            ReplaceKind::Ones => out.fill(1.0),
+            ReplaceKind::Zeros | ReplaceKind::Hidden | ReplaceKind::Shuffle => out.fill(0.0),
+            ReplaceKind::Mean => {
+                for token in out.chunks_mut(self.columns.len()) {
+                    token.iter_mut().zip(&self.columns).for_each(|(x, column)| *x = column.0);
+                }
+            }
+            ReplaceKind::Noise | ReplaceKind::Moments => self.normals(item, 0, out),
+            ReplaceKind::Fresh => self.normals(item, draw, out),
+        }
+    }
+
+    /// Component k of an item's row is a function of (key, draw, item, k), however many are asked for.
+    fn normals(&self, item: u32, draw: u64, out: &mut [f32]) {
+        let row = mix(self.key ^ mix(draw) ^ (u64::from(item) << 32));
+        let mut bits = 0;
+        for (k, (x, column)) in out.iter_mut().zip(self.columns.iter().cycle()).enumerate() {
+            if k % 4 == 0 {
+                bits = mix(row.wrapping_add(k as u64));
+            }
+            *x = column.0 + column.1 * NORMAL[(bits & 0xffff) as usize];
+            bits >>= 16;
+        }
+    }
+}
+
+/// Mean and deviation of every column over all tokens of all items.
+fn moments(store: &FeatureStore) -> Vec<(f32, f32)> {
+    let width = store.width();
+    let (mut sums, mut squares, mut count) = (vec![0.0f64; width], vec![0.0f64; width], 0usize);
+    let mut tokens = vec![0.0; store.tokens() * width];
+    for item in 1..=store.items() as u32 {
+        let length = store.length(item);
+        let own = &mut tokens[..length * width];
+        store.gather_into(item, length, own);
+        for token in own.chunks_exact(width) {
+            for ((sum, square), &x) in sums.iter_mut().zip(&mut squares).zip(token) {
+                *sum += f64::from(x);
+                *square += f64::from(x).powi(2);
+            }
+        }
+        count += length;
+    }
+    let n = count.max(1) as f64;
+    let column = |(sum, square): (&f64, &f64)| {
+        let mean = sum / n;
+        (mean as f32, (square / n - mean * mean).max(0.0).sqrt() as f32)
+    };
+    sums.iter().zip(&squares).map(column).collect()
+}
+
+/// The finalizer of SplitMix64: neighbouring inputs give unrelated outputs.
+fn mix(x: u64) -> u64 {
+    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::path::Path;
+
+    use super::*;
+    use crate::features::{Precision, StoreWriter};
+
+    const ITEMS: usize = 400;
+    const WIDTH: usize = 8;
+
+    /// Items 5, 10, … are missing; the others have 1 to 3 tokens that tell the item.
+    fn store(home: &Path) -> FeatureStore {
+        let dir = home.join("store");
+        if !dir.exists() {
+            let mut writer = StoreWriter::create(&dir, ITEMS, 3, WIDTH, Precision::F32).unwrap();
+            for item in (1..=ITEMS).filter(|i| i % 5 != 0) {
+                let value = |k: usize| item as f32 + 1000.0 * (k / WIDTH) as f32 + 0.01 * (k % WIDTH) as f32;
+                let row: Vec<f32> = (0..(1 + item % 3) * WIDTH).map(value).collect();
+                writer.push(item as u32, &row).unwrap();
+            }
+            writer.finish(serde_json::json!({})).unwrap();
+        }
+        FeatureStore::open(&dir).unwrap()
+    }
+
+    fn replaced(home: &Path, kind: ReplaceKind, seed: u64) -> FeatureStore {
+        store(home).replaced(Replace { kind, seed }, 1)
+    }
+
+    fn row(store: &FeatureStore, item: u32, draw: u64) -> Vec<f32> {
+        let mut out = vec![f32::NAN; 3 * WIDTH];
+        store.gather_drawn(item, 3, draw, &mut out);
+        out
+    }
+
+    fn all(store: &FeatureStore) -> Vec<(usize, Vec<f32>)> {
+        (1..=ITEMS as u32).map(|item| (store.length(item), row(store, item, 0))).collect()
+    }
+
+    #[test]
+    fn shuffled_rows_are_a_permutation_and_lengths_travel_with_them() {
+        let home = tempfile::tempdir().unwrap();
+        let (own, shuffled) =
+            (all(&store(home.path())), all(&replaced(home.path(), ReplaceKind::Shuffle, 7)));
+        let sorted = |rows: &[(usize, Vec<f32>)]| {
+            let mut bits: Vec<(usize, Vec<u32>)> =
+                rows.iter().map(|(n, r)| (*n, r.iter().map(|x| x.to_bits()).collect())).collect();
+            bits.sort();
+            bits
+        };
+        assert_eq!(sorted(&own), sorted(&shuffled));
+        // A random permutation has one fixed point in the mean; missing rows are all alike.
+        let fixed = own.iter().zip(&shuffled).filter(|(a, b)| a.0 > 0 && a == b).count();
+        assert!(fixed <= 6, "{fixed} fixed points");
+        let again = all(&replaced(home.path(), ReplaceKind::Shuffle, 7));
+        let other = all(&replaced(home.path(), ReplaceKind::Shuffle, 8));
+        assert!(again == shuffled && other != shuffled);
+        let other_run = store(home.path()).replaced(Replace { kind: ReplaceKind::Shuffle, seed: 7 }, 2);
+        assert_ne!(all(&other_run), shuffled);
+    }
+
+    #[test]
+    fn noise_is_normal_around_one_drawn_once_and_reproducible() {
+        let home = tempfile::tempdir().unwrap();
+        let values = |seed: u64, draw: u64| -> Vec<f32> {
+            let noise = replaced(home.path(), ReplaceKind::Noise, seed);
+            let of = |item: u32| row(&noise, item, draw)[..noise.length(item) * WIDTH].to_vec();
+            (1..=ITEMS as u32).flat_map(of).collect()
+        };
+        // One store has too few components for three digits: draws under 40 seeds together.
+        let many: Vec<f64> = (0..40).flat_map(|seed| values(seed, 0)).map(f64::from).collect();
+        let mean = many.iter().sum::<f64>() / many.len() as f64;
+        let deviation =
+            (many.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (many.len() - 1) as f64).sqrt();
+        assert!((mean - 1.0).abs() < 0.001, "mean {mean}");
+        assert!((deviation - 0.1).abs() < 0.001, "deviation {deviation}");
+        assert!(many.iter().map(|x| x.to_bits()).collect::<HashSet<_>>().len() > 10_000);
+        assert_eq!(values(3, 0), values(3, 9));
+        assert_ne!(values(3, 0), values(4, 0));
+    }
+
+    #[test]
+    fn moments_are_those_of_the_columns_and_fresh_noise_has_no_identity() {
+        let home = tempfile::tempdir().unwrap();
+        let own = moments(&store(home.path()));
+        let drawn = moments(&replaced(home.path(), ReplaceKind::Moments, 1));
+        for (own, drawn) in own.iter().zip(&drawn) {
+            // 640 tokens: a standard error of 4 % of the deviation.
+            assert!((own.0 - drawn.0).abs() < 0.16 * own.1, "{own:?} {drawn:?}");
+            assert!((own.1 / drawn.1 - 1.0).abs() < 0.12, "{own:?} {drawn:?}");
+        }
+        let fresh = replaced(home.path(), ReplaceKind::Fresh, 1);
+        assert_eq!(row(&fresh, 4, 3), row(&fresh, 4, 3));
+        assert_ne!(row(&fresh, 4, 3), row(&fresh, 4, 4));
+        let fixed = replaced(home.path(), ReplaceKind::Moments, 1);
+        assert_eq!(row(&fixed, 4, 3), row(&fixed, 4, 4));
+    }
+
+    #[test]
+    fn constants_are_exact_and_hidden_items_are_missing() {
+        let home = tempfile::tempdir().unwrap();
+        let own = store(home.path());
+        let means: Vec<f32> = moments(&own).iter().map(|c| c.0).collect();
+        for (kind, expected) in [
+            (ReplaceKind::Ones, vec![1.0; WIDTH]),
+            (ReplaceKind::Zeros, vec![0.0; WIDTH]),
+            (ReplaceKind::Mean, means),
+        ] {
+            let constant = replaced(home.path(), kind, 0);
+            for item in 1..=ITEMS as u32 {
+                assert_eq!(constant.length(item), own.length(item));
+                let (row, filled) = (row(&constant, item, 0), own.length(item) * WIDTH);
+                assert!(row[..filled].chunks(WIDTH).all(|token| token == expected));
+                assert!(row[filled..].iter().all(|&x| x == 0.0));
+            }
+        }
+        assert_eq!(replaced(home.path(), ReplaceKind::Hidden, 0).missing(), ITEMS);
+    }
+
+    #[test]
+    fn a_replaced_store_has_another_hash() {
+        let home = tempfile::tempdir().unwrap();
+        let hashes: HashSet<String> = [ReplaceKind::Shuffle, ReplaceKind::Ones, ReplaceKind::Mean]
+            .into_iter()
+            .map(|kind| replaced(home.path(), kind, 0).hash().to_owned())
+            .chain([store(home.path()).hash().to_owned()])
+            .collect();
+        assert_eq!(hashes.len(), 4);
+    }
+}
