@@ -28,11 +28,11 @@ def main():
     def call(*more):
         done = subprocess.run([args.program, *map(str, more)], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        return done.stdout
 
     device = ["--device", args.device]
     liked = {}
-    for line in call("recommend", args.run, "--all", "-k", 500, *device):
+    for line in map(json.loads, call("recommend", args.run, "--all", "-k", 500, *device).splitlines()):
         liking = lambda entry: sum(entry["branches"][branch] for branch in ["text", "image"])
         liked[line["user"]] = max(line["items"], key=liking)["item"]
     users = sorted(liked)[:: max(1, len(liked) // args.items)][: args.items]
@@ -42,15 +42,15 @@ def main():
         call("embed", "build", args.run, "--store", store, *device)
         appends, seconds, found = [], [], 0
         for n, user in enumerate(users):
-            (shown,) = call("inspect", args.run, "item", liked[user], "-k", 1, "--json", *device)
+            shown = json.loads(call("inspect", args.run, "item", liked[user], "-k", 1, *device, "--json"))
             # The catalogue's text begins with the title, as that of a new item will.
             rest = shown["text"].removeprefix(shown["title"]).strip()
             item = {"title": shown["title"], "text": rest, "image": shown["image"]}
             start = time.perf_counter()
             lines.write_text(json.dumps({"id": f"new{n}", **item}) + "\n")
-            call("embed", "append", args.run, lines, "--store", store, "--json", *device)
+            call("embed", "append", args.run, lines, "--store", store, *device)
             appends.append(time.perf_counter() - start)
-            (listed,) = call("recommend", args.run, "--store", store, "--user", user, *device)
+            listed = json.loads(call("recommend", args.run, "--store", store, "--user", user, *device))
             seconds.append(time.perf_counter() - start)
             found += any(entry["item"] == f"new{n}" for entry in listed["items"])
     p95 = lambda values: statistics.quantiles(values, n=20)[-1]
