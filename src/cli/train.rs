@@ -201,7 +201,7 @@ pub(super) fn flatten(
 }
 
 /// Set by Ctrl-C and SIGTERM.
-fn stop_flag(terminal: &Terminal) -> Arc<AtomicBool> {
+pub(super) fn stop_flag(terminal: &Terminal) -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     let handler = move || {

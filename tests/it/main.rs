@@ -17,3 +17,4 @@ mod probe;
 mod program;
 mod real_data;
 mod resume;
+mod tune;
