@@ -30,7 +30,7 @@ fn study(home: &Path, name: &str, data: &Path) -> PathBuf {
     let text = format!(
         "base = {base:?}\ndir = {:?}\ntrials = {TRIALS}\neta = 2\nset = [\"data.path={}\", \"data.synth=none\", \
          \"model.width=8\", \"train.batch_users=16\", \"train.epochs=3\", \"optim.lr=1e-3\"]\n\
-         [space]\n\"optim.lr\" = {{ log_uniform = [1e-4, 1e-2] }}\n\"model.tower.heads\" = {{ choice = [2, 4, 3] }}\n",
+         [space]\n\"optim.lr\" = {{ log_uniform = [1e-4, 1e-2] }}\n\"model.tower.heads\" = {{ choice = [2, 3, 4] }}\n",
         path(&home.join(name)),
         path(data)
     );
@@ -89,7 +89,9 @@ fn a_killed_study_goes_on_to_the_same_trials_and_only_final_opens_the_test_part(
     let dir = home.path().join("killed");
     let mut child = codistill(&["tune", path(&killed), "--device", "cpu", "--quiet"]).spawn().unwrap();
     let start = Instant::now();
-    while !dir.join("trial-002/metrics.jsonl").exists() && start.elapsed() < Duration::from_secs(40) {
+    // Two trials have begun; nothing is finished.
+    let begun = || (0..TRIALS).filter(|n| dir.join(format!("trial-{n:03}/steps")).exists()).count();
+    while begun() < 2 && start.elapsed() < Duration::from_secs(40) {
         if child.try_wait().unwrap().is_some() {
             break;
         }
