@@ -14,7 +14,8 @@
 //! 10. [`embed`]: new items without retraining. [`export`]: what leaves the program.
 //! 11. [`stats`]: whether a difference is real; [`compare`]: finished runs side by side; [`ablate`]: studies of them.
 //! 12. [`probe`]: what frozen features are worth before any training.
-//! 13. [`monitor`]: TensorBoard, JSON lines, progress; [`cli`]: the only module that prints.
+//! 13. [`tune`]: search over configuration keys.
+//! 14. [`monitor`]: TensorBoard, JSON lines, progress; [`cli`]: the only module that prints.
 //!
 //! Lower modules know nothing of higher ones.
 #![deny(unsafe_code)]
@@ -43,3 +44,4 @@ pub mod stats;
 pub mod synth;
 pub mod tensors;
 pub mod train;
+pub mod tune;

@@ -12,7 +12,7 @@ use crate::embed::{ColdRule, encode};
 use crate::eval::baseline::{ContentKnn, ItemKnn, Popularity, RecentPopularity, Transitions};
 use crate::eval::cold::OwnKind;
 use crate::eval::content::ContentNearest;
-use crate::eval::{ColdReport, Evaluation, Report, ScoreError, Scorer, TimeOrder, rows};
+use crate::eval::{ColdReport, Evaluation, GlobalTime, Report, ScoreError, Scorer, TimeOrder, rows};
 use crate::model::Recommender;
 use crate::recommend::{Calibration, Mixed, MixedScorer};
 use crate::synth::Truth;
@@ -230,7 +230,14 @@ fn judge(
     }
     let (hash, seed) = (dataset.hash.clone(), experiment.config.seed);
     let time_order = TimeOrder::of(dataset, part);
-    Ok(Report { evaluations, dataset: hash, seed, time_order, cold: of_cold })
+    let s = experiment.config.data.max_seq_len;
+    let knows_future = time_order.is_some_and(|order| order.later_training > 0.0);
+    let global_time = match baselines {
+        [none] if none == "none" => None,
+        _ if knows_future => GlobalTime::of(dataset, part, &experiment.config.eval, s)?,
+        _ => None,
+    };
+    Ok(Report { evaluations, dataset: hash, seed, time_order, global_time, cold: of_cold })
 }
 
 /// The model's evaluation where items without training are scored as new ones, and what became of them.

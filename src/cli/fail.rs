@@ -15,6 +15,7 @@ use crate::features::FeatureError;
 use crate::synth::SynthError;
 use crate::train::checkpoint::CheckpointError;
 use crate::train::{ExperimentError, TrainError};
+use crate::tune::TuneError;
 
 /// Exit status of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +78,8 @@ failures!(
     CheckpointError,
     CompareError,
     ExperimentError,
-    ExportError
+    ExportError,
+    TuneError
 );
 
 impl From<ArtefactError> for Failure {

@@ -22,6 +22,7 @@ mod show;
 mod synth;
 mod terminal;
 mod train;
+mod tune;
 mod watch;
 
 use std::process::ExitCode;
@@ -89,6 +90,8 @@ enum Command {
     Features(features::FeaturesCommand),
     /// Train a model
     Train(train::TrainArgs),
+    /// Search configurations: random or successive halving, on validation figures
+    Tune(tune::TuneArgs),
     /// Measure a trained model beside baselines
     Evaluate(evaluate::EvaluateArgs),
     /// Set finished runs side by side: differences, intervals, verdicts
@@ -145,6 +148,7 @@ fn run(command: Command, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::Synth(args) => synth::run(&args, terminal),
         Command::Features(command) => features::run(&command, terminal),
         Command::Train(args) => train::run(&args, terminal),
+        Command::Tune(args) => tune::run(&args, terminal),
         Command::Evaluate(args) => evaluate::run(&args, terminal),
         Command::Compare(args) => compare::run(&args, terminal),
         Command::Probe(args) => probe::run(&args, terminal),

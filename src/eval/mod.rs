@@ -4,7 +4,7 @@
 //! catalogue and keeps one row per target, on which all statistics are built.
 //!
 //! Reading order: [`scorer`], [`rank`] (one target), [`metrics`] (all of them), [`protocol`], [`rows`],
-//! [`baseline`], [`cold`] (items that no training has seen), [`content`] (their floor), [`time_order`],
+//! [`baseline`], [`cold`] (items that no training has seen), [`content`] (their floor), [`time_order`], [`global_time`],
 //! [`report`].
 
 pub mod baseline;
@@ -12,6 +12,7 @@ pub mod cold;
 pub mod content;
 #[cfg(test)]
 mod fixtures;
+pub mod global_time;
 pub mod metrics;
 pub mod protocol;
 pub mod rank;
@@ -23,6 +24,7 @@ mod tests;
 pub mod time_order;
 
 pub use cold::ColdReport;
+pub use global_time::GlobalTime;
 pub use metrics::{Evaluation, Scored};
 pub use protocol::evaluate;
 pub use report::Report;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use super::cold::{ColdReport, ColdScored};
+use super::global_time::GlobalTime;
 use super::metrics::{Bucket, Evaluation, Scored};
 use super::time_order::TimeOrder;
 
@@ -37,6 +38,9 @@ pub struct Report {
     /// What training knows of the time after the targets.
     #[serde(default)]
     pub time_order: Option<TimeOrder>,
+    /// The floors where the same interactions are split in time; absent where training knows no future anyway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub global_time: Option<GlobalTime>,
     /// Targets that no training has seen, where there are such items and a rule for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cold: Option<ColdReport>,
@@ -63,6 +67,16 @@ impl Report {
                 let _ = write!(text, "  {:>11}", figure(scored.metrics.get(column).copied()));
             }
             text.push('\n');
+        }
+        if let Some(cut) = &self.global_time {
+            let _ = write!(text, "\n{}\n", split_in_time(cut));
+            for scored in &cut.scored {
+                let _ = write!(text, "{:width$}", scored.name);
+                for column in &columns {
+                    let _ = write!(text, "  {:>11}", figure(scored.metrics.get(column).copied()));
+                }
+                text.push('\n');
+            }
         }
         if let Some(cold) = &self.cold {
             self.cold_table(&mut text, cold);
@@ -114,6 +128,14 @@ impl Report {
         self.exposure_table(&mut text);
         if let Some(warning) = self.time_order.and_then(|order| order.warning()) {
             let _ = write!(text, "\nWarning: {warning}.\n");
+        }
+        if let Some(cut) = &self.global_time {
+            let _ = write!(text, "\n{}:\n\n", split_in_time(cut));
+            let rows = cut.scored.iter().map(|scored| {
+                let cells = columns.iter().map(|c| figure(scored.metrics.get(c).copied()));
+                std::iter::once(scored.name.clone()).chain(cells).collect()
+            });
+            markdown_table(&mut text, &columns, rows);
         }
         if let Some(cold) = &self.cold {
             let k = self.model().protocol.bucket_k;
@@ -202,6 +224,16 @@ impl Report {
         }
         text
     }
+}
+
+fn split_in_time(cut: &GlobalTime) -> String {
+    format!(
+        "The floors where nothing after a target is known: {} targets, split in time at {:.0} % and {:.0} % of the \
+         interactions",
+        cut.targets,
+        100.0 * cut.valid_from,
+        100.0 * cut.test_from
+    )
 }
 
 fn markdown_table(text: &mut String, columns: &[String], rows: impl Iterator<Item = Vec<String>>) {

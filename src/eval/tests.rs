@@ -240,6 +240,7 @@ fn a_report_reads_the_same_from_json_and_as_a_table() {
         dataset: "hash".into(),
         seed: 1,
         time_order: None,
+        global_time: None,
         cold: None,
     };
     let json = serde_json::to_string(&report).unwrap();

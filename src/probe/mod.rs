@@ -184,7 +184,7 @@ impl<'a> Probe<'a> {
         let present: Vec<bool> =
             (0..=items).map(|item| single.iter().any(|vectors| vectors.present[item])).collect();
         let (mut random, rows) =
-            self.features(&Vectors::random(RANDOM_WIDTH, &present, self.options.seed))?;
+            self.features(&Vectors::random(RANDOM_WIDTH, &vec![true; items + 1], self.options.seed))?;
         let chance = Chance::of(&rows, K);
         random.within_chance = Some(chance.holds(random.zero_shot.get("recall@10")));
         features.push(random);

@@ -169,7 +169,8 @@ impl<'a> Trainer<'a> {
         (train.epochs * self.experiment.sampler.batches().div_ceil(train.accumulate)) as u64
     }
 
-    /// Trains to the end, or until `stop` is set: then the step is finished and the state saved.
+    /// Trains to the end, or until `stop` is set: then the step is finished, at an epoch's end also its
+    /// validation, and the state saved.
     ///
     /// # Errors
     /// Divergence, or a checkpoint that can't be written; earlier checkpoints stay.
@@ -190,6 +191,9 @@ impl<'a> Trainer<'a> {
             let stale = train.patience > 0 && self.state.stale >= train.patience;
             self.state.finished = stale || epoch == train.epochs;
             self.save(observer)?;
+            if !self.state.finished && stop.load(Ordering::Relaxed) {
+                return Ok(Outcome::Interrupted);
+            }
         }
         let early = self.state.epoch <= train.epochs;
         Ok(if early { Outcome::StoppedEarly } else { Outcome::Finished })

@@ -104,7 +104,14 @@ impl Fake {
                        {\"step\":8,\"epoch\":2,\"time\":0,\"valid/ensemble/ndcg@10\":0.2}\n";
         fs::write(dir.join("metrics.jsonl"), metrics).unwrap();
         let (dataset, seed) = (self.dataset.clone(), self.seed);
-        let report = Report { evaluations: vec![evaluation], dataset, seed, time_order: None, cold: None };
+        let report = Report {
+            evaluations: vec![evaluation],
+            dataset,
+            seed,
+            time_order: None,
+            global_time: None,
+            cold: None,
+        };
         fs::write(dir.join("report.json"), serde_json::to_string(&report).unwrap()).unwrap();
         dir
     }
@@ -318,6 +325,7 @@ fn a_real_run_stands_beside_its_own_baselines() {
         run(&["evaluate", run_dir, "--device", "cpu", "--baseline", "text-knn,popularity", "--markdown"]);
     let said = said.fine();
     assert!(said.stdout.contains("| text-knn |") && !said.stdout.contains("transitions"), "{}", said.stdout);
+    assert!(said.stdout.contains("split in time at 80 %"));
     assert!(said.stdout.contains("Share of the list entries") && said.stdout.contains("Gini at 10"));
     run(&["evaluate", run_dir, "--device", "cpu", "--baseline", "bpr"])
         .refused("no baseline `bpr`", "image-knn");

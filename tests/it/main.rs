@@ -19,3 +19,4 @@ mod program;
 mod real_data;
 mod resume;
 mod worlds;
+mod tune;

@@ -72,7 +72,7 @@ fn probe_figures_foretell_the_final_metric_of_features_of_known_quality() {
 
     let home = tempfile::tempdir().unwrap();
     let data = home.path().join("world");
-    let sets = ["users=1000", "items=500", "w_text=4", "w_image=0", "w_collab=0", "missing_text=0"];
+    let sets = ["users=600", "items=300", "w_text=4", "w_image=0", "w_collab=0", "missing_text=0"];
     let sets: Vec<&str> = sets.iter().flat_map(|s| ["--set", s]).collect();
     run(&[&["synth", "--output", path(&data)], &sets[..]].concat()).fine();
     let clean = FeatureStore::open(&data.join("features/text")).unwrap();
@@ -96,7 +96,7 @@ fn probe_figures_foretell_the_final_metric_of_features_of_known_quality() {
         writer.finish(serde_json::json!({})).unwrap();
         for seed in [1, 2] {
             let mut args =
-                tiny(home.path(), &["data.synth=none", "train.epochs=8", "monitor.tensorboard=false"]);
+                tiny(home.path(), &["data.synth=none", "train.epochs=5", "monitor.tensorboard=false"]);
             for set in [
                 format!("data.path={}", path(&data)),
                 format!("data.features.text={}", path(&dest)),

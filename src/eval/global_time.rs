@@ -1,0 +1,82 @@
+//! The floors under a split in time, beside whatever split the figures above them come from.
+//!
+//! Leave-one-out lets training know the future; a trained model can't be moved to another split, but floors are
+//! counted in no time. How much they lose there says how far the figures are from those of a service.
+
+use serde::{Deserialize, Serialize};
+
+use super::baseline::{ItemKnn, Popularity, RecentPopularity, Transitions};
+use super::metrics::Scored;
+use super::protocol::evaluate;
+use super::scorer::{ScoreError, Scorer};
+use crate::config::EvalConfig;
+use crate::data::split::{CutOff, Split, split};
+use crate::data::{Dataset, Part};
+
+/// Shares of the interactions before validation and before test.
+const CUT_OFFS: (f64, f64) = (0.8, 0.9);
+
+/// Figures of the floors where the same interactions are cut at two moments.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GlobalTime {
+    /// Shares of the interactions before the cuts.
+    pub valid_from: f64,
+    pub test_from: f64,
+    pub targets: usize,
+    pub scored: Vec<Scored>,
+}
+
+impl GlobalTime {
+    /// Absent where the log has no times to cut at, or a part gets no targets.
+    ///
+    /// # Errors
+    /// A floor can't be counted.
+    pub fn of(
+        dataset: &Dataset,
+        part: Part,
+        config: &EvalConfig,
+        max_seq_len: usize,
+    ) -> Result<Option<Self>, ScoreError> {
+        let (valid, test) = (CutOff::Quantile(CUT_OFFS.0), CutOff::Quantile(CUT_OFFS.1));
+        let mut cut = dataset.clone();
+        if split(&mut cut.sequences, &Split::GlobalTime { valid, test }).is_err() {
+            return Ok(None);
+        }
+        let mut floors: [Box<dyn Scorer + '_>; 4] = [
+            Box::new(Popularity::new(&cut)),
+            Box::new(RecentPopularity::new(&cut)),
+            Box::new(Transitions::new(&cut)),
+            Box::new(ItemKnn::new(&cut)),
+        ];
+        let mut scored = Vec::new();
+        for floor in &mut floors {
+            scored.extend(evaluate(floor.as_mut(), &cut, part, config, max_seq_len, &mut |_| {})?.scored);
+        }
+        let targets = cut.targets(part).len();
+        Ok(Some(Self { valid_from: CUT_OFFS.0, test_from: CUT_OFFS.1, targets, scored }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eval::fixtures::{dataset, leave_one_out};
+
+    #[test]
+    fn floors_are_counted_before_the_cut_only() {
+        // Ten users step through eight seconds together: the cuts fall at seconds 6 and 7 for everybody.
+        let user = [1, 2, 3, 4, 5, 6, 7, 8];
+        let data = dataset(8, &leave_one_out(&[&user[..]; 10]));
+        let found = GlobalTime::of(&data, Part::Test, &EvalConfig::default(), 8).unwrap().unwrap();
+        assert_eq!((found.targets, found.scored.len()), (10, 4));
+        // Transitions never saw what follows item 7: item 8 is unknown before the cut, and is the one candidate
+        // that is left.
+        assert!(found.scored.iter().all(|s| s.metrics["recall@1"] == 1.0));
+        let one_moment = {
+            let mut data = data.clone();
+            data.sequences.times.fill(5);
+            data
+        };
+        assert_eq!(GlobalTime::of(&one_moment, Part::Test, &EvalConfig::default(), 8).unwrap(), None);
+    }
+}

@@ -1,0 +1,46 @@
+//! Search over configuration keys: random, or successive halving by epochs. Selects on validation only.
+//!
+//! Reading order: `spec` (the file, and what is drawn from it), [`study`] (records on disk, and what comes next).
+//! Trainings themselves are run by the command.
+
+mod spec;
+pub mod study;
+
+use std::path::PathBuf;
+
+pub use spec::{Method, Range, Spec};
+pub use study::{Study, Trial};
+
+use crate::artefact::ArtefactError;
+use crate::config::ConfigError;
+
+/// Why a study can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum TuneError {
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {reason}")]
+    Spec { path: PathBuf, reason: String },
+    #[error("{dir} holds a trial of another configuration")]
+    OtherTrial { dir: PathBuf },
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Artefact(#[from] ArtefactError),
+}
+
+impl TuneError {
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Io { .. } => Some("give the path of a study, e.g. configs/tune/quickstart.toml".into()),
+            Self::Spec { .. } => {
+                Some("see configs/tune/quickstart.toml for an example of every setting".into())
+            }
+            Self::OtherTrial { .. } => {
+                Some("base, set, seed or space have changed: give the study another dir".into())
+            }
+            Self::Config(e) => e.hint(),
+            Self::Artefact(_) => None,
+        }
+    }
+}
