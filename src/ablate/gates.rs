@@ -7,7 +7,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::StudyError;
 use super::cell::{Cell, State};
-use super::study::{OnFault, Plan};
+use super::condition::REFERENCE;
+use super::plan::Plan;
+use super::study::OnFault;
 use crate::compare::contrast::by_user;
 use crate::compare::group::comparable;
 use crate::compare::run::{Opened, Run};
@@ -81,9 +83,7 @@ pub fn judge(plan: &Plan) -> Result<Vec<Judged>, StudyError> {
 
 /// Split, users, candidates and features of every cell are those of the first sound run of the full model.
 fn same_questions(all: &mut [Judged]) {
-    let Some(first) =
-        all.iter().position(|j| j.cell.condition == super::condition::REFERENCE && j.run().is_some())
-    else {
+    let Some(first) = all.iter().position(|j| j.cell.condition == REFERENCE && j.run().is_some()) else {
         return;
     };
     let faults: Vec<Option<String>> = all
@@ -162,7 +162,8 @@ fn reached_a_maximum(plan: &Plan, all: &mut [Judged]) {
         let before = points[..points.len() - 1].iter().any(|p| p.1 >= best);
         if last >= train.epochs as u64 && value >= best && !before {
             let reason = format!(
-                "best {} at the limit of {} epochs: it had not reached its maximum",
+                "best {} at the limit of {} epochs: it had not reached its maximum (raise train.epochs, or set \
+                 gates.epoch_limit = \"warn\")",
                 train.metric, train.epochs
             );
             judged.fault(plan.study.gates.epoch_limit, reason);
@@ -174,9 +175,7 @@ fn reached_a_maximum(plan: &Plan, all: &mut [Judged]) {
 fn above_popularity(plan: &Plan, all: &mut [Judged]) -> Result<(), StudyError> {
     let metric = plan.options.metric;
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
-    let Some(reference) =
-        all.iter().find(|j| j.cell.condition == super::condition::REFERENCE && j.run().is_some())
-    else {
+    let Some(reference) = all.iter().find(|j| j.cell.condition == REFERENCE && j.run().is_some()) else {
         return Ok(());
     };
     let path = RunDir::at(&reference.cell.dir).rows(&plan.options.part);

@@ -4,7 +4,7 @@
 //! Three removals are told apart: *tokens* (features replaced, the branch kept: `X`, `N`, `K`), *branch* (`B`,
 //! tokens kept), and *both* (`S`, the honest "modality removed", on which verdicts rest).
 //!
-//! Reading order: [`study`] (the file), [`condition`] and [`edit`] (what a condition does to a configuration),
+//! Reading order: [`study`] (the file), [`condition`] and [`edit`] (what a condition does to a configuration), [`plan`],
 //! [`cell`] (one training of the study, and where it stands), [`knockout`] (conditions without a training),
 //! [`gates`] (what makes a run a failure instead of a number), [`verdict`], [`report`]. Training is done by the
 //! command, one process a cell; figures, tests and pages are those of [`crate::compare`].
@@ -15,6 +15,7 @@ pub mod edit;
 mod error;
 pub mod gates;
 pub mod knockout;
+pub mod plan;
 pub mod report;
 pub mod study;
 pub mod verdict;
@@ -22,4 +23,5 @@ pub mod verdict;
 pub use cell::{Cell, State};
 pub use condition::{Condition, Preset, Views};
 pub use error::StudyError;
-pub use study::{OnFault, Plan, Study};
+pub use plan::Plan;
+pub use study::{OnFault, Study};

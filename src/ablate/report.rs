@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::StudyError;
 use super::condition::{AGAIN, REFERENCE, Views};
 use super::gates::{Judged, Outcome};
-use super::study::Plan;
+use super::plan::Plan;
 use super::verdict::{ViewVerdict, settle_family};
 use crate::compare::preface::{Item, Preface, Section};
 use crate::compare::table::{Table, sentence};
@@ -93,7 +93,7 @@ impl StudyReport {
 
     /// For the terminal: verdicts, then the tables.
     pub fn plain(&self) -> String {
-        self.preface.plain() + &self.comparison.plain()
+        self.comparison.plain_after(&self.preface)
     }
 
     fn make_preface(&self, plan: &Plan) -> Preface {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::compare::table::{detectable, percent};
+use crate::compare::table::{detectable, p_value, percent};
 use crate::compare::{Contrast, Options, contrast};
 use crate::stats::Verdict;
 
@@ -107,12 +107,11 @@ impl ViewVerdict {
             self.without
         ));
         if self.verdict.claims() || self.verdict == Verdict::NoEvidence {
-            text.push_str(&format!(
-                "; {} seeds, p {:.4} after Holm over {declared}, MDE {}",
-                c.seeds,
-                self.p_holm,
-                detectable(c)
-            ));
+            let p = p_value(self.p_holm);
+            text.push_str(&format!("; {} seeds, p {p} after Holm over {declared}", c.seeds));
+        }
+        if self.verdict.claims() {
+            text.push_str(&format!(", MDE = {}", detectable(c)));
         }
         if let Some(control) = control {
             let change = control.relative.map_or_else(|| "-".to_owned(), |r| format!("{:+.1} %", 100.0 * r));
@@ -134,5 +133,19 @@ pub fn settle_family(contrasts: &mut [Contrast], family: &dyn Fn(&Contrast) -> b
     contrast::settle(&mut own, options);
     for (place, contrast) in places.into_iter().zip(own) {
         contrasts[place] = contrast;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_helps_where_the_model_without_it_is_worse() {
+        assert_eq!(turned(Verdict::Hurts), Verdict::Helps);
+        assert_eq!(turned(Verdict::Helps), Verdict::Hurts);
+        for same in [Verdict::Equivalent, Verdict::NoEvidence, Verdict::SingleRun, Verdict::TooFewUsers] {
+            assert_eq!(turned(same), same);
+        }
     }
 }

@@ -15,7 +15,7 @@ impl Comparison {
     /// A whole page.
     pub fn html(&self) -> String {
         let labels: Vec<&str> = self.groups.iter().map(|g| g.label.as_str()).collect();
-        self.page(&labels.join(" · "), "")
+        self.page(&labels.join(" · "), &self.verdict_cards())
     }
 
     /// As [`Comparison::html`], behind the sections of a report that it is a part of.
@@ -34,7 +34,7 @@ impl Comparison {
             }
             before.push_str(&section(&one.title, &body));
         }
-        self.page(&preface.title, &(before + "<h2>All conditions</h2>\n"))
+        self.page(&preface.title, &before)
     }
 
     fn page(&self, title: &str, before: &str) -> String {
@@ -47,7 +47,6 @@ impl Comparison {
             escape(&self.protocol)
         );
         page.push_str(before);
-        self.verdict_cards(&mut page);
         page.push_str(&section(
             "Figures",
             &(table(&self.figures()) + &table(&self.verdicts()) + &paragraph(&self.notes())),
@@ -72,13 +71,11 @@ impl Comparison {
         page
     }
 
-    fn verdict_cards(&self, page: &mut String) {
-        page.push_str("<ul class=\"verdicts\">\n");
-        for contrast in &self.contrasts {
-            let text = sentence(contrast, &self.options);
-            page.push_str(&card(contrast.verdict, &contrast.verdict.to_string(), &text));
-        }
-        page.push_str("</ul>\n");
+    fn verdict_cards(&self) -> String {
+        let cards = self.contrasts.iter().map(|contrast| {
+            card(contrast.verdict, &contrast.verdict.to_string(), &sentence(contrast, &self.options))
+        });
+        format!("<ul class=\"verdicts\">\n{}</ul>\n", cards.collect::<String>())
     }
 
     fn failures(&self, page: &mut String) {

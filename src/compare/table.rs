@@ -76,7 +76,7 @@ fn bounds(interval: &Interval, relative: bool) -> String {
 }
 
 /// A p value: four digits, never 0.
-pub(super) fn p_value(p: f64) -> String {
+pub(crate) fn p_value(p: f64) -> String {
     if p < 0.0001 { "< 0.0001".to_owned() } else { format!("{p:.4}") }
 }
 
@@ -225,32 +225,43 @@ impl Comparison {
 
     /// For the terminal.
     pub fn plain(&self) -> String {
-        let mut text =
-            format!("{}\n\n{}\n{}\n", self.protocol, self.figures().plain(), self.verdicts().plain());
+        let mut text = self.tables();
         for contrast in &self.contrasts {
             let _ = writeln!(text, "{}", sentence(contrast, &self.options));
         }
-        for failed in &self.failed {
-            let _ = writeln!(text, "FAILED {}: {}", failed.run.display(), failed.reason);
-        }
-        text
+        text + &self.failed_lines()
+    }
+
+    /// As [`Comparison::plain`], behind the sections of a report that it is a part of, which say in words what is
+    /// worth saying.
+    pub fn plain_after(&self, preface: &Preface) -> String {
+        preface.plain() + &self.tables() + &self.failed_lines()
+    }
+
+    fn tables(&self) -> String {
+        format!("{}\n\n{}\n{}\n", self.protocol, self.figures().plain(), self.verdicts().plain())
+    }
+
+    fn failed_lines(&self) -> String {
+        let line = |failed: &super::Failed| format!("FAILED {}: {}\n", failed.run.display(), failed.reason);
+        self.failed.iter().map(line).collect()
     }
 
     pub fn markdown(&self) -> String {
         let labels: Vec<&str> = self.groups.iter().map(|g| g.label.as_str()).collect();
-        self.markdown_below(format!("# {}\n", labels.join(", ")))
+        let mut text = format!("# {}\n\n{}.\n\n", labels.join(", "), self.protocol);
+        for contrast in &self.contrasts {
+            let _ = writeln!(text, "- **{}**: {}.", contrast.verdict, sentence(contrast, &self.options));
+        }
+        self.markdown_below(text)
     }
 
     /// As [`Comparison::markdown`], behind the sections of a report that it is a part of.
     pub fn markdown_after(&self, preface: &Preface) -> String {
-        self.markdown_below(preface.markdown() + "\n## All conditions\n")
+        self.markdown_below(preface.markdown() + &format!("\n## All conditions\n\n{}.\n", self.protocol))
     }
 
     fn markdown_below(&self, mut text: String) -> String {
-        let _ = write!(text, "\n{}.\n\n", self.protocol);
-        for contrast in &self.contrasts {
-            let _ = writeln!(text, "- **{}**: {}.", contrast.verdict, sentence(contrast, &self.options));
-        }
         let _ = write!(
             text,
             "\n{}\n{}\n{}\n",

@@ -242,7 +242,9 @@ mod tests {
                 assert!(row[..filled].chunks(WIDTH).all(|token| token == expected));
                 assert!(row[filled..].iter().all(|&x| x == 0.0));
             }
+            assert!(constant.is_flat());
         }
+        assert!(!own.is_flat() && !replaced(home.path(), ReplaceKind::Shuffle, 0).is_flat());
         assert_eq!(replaced(home.path(), ReplaceKind::Hidden, 0).missing(), ITEMS);
     }
 

@@ -198,6 +198,21 @@ fn a_failed_cell_is_named_and_in_no_mean() {
 }
 
 #[test]
+fn a_training_that_was_cut_off_is_no_figure() {
+    let home = tempfile::tempdir().unwrap();
+    let file = study(home.path(), "[1]", "conditions = [\"S-text\"]");
+    // One evaluation, at the end: nothing tells whether more epochs would have helped.
+    let text = fs::read_to_string(&file).unwrap().replace("\"device=cpu\"", "\"train.eval_every=2\"");
+    let strict = text.replace("epoch_limit = \"warn\"", "epoch_limit = \"fail\"");
+    fs::write(&file, &strict).unwrap();
+    let said = ablate(&file, &[]);
+    said.refused("C0 seed 1: FAILED best ensemble/ndcg@10 at the limit of 2 epochs", "base configuration");
+    fs::write(&file, &text).unwrap();
+    let said = ablate(&file, &["--report"]).fine();
+    assert!(said.stderr.contains("note: C0 seed 1: best ensemble/ndcg@10 at the limit"), "{}", said.stderr);
+}
+
+#[test]
 fn cells_of_other_settings_or_data_are_refused() {
     let home = tempfile::tempdir().unwrap();
     let file = study(home.path(), "[1]", "conditions = [\"S-text\"]");
