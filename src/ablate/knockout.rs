@@ -83,6 +83,7 @@ pub fn judge(
         seed: cell.seed,
         time_order: TimeOrder::of(&experiment.dataset, Part::Test),
         evaluations: vec![evaluation],
+        global_time: None,
         cold: None,
     };
     rows::write_all(&run.rows("test"), &report.evaluations)?;

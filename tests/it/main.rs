@@ -18,5 +18,5 @@ mod probe;
 mod program;
 mod real_data;
 mod resume;
-mod worlds;
 mod tune;
+mod worlds;
