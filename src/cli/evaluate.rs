@@ -232,10 +232,11 @@ fn judge(
     let time_order = TimeOrder::of(dataset, part);
     let s = experiment.config.data.max_seq_len;
     let knows_future = time_order.is_some_and(|order| order.later_training > 0.0);
-    let global_time = match baselines {
-        [none] if none == "none" => None,
-        _ if knows_future => GlobalTime::of(dataset, part, &experiment.config.eval, s)?,
-        _ => None,
+    // Who names the baselines gets these and no others.
+    let global_time = if baselines.is_empty() && knows_future {
+        GlobalTime::of(dataset, part, &experiment.config.eval, s)?
+    } else {
+        None
     };
     Ok(Report { evaluations, dataset: hash, seed, time_order, global_time, cold: of_cold })
 }

@@ -321,11 +321,11 @@ fn a_real_run_stands_beside_its_own_baselines() {
         assert!(!own["exposure"].as_array().unwrap().is_empty());
     }
     assert!(report["time_order"]["later_training"].as_f64().is_some());
+    assert_eq!(report["global_time"]["scored"].as_array().unwrap().len(), 4);
     let said =
         run(&["evaluate", run_dir, "--device", "cpu", "--baseline", "text-knn,popularity", "--markdown"]);
     let said = said.fine();
     assert!(said.stdout.contains("| text-knn |") && !said.stdout.contains("transitions"), "{}", said.stdout);
-    assert!(said.stdout.contains("split in time at 80 %"));
     assert!(said.stdout.contains("Share of the list entries") && said.stdout.contains("Gini at 10"));
     run(&["evaluate", run_dir, "--device", "cpu", "--baseline", "bpr"])
         .refused("no baseline `bpr`", "image-knn");
