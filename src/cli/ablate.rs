@@ -14,7 +14,7 @@ use super::train::stop_flag;
 use super::{Exit, Failure, Terminal};
 use crate::ablate::condition::REFERENCE;
 use crate::ablate::report::StudyReport;
-use crate::ablate::{Cell, Plan, State, Study, gates, knockout};
+use crate::ablate::{Cell, Plan, State, Study, StudyError, gates, knockout};
 use crate::artefact::write_atomic;
 use crate::data::Dataset;
 
@@ -84,7 +84,7 @@ pub fn run(args: &AblateArgs, terminal: &Terminal) -> Result<Exit, Failure> {
             return Ok(Exit::Interrupted);
         }
     }
-    report(&plan, terminal)
+    report(&plan, !args.only.is_empty(), terminal)
 }
 
 /// The cells to train.
@@ -339,9 +339,16 @@ fn last_error(cell: &Cell) -> String {
     last.map_or_else(|| format!("it left no message, see {}", cell.log_path().display()), str::to_owned)
 }
 
-fn report(plan: &Plan, terminal: &Terminal) -> Result<Exit, Failure> {
+fn report(plan: &Plan, partial: bool, terminal: &Terminal) -> Result<Exit, Failure> {
     let judged = gates::judge(plan)?;
-    let report = StudyReport::new(plan, &judged)?;
+    let report = match StudyReport::new(plan, &judged) {
+        // Only a part of the study was asked for, and is trained.
+        Err(StudyError::NothingToCompare { .. }) if partial => {
+            terminal.say("no report yet: only the full model has sound runs");
+            return Ok(Exit::Done);
+        }
+        other => other?,
+    };
     let json = serde_json::to_string_pretty(&report).unwrap_or_default();
     let files = [("study.md", report.markdown()), ("study.html", report.html()), ("study.json", json)];
     for (name, text) in &files {

@@ -82,6 +82,7 @@ fn a_study_trains_every_cell_once_and_says_what_text_is_worth() {
     assert_eq!(cells.as_array().unwrap().len(), 2 * 10);
     assert!(!root.exists(), "a dry run writes nothing");
 
+    assert!(ablate(&file, &["--only", "C0"]).fine().stderr.contains("no report yet"));
     ablate(&file, &["--only", "C0,S-t", "--jobs", "2"]).fine();
     let first = fs::metadata(root.join("C0/seed-1/report.json")).unwrap().modified().unwrap();
     let report = json(&root.join("study.json"));
