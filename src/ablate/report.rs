@@ -59,13 +59,13 @@ impl StudyReport {
         comparison.warnings.extend(incomplete(plan, judged));
         let labels: Vec<String> = plan.contrasts.iter().map(|id| label(plan, id)).collect();
         let again = label(plan, AGAIN);
-        let declared = |c: &Contrast| labels.contains(&c.condition);
+        // A study's false claims are those of all rows that speak for it, its A/A row among them.
+        let declared = |c: &Contrast| labels.contains(&c.condition) || c.condition == again;
         let contrasts = &mut comparison.contrasts;
         settle_family(contrasts, &declared, &plan.options);
-        settle_family(contrasts, &|c| c.condition == again, &plan.options);
-        settle_family(contrasts, &|c| !declared(c) && c.condition != again, &plan.options);
+        settle_family(contrasts, &|c| !declared(c), &plan.options);
         let family = contrasts.iter().filter(|c| declared(c)).count();
-        let explored = contrasts.iter().filter(|c| !declared(c) && c.condition != again).count();
+        let explored = contrasts.len() - family;
         comparison.correction = Some(correction(&plan.contrasts, family, explored));
         let again = comparison.contrasts.iter().find(|c| c.condition == again).cloned();
         let mut report = Self {
@@ -218,7 +218,8 @@ fn correction(declared: &[String], family: usize, explored: usize) -> String {
         0 => String::new(),
         n => format!(", and apart from them over the {n} exploratory ones"),
     };
-    format!("p is corrected by Holm over the {family} declared contrasts ({}){apart}", declared.join(", "))
+    let named = declared.join(", ");
+    format!("p is corrected by Holm over the {family} declared contrasts ({named}; with the A/A row){apart}")
 }
 
 /// The sound runs of each condition, the full model first.

@@ -57,7 +57,7 @@ pub struct Study {
     /// What the verdicts are about, of the ensemble on test.
     pub metric: String,
     /// Contrasts that the study declares; default: the structural removal of each view, or all that are trained
-    /// where there is none. Holm's correction counts these; all others are exploratory.
+    /// where there is none. Holm's correction counts these and the A/A row; all others are exploratory.
     pub contrasts: Vec<String>,
     /// What counts as equal, as a share of the full model's figure.
     pub margin: f64,
