@@ -4,7 +4,7 @@
 //! modalities away from more and more items, P4 asks whether all that foretells the final metric, P5 looks at the
 //! geometry. Random features, popularity and item-kNN on behaviour always stand beside them.
 //!
-//! Reading order: [`vectors`] (pooling, products in tiles), [`rank`] (P1, P2 a), [`agreement`] (P2 b), [`mask`] (P3),
+//! Reading order: [`vectors`] (pooling, products in tiles), [`rank`] (P1, P2 a), [`mod@agreement`] (P2 b), [`mask`] (P3),
 //! [`geometry`] (P5), [`chance`], [`validity`] (P4), [`spearman`], [`table`] (terminal and Markdown).
 
 pub mod agreement;
