@@ -117,3 +117,22 @@ fn a_tokenizer_of_another_model_or_of_another_sort_is_refused() {
         assert!(said.contains(wanted), "{json}: {said}");
     }
 }
+
+#[test]
+fn an_onnx_field_that_claims_more_than_the_file_holds_is_refused_before_memory_is_taken() {
+    let bytes = fs::read(fixtures("onnx/picture.onnx")).unwrap();
+    // The graph is field 7 of the file: tag 0x3a, then its length. Here it claims 30 GiB.
+    let place = bytes.iter().position(|&b| b == 0x3a).unwrap();
+    let digits = bytes[place + 1..].iter().position(|b| *b < 0x80).unwrap() + 1;
+    let lie = [0x80, 0x80, 0x80, 0x80, 0x78];
+    let broken = [&bytes[..=place], &lie, &bytes[place + 1 + digits..]].concat();
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("x.onnx");
+    for bytes in [&broken[..], &bytes[..bytes.len() / 2], &[0x3a], b"", &[0xff; 20]] {
+        fs::write(&path, bytes).unwrap();
+        let encoder = path.display().to_string();
+        let settings = Settings { encoder, preprocess: Some("vit".into()), ..Settings::default() };
+        let opened = Encoder::open(&settings, Modality::Image, &[], &Device::flex(), &mut |_, _, _| {});
+        assert!(matches!(opened.map(|_| ()), Err(EncodeError::Malformed { .. })), "{} bytes", bytes.len());
+    }
+}
