@@ -14,6 +14,7 @@ mod families;
 pub mod hub;
 mod layers;
 mod onnx;
+mod onnx_lengths;
 mod partial;
 pub mod picture;
 mod recipe;

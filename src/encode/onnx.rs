@@ -2,8 +2,6 @@
 //!
 //! rten computes on the CPU whatever `--device` says; it is the way for architectures without a native family.
 
-use std::fs::File;
-use std::io::{BufReader, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -36,48 +34,6 @@ enum Role {
     Segments,
 }
 
-/// Whether the outermost fields of the file lie within its `size`. The reader takes memory for what a field claims
-/// before it reads it, and checks a field against the one around it only.
-fn check_lengths(path: &Path, size: u64) -> std::io::Result<Result<(), String>> {
-    let lies = |at: u64| Ok(Err(format!("not an ONNX file: the field at byte {at} goes beyond the end")));
-    let mut file = BufReader::new(File::open(path)?);
-    let mut at = 0;
-    while at < size {
-        let start = at;
-        let Some(tag) = varint(&mut file, &mut at)? else { return lies(start) };
-        let length = match tag & 7 {
-            0 => varint(&mut file, &mut at)?.map(|_| 0),
-            1 => Some(8),
-            2 => varint(&mut file, &mut at)?,
-            5 => Some(4),
-            _ => None,
-        };
-        let Some(length) = length.filter(|&length| length <= size.saturating_sub(at)) else {
-            return lies(start);
-        };
-        file.seek_relative(length as i64)?;
-        at += length;
-    }
-    Ok(Ok(()))
-}
-
-/// A protobuf integer; none where it does not end.
-fn varint(file: &mut impl Read, at: &mut u64) -> std::io::Result<Option<u64>> {
-    let mut value = 0u64;
-    for shift in (0..64).step_by(7) {
-        let mut byte = [0];
-        if file.read(&mut byte)? == 0 {
-            return Ok(None);
-        }
-        *at += 1;
-        value |= u64::from(byte[0] & 0x7f) << shift;
-        if byte[0] < 0x80 {
-            return Ok(Some(value));
-        }
-    }
-    Ok(None)
-}
-
 impl Onnx {
     /// Loads the file and matches its inputs with what `modality` provides; `output` names the tensor to take.
     pub fn open(path: &Path, modality: Modality, output: Option<&str>) -> Result<Self, EncodeError> {
@@ -89,7 +45,7 @@ impl Onnx {
             ));
         }
         let failed = |reason: String| EncodeError::Malformed { path: path.to_owned(), reason };
-        check_lengths(path, size).map_err(super::error::at(path))?.map_err(failed)?;
+        super::onnx_lengths::check(path).map_err(super::error::at(path))?.map_err(failed)?;
         let model = guarded(|| Model::load_file(path).map_err(|e| e.to_string())).map_err(failed)?;
         let name =
             |id: NodeId| model.node_info(id).and_then(|n| n.name().map(str::to_owned)).unwrap_or_default();
