@@ -7,8 +7,8 @@ use burn::nn::Linear;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::input::GroupTokens;
-use crate::nn::Init;
 use crate::nn::init::Scheme;
+use crate::nn::{Init, linear};
 
 /// One view of an item.
 #[derive(Module, Debug)]
@@ -92,7 +92,7 @@ impl TokenView {
             return self.all_missing(n);
         }
         let data = TensorData::new(tokens.values.clone(), [n, tokens.count, tokens.width]);
-        let x_ntd = self.project.forward(Tensor::<3>::from_data(data, device));
+        let x_ntd = linear(&self.project, Tensor::<3>::from_data(data, device));
         if missing == 0 {
             return x_ntd;
         }

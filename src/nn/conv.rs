@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 
 use super::init::Scheme;
-use super::{Init, LayerNorm};
+use super::{Init, LayerNorm, linear};
 
 /// A causal convolution written as one matrix product over K shifted copies of the input.
 #[derive(Module, Debug)]
@@ -32,7 +32,7 @@ impl CausalConv {
         let before = Tensor::<3>::zeros([b, reach, d], &x_bsd.device());
         let padded = Tensor::cat(vec![before, x_bsd], 1);
         let shifted = (0..self.kernel).map(|k| padded.clone().narrow(1, k * self.dilation, s)).collect();
-        self.taps.forward(Tensor::cat(shifted, 2))
+        linear(&self.taps, Tensor::cat(shifted, 2))
     }
 }
 

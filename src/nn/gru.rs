@@ -7,8 +7,8 @@ use burn::nn::Linear;
 use burn::tensor::Tensor;
 use burn::tensor::activation::{sigmoid, tanh};
 
-use super::Init;
 use super::init::Scheme;
+use super::{Init, linear};
 
 /// One layer: `h = (1 - z) n + z h_before`.
 #[derive(Module, Debug)]
@@ -35,7 +35,7 @@ impl GruLayer {
     /// - result: `[B, S, D]`
     pub fn forward(&self, x_bsd: Tensor<3>, real_bs1: &Tensor<3>) -> Tensor<3> {
         let [b, s, d] = x_bsd.dims();
-        let from_input_bsg = self.input.forward(x_bsd.clone());
+        let from_input_bsg = linear(&self.input, x_bsd.clone());
         let mut h_bd = Tensor::<2>::zeros([b, d], &x_bsd.device());
         let mut outputs = Vec::with_capacity(s);
         for t in 0..s {
@@ -71,6 +71,6 @@ impl Gru {
     /// As [`GruLayer::forward`].
     pub fn forward(&self, x_bsd: Tensor<3>, real_bs1: &Tensor<3>) -> Tensor<3> {
         let read = self.layers.iter().fold(x_bsd, |x, layer| layer.forward(x, real_bs1));
-        self.output.forward(read)
+        linear(&self.output, read)
     }
 }

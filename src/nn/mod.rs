@@ -3,9 +3,11 @@
 pub mod conv;
 pub mod gru;
 pub mod init;
+pub mod linear;
 pub mod norm;
 pub mod transformer;
 
 pub use init::Init;
+pub use linear::{linear, over_rows};
 pub use norm::LayerNorm;
 pub use transformer::{Block, BlockConfig};

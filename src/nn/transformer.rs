@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::{relu, softmax};
 
 use super::init::Scheme;
-use super::{Init, LayerNorm};
+use super::{Init, LayerNorm, linear};
 use crate::ops::Noise;
 
 /// What a block needs to know.
@@ -61,9 +61,9 @@ impl Block {
     pub fn forward(&self, x_nld: Tensor<3>, mask: Option<&Tensor<4>>, noise: &mut Noise) -> Tensor<3> {
         let [n, l, d] = x_nld.dims();
         let split = |x: Tensor<3>| x.reshape([n, l, self.heads, d / self.heads]).swap_dims(1, 2);
-        let q_nhle = split(self.query.forward(x_nld.clone()));
-        let k_nhle = split(self.key.forward(x_nld.clone()));
-        let v_nhle = split(self.value.forward(x_nld.clone()));
+        let q_nhle = split(linear(&self.query, x_nld.clone()));
+        let k_nhle = split(linear(&self.key, x_nld.clone()));
+        let v_nhle = split(linear(&self.value, x_nld.clone()));
         let scores_nhll = q_nhle.matmul(k_nhle.swap_dims(2, 3));
         let weights_nhll = self.weights(scores_nhll, mask, noise);
         let read_nld = weights_nhll.matmul(v_nhle).swap_dims(1, 2).reshape([n, l, d]);
@@ -92,7 +92,7 @@ impl Block {
         let (h, e) = (self.heads, d / self.heads);
         // [N, Q, H, E] -> [H, N·Q, E]
         let by_head = |x: Tensor<3>| x.reshape([n * q, h, e]).swap_dims(0, 1);
-        let q_hme = by_head(self.query.forward(x_nqd.clone()));
+        let q_hme = by_head(linear(&self.query, x_nqd.clone()));
         // W_K is [D, H·E]; as [H, E, D] it turns a query into a vector the raw tokens can be scored with.
         let key_hed = self.key.weight.val().reshape([d, h, e]).permute([1, 2, 0]);
         let probe_hmd = q_hme.matmul(key_hed);
@@ -118,9 +118,9 @@ impl Block {
 
     /// Output map, residuals, norms and feed-forward.
     fn finish(&self, x: Tensor<3>, read: Tensor<3>, noise: &mut Noise) -> Tensor<3> {
-        let attended = noise.dropout(self.output.forward(read));
+        let attended = noise.dropout(linear(&self.output, read));
         let y = self.attention_norm.forward(x + attended);
-        let z = self.down.forward(relu(self.up.forward(y.clone())));
+        let z = linear(&self.down, relu(linear(&self.up, y.clone())));
         let z = noise.dropout(z);
         self.feed_forward_norm.forward(y + z)
     }
