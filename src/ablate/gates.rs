@@ -23,7 +23,7 @@ use crate::train::run_dir::{RunDir, Which};
 pub struct Judged {
     pub cell: Cell,
     pub outcome: Outcome,
-    /// Faults that the study was told to bear.
+    /// Faults that the study was told to bear, without the cell's name.
     pub warnings: Vec<String>,
 }
 
@@ -46,11 +46,11 @@ impl Judged {
         self.outcome = Outcome::Failed(reason);
     }
 
-    /// Fails the cell, or warns, as the study rules.
-    fn fault(&mut self, rule: OnFault, reason: String) {
+    /// Fails the cell with a way out, or warns, as the study rules.
+    fn fault(&mut self, rule: OnFault, reason: String, way_out: &str) {
         match rule {
-            OnFault::Fail => self.fail(reason),
-            OnFault::Warn => self.warnings.push(format!("{}: {reason}", self.cell.name())),
+            OnFault::Fail => self.fail(format!("{reason} ({way_out})")),
+            OnFault::Warn => self.warnings.push(reason),
         }
     }
 }
@@ -162,11 +162,11 @@ fn reached_a_maximum(plan: &Plan, all: &mut [Judged]) {
         let before = points[..points.len() - 1].iter().any(|p| p.1 >= best);
         if last >= train.epochs as u64 && value >= best && !before {
             let reason = format!(
-                "best {} at the limit of {} epochs: it had not reached its maximum (raise train.epochs, or set \
-                 gates.epoch_limit = \"warn\")",
+                "best {} at the limit of {} epochs: it had not reached its maximum",
                 train.metric, train.epochs
             );
-            judged.fault(plan.study.gates.epoch_limit, reason);
+            let way_out = "raise train.epochs, or set gates.epoch_limit = \"warn\"";
+            judged.fault(plan.study.gates.epoch_limit, reason, way_out);
         }
     }
 }
@@ -199,7 +199,7 @@ fn above_popularity(plan: &Plan, all: &mut [Judged]) -> Result<(), StudyError> {
                 mean(&own),
                 mean(&popular)
             );
-            judged.fault(plan.study.gates.collapsed, reason);
+            judged.fault(plan.study.gates.collapsed, reason, "gates.collapsed = \"warn\" keeps its figures");
         }
     }
     Ok(())

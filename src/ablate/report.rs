@@ -55,7 +55,7 @@ impl StudyReport {
                 comparison.failed.push(Failed { group, run: cell.cell.dir.clone(), reason: reason.clone() });
             }
         }
-        comparison.warnings.extend(judged.iter().flat_map(|j| j.warnings.iter().cloned()));
+        comparison.warnings.extend(borne(judged));
         comparison.warnings.extend(incomplete(plan, judged));
         let labels: Vec<String> = plan.contrasts.iter().map(|id| label(plan, id)).collect();
         let again = label(plan, AGAIN);
@@ -252,6 +252,25 @@ fn line(judged: &Judged) -> CellLine {
         Outcome::Pending => ("not done", String::new()),
     };
     CellLine { condition: judged.cell.condition.clone(), seed: judged.cell.seed, state, reason }
+}
+
+/// The faults that the study was told to bear, each with all cells that have it.
+fn borne(judged: &[Judged]) -> Vec<String> {
+    let mut faults: Vec<(&str, Vec<String>)> = Vec::new();
+    for cell in judged {
+        for fault in &cell.warnings {
+            match faults.iter_mut().find(|(known, _)| known == fault) {
+                Some((_, cells)) => cells.push(cell.cell.name()),
+                None => faults.push((fault, vec![cell.cell.name()])),
+            }
+        }
+    }
+    let all = judged.iter().filter(|j| !j.cell.quick).count();
+    let line = |(fault, cells): (&str, Vec<String>)| match cells.len() {
+        n if n > 3 => format!("{n} of {all} cells: {fault}"),
+        _ => format!("{}: {fault}", cells.join(", ")),
+    };
+    faults.into_iter().map(line).collect()
 }
 
 /// Conditions that stand on fewer seeds than the study has.

@@ -24,9 +24,9 @@ const POLL: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A study file names a base configuration, training seeds and conditions (a preset, single ones by name, or its own):
-every condition is trained under every seed on the same split, and the report says what each modality is worth.
-C0 is the full model, AA the same under other seeds, S-text the model without text, X-text with texts shuffled
+A study file names a base configuration, training seeds and conditions (a preset, single ones by name, or its own): \
+every condition is trained under every seed on the same split, and the report says what each modality is worth. \
+C0 is the full model, AA the same under other seeds, S-text the model without text, X-text with texts shuffled \
 between items, I the ID alone; the presets are seed, paper, full and quick.
 
 A study is a directory: what is complete in it is not trained again, what was interrupted goes on.

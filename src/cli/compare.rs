@@ -11,8 +11,8 @@ use crate::stats::Rule;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each RUN is `[LABEL=]PATH[,PATH...][:NAME]`: a run directory, or several that differ by the seed only, listed with
-commas or matched by a quoted pattern. NAME chooses a branch or a baseline instead of the ensemble. The first RUN is
+Each RUN is `[LABEL=]PATH[,PATH...][:NAME]`: a run directory, or several that differ by the seed only, listed with \
+commas or matched by a quoted pattern. NAME chooses a branch or a baseline instead of the ensemble. The first RUN is \
 the reference. With two or more seeds on a side the verdict knows the noise of training; with one it isn't given.
 
 Examples:

@@ -35,7 +35,7 @@ pub enum EmbedCommand {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Items that no training has seen have no ID vector. --cold-id says what stands in for it: nothing (drop), the
+Items that no training has seen have no ID vector. --cold-id says what stands in for it: nothing (drop), the \
 mean of the item's first tokens (mean), or a ridge regression from content to ID vectors (ridge).
 
 Example:
@@ -53,7 +53,7 @@ pub struct BuildArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-One JSON line per item. Title, text and picture go through the encoders that the model's features were made with;
+One JSON line per item. Title, text and picture go through the encoders that the model's features were made with; \
 a view that was imported needs the tokens themselves:
   {\"id\": \"new1\", \"title\": \"Red shoes\", \"text\": \"Leather, size 38\", \"image\": \"new1.jpg\"}
   {\"id\": \"new2\", \"title\": \"Blue shoes\", \"features\": {\"text\": [[0.1, …], …]}}

@@ -31,7 +31,7 @@ Examples:
   codistill features encode data/movies --modality image --encoder net.onnx --preprocess imagenet
   codistill features encode data/movies --modality image --encoder models/clip --preset odmt --dry-run
 
-A picture that is missing, damaged, animated or too large makes its item one without a picture; the store's
+A picture that is missing, damaged, animated or too large makes its item one without a picture; the store's \
 quarantine.csv says why. A run that was stopped or killed goes on when the same command is given again.")]
 pub struct EncodeArgs {
     /// Dataset directory.

@@ -21,8 +21,8 @@ use crate::train::run_dir::{RunDir, Which};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Every item of the catalogue is a candidate, save those that the history rule takes away. Baselines stand in
-the same table, and their rows in the same file: popularity, recent popularity, counted item-to-item transitions,
+Every item of the catalogue is a candidate, save those that the history rule takes away. Baselines stand in \
+the same table, and their rows in the same file: popularity, recent popularity, counted item-to-item transitions, \
 item-kNN on behaviour and on content, and the oracle where the truth is planted.
 
 Examples:

@@ -19,7 +19,7 @@ pub enum FeaturesCommand {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The matrix has a row per item: [rows, width] pooled, or [rows, tokens, width]. The id table says which item a
+The matrix has a row per item: [rows, width] pooled, or [rows, tokens, width]. The id table says which item a \
 row belongs to: .npy, .csv, .tsv, .json or one id per line. Items without a row get a learned missing token.
 
 Example:

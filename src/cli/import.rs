@@ -14,7 +14,7 @@ use crate::train::{AdamW, Experiment};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The run directory has one checkpoint, at step 0: evaluate it, recommend with it, or go on with
+The run directory has one checkpoint, at step 0: evaluate it, recommend with it, or go on with \
 `train --resume`.
 
 Example:

@@ -12,8 +12,8 @@ use crate::data::{PrepareOptions, PrepareReport, prepare, write_dataset};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Formats, found out from the file unless given: delimited (CSV, TSV with named columns), atomic (RecBole .inter
-and .item), movielens_dat, movielens_csv, amazon_jsonl (2018 and 2023), parquet (a file or a folder of parts),
+Formats, found out from the file unless given: delimited (CSV, TSV with named columns), atomic (RecBole .inter \
+and .item), movielens_dat, movielens_csv, amazon_jsonl (2018 and 2023), parquet (a file or a folder of parts), \
 sequences (user item item … per line). All but Parquet may be gzipped.
 
 Examples:

@@ -21,8 +21,8 @@ use crate::train::run_dir::RunDir;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Nothing is trained. P1 ranks by the features alone, P2 by their neighbours and compares these with behaviour in
-training, P3 takes a view from more and more items, P5 looks at the geometry. P4, with --validity, asks whether
+Nothing is trained. P1 ranks by the features alone, P2 by their neighbours and compares these with behaviour in \
+training, P3 takes a view from more and more items, P5 looks at the geometry. P4, with --validity, asks whether \
 these figures put finished runs on different features in the order of their final metric.
 
 Examples:

@@ -26,8 +26,8 @@ use crate::tune::{Spec, Study, Trial};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A study is a folder with one run directory per trial. Called again, it goes on after a kill, skips what is done, and
-trains trials that were added. Selection reads validation figures only; --final judges the best trial on the test
+A study is a folder with one run directory per trial. Called again, it goes on after a kill, skips what is done, and \
+trains trials that were added. Selection reads validation figures only; --final judges the best trial on the test \
 part, once.
 
 Examples:
