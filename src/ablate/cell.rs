@@ -26,6 +26,8 @@ pub struct Cell {
     pub config: Config,
     /// Judged from the full model of the same seed, without a training.
     pub quick: bool,
+    /// A draw of hyper-parameters, not a figure of the study.
+    trial: Option<usize>,
 }
 
 /// Where a cell stands.
@@ -54,18 +56,45 @@ impl Cell {
         config: &Config,
         seed: u64,
     ) -> Result<Self, StudyError> {
-        let mut config = config.clone();
-        config.seed = seed;
-        config.run.dir = root.join(&condition.id);
-        config.run.name = format!("seed-{seed}");
-        config.validate().map_err(|source| StudyError::Config { id: condition.id.clone(), source })?;
-        let dir = config.run.dir.join(&config.run.name);
-        Ok(Self { condition: condition.id.clone(), seed, dir, config, quick: condition.is_quick() })
+        Self::placed(root.join(&condition.id), format!("seed-{seed}"), condition, config, seed)
     }
 
-    /// `S-text seed 1`
+    /// A draw of hyper-parameters for a condition.
+    pub(super) fn trial(
+        root: &Path,
+        condition: &Condition,
+        config: &Config,
+        seed: u64,
+        trial: usize,
+    ) -> Result<Self, StudyError> {
+        let folder = root.join(&condition.id).join("trials");
+        let cell = Self::placed(folder, format!("trial-{trial:03}"), condition, config, seed)?;
+        Ok(Self { trial: Some(trial), ..cell })
+    }
+
+    fn placed(
+        folder: PathBuf,
+        name: String,
+        condition: &Condition,
+        config: &Config,
+        seed: u64,
+    ) -> Result<Self, StudyError> {
+        let mut config = config.clone();
+        config.seed = seed;
+        config.run.dir = folder;
+        config.run.name = name;
+        config.validate().map_err(|source| StudyError::Config { id: condition.id.clone(), source })?;
+        let dir = config.run.dir.join(&config.run.name);
+        let (condition, quick) = (condition.id.clone(), condition.is_quick());
+        Ok(Self { condition, seed, dir, config, quick, trial: None })
+    }
+
+    /// `S-text seed 1`, `S-text trial 0`
     pub fn name(&self) -> String {
-        format!("{} seed {}", self.condition, self.seed)
+        match self.trial {
+            Some(trial) => format!("{} trial {trial}", self.condition),
+            None => format!("{} seed {}", self.condition, self.seed),
+        }
     }
 
     /// Where the cell's configuration lies before its run exists.

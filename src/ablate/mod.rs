@@ -5,7 +5,7 @@
 //! tokens kept), and *both* (`S`, the honest "modality removed", on which verdicts rest).
 //!
 //! Reading order: [`study`] (the file), [`condition`] and [`edit`] (what a condition does to a configuration), [`plan`],
-//! [`cell`] (one training of the study, and where it stands), [`knockout`] (conditions without a training),
+//! [`cell`] (one training of the study, and where it stands), [`retune`] (hyper-parameters of each condition), [`knockout`] (conditions without a training),
 //! [`gates`] (what makes a run a failure instead of a number), [`verdict`], [`report`]. Training is done by the
 //! command, one process a cell; figures, tests and pages are those of [`crate::compare`].
 
@@ -17,6 +17,7 @@ pub mod gates;
 pub mod knockout;
 pub mod plan;
 pub mod report;
+pub mod retune;
 pub mod study;
 pub mod verdict;
 
@@ -24,4 +25,5 @@ pub use cell::{Cell, State};
 pub use condition::{Condition, Preset, Views};
 pub use error::StudyError;
 pub use plan::Plan;
+pub use retune::Retune;
 pub use study::{OnFault, Study};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::StudyError;
 use super::cell::Cell;
 use super::condition::{AGAIN, Condition, Preset, REFERENCE, Views};
+use super::retune::{Choice, Chosen, with};
 use super::study::Study;
 use crate::artefact::{at, write_atomic};
 use crate::compare::Options;
@@ -21,9 +22,13 @@ pub struct Plan {
     pub conditions: Vec<Condition>,
     /// Ids of the declared contrasts.
     pub contrasts: Vec<String>,
-    /// Condition by condition, seed by seed.
+    /// Trials of hyper-parameters, where the study draws them; they come before the cells.
+    pub trials: Vec<Cell>,
+    /// The hyper-parameters that have been chosen.
+    pub chosen: Vec<Chosen>,
+    /// Condition by condition, seed by seed; without those that wait for their hyper-parameters.
     pub cells: Vec<Cell>,
-    /// Conditions of the preset that this model can't have, and why.
+    /// Conditions of the preset that this model can't have, or that have no hyper-parameters, and why.
     pub skipped: Vec<String>,
     pub options: Options,
 }
@@ -41,6 +46,8 @@ impl Plan {
             base,
             conditions: Vec::new(),
             contrasts: Vec::new(),
+            trials: Vec::new(),
+            chosen: Vec::new(),
             cells: Vec::new(),
             skipped: Vec::new(),
             study,
@@ -75,6 +82,7 @@ impl Plan {
         }
         plan.conditions.sort_by_key(|c| (!c.is_reference(), c.is_quick()));
         plan.declare(&views)?;
+        plan.retune()?;
         plan.cells = plan.make_cells()?;
         Ok(plan)
     }
@@ -144,12 +152,36 @@ impl Plan {
         Ok(())
     }
 
+    /// Lists the trials, and chooses where a condition's are done.
+    fn retune(&mut self) -> Result<(), StudyError> {
+        let Some(retune) = self.study.retune.clone() else { return Ok(()) };
+        for condition in self.conditions.iter().filter(|c| c.id == tuned_as(c)) {
+            let trials = retune.cells(&self.study, condition, &self.base)?;
+            match retune.choose(condition, &trials)? {
+                Choice::Open => {}
+                Choice::Made(chosen) => self.chosen.push(chosen),
+                Choice::Failed(reason) => {
+                    self.skipped.push(format!("{}: every trial failed: {reason}", condition.id));
+                }
+            }
+            self.trials.extend(trials);
+        }
+        Ok(())
+    }
+
     fn make_cells(&self) -> Result<Vec<Cell>, StudyError> {
         let mut cells = Vec::new();
         for condition in &self.conditions {
             let seeds =
                 if condition.id == AGAIN { self.study.seeds_again() } else { self.study.seeds.clone() };
-            let config = condition.apply(&self.base, self.study.replace_seed)?;
+            let mut set = Vec::new();
+            if self.study.retune.is_some() {
+                let Some(chosen) = self.chosen.iter().find(|c| c.condition == tuned_as(condition)) else {
+                    continue;
+                };
+                set.clone_from(&chosen.set);
+            }
+            let config = with(condition, set).apply(&self.base, self.study.replace_seed)?;
             for seed in seeds {
                 cells.push(Cell::new(&self.root, condition, &config, seed)?);
             }
@@ -189,6 +221,11 @@ impl Plan {
     pub fn condition(&self, id: &str) -> Option<&Condition> {
         self.conditions.iter().find(|condition| condition.id == id)
     }
+}
+
+/// Whose trials a condition's hyper-parameters come from: the full model's for what is the full model.
+fn tuned_as(condition: &Condition) -> &str {
+    if condition.id == AGAIN || condition.is_quick() { REFERENCE } else { &condition.id }
 }
 
 #[cfg(test)]

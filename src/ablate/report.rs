@@ -6,6 +6,7 @@ use super::StudyError;
 use super::condition::{AGAIN, REFERENCE, Views};
 use super::gates::{Judged, Outcome};
 use super::plan::Plan;
+use super::retune::Chosen;
 use super::verdict::{ViewVerdict, settle_family};
 use crate::compare::preface::{Item, Preface, Section};
 use crate::compare::table::{Table, sentence};
@@ -20,8 +21,11 @@ pub struct StudyReport {
     pub name: String,
     /// Ids of the declared contrasts.
     pub declared: Vec<String>,
-    /// Hyper-parameters are those of the base for every condition.
-    pub hyper_parameters: &'static str,
+    /// Where every condition's hyper-parameters come from.
+    pub hyper_parameters: String,
+    /// Those that were chosen for each condition, where the study draws them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub chosen: Vec<Chosen>,
     pub verdicts: Vec<ViewVerdict>,
     /// The full model against itself under other seeds.
     pub again: Option<Contrast>,
@@ -71,7 +75,8 @@ impl StudyReport {
         let mut report = Self {
             name: plan.study.name.clone(),
             declared: plan.contrasts.clone(),
-            hyper_parameters: "fixed: those of the base configuration for every condition",
+            hyper_parameters: hyper_parameters(plan),
+            chosen: plan.chosen.clone(),
             verdicts: verdicts(plan, &comparison, family),
             again,
             floors: floors(plan, judged),
@@ -114,6 +119,7 @@ impl StudyReport {
         }];
         sections.retain(|section| !section.items.is_empty());
         sections.push(self.calibration(plan));
+        sections.extend(self.drawn());
         let quick = plan.conditions.iter().filter(|c| c.is_quick()).map(|c| c.label.clone());
         let quick: Vec<String> = quick.collect();
         let leaning = self.comparison.contrasts.iter().filter(|c| quick.contains(&c.condition));
@@ -148,6 +154,21 @@ impl StudyReport {
             });
         }
         Preface { title: format!("Ablation study {}", self.name), sections }
+    }
+
+    /// The hyper-parameters of each condition, where the study draws them.
+    fn drawn(&self) -> Option<Section> {
+        let row = |c: &Chosen| {
+            vec![c.condition.clone(), c.trial.to_string(), format!("{:.4}", c.score), c.set.join(", ")]
+        };
+        let header = ["condition", "trial", "validation", "hyper-parameters"].map(str::to_owned).to_vec();
+        (!self.chosen.is_empty()).then(|| Section {
+            title: "Hyper-parameters".into(),
+            items: Vec::new(),
+            tables: vec![Table { header, rows: self.chosen.iter().map(row).collect() }],
+            note: "The same draws for every condition, under one training seed; the test part was not read."
+                .into(),
+        })
     }
 
     /// The A/A row, floor and ceiling.
@@ -204,6 +225,15 @@ impl StudyReport {
 fn figure(metrics: &[(String, f64)], metric: &str) -> String {
     let found = metrics.iter().find(|(name, _)| name == metric);
     found.map_or_else(|| "-".to_owned(), |(_, value)| format!("{value:.4}"))
+}
+
+fn hyper_parameters(plan: &Plan) -> String {
+    match &plan.study.retune {
+        Some(retune) => {
+            format!("re-tuned: for every condition the best of {} draws on validation", retune.trials)
+        }
+        None => "fixed: those of the base configuration for every condition".into(),
+    }
 }
 
 fn label(plan: &Plan, id: &str) -> String {

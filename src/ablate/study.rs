@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::StudyError;
 use super::condition::{Condition, Preset};
+use super::{Retune, StudyError};
 use crate::compare::{Metric, Options};
 use crate::config::{Config, load, nearest, one_line};
 use crate::stats::Rule;
@@ -71,6 +71,8 @@ pub struct Study {
     /// Trainings at one time.
     pub jobs: usize,
     pub gates: GateRules,
+    /// Draws hyper-parameters for every condition; default: those of the base for all.
+    pub retune: Option<Retune>,
 }
 
 impl Default for Study {
@@ -95,6 +97,7 @@ impl Default for Study {
             replace_seed: 42,
             jobs: 1,
             gates: GateRules::default(),
+            retune: None,
         }
     }
 }
@@ -186,6 +189,9 @@ impl Study {
                 format!("= {} is too large", self.replace_seed),
                 "use a small number",
             );
+        }
+        if let Some(reason) = self.retune.as_ref().and_then(Retune::fault) {
+            return refuse("retune", reason, "see `[retune]` in configs/studies/quickstart.toml");
         }
         if self.preset.is_none() && self.conditions.is_empty() && self.condition.is_empty() && !self.quick {
             return refuse(

@@ -54,6 +54,9 @@ pub struct AblateArgs {
     /// Train failed cells once more.
     #[arg(long)]
     retry: bool,
+    /// Draws of hyper-parameters for every condition, from the study's [retune] space; 0 keeps those of the base.
+    #[arg(long, value_name = "N")]
+    retune: Option<usize>,
     /// auto, cpu, wgpu or wgpu:N.
     #[arg(long)]
     device: Option<String>,
@@ -69,12 +72,23 @@ pub fn run(args: &AblateArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     if !args.dry_run {
         ensure_data(&mut base, terminal)?;
     }
-    let plan = Plan::new(study, base)?;
-    plan.skipped.iter().for_each(|reason| terminal.say(format!("left out: {reason}")));
-    let chosen = chosen(&plan, &args.only)?;
+    retune(&mut study, args)?;
+    let mut plan = Plan::new(study.clone(), base.clone())?;
     if args.dry_run {
-        return list(&plan, &chosen, terminal);
+        tell_skipped(&plan, terminal);
+        let trials = chosen(&plan, &plan.trials, &args.only)?;
+        let cells = chosen(&plan, &plan.cells, &args.only)?;
+        return list(&plan, &[trials, cells].concat(), terminal);
     }
+    if !args.report && !plan.trials.is_empty() {
+        if train_all(&plan, &chosen(&plan, &plan.trials, &args.only)?, args, terminal)? == Exit::Interrupted {
+            terminal.say("interrupted; the same command goes on");
+            return Ok(Exit::Interrupted);
+        }
+        plan = Plan::new(study, base)?;
+    }
+    tell_skipped(&plan, terminal);
+    let chosen = chosen(&plan, &plan.cells, &args.only)?;
     if !args.report {
         if let Some(warning) = plan.declare_once()? {
             terminal.warn(warning);
@@ -87,8 +101,28 @@ pub fn run(args: &AblateArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     report(&plan, !args.only.is_empty(), terminal)
 }
 
-/// The cells to train.
-fn chosen<'a>(plan: &'a Plan, only: &[String]) -> Result<Vec<&'a Cell>, Failure> {
+/// Overrides the study's number of draws.
+fn retune(study: &mut Study, args: &AblateArgs) -> Result<(), Failure> {
+    match (args.retune, &mut study.retune) {
+        (None, _) => {}
+        (Some(0), retune) => *retune = None,
+        (Some(trials), Some(retune)) => retune.trials = trials,
+        (Some(_), None) => {
+            return Err(Failure::user(
+                format!("{} has no [retune]: it does not say what to draw", args.study.display()),
+                "add e.g. [retune] trials = 8 and [retune.space] \"optim.lr\" = { log_uniform = [1e-4, 1e-2] }",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn tell_skipped(plan: &Plan, terminal: &Terminal) {
+    plan.skipped.iter().for_each(|reason| terminal.say(format!("left out: {reason}")));
+}
+
+/// Those of `cells` to train.
+fn chosen<'a>(plan: &Plan, cells: &'a [Cell], only: &[String]) -> Result<Vec<&'a Cell>, Failure> {
     let views = crate::ablate::Views::of(&plan.base);
     let mut ids = Vec::new();
     for asked in only {
@@ -103,7 +137,7 @@ fn chosen<'a>(plan: &'a Plan, only: &[String]) -> Result<Vec<&'a Cell>, Failure>
         }
         ids.push(id);
     }
-    Ok(plan.cells.iter().filter(|cell| ids.is_empty() || ids.contains(&cell.condition)).collect())
+    Ok(cells.iter().filter(|cell| ids.is_empty() || ids.contains(&cell.condition)).collect())
 }
 
 fn list(plan: &Plan, chosen: &[&Cell], terminal: &Terminal) -> Result<Exit, Failure> {
@@ -136,7 +170,7 @@ fn list(plan: &Plan, chosen: &[&Cell], terminal: &Terminal) -> Result<Exit, Fail
         plan.contrasts.join(", ")
     );
     for (cell, label, state) in lines {
-        text.push_str(&format!("{:16} seed {:<6} {state:10} {label}\n", cell.condition, cell.seed));
+        text.push_str(&format!("{:24} {state:10} {label}\n", cell.name()));
     }
     terminal.data(&text)?;
     Ok(Exit::Done)

@@ -264,7 +264,7 @@ impl Search {
 
     fn table(&self) -> Table {
         let mut header = vec![String::new(), "status".into(), "epochs".into(), self.metric.clone()];
-        header.extend(self.spec.space.keys().cloned());
+        header.extend(self.spec.space.0.keys().cloned());
         let mut order: Vec<&Trial> = self.trials.iter().collect();
         let key =
             |t: &Trial| (t.rungs.last().map_or(0, |r| r.epochs), t.score().unwrap_or(f64::NEG_INFINITY));

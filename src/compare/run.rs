@@ -170,6 +170,11 @@ pub(crate) fn flatten(prefix: &str, value: &Value, leaves: &mut BTreeMap<String,
     }
 }
 
+/// Validation metrics of a run directory, by epoch.
+pub(crate) fn progress(dir: &Path) -> Vec<Point> {
+    Metrics::read(&dir.join("metrics.jsonl")).progress
+}
+
 /// What `metrics.jsonl` tells.
 #[derive(Default)]
 struct Metrics {

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::scorer::{ScoreError, Scorer};
 use crate::data::{Dataset, Target};
-use crate::features::FeatureStore;
+use crate::features::{FeatureStore, mean_token, normalise};
 
 /// History items that are looked at.
 const RECENT: usize = 5;
@@ -45,23 +45,16 @@ fn unit_means(store: &FeatureStore, items: usize) -> Vec<f32> {
     let width = store.width();
     let mut all = vec![0.0f32; (items + 1) * width];
     let mut centre = vec![0.0f64; width];
-    let mut tokens = Vec::new();
     for item in 1..=items {
-        let n = store.length(item as u32);
-        tokens.resize(n * width, 0.0);
-        store.gather_into(item as u32, n, &mut tokens);
         let row = &mut all[item * width..(item + 1) * width];
-        for token in tokens.chunks_exact(width) {
-            row.iter_mut().zip(token).for_each(|(r, t)| *r += t / n as f32);
-        }
+        mean_token(store, item as u32, row);
         centre.iter_mut().zip(row).for_each(|(c, r)| *c += f64::from(*r));
     }
     let present = (items - store.missing()).max(1) as f64;
     for item in (1..=items).filter(|&item| store.length(item as u32) > 0) {
         let row = &mut all[item * width..(item + 1) * width];
         row.iter_mut().zip(&centre).for_each(|(r, c)| *r -= (c / present) as f32);
-        let length = row.iter().map(|r| r * r).sum::<f32>().sqrt().max(1e-12);
-        row.iter_mut().for_each(|r| *r /= length);
+        normalise(row);
     }
     all
 }

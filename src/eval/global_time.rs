@@ -16,6 +16,9 @@ use crate::data::{Dataset, Part};
 /// Shares of the interactions before validation and before test.
 const CUT_OFFS: (f64, f64) = (0.8, 0.9);
 
+/// Of so many targets at least one must be left.
+const LEAST_SHARE: usize = 100;
+
 /// Figures of the floors where the same interactions are cut at two moments.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GlobalTime {
@@ -27,7 +30,8 @@ pub struct GlobalTime {
 }
 
 impl GlobalTime {
-    /// Absent where the log has no times to cut at, or a part gets no targets.
+    /// Absent where the log has no times to cut at: none at all, or each user's own count of items, which leaves almost
+    /// nobody to judge.
     ///
     /// # Errors
     /// A floor can't be counted.
@@ -42,6 +46,10 @@ impl GlobalTime {
         if split(&mut cut.sequences, &Split::GlobalTime { valid, test }).is_err() {
             return Ok(None);
         }
+        let targets = cut.targets(part).len();
+        if targets * LEAST_SHARE < dataset.targets(part).len() {
+            return Ok(None);
+        }
         let mut floors: [Box<dyn Scorer + '_>; 4] = [
             Box::new(Popularity::new(&cut)),
             Box::new(RecentPopularity::new(&cut)),
@@ -52,7 +60,6 @@ impl GlobalTime {
         for floor in &mut floors {
             scored.extend(evaluate(floor.as_mut(), &cut, part, config, max_seq_len, &mut |_| {})?.scored);
         }
-        let targets = cut.targets(part).len();
         Ok(Some(Self { valid_from: CUT_OFFS.0, test_from: CUT_OFFS.1, targets, scored }))
     }
 }

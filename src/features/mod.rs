@@ -5,7 +5,7 @@
 //! from a `.npy` or safetensors matrix and a table of item ids. This module knows no tensors with
 //! gradients: a missing item is a length of 0, and what the model puts in its place is the model's matter.
 //!
-//! Reading order: `store`, `replace` (knock-outs of a store), `writer`, `array` (with the two header parsers `npy` and `header`), `ids`,
+//! Reading order: `store`, `pooled` (one vector per item), `replace` (knock-outs of a store), `writer`, `array` (with the two header parsers `npy` and `header`), `ids`,
 //! `import`.
 
 mod array;
@@ -14,6 +14,7 @@ pub(crate) mod header;
 mod ids;
 mod import;
 mod npy;
+mod pooled;
 mod replace;
 mod store;
 #[cfg(test)]
@@ -24,5 +25,6 @@ pub use array::ArrayRef;
 pub use error::FeatureError;
 pub use ids::{IdTable, item_ids_hash};
 pub use import::{ImportOptions, ImportReport, import};
+pub use pooled::{mean_token, normalise};
 pub use store::{FeatureStore, KIND, Precision, SCHEMA_VERSION};
 pub use writer::StoreWriter;

@@ -3,7 +3,8 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::vectors::{Against, Vectors, normalise};
+use super::vectors::{Against, Vectors};
+use crate::features::normalise;
 
 /// Cosine from which two items count as duplicates.
 const DUPLICATE: f32 = 0.9999;

@@ -2,9 +2,10 @@
 
 use rayon::prelude::*;
 
-use super::vectors::{Against, Vectors, normalise};
+use super::vectors::{Against, Vectors};
 use crate::data::{Dataset, Target};
 use crate::eval::{ScoreError, Scorer};
+use crate::features::normalise;
 
 /// Below every cosine: what has no vector stands behind all that has one.
 const LACKING: f32 = -2.0;

@@ -191,7 +191,7 @@ fn a_cone_is_warned_of_and_shared_spaces_retrieve() {
     let mut cone = Vectors::random(32, &[true; 101], 1);
     for row in cone.values.chunks_exact_mut(32) {
         row[0] += 5.0;
-        super::vectors::normalise(row);
+        crate::features::normalise(row);
     }
     let against = Against::new(&cone.values, 32);
     let found = Geometry::of(&cone, &all_neighbours(&cone, &against, 5));

@@ -6,6 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
 use crate::eval::baseline::ContentView;
+use crate::features::{mean_token, normalise};
 use crate::ops::dropout::mix64;
 
 /// Bytes of one tile of products.
@@ -46,13 +47,7 @@ impl Vectors {
                     let f = view.store.width();
                     let out = &mut row[start..start + f];
                     start += f;
-                    let tokens = if item == 0 { 0 } else { view.store.length(item as u32) };
-                    if tokens > 0 && !masked(v, item) {
-                        let mut all = vec![0.0; tokens * f];
-                        view.store.gather_into(item as u32, tokens, &mut all);
-                        for token in all.chunks_exact(f) {
-                            out.iter_mut().zip(token).for_each(|(o, t)| *o += t);
-                        }
+                    if item > 0 && !masked(v, item) && mean_token(&view.store, item as u32, out) {
                         bad |= !normalise(out);
                     }
                 }
@@ -85,17 +80,6 @@ impl Vectors {
     pub fn missing(&self) -> usize {
         self.present.iter().skip(1).filter(|&&p| !p).count()
     }
-}
-
-/// Gives `row` length 1; zeros, and false, where it has no finite length.
-pub fn normalise(row: &mut [f32]) -> bool {
-    let norm = row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
-    if norm > 0.0 && norm.is_finite() {
-        row.iter_mut().for_each(|v| *v = (f64::from(*v) / norm) as f32);
-        return true;
-    }
-    row.fill(0.0);
-    false
 }
 
 /// A standard normal number from 64 random bits (Box and Muller).

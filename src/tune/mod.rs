@@ -8,7 +8,7 @@ pub mod study;
 
 use std::path::PathBuf;
 
-pub use spec::{Method, Range, Spec};
+pub use spec::{Method, Range, Space, Spec};
 pub use study::{Study, Trial};
 
 use crate::artefact::ArtefactError;

@@ -33,9 +33,13 @@ pub struct Spec {
     /// `halving`: one of so many trials goes on, for so many times the epochs.
     #[serde(default = "three")]
     pub eta: usize,
-    /// By dotted configuration key.
-    pub space: BTreeMap<String, Range>,
+    pub space: Space,
 }
+
+/// Where each key's values come from, by dotted configuration key.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Space(pub BTreeMap<String, Range>);
 
 fn one() -> u64 {
     1
@@ -109,6 +113,35 @@ fn real(value: f64) -> String {
     format!("{value:?}")
 }
 
+impl Space {
+    /// # Errors
+    /// It names no key, a range is empty, or a key would make trials incomparable.
+    pub fn check(&self) -> Result<(), String> {
+        if self.0.is_empty() {
+            return Err("[space] names no key".into());
+        }
+        for (key, range) in &self.0 {
+            range.check().map_err(|reason| format!("space.\"{key}\": {reason}"))?;
+            let fixed = ["run.", "device", "monitor.", "train.epochs", "train.metric", "eval."];
+            if fixed.iter().any(|f| key.starts_with(f)) {
+                return Err(format!("`{key}` can't be searched: trials would not be comparable"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The drawn values of a trial by key: a function of (seed, trial, key), so that more trials later leave
+    /// the first ones as they are.
+    pub fn draw(&self, seed: u64, trial: usize) -> BTreeMap<String, String> {
+        let value = |(key, range): (&String, &Range)| {
+            let name = key.bytes().fold(seed, |hash, byte| mix64(hash ^ u64::from(byte)));
+            let bits = mix64(mix64(name) ^ trial as u64);
+            (key.clone(), range.at((bits >> 11) as f64 / (1u64 << 53) as f64))
+        };
+        self.0.iter().map(value).collect()
+    }
+}
+
 impl Spec {
     /// Reads and checks a study's file.
     ///
@@ -138,31 +171,16 @@ impl Spec {
         if spec.trials == 0 || spec.trials > 10_000 {
             return Err(wrong(format!("trials = {} is not between 1 and 10000", spec.trials)));
         }
-        if spec.space.is_empty() {
-            return Err(wrong("[space] names no key".into()));
-        }
         if spec.eta < 2 || spec.min_epochs == 0 {
             return Err(wrong("eta must be 2 or more, min_epochs 1 or more".into()));
         }
-        for (key, range) in &spec.space {
-            range.check().map_err(|reason| wrong(format!("space.\"{key}\": {reason}")))?;
-            let fixed = ["run.", "device", "monitor.", "train.epochs", "train.metric", "eval."];
-            if fixed.iter().any(|f| key.starts_with(f)) {
-                return Err(wrong(format!("`{key}` can't be searched: trials would not be comparable")));
-            }
-        }
+        spec.space.check().map_err(wrong)?;
         Ok(spec)
     }
 
-    /// The drawn values of a trial by key: a function of (seed, trial, key), so that more trials later leave
-    /// the first ones as they are.
+    /// [`Space::draw`] under the study's seed.
     pub fn draw(&self, trial: usize) -> BTreeMap<String, String> {
-        let value = |(key, range): (&String, &Range)| {
-            let name = key.bytes().fold(self.seed, |hash, byte| mix64(hash ^ u64::from(byte)));
-            let bits = mix64(mix64(name) ^ trial as u64);
-            (key.clone(), range.at((bits >> 11) as f64 / (1u64 << 53) as f64))
-        };
-        self.space.iter().map(value).collect()
+        self.space.draw(self.seed, trial)
     }
 
     /// Epochs after which trials are compared, the last of them all `epochs` of a training.

@@ -139,6 +139,53 @@ fn a_study_trains_every_cell_once_and_says_what_text_is_worth() {
 }
 
 #[test]
+fn every_condition_gets_the_draw_that_was_best_for_it_on_validation() {
+    let home = tempfile::tempdir().unwrap();
+    let more = "conditions = [\"S-text\"]\n[retune]\ntrials = 2\n\
+                [retune.space]\n\"optim.lr\" = { log_uniform = [1e-4, 1e-1] }";
+    let file = study(home.path(), "[1, 2]", more);
+    let root = home.path().join("study");
+    let waiting = ablate(&file, &["--dry-run"]).fine();
+    assert!(
+        waiting.stdout.contains("S-text trial 1") && !waiting.stdout.contains("seed"),
+        "{}",
+        waiting.stdout
+    );
+    let said = ablate(&file, &["--jobs", "2"]).fine();
+    assert!(said.stdout.contains("optim.lr="), "{}", said.stdout);
+
+    let report = json(&root.join("study.json"));
+    let how = report["hyper_parameters"].as_str().unwrap();
+    assert!(how.starts_with("re-tuned: for every condition the best of 2 draws"), "{how}");
+    let chosen = report["chosen"].as_array().unwrap();
+    assert_eq!(chosen.len(), 2, "{chosen:?}");
+    let read = |path: PathBuf| config::load(&path, &[]).unwrap().config;
+    for (condition, chosen) in ["C0", "S-text"].iter().zip(chosen) {
+        let best = |trial: usize| -> f64 {
+            let run = root.join(format!("{condition}/trials/trial-{trial:03}/metrics.jsonl"));
+            let text = fs::read_to_string(run).unwrap();
+            let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+            lines.filter_map(|line| line["valid/ensemble/ndcg@10"].as_f64()).fold(0.0, f64::max)
+        };
+        let winner = usize::from(best(1) > best(0));
+        assert_eq!(
+            (chosen["condition"].as_str(), chosen["trial"].as_u64()),
+            (Some(*condition), Some(winner as u64))
+        );
+        let trial = read(root.join(format!("{condition}/trials/trial-{winner:03}/config.toml")));
+        assert_eq!(read(root.join(format!("{condition}/seed-2/config.toml"))).optim, trial.optim);
+    }
+    // Again under other seeds: the full model's own hyper-parameters.
+    let lr = |cell: &str| read(root.join(cell).join("config.toml")).optim.lr;
+    assert_eq!(lr("AA/seed-3"), lr("C0/seed-1"));
+
+    let fixed = study(home.path(), "[1]", "conditions = [\"S-text\"]");
+    ablate(&fixed, &["--retune", "3"]).refused("has no [retune]", "log_uniform");
+    let split = study(home.path(), "[1]", &more.replace("optim.lr", "data.max_seq_len"));
+    ablate(&split, &[]).refused("`data.max_seq_len` is the same for every condition", "retune");
+}
+
+#[test]
 fn a_killed_study_goes_on_to_the_same_report() {
     let home = tempfile::tempdir().unwrap();
     let reports: Vec<String> = ["whole", "killed"]
@@ -210,7 +257,11 @@ fn a_training_that_was_cut_off_is_no_figure() {
     said.refused("C0 seed 1: FAILED best ensemble/ndcg@10 at the limit of 2 epochs", "base configuration");
     fs::write(&file, &text).unwrap();
     let said = ablate(&file, &["--report"]).fine();
-    assert!(said.stderr.contains("note: C0 seed 1: best ensemble/ndcg@10 at the limit"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("note: C0 seed 1, S-text seed 1: best ensemble/ndcg@10 at the limit"),
+        "{}",
+        said.stderr
+    );
 }
 
 #[test]

@@ -67,8 +67,9 @@ fn nonsense_is_refused_with_a_hint() {
 #[test]
 #[ignore = "sixteen trainings, some minutes; run with --ignored"]
 fn probe_figures_foretell_the_final_metric_of_features_of_known_quality() {
+    use codistill::features::normalise;
     use codistill::features::{FeatureStore, Precision, StoreWriter};
-    use codistill::probe::vectors::{Vectors, normalise};
+    use codistill::probe::vectors::Vectors;
 
     let home = tempfile::tempdir().unwrap();
     let data = home.path().join("world");

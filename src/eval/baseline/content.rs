@@ -10,7 +10,7 @@ use super::knn::{Neighbours, nearest};
 use super::{known_counts, part_of};
 use crate::data::{Dataset, Part, Target};
 use crate::eval::scorer::{ScoreError, Scorer};
-use crate::features::FeatureStore;
+use crate::features::{FeatureStore, mean_token, normalise};
 use crate::ops::simd;
 
 /// Items whose similarities are computed together, so that each other item is read once for all of them.
@@ -57,18 +57,8 @@ fn unit_vectors(views: &[ContentView], items: usize) -> (Vec<f32>, usize) {
             let f = view.store.width();
             let out = &mut row[start..start + f];
             start += f;
-            let tokens = view.store.length(item as u32);
-            let mut values = vec![0.0; tokens * f];
-            view.store.gather_into(item as u32, tokens, &mut values);
-            for token in values.chunks_exact(f) {
-                out.iter_mut().zip(token).for_each(|(o, t)| *o += t);
-            }
-            let norm = out.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt() as f32;
-            if norm > 0.0 && norm.is_finite() {
-                out.iter_mut().for_each(|v| *v /= norm);
-            } else {
-                out.fill(0.0);
-            }
+            mean_token(&view.store, item as u32, out);
+            normalise(out);
         }
     });
     (all, width)
