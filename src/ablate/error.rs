@@ -30,6 +30,8 @@ pub enum StudyError {
     NoReference { reasons: Vec<String> },
     #[error("no condition beside the full model has a sound run:{}", reasons.iter().map(|r| format!("\n  {r}")).collect::<String>())]
     NothingToCompare { reasons: Vec<String> },
+    #[error("study {name} {reason}")]
+    OtherMetric { name: String, reason: String },
     #[error(transparent)]
     Compare(#[from] CompareError),
     #[error(transparent)]
@@ -62,6 +64,7 @@ impl StudyError {
             Self::NothingToCompare { .. } => {
                 Some("run the study to its end; where cells failed, mend their faults and use --retry".into())
             }
+            Self::OtherMetric { .. } => Some("give all studies the same metric".into()),
             Self::Compare(e) => e.hint(),
             Self::Checkpoint(e) => e.hint(),
             Self::Experiment(e) => e.hint(),

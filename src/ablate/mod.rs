@@ -9,6 +9,7 @@
 //! [`gates`] (what makes a run a failure instead of a number), [`verdict`], [`report`]. Training is done by the
 //! command, one process a cell; figures, tests and pages are those of [`crate::compare`].
 
+pub mod across;
 pub mod cell;
 pub mod condition;
 pub mod edit;

@@ -1,26 +1,21 @@
 //! `codistill ablate`
 
 use std::collections::VecDeque;
-use std::fs::{self, OpenOptions};
-use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use super::crew::{Crew, POLL};
 use super::setup::{ensure_data, open_device};
 use super::train::stop_flag;
 use super::{Exit, Failure, Terminal};
+use crate::ablate::across::{Across, Model, same_metric};
 use crate::ablate::condition::REFERENCE;
 use crate::ablate::report::StudyReport;
 use crate::ablate::{Cell, Plan, State, Study, StudyError, gates, knockout};
 use crate::artefact::write_atomic;
 use crate::data::Dataset;
-
-/// How long trainings may take to save after an interruption.
-const GRACE: Duration = Duration::from_mins(1);
-const POLL: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -35,10 +30,12 @@ Examples:
   codistill ablate configs/studies/quickstart.toml --dry-run
   codistill ablate configs/studies/quickstart.toml --jobs 2
   codistill ablate configs/studies/quickstart.toml --only C0,S-text
-  codistill ablate configs/studies/quickstart.toml --report")]
+  codistill ablate configs/studies/quickstart.toml --report
+  codistill ablate odmt.toml late-fusion.toml sasrec.toml --jobs 2")]
 pub struct AblateArgs {
-    /// Study file.
-    study: PathBuf,
+    /// Study file; several are set side by side when all are done.
+    #[arg(required = true)]
+    study: Vec<PathBuf>,
     /// Trainings at one time; default: the study's.
     #[arg(long)]
     jobs: Option<usize>,
@@ -63,7 +60,31 @@ pub struct AblateArgs {
 }
 
 pub fn run(args: &AblateArgs, terminal: &Terminal) -> Result<Exit, Failure> {
-    let mut study = Study::load(&args.study)?;
+    let studies = args.study.iter().map(|path| Study::load(path)).collect::<Result<Vec<_>, _>>()?;
+    same_metric(&studies)?;
+    let dir = studies[0].dir.clone();
+    let mut models = Vec::new();
+    for (path, study) in args.study.iter().zip(studies) {
+        let (exit, model) = run_one(path, study, args, terminal)?;
+        if exit == Exit::Interrupted {
+            terminal.say("interrupted; the same command goes on");
+            return Ok(exit);
+        }
+        models.extend(model);
+    }
+    if args.study.len() > 1 && !args.dry_run {
+        set_side_by_side(&dir, &models, terminal)?;
+    }
+    Ok(Exit::Done)
+}
+
+/// One study to its report, which a dry run and a study without figures do not have.
+fn run_one(
+    path: &Path,
+    mut study: Study,
+    args: &AblateArgs,
+    terminal: &Terminal,
+) -> Result<(Exit, Option<Model>), Failure> {
     study.jobs = args.jobs.unwrap_or(study.jobs).clamp(1, 1024);
     let mut base = study.base()?;
     if let Some(device) = &args.device {
@@ -72,18 +93,18 @@ pub fn run(args: &AblateArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     if !args.dry_run {
         ensure_data(&mut base, terminal)?;
     }
-    retune(&mut study, args)?;
+    retune(&mut study, path, args.retune)?;
     let mut plan = Plan::new(study.clone(), base.clone())?;
     if args.dry_run {
         tell_skipped(&plan, terminal);
         let trials = chosen(&plan, &plan.trials, &args.only)?;
         let cells = chosen(&plan, &plan.cells, &args.only)?;
-        return list(&plan, &[trials, cells].concat(), terminal);
+        list(&plan, &[trials, cells].concat(), terminal)?;
+        return Ok((Exit::Done, None));
     }
     if !args.report && !plan.trials.is_empty() {
         if train_all(&plan, &chosen(&plan, &plan.trials, &args.only)?, args, terminal)? == Exit::Interrupted {
-            terminal.say("interrupted; the same command goes on");
-            return Ok(Exit::Interrupted);
+            return Ok((Exit::Interrupted, None));
         }
         plan = Plan::new(study, base)?;
     }
@@ -94,22 +115,36 @@ pub fn run(args: &AblateArgs, terminal: &Terminal) -> Result<Exit, Failure> {
             terminal.warn(warning);
         }
         if train_all(&plan, &chosen, args, terminal)? == Exit::Interrupted {
-            terminal.say("interrupted; the same command goes on");
-            return Ok(Exit::Interrupted);
+            return Ok((Exit::Interrupted, None));
         }
     }
-    report(&plan, !args.only.is_empty(), terminal)
+    Ok((Exit::Done, report(&plan, !args.only.is_empty(), terminal)?))
+}
+
+/// The models of several studies as one table, in the folder that holds the first study.
+fn set_side_by_side(dir: &Path, models: &[Model], terminal: &Terminal) -> Result<(), Failure> {
+    let across = Across::new(models)?;
+    let json = serde_json::to_string_pretty(&across).unwrap_or_default();
+    write_atomic(&dir.join("across.md"), across.markdown().as_bytes())?;
+    write_atomic(&dir.join("across.json"), json.as_bytes())?;
+    if terminal.json {
+        terminal.data_json(&across)?;
+    } else {
+        terminal.data(&format!("\n{}", across.plain()))?;
+    }
+    terminal.say(format!("models side by side {}", dir.join("across.md").display()));
+    Ok(())
 }
 
 /// Overrides the study's number of draws.
-fn retune(study: &mut Study, args: &AblateArgs) -> Result<(), Failure> {
-    match (args.retune, &mut study.retune) {
+fn retune(study: &mut Study, path: &Path, trials: Option<usize>) -> Result<(), Failure> {
+    match (trials, &mut study.retune) {
         (None, _) => {}
         (Some(0), retune) => *retune = None,
         (Some(trials), Some(retune)) => retune.trials = trials,
         (Some(_), None) => {
             return Err(Failure::user(
-                format!("{} has no [retune]: it does not say what to draw", args.study.display()),
+                format!("{} has no [retune]: it does not say what to draw", path.display()),
                 "add e.g. [retune] trials = 8 and [retune.space] \"optim.lr\" = { log_uniform = [1e-4, 1e-2] }",
             ));
         }
@@ -196,14 +231,13 @@ fn train_all(plan: &Plan, chosen: &[&Cell], args: &AblateArgs, terminal: &Termin
         }
     }
     let stop = stop_flag(terminal);
-    let total = to_do.len();
-    let mut crew = Crew { running: Vec::new(), threads: threads(plan.study.jobs), done: 0, total };
-    while !(to_do.is_empty() && crew.running.is_empty()) {
+    let mut crew = Crew::new(plan.study.jobs, to_do.len());
+    while !to_do.is_empty() || crew.busy() > 0 {
         if stop.load(Ordering::SeqCst) {
             crew.dismiss(terminal);
             return Ok(Exit::Interrupted);
         }
-        while crew.running.len() < plan.study.jobs
+        while crew.busy() < plan.study.jobs
             && let Some((cell, state)) = to_do.pop_front()
         {
             crew.start(cell, &state, args.device.as_deref(), terminal)?;
@@ -251,135 +285,13 @@ fn judge_quick(
     Ok(Exit::Done)
 }
 
-/// CPU threads of each of `jobs` trainings; none to leave it to them.
-fn threads(jobs: usize) -> Option<usize> {
-    let free = jobs > 1 && std::env::var_os("RAYON_NUM_THREADS").is_none();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    free.then(|| (cores / jobs).max(1))
-}
-
-/// Trainings that run, a process each.
-struct Crew<'a> {
-    running: Vec<Training<'a>>,
-    threads: Option<usize>,
-    done: usize,
-    total: usize,
-}
-
-struct Training<'a> {
-    cell: &'a Cell,
-    process: Child,
-    /// Closed, it asks the training to save and leave; it closes by itself when this process ends.
-    leash: Option<ChildStdin>,
-    since: Instant,
-}
-
-impl<'a> Crew<'a> {
-    fn start(
-        &mut self,
-        cell: &'a Cell,
-        state: &State,
-        device: Option<&str>,
-        terminal: &Terminal,
-    ) -> Result<(), Failure> {
-        let program = std::env::current_exe().map_err(|e| Failure::io(&PathBuf::from("codistill"), &e))?;
-        let mut command = Command::new(program);
-        command.args(["train", "--quiet", "--no-progress", "--stop-with-stdin"]);
-        if *state == State::Unfinished {
-            command.arg("--resume").arg(&cell.dir);
-        } else {
-            // An empty folder would make the training choose another name.
-            let _ = fs::remove_dir(&cell.dir);
-            if cell.dir.exists() {
-                return Err(Failure::user(
-                    format!("{} is in the way: it is no run", cell.dir.display()),
-                    "move it elsewhere",
-                ));
-            }
-            command.arg(cell.write_config()?);
-        }
-        if let Some(device) = device {
-            command.args(["--device", device]);
-        }
-        if let Some(threads) = self.threads {
-            command.env("RAYON_NUM_THREADS", threads.to_string());
-        }
-        let path = cell.log_path();
-        let log =
-            OpenOptions::new().create(true).append(true).open(&path).map_err(|e| Failure::io(&path, &e))?;
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
-        let mut process = command.spawn().map_err(|e| Failure::io(&path, &e))?;
-        let leash = process.stdin.take();
-        let word = if *state == State::Unfinished { "going on" } else { "training" };
-        terminal.detail(format!("{}: {word}", cell.name()));
-        self.running.push(Training { cell, process, leash, since: Instant::now() });
-        Ok(())
-    }
-
-    /// Takes in the trainings that have ended; [`Exit::Interrupted`] if one was.
-    fn collect(&mut self, terminal: &Terminal) -> Result<Exit, Failure> {
-        let mut interrupted = Exit::Done;
-        let mut place = 0;
-        while place < self.running.len() {
-            let path = self.running[place].cell.dir.clone();
-            let Some(status) = self.running[place].process.try_wait().map_err(|e| Failure::io(&path, &e))?
-            else {
-                place += 1;
-                continue;
-            };
-            let ended = self.running.swap_remove(place);
-            let (name, seconds) = (ended.cell.name(), ended.since.elapsed().as_secs_f64());
-            self.done += 1;
-            let count = format!("{}/{}", self.done, self.total);
-            match status.code() {
-                Some(0) => terminal.say(format!("{count} {name}: trained in {seconds:.0} s")),
-                Some(4) => interrupted = Exit::Interrupted,
-                Some(_) => {
-                    let reason = last_error(ended.cell);
-                    terminal.warn(format!("{count} {name} FAILED: {reason}"));
-                    ended.cell.write_failure(&reason)?;
-                }
-                None => {
-                    terminal
-                        .warn(format!("{count} {name} was killed; it goes on when the study is run again"));
-                }
-            }
-        }
-        Ok(interrupted)
-    }
-
-    /// Lets every training save and leave; those that take too long are ended, their checkpoints are whole.
-    fn dismiss(&mut self, terminal: &Terminal) {
-        for training in &mut self.running {
-            training.leash = None;
-        }
-        let since = Instant::now();
-        while !self.running.is_empty() && since.elapsed() < GRACE {
-            self.running.retain_mut(|training| matches!(training.process.try_wait(), Ok(None)));
-            std::thread::sleep(POLL);
-        }
-        for training in &mut self.running {
-            terminal.warn(format!("{} takes too long to leave and is ended", training.cell.name()));
-            let _ = training.process.kill();
-            let _ = training.process.wait();
-        }
-    }
-}
-
-/// What a failed training said last.
-fn last_error(cell: &Cell) -> String {
-    let text = fs::read_to_string(cell.log_path()).unwrap_or_default();
-    let last = text.lines().rev().find_map(|line| line.strip_prefix("error: "));
-    last.map_or_else(|| format!("it left no message, see {}", cell.log_path().display()), str::to_owned)
-}
-
-fn report(plan: &Plan, partial: bool, terminal: &Terminal) -> Result<Exit, Failure> {
-    let judged = gates::judge(plan)?;
+fn report(plan: &Plan, partial: bool, terminal: &Terminal) -> Result<Option<Model>, Failure> {
+    let mut judged = gates::judge(plan)?;
     let report = match StudyReport::new(plan, &judged) {
         // Only a part of the study was asked for, and is trained.
         Err(StudyError::NothingToCompare { .. }) if partial => {
             terminal.say("no report yet: only the full model has sound runs");
-            return Ok(Exit::Done);
+            return Ok(None);
         }
         other => other?,
     };
@@ -395,5 +307,5 @@ fn report(plan: &Plan, partial: bool, terminal: &Terminal) -> Result<Exit, Failu
     }
     report.comparison.warnings.iter().for_each(|warning| terminal.say(format!("note: {warning}")));
     terminal.say(format!("report {}", plan.root.join("study.html").display()));
-    Ok(Exit::Done)
+    Ok(Model::new(plan, &mut judged, report))
 }

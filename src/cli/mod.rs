@@ -4,6 +4,7 @@
 
 mod ablate;
 mod compare;
+mod crew;
 mod devices;
 mod embed;
 mod encode;

@@ -186,6 +186,48 @@ fn every_condition_gets_the_draw_that_was_best_for_it_on_validation() {
 }
 
 #[test]
+fn two_models_under_the_same_conditions_stand_in_one_table() {
+    let home = tempfile::tempdir().unwrap();
+    let one = study(home.path(), "[1]", "conditions = [\"S-text\", \"X-joint\"]");
+    let text = fs::read_to_string(&one).unwrap();
+    let other = home.path().join("late.toml");
+    let late = text.replace("name = \"study\"", "name = \"late\"");
+    fs::write(&other, late.replace("quickstart.toml", "late-fusion.toml").replace("\"S-text\", ", ""))
+        .unwrap();
+    // The same data for both.
+    let data = home.path().join("data");
+    run(&["synth", "-o", path(&data), "--set", "users=120", "--set", "items=80"]).fine();
+    for file in [&one, &other] {
+        let text = fs::read_to_string(file).unwrap();
+        let text = text
+            .replace("\"data.synth.users=120\", \"data.synth.items=80\"", &format!("'data.path={data:?}'"));
+        fs::write(file, text).unwrap();
+    }
+    let said = run(&["ablate", path(&one), path(&other), "--device", "cpu", "--jobs", "2"]).fine();
+    assert!(said.stdout.contains("Models side by side, ndcg@10"), "{}", said.stdout);
+    let across = json(&home.path().join("across.json"));
+    let full = |study: &str| {
+        json(&home.path().join(study).join("study.json"))["comparison"]["groups"][0]["metrics"].clone()
+    };
+    for (model, name) in across["models"].as_array().unwrap().iter().zip(["study", "late"]) {
+        assert_eq!(model[0], name);
+        let ndcg = full(name).as_array().unwrap().iter().find(|m| m[0] == "ndcg@10").unwrap()[1].clone();
+        assert_eq!(model[1][0]["value"], ndcg);
+    }
+    let page = fs::read_to_string(home.path().join("across.md")).unwrap();
+    let late = page.lines().find(|line| line.starts_with("| late |")).unwrap();
+    // "without text" was not asked of it.
+    assert_eq!((late.matches('|').count(), late.matches("| - ").count()), (5, 1), "{page}");
+    assert!(page.contains("minus best without") && page.contains("fewer than 4 models"), "{page}");
+
+    let otherwise = fs::read_to_string(&other)
+        .unwrap()
+        .replace("name = \"late\"", "metric = \"recall@10\"\nname = \"late\"");
+    fs::write(&other, otherwise).unwrap();
+    run(&["ablate", path(&one), path(&other), "--report"]).refused("is about recall@10", "same metric");
+}
+
+#[test]
 fn a_killed_study_goes_on_to_the_same_report() {
     let home = tempfile::tempdir().unwrap();
     let reports: Vec<String> = ["whole", "killed"]
