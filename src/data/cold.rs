@@ -94,6 +94,7 @@ mod tests {
                 times: (0..8).collect(),
                 parts: vec![Train, Train, Valid, Test, Train, Train, Valid, Test],
             },
+            timed: true,
             hash: "x".into(),
         }
     }

@@ -95,6 +95,8 @@ pub struct Dataset {
     pub users: Vec<String>,
     pub items: Items,
     pub sequences: Sequences,
+    /// Every interaction has a time; otherwise times are places in the source, and say nothing across users.
+    pub timed: bool,
     /// Content hash of the dataset directory; checkpoints and runs name it.
     pub hash: String,
 }

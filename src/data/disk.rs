@@ -111,7 +111,8 @@ impl Dataset {
         distinct(&dir.join(USERS), &users)?;
         distinct(&dir.join(ITEMS), &items.ids[1..])?;
         let sequences = read_sequences(&dir.join(INTERACTIONS), users.len(), items.count())?;
-        Ok(Self { users, items, sequences, hash: manifest.content_hash() })
+        let untimed = manifest.about["report"]["rows_without_time"].as_u64().unwrap_or(0);
+        Ok(Self { users, items, sequences, timed: untimed == 0, hash: manifest.content_hash() })
     }
 }
 

@@ -164,7 +164,7 @@ pub fn prepare(
         image_files_missing: items.images.iter().filter(|image| is_lost(image)).count(),
         sources: hashes.finish(options)?,
     };
-    Ok((Dataset { users, items, sequences, hash: String::new() }, report))
+    Ok((Dataset { users, items, sequences, timed: log.untimed == 0, hash: String::new() }, report))
 }
 
 fn check(options: &PrepareOptions) -> Result<(), DataError> {

@@ -129,7 +129,8 @@ fn bad_lines_of_log_and_catalogue_share_one_allowance() {
 fn a_log_without_times_is_not_split_by_time() {
     let home = Home::new(&[("log.txt", "1 2 3 4 5\n2 3 4 5\n3 5 6 7\n")]);
     let options = PrepareOptions { interactions: home.path("log.txt"), ..home.options() };
-    assert_eq!(run(&options).unwrap().1.rows_without_time, 10);
+    let (dataset, report) = run(&options).unwrap();
+    assert_eq!((report.rows_without_time, dataset.timed), (10, false));
     let split = Split::GlobalTime { valid: CutOff::Quantile(0.5), test: CutOff::Quantile(0.8) };
     let error = run(&PrepareOptions { split, ..options }).unwrap_err();
     assert_eq!(error.to_string(), "split: global_time needs times; 10 of 10 rows have none");

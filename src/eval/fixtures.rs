@@ -19,7 +19,7 @@ pub fn dataset(items: usize, users: &[Vec<(u32, Part)>]) -> Dataset {
     let items =
         Items { ids, titles: empty.clone(), texts: empty.clone(), categories: empty.clone(), images: empty };
     let names = (0..users.len()).map(|u| format!("u{u}")).collect();
-    Dataset { users: names, items, sequences, hash: "hash".into() }
+    Dataset { users: names, items, sequences, timed: true, hash: "hash".into() }
 }
 
 /// The last item of each user is the test target, the one before it the validation target.

@@ -16,9 +16,6 @@ use crate::data::{Dataset, Part};
 /// Shares of the interactions before validation and before test.
 const CUT_OFFS: (f64, f64) = (0.8, 0.9);
 
-/// Of so many targets at least one must be left.
-const LEAST_SHARE: usize = 100;
-
 /// Figures of the floors where the same interactions are cut at two moments.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GlobalTime {
@@ -30,8 +27,7 @@ pub struct GlobalTime {
 }
 
 impl GlobalTime {
-    /// Absent where the log has no times to cut at: none at all, or each user's own count of items, which leaves almost
-    /// nobody to judge.
+    /// Absent where the log has no times to cut at, or a part gets no targets.
     ///
     /// # Errors
     /// A floor can't be counted.
@@ -42,12 +38,11 @@ impl GlobalTime {
         max_seq_len: usize,
     ) -> Result<Option<Self>, ScoreError> {
         let (valid, test) = (CutOff::Quantile(CUT_OFFS.0), CutOff::Quantile(CUT_OFFS.1));
-        let mut cut = dataset.clone();
-        if split(&mut cut.sequences, &Split::GlobalTime { valid, test }).is_err() {
+        if !dataset.timed {
             return Ok(None);
         }
-        let targets = cut.targets(part).len();
-        if targets * LEAST_SHARE < dataset.targets(part).len() {
+        let mut cut = dataset.clone();
+        if split(&mut cut.sequences, &Split::GlobalTime { valid, test }).is_err() {
             return Ok(None);
         }
         let mut floors: [Box<dyn Scorer + '_>; 4] = [
@@ -60,6 +55,7 @@ impl GlobalTime {
         for floor in &mut floors {
             scored.extend(evaluate(floor.as_mut(), &cut, part, config, max_seq_len, &mut |_| {})?.scored);
         }
+        let targets = cut.targets(part).len();
         Ok(Some(Self { valid_from: CUT_OFFS.0, test_from: CUT_OFFS.1, targets, scored }))
     }
 }
@@ -85,5 +81,7 @@ mod tests {
             data
         };
         assert_eq!(GlobalTime::of(&one_moment, Part::Test, &EvalConfig::default(), 8).unwrap(), None);
+        let places_only = Dataset { timed: false, ..data };
+        assert_eq!(GlobalTime::of(&places_only, Part::Test, &EvalConfig::default(), 8).unwrap(), None);
     }
 }

@@ -142,7 +142,8 @@ impl<'a> Facts<'a> {
     fn of(dataset: &'a Dataset) -> Self {
         let mut first_seen: Vec<Option<i64>> = vec![None; dataset.items.count() + 1];
         let sequences = &dataset.sequences;
-        for u in 0..sequences.users() {
+        // Without times no item has an age.
+        for u in (0..sequences.users()).filter(|_| dataset.timed) {
             for (&item, &time) in sequences.train_of(u).iter().zip(sequences.times_of(u)) {
                 let first = &mut first_seen[item as usize];
                 *first = Some(first.map_or(time, |t| t.min(time)));

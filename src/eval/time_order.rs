@@ -22,7 +22,7 @@ pub struct TimeOrder {
 }
 
 impl TimeOrder {
-    /// Absent without targets or training.
+    /// Absent without times, targets or training.
     pub fn of(dataset: &Dataset, part: Part) -> Option<Self> {
         let sequences = &dataset.sequences;
         let mut times = Vec::new();
@@ -36,7 +36,7 @@ impl TimeOrder {
         }
         times.sort_unstable();
         let targets = dataset.targets(part);
-        if targets.is_empty() || times.is_empty() {
+        if !dataset.timed || targets.is_empty() || times.is_empty() {
             return None;
         }
         let (mut later, mut future, mut same) = (0.0, 0usize, 0usize);
@@ -91,6 +91,8 @@ mod tests {
         split(&mut data.sequences, &Split::GlobalTime { valid: moment(1), test: moment(2) }).unwrap();
         let order = TimeOrder::of(&data, Part::Test).unwrap();
         assert_eq!((order.later_training, order.warning()), (0.0, None));
+        data.timed = false;
+        assert_eq!(TimeOrder::of(&data, Part::Test), None);
     }
 
     fn part(code: u8) -> Part {

@@ -17,7 +17,7 @@ fn dataset() -> Dataset {
     let mut ids = vec![String::new()];
     ids.extend(IDS.map(str::to_owned));
     let items = Items { ids, ..Items::default() };
-    Dataset { users: Vec::new(), items, sequences: Sequences::default(), hash: "d".into() }
+    Dataset { users: Vec::new(), items, sequences: Sequences::default(), timed: true, hash: "d".into() }
 }
 
 fn npy(descr: &str, fortran: bool, shape: &str, values: &[u8]) -> Vec<u8> {

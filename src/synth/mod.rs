@@ -66,6 +66,7 @@ pub fn generate(config: &SynthConfig) -> Result<World, SynthError> {
         users: (1..=config.users).map(|u| format!("u{u}")).collect(),
         items: describe(config, &catalogue, &text, &image),
         sequences: walks.sequences,
+        timed: true,
         hash: String::new(),
     };
     let truth = Truth::new(config.clone(), catalogue, walks.preferences, walks.positions);

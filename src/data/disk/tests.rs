@@ -34,6 +34,7 @@ fn dataset(lengths: &[usize], items: usize) -> Dataset {
         users: (0..lengths.len()).map(|u| format!("u{u}")).collect(),
         items,
         sequences: s,
+        timed: true,
         hash: String::new(),
     }
 }
