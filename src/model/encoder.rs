@@ -4,7 +4,7 @@
 //! always last, and position tables are indexed from their end.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::config::{EncoderConfig, ModelConfig};
 use crate::nn::conv::ResidualConv;
@@ -12,9 +12,8 @@ use crate::nn::gru::Gru;
 use crate::nn::init::Scheme;
 use crate::nn::{Block, BlockConfig, Init, LayerNorm};
 use crate::ops::Noise;
-
-/// Score of a key that may not be read (the authors' value).
-const MASKED: f32 = -1e9;
+use crate::ops::rows::Rows;
+use crate::ops::self_attention::Mask;
 
 /// Turns the item vectors of a history into a user vector at every position.
 #[derive(Module, Debug)]
@@ -44,18 +43,33 @@ impl UserEncoder {
 
     /// # Shapes
     /// - x: `[B, S, D]`
-    /// - real: `[B, S, 1]`, 1 where the position holds an item
-    /// - result: `[B, S, D]`
-    pub fn forward(&self, x_bsd: Tensor<3>, real_bs1: &Tensor<3>, noise: &mut Noise) -> Tensor<3> {
+    /// - rows: which of the `[B, S]` hold an item
+    /// - result: `[B, S, D]`; meaningless at the others
+    pub fn forward(&self, x_bsd: Tensor<3>, rows: &Rows, noise: &mut Noise) -> Tensor<3> {
         match self {
-            Self::Sasrec(encoder) => encoder.forward(x_bsd, real_bs1, noise),
-            Self::Gru4rec(encoder) => encoder.gru.forward(noise.dropout(x_bsd), real_bs1),
+            Self::Sasrec(encoder) => encoder.forward(x_bsd, rows, noise),
+            Self::Gru4rec(encoder) => {
+                let real_bs1 = real(rows, &x_bsd.device());
+                encoder.gru.forward(noise.dropout(x_bsd), &real_bs1)
+            }
             Self::Nextitnet(encoder) => {
+                let real_bs1 = real(rows, &x_bsd.device());
                 let x = noise.dropout(x_bsd);
-                encoder.blocks.iter().fold(x, |x, block| block.forward(x, real_bs1))
+                encoder.blocks.iter().fold(x, |x, block| block.forward(x, &real_bs1))
             }
         }
     }
+}
+
+/// `[B, S, 1]`: 1 where a position holds an item, else 0.
+fn real(rows: &Rows, device: &Device) -> Tensor<3> {
+    let (b, s) = (rows.sequences, rows.positions);
+    let lengths = rows.lengths.as_deref();
+    let real = (0..b * s).map(|i| {
+        let length = lengths.map_or(s, |lengths| lengths[i / s] as usize);
+        if i % s + length >= s { 1.0f32 } else { 0.0 }
+    });
+    Tensor::from_data(TensorData::new(real.collect(), [b, s, 1]), device)
 }
 
 /// Causal transformer over the history (odmt.md 2.4).
@@ -83,18 +97,12 @@ impl Sasrec {
         }
     }
 
-    fn forward(&self, x_bsd: Tensor<3>, real_bs1: &Tensor<3>, noise: &mut Noise) -> Tensor<3> {
-        let [b, s, _] = x_bsd.dims();
+    fn forward(&self, x_bsd: Tensor<3>, rows: &Rows, noise: &mut Noise) -> Tensor<3> {
+        let [_, s, _] = x_bsd.dims();
         let [most, _] = self.positions.dims();
-        let device = x_bsd.device();
         let positions_sd = self.positions.val().narrow(0, most - s, s);
         let x = noise.dropout(self.norm.forward(x_bsd + positions_sd.unsqueeze()));
-        let causal: Vec<f32> = (0..s * s).map(|i| if i % s <= i / s { 0.0 } else { MASKED }).collect();
-        let causal_11ss = Tensor::<4>::from_data(TensorData::new(causal, [1, 1, s, s]), &device);
-        // A padded query has no key left; its softmax is uniform, and nothing reads it.
-        let padding_b11s = (real_bs1.clone() - 1.0).reshape([b, 1, 1, s]) * -MASKED;
-        let mask = causal_11ss + padding_b11s;
-        self.blocks.iter().fold(x, |x, block| block.forward(x, Some(&mask), noise))
+        self.blocks.iter().fold(x, |x, block| block.forward(x, rows, &Mask::Causal, noise))
     }
 }
 

@@ -21,6 +21,7 @@ use burn::tensor::{Device, Tensor};
 use crate::config::{IdInit, ModelConfig, SavingsConfig, ViewConfig, ViewKind};
 use crate::nn::Init;
 use crate::ops::Noise;
+use crate::ops::rows::Rows;
 
 pub use branch::Branch;
 pub use input::{ItemBlock, ViewSource};
@@ -127,16 +128,10 @@ impl Recommender {
     ///
     /// # Shapes
     /// - x: `[B, S', D]` with S' ≤ S, left-padded: the newest item is last
-    /// - real: `[B, S', 1]`, 1 where the position holds an item
-    /// - result: `[B, S', D]`; meaningless where `real` is 0
-    pub fn encode_users(
-        &self,
-        branch: usize,
-        x_bsd: Tensor<3>,
-        real_bs1: &Tensor<3>,
-        noise: &mut Noise,
-    ) -> Tensor<3> {
-        self.branches[branch].encoder.forward(x_bsd, real_bs1, noise)
+    /// - rows: which of the `[B, S']` hold an item
+    /// - result: `[B, S', D]`; meaningless at the others
+    pub fn encode_users(&self, branch: usize, x_bsd: Tensor<3>, rows: &Rows, noise: &mut Noise) -> Tensor<3> {
+        self.branches[branch].encoder.forward(x_bsd, rows, noise)
     }
 }
 

@@ -2,14 +2,18 @@
 //!
 //! Shapes: `N` items of a group, `L` tokens of an item (all views), `Q` tokens that branches read, `D` width.
 
+use std::sync::Arc;
+
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Tensor;
 
 use super::input::ItemGroup;
 use crate::config::{IdVisibility, ModelConfig, SavingsConfig, TowerConfig, ViewKind};
 use crate::nn::init::Scheme;
 use crate::nn::{Block, BlockConfig, Init};
 use crate::ops::Noise;
+use crate::ops::rows::Rows;
+use crate::ops::self_attention::{Added, Mask};
 
 /// Additive score of a pair that may not attend (the authors' value; its exponential is exactly 0).
 const MASKED: f32 = -10_000.0;
@@ -68,12 +72,12 @@ impl Tower {
         let mut queries: Vec<usize> = read.iter().map(|&v| layout.starts[v]).collect();
         queries.sort_unstable();
         queries.dedup();
-        let rows: Vec<Tensor<3>> = queries.iter().map(|&q| x_nld.clone().narrow(1, q, 1)).collect();
-        let mut x_nqd = Tensor::cat(rows, 1);
-        if readout {
-            let mask = self.mask(group, &layout, &queries, &x_nld.device());
-            x_nqd = self.blocks[full_blocks].forward_readout(x_nqd, x_nld, mask.as_ref(), noise);
-        }
+        let x_nqd = if readout {
+            let mask = self.mask(group, &layout, &queries);
+            self.blocks[full_blocks].forward_readout(x_nld, &queries, mask.as_ref(), noise)
+        } else {
+            Tensor::cat(queries.iter().map(|&q| x_nld.clone().narrow(1, q, 1)).collect(), 1)
+        };
         read.iter()
             .map(|&v| {
                 let place = queries.binary_search(&layout.starts[v]).unwrap_or(0);
@@ -95,23 +99,18 @@ impl Tower {
         noise: &mut Noise,
     ) -> Tensor<3> {
         let layout = Layout::of(&tokens);
-        let device = tokens[0].device();
         let all: Vec<usize> = (0..layout.length).collect();
-        let mask = if blocks == 0 { None } else { self.mask(group, &layout, &all, &device) };
+        let mask = if blocks == 0 { None } else { self.mask(group, &layout, &all) };
+        let mask = mask.map_or(Mask::Open, Mask::Added);
+        let rows = Rows::all(group.count, layout.length);
         let x_nld = noise.dropout(Tensor::cat(tokens, 1));
-        self.blocks[..blocks].iter().fold(x_nld, |x, block| block.forward(x, mask.as_ref(), noise))
+        self.blocks[..blocks].iter().fold(x_nld, |x, block| block.forward(x, &rows, &mask, noise))
     }
 
-    /// Additive mask `[N or 1, 1, Q, L]` for the given query tokens, or `None` where all may attend to all.
+    /// What is added to the scores of the given query tokens, or `None` where all may attend to all.
     ///
     /// Rows differ between items only where the group holds padding tokens.
-    fn mask(
-        &self,
-        group: &ItemGroup,
-        layout: &Layout,
-        queries: &[usize],
-        device: &Device,
-    ) -> Option<Tensor<4>> {
+    fn mask(&self, group: &ItemGroup, layout: &Layout, queries: &[usize]) -> Option<Added> {
         let l = layout.length;
         let padded = (0..self.kinds.len())
             .any(|v| group.view(v).is_some_and(|t| (0..group.count).any(|item| t.readable(item) < t.count)));
@@ -137,8 +136,7 @@ impl Tower {
                 }
             }
         }
-        let mask = TensorData::new(mask, [rows, 1, queries.len(), l]);
-        Some(Tensor::from_data(mask, device))
+        Some(Added { values: Arc::new(mask), by_sequence: padded, queries: queries.len(), keys: l })
     }
 }
 

@@ -4,7 +4,13 @@
 //! drop the same elements. It also replaces the device's own generator, which on the CPU costs as much
 //! as the matrix products (burn.md 14).
 
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{Tensor, TensorData};
+use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
 /// Elements one thread fills at a time; the result does not depend on it.
@@ -46,36 +52,134 @@ impl Noise {
 
     /// [`Self::dropout`] with another probability.
     pub fn dropout_at<const D: usize>(&mut self, x: Tensor<D>, probability: f64) -> Tensor<D> {
+        let draw = self.draw_at(probability);
+        if draw.keeps_all() { x } else { draw.apply(x) }
+    }
+
+    /// The draw of the next call, for operations that drop elements by themselves.
+    pub fn draw(&mut self) -> Draw {
+        self.draw_at(self.probability)
+    }
+
+    fn draw_at(&mut self, probability: f64) -> Draw {
         if probability <= 0.0 {
-            return x;
+            return Draw::ALL;
         }
         self.calls += 1;
-        let key = mix64(self.key ^ self.calls.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let shape = x.shape();
-        let mask = keep_mask(shape.num_elements(), probability, key);
-        let device = x.device();
-        x * Tensor::from_data(TensorData::new(mask, shape), &device)
+        Draw::new(probability, mix64(self.key ^ self.calls.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
     }
 }
 
-/// `n` values, each 0 with `probability`, else 1 / (1 - `probability`).
-fn keep_mask(n: usize, probability: f64, key: u64) -> Vec<f32> {
-    let threshold = (probability * 4_294_967_296.0) as u32;
-    let scale = (1.0 / (1.0 - probability)) as f32;
-    let (low, high) = (key as u32, (key >> 32) as u32);
-    let mut mask = vec![0.0f32; n];
-    mask.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, values)| {
-        let start = (chunk * CHUNK) as u32;
-        for (i, value) in values.iter_mut().enumerate() {
-            let drawn = hash32(start.wrapping_add(i as u32), low, high);
-            *value = if drawn >= threshold { scale } else { 0.0 };
+/// The noise of one call: what each element is multiplied with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Draw {
+    low: u32,
+    high: u32,
+    /// Elements whose hash is smaller are dropped.
+    threshold: u32,
+    /// 1 / (1 - probability)
+    scale: f32,
+}
+
+impl Draw {
+    /// Drops nothing.
+    pub const ALL: Self = Self { low: 0, high: 0, threshold: 0, scale: 1.0 };
+
+    fn new(probability: f64, key: u64) -> Self {
+        Self {
+            low: key as u32,
+            high: (key >> 32) as u32,
+            threshold: (probability * 4_294_967_296.0) as u32,
+            scale: (1.0 / (1.0 - probability)) as f32,
         }
-    });
-    mask
+    }
+
+    #[inline(always)]
+    pub fn keeps_all(&self) -> bool {
+        self.threshold == 0
+    }
+
+    /// 0 or the scale, for the element at flat place `element`.
+    #[inline(always)]
+    pub fn factor(&self, element: u32) -> f32 {
+        if hash32(element, self.low, self.high) >= self.threshold { self.scale } else { 0.0 }
+    }
+
+    /// Multiplies the elements from flat place `first` on.
+    #[inline(always)]
+    pub fn multiply(&self, values: &mut [f32], first: u32) {
+        if self.keeps_all() {
+            return;
+        }
+        for (i, value) in values.iter_mut().enumerate() {
+            *value *= self.factor(first.wrapping_add(i as u32));
+        }
+    }
+
+    fn apply<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        let device = x.device();
+        if super::use_kernels(&device) {
+            return Tensor::from_dispatch(<Dispatch as DropOps>::drop_elements(x.into_dispatch(), self));
+        }
+        let shape = x.shape();
+        let mut mask = vec![1.0; shape.num_elements()];
+        self.multiply_all(&mut mask);
+        x * Tensor::from_data(TensorData::new(mask, shape), &device)
+    }
+
+    fn multiply_all(self, values: &mut [f32]) {
+        values.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, values)| {
+            super::simd::dispatch(
+                #[inline(always)]
+                || self.multiply(values, (chunk * CHUNK) as u32),
+            );
+        });
+    }
+}
+
+/// The operation behind [`Noise::dropout`].
+#[backend_extension(Flex, Autodiff)]
+pub trait DropOps: Backend {
+    /// Elements times their factors.
+    fn drop_elements(x: FloatTensor<Self>, draw: Draw) -> FloatTensor<Self>;
+}
+
+impl DropOps for Flex {
+    fn drop_elements(x: FlexTensor, draw: Draw) -> FlexTensor {
+        let mut dropped = x.to_contiguous();
+        // The last handle of a tensor is written in place.
+        drop(x);
+        draw.multiply_all(dropped.storage_mut::<f32>());
+        dropped
+    }
+}
+
+impl<C: CheckpointStrategy> DropOps for Autodiff<Flex, C> {
+    fn drop_elements(x: FloatTensor<Self>, draw: Draw) -> FloatTensor<Self> {
+        match DropBackward.prepare::<C>([x.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(draw, Flex::drop_elements(x.into_primitive(), draw)),
+            OpsKind::UnTracked(prep) => prep.finish(Flex::drop_elements(x.into_primitive(), draw)),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct DropBackward;
+
+impl Backward<Flex, 1> for DropBackward {
+    type State = Draw;
+
+    fn backward(self, ops: Ops<Draw, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let [node] = ops.parents;
+        let grad = grads.consume::<Flex>(&ops.node);
+        if let Some(node) = node {
+            grads.register::<Flex>(node.id, Flex::drop_elements(grad, ops.state));
+        }
+    }
 }
 
 /// Uniform 32 bits for `counter` under a 64-bit key: two rounds of a bijective integer finaliser.
-#[inline]
+#[inline(always)]
 fn hash32(counter: u32, low: u32, high: u32) -> u32 {
     let round = |mut x: u32| {
         x ^= x >> 16;
@@ -98,6 +202,12 @@ pub fn mix64(mut x: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn keep_mask(n: usize, probability: f64, key: u64) -> Vec<f32> {
+        let mut mask = vec![1.0; n];
+        Draw::new(probability, key).multiply_all(&mut mask);
+        mask
+    }
 
     #[test]
     fn share_of_dropped_elements_and_mean_are_as_asked() {

@@ -5,11 +5,19 @@
 //! `CODISTILL_KERNELS=off` runs everything on the composed bodies.
 
 pub mod adamw;
+pub mod attention;
 pub mod drawn;
 pub mod dropout;
+pub mod feed_forward;
 pub mod full_softmax;
 pub mod gelu;
+pub mod gemm;
 pub mod losses;
+pub mod norm;
+pub mod readout;
+pub mod residual;
+pub mod rows;
+pub mod self_attention;
 pub mod simd;
 
 use std::sync::OnceLock;

@@ -11,6 +11,7 @@ use crate::model::windows::group_windows;
 use crate::model::{Recommender, params};
 use crate::objective::distill::ENSEMBLE;
 use crate::ops::Noise;
+use crate::ops::rows::Rows;
 
 /// Histories of a tile are padded in at most so many groups of similar length.
 const LENGTH_GROUPS: usize = 4;
@@ -97,22 +98,23 @@ impl<'a> ModelScorer<'a> {
     /// [`Self::users`] of histories that are padded or cut to `s` positions.
     fn group_vectors(&self, histories: &[&[u32]], s: usize, branches: &[usize]) -> Vec<Tensor<2>> {
         let n = histories.len();
-        let mut slots = vec![0i32; n * s];
+        let mut slots = vec![0u32; n * s];
         for (row, history) in slots.chunks_exact_mut(s).zip(histories) {
             let kept = &history[history.len().saturating_sub(s)..];
             for (slot, &item) in row[s - kept.len()..].iter_mut().zip(kept) {
-                *slot = item as i32;
+                *slot = item;
             }
         }
-        let real: Vec<f32> = slots.iter().map(|&slot| f32::from(u8::from(slot > 0))).collect();
-        let real_ns1 = Tensor::<3>::from_data(TensorData::new(real, [n, s, 1]), &self.device);
+        let rows = Rows::padded(&slots, s);
+        let last_real = slots.chunks_exact(s).map(|row| f32::from(u8::from(row[s - 1] > 0))).collect();
+        let last_real_n1 = Tensor::<2>::from_data(TensorData::new(last_real, [n, 1]), &self.device);
+        let slots: Vec<i32> = slots.into_iter().map(|slot| slot as i32).collect();
         let slots = Tensor::<1, Int>::from_data(TensorData::new(slots, [n * s]), &self.device);
-        let last_real_n1 = real_ns1.clone().narrow(1, s - 1, 1).reshape([n, 1]);
         let users = branches.iter().map(|&branch| {
             let items_id = &self.vectors.branches[branch];
             let [_, d] = items_id.dims();
             let x_nsd = items_id.clone().select(0, slots.clone()).reshape([n, s, d]);
-            let users_nsd = self.model.encode_users(branch, x_nsd, &real_ns1, &mut Noise::off());
+            let users_nsd = self.model.encode_users(branch, x_nsd, &rows, &mut Noise::off());
             users_nsd.narrow(1, s - 1, 1).reshape([n, d]) * last_real_n1.clone()
         });
         users.collect()

@@ -11,6 +11,7 @@ use crate::model::{Recommender, params};
 use crate::objective::{Losses, Objective};
 use crate::ops::Noise;
 use crate::ops::drawn::drawn_scores;
+use crate::ops::rows::Rows;
 
 /// Runs micro-batches of one objective on one device.
 pub struct Step {
@@ -103,10 +104,9 @@ impl Step {
         let users = items.iter().enumerate().map(|(branch, items_ud)| {
             let [_, d] = items_ud.dims();
             let encoded = groups.groups.iter().map(|group| {
-                let (slots, real_bs1) = self.slots(group);
                 let (b, s) = (group.windows, group.positions);
-                let x_bsd = items_ud.clone().select(0, slots).reshape([b, s, d]);
-                model.encode_users(branch, x_bsd, &real_bs1, noise).reshape([b * s, d])
+                let x_bsd = items_ud.clone().select(0, self.slots(group)).reshape([b, s, d]);
+                model.encode_users(branch, x_bsd, &Rows::padded(&group.slots, s), noise).reshape([b * s, d])
             });
             Tensor::cat(encoded.collect(), 0).select(0, rows.clone())
         });
@@ -121,13 +121,10 @@ impl Step {
         (read(losses, model.branches.len()), gradients)
     }
 
-    /// Item index of every position (padding reads item 0 of the block: masked, never used), and 1 where
-    /// a position holds an item.
-    fn slots(&self, group: &Padded) -> (Tensor<1, Int>, Tensor<3>) {
+    /// Item index of every position; padding reads item 0 of the block: masked, never used.
+    fn slots(&self, group: &Padded) -> Tensor<1, Int> {
         let index: Vec<u32> = group.slots.iter().map(|&slot| slot.saturating_sub(1)).collect();
-        let real: Vec<f32> = group.slots.iter().map(|&slot| f32::from(u8::from(slot > 0))).collect();
-        let real = TensorData::new(real, [group.windows, group.positions, 1]);
-        (self.index(&index), Tensor::from_data(real, &self.device))
+        self.index(&index)
     }
 
     fn index(&self, values: &[u32]) -> Tensor<1, Int> {

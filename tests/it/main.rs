@@ -10,6 +10,7 @@ mod encode;
 mod export;
 mod fixture;
 mod flip;
+#[cfg(feature = "wgpu")]
 mod gpu;
 mod objectives;
 mod parity;

@@ -12,6 +12,7 @@ use codistill::model::{ItemBlock, Recommender};
 use codistill::objective::BLOCKED;
 use codistill::objective::distill::ramp_up;
 use codistill::ops::Noise;
+use codistill::ops::rows::Rows;
 use codistill::train::batch::Batch;
 use codistill::train::optim::{AdamW, clip_coefficient, global_norm};
 
@@ -211,12 +212,11 @@ fn compare_users(world: &World, table: &mut Table, model: &Recommender, case: &C
     let batch = world.batch(&world.main.ints("in.item_ids"), case);
     let items = model.encode_items(&batch.block, &device, &mut Noise::off());
     let slots: Vec<i32> = batch.slots.iter().map(|&s| s.saturating_sub(1) as i32).collect();
-    let real: Vec<f32> = batch.slots.iter().map(|&s| f32::from(u8::from(s > 0))).collect();
+    let rows = Rows::padded(&batch.slots, POSITIONS);
     let index = Tensor::<1, burn::tensor::Int>::from_data(slots.as_slice(), &device);
-    let real = Tensor::<1>::from_data(real.as_slice(), &device).reshape([3, POSITIONS, 1]);
     for (branch, ((_, short), x)) in BRANCHES.iter().zip(items).enumerate() {
         let x = x.select(0, index.clone()).reshape([3, POSITIONS, 16]);
-        let users = host(model.encode_users(branch, x, &real, &mut Noise::off()).inner());
+        let users = host(model.encode_users(branch, x, &rows, &mut Noise::off()).inner());
         let name = format!("mid.user_{short}");
         let pick = |values: &[f32]| -> Vec<f32> {
             batch.rows.iter().flat_map(|&r| values[r as usize * 16..r as usize * 16 + 16].to_vec()).collect()

@@ -1,0 +1,322 @@
+//! The feed-forward sublayer of a transformer block as one operation:
+//! `LayerNorm(x + dropout(relu(x W1 + b1) W2 + b2))` (odmt.md 2.2).
+//!
+//! A thread takes some hundred rows through both maps while they are in its cache. Of the four widths in between nothing
+//! is stored: the backward pass computes them again, which costs a ninth of the block's arithmetic and spares most
+//! of its memory.
+//!
+//! Shapes: `N` sequences, `L` positions, `D` width, `F` inner width.
+
+use std::sync::Arc;
+
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
+use burn::tensor::{Tensor, TensorData};
+use burn_flex::FlexTensor;
+
+use super::dropout::Draw;
+use super::gemm::{Mat, MatMut, add_product, product};
+use super::norm::Norm;
+use super::residual::Residual;
+use super::rows::{Chunk, Rows, for_each_chunk};
+use super::simd;
+
+/// What the operation knows beside tensors.
+#[derive(Clone, Debug)]
+pub struct FeedForward {
+    pub rows: Rows,
+    pub draw: Draw,
+    pub eps: f32,
+}
+
+/// The sublayer's parameters.
+#[derive(Clone, Debug)]
+pub struct FeedForwardWeights<M, V> {
+    /// `[D, F]`
+    pub up: M,
+    /// `[F]`
+    pub up_bias: V,
+    /// `[F, D]`
+    pub down: M,
+    /// `[D]`
+    pub down_bias: V,
+    /// `[D]`
+    pub gamma: V,
+    /// `[D]`
+    pub beta: V,
+}
+
+/// The sublayer's result; padded rows are 0. For the CPU device only.
+///
+/// # Shapes
+/// `[N, L, D] -> [N, L, D]`
+pub fn feed_forward(
+    x: Tensor<3>,
+    w: FeedForwardWeights<Tensor<2>, Tensor<1>>,
+    layer: FeedForward,
+) -> Tensor<3> {
+    Tensor::from_dispatch(<Dispatch as FeedForwardOps>::feed_forward(
+        x.into_dispatch(),
+        w.up.into_dispatch(),
+        w.up_bias.into_dispatch(),
+        w.down.into_dispatch(),
+        w.down_bias.into_dispatch(),
+        w.gamma.into_dispatch(),
+        w.beta.into_dispatch(),
+        layer,
+    ))
+}
+
+/// The operation behind [`feed_forward()`].
+#[backend_extension(Flex, Autodiff)]
+pub trait FeedForwardOps: Backend {
+    /// See [`feed_forward()`].
+    #[allow(clippy::too_many_arguments)]
+    fn feed_forward(
+        x: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        up_bias: FloatTensor<Self>,
+        down: FloatTensor<Self>,
+        down_bias: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        layer: FeedForward,
+    ) -> FloatTensor<Self>;
+}
+
+impl FeedForwardOps for Flex {
+    fn feed_forward(
+        x: FlexTensor,
+        up: FlexTensor,
+        up_bias: FlexTensor,
+        down: FlexTensor,
+        down_bias: FlexTensor,
+        gamma: FlexTensor,
+        beta: FlexTensor,
+        layer: FeedForward,
+    ) -> FlexTensor {
+        let state = State::new([x, up, up_bias, down, down_bias, gamma, beta], layer);
+        state.forward(false).0
+    }
+}
+
+impl<C: CheckpointStrategy> FeedForwardOps for Autodiff<Flex, C> {
+    fn feed_forward(
+        x: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        up_bias: FloatTensor<Self>,
+        down: FloatTensor<Self>,
+        down_bias: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        layer: FeedForward,
+    ) -> FloatTensor<Self> {
+        let tensors = [x, up, up_bias, down, down_bias, gamma, beta];
+        let nodes = tensors.each_ref().map(|t| t.node());
+        let state = State::new(tensors.map(|t| t.into_primitive()), layer);
+        match FeedForwardBackward.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let (y, kept) = state.forward(true);
+                prep.finish((state, Arc::new(kept)), y)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(state.forward(false).0),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct FeedForwardBackward;
+
+impl Backward<Flex, 7> for FeedForwardBackward {
+    type State = (State, Arc<Kept>);
+
+    fn backward(self, ops: Ops<Self::State, 7>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let grad = grads.consume::<Flex>(&ops.node).to_contiguous();
+        let (state, kept) = ops.state;
+        let slopes = state.backward(&kept, grad.storage());
+        for (node, slope) in ops.parents.into_iter().zip(slopes) {
+            if let Some(node) = node {
+                grads.register::<Flex>(node.id, slope);
+            }
+        }
+    }
+}
+
+/// Normalised rows `[N, L, D]`, and what each was multiplied with `[N, L]`.
+pub(super) type Kept = (Vec<f32>, Vec<f32>);
+
+#[derive(Clone, Debug)]
+struct State {
+    x: FlexTensor,
+    w: FeedForwardWeights<FlexTensor, FlexTensor>,
+    layer: FeedForward,
+    d: usize,
+    f: usize,
+}
+
+/// Rows of a chunk.
+#[derive(Default)]
+struct Scratch {
+    x: Vec<f32>,
+    /// `[R, F]`
+    inner: Vec<f32>,
+    /// `[R, D]`
+    out: Vec<f32>,
+    inverse: Vec<f32>,
+}
+
+impl State {
+    fn new(tensors: [FlexTensor; 7], layer: FeedForward) -> Self {
+        let [x, up, up_bias, down, down_bias, gamma, beta] = tensors.map(|t| t.to_contiguous());
+        let (d, f) = (gamma.layout().num_elements(), up_bias.layout().num_elements());
+        let w = FeedForwardWeights { up, up_bias, down, down_bias, gamma, beta };
+        Self { x, w, layer, d, f }
+    }
+
+    fn residual(&self) -> Residual<'_> {
+        let norm = Norm { gamma: self.w.gamma.storage(), beta: self.w.beta.storage(), eps: self.layer.eps };
+        Residual { norm, draw: self.layer.draw }
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        [self.layer.rows.sequences, self.layer.rows.positions, self.d]
+    }
+
+    /// `relu(x W1 + b1)` of a chunk's rows.
+    fn inner(&self, rows: usize, x: &[f32], inner: &mut Vec<f32>) {
+        inner.resize(rows * self.f, 0.0);
+        let up = Mat::new(self.w.up.storage(), self.d, self.f);
+        product(MatMut::new(inner, rows, self.f), Mat::new(x, rows, self.d), up, 1.0);
+        let bias = &self.w.up_bias.storage::<f32>()[..self.f];
+        simd::dispatch(
+            #[inline(always)]
+            || {
+                for row in inner.chunks_exact_mut(self.f) {
+                    for i in 0..row.len() {
+                        let x = row[i] + bias[i];
+                        // Not `max`, which would hide NaN.
+                        row[i] = if x < 0.0 { 0.0 } else { x };
+                    }
+                }
+            },
+        );
+    }
+
+    fn forward(&self, keep: bool) -> (FlexTensor, Kept) {
+        let Self { layer: FeedForward { rows, .. }, d, f, .. } = self;
+        let (d, f, positions) = (*d, *f, rows.positions);
+        let x = self.x.storage::<f32>();
+        let total = rows.sequences * positions;
+        let mut y = vec![0.0f32; total * d];
+        let (mut normed, mut inverse) =
+            if keep { (vec![0.0; total * d], vec![0.0; total]) } else { (Vec::new(), Vec::new()) };
+        let per = |n: usize| if keep { n } else { 0 };
+        let outputs = [
+            (y.as_mut_slice(), positions * d),
+            (normed.as_mut_slice(), per(positions * d)),
+            (inverse.as_mut_slice(), per(positions)),
+        ];
+        let residual = self.residual();
+        let down = Mat::new(self.w.down.storage(), f, d);
+        let bias = self.w.down_bias.storage::<f32>();
+        for_each_chunk(
+            &rows.chunks(d),
+            outputs,
+            0,
+            |chunk: &Chunk, [y, normed, inverse], _, s: &mut Scratch| {
+                let n = chunk.rows;
+                rows.pack(chunk, x, d, &mut s.x);
+                self.inner(n, &s.x, &mut s.inner);
+                s.out.clear();
+                (0..n).for_each(|_| s.out.extend_from_slice(bias));
+                add_product(MatMut::new(&mut s.out, n, d), Mat::new(&s.inner, n, f), down, 1.0);
+                s.inverse.resize(n, 0.0);
+                residual.forward(rows, chunk, &mut s.x, &mut s.out, &mut s.inverse);
+                rows.unpack(chunk, &s.x, d, y);
+                if keep {
+                    rows.unpack(chunk, &s.out, d, normed);
+                    rows.unpack(chunk, &s.inverse, 1, inverse);
+                }
+            },
+        );
+        (FlexTensor::from_data(TensorData::new(y, self.shape())), (normed, inverse))
+    }
+
+    /// Gradients by all tensors, in the order of the operation's arguments.
+    fn backward(&self, kept: &Kept, grad: &[f32]) -> [FlexTensor; 7] {
+        let Self { layer: FeedForward { rows, .. }, d, f, .. } = self;
+        let (d, f) = (*d, *f);
+        let x = self.x.storage::<f32>();
+        let mut d_x = vec![0.0f32; x.len()];
+        let residual = self.residual();
+        let (up, down) = (Mat::new(self.w.up.storage(), d, f), Mat::new(self.w.down.storage(), f, d));
+        let sums = 2 * d * f + f + 3 * d;
+        let outputs = [(d_x.as_mut_slice(), rows.positions * d)];
+        let total = for_each_chunk(&rows.chunks(d), outputs, sums, |chunk, [d_x], sums, s: &mut Slopes| {
+            let n = chunk.rows;
+            let (of_up, sums) = sums.split_at_mut(d * f);
+            let (of_up_bias, sums) = sums.split_at_mut(f);
+            let (of_down, sums) = sums.split_at_mut(f * d);
+            let (of_down_bias, of_norm) = sums.split_at_mut(d);
+            rows.pack(chunk, x, d, &mut s.x);
+            rows.pack(chunk, grad, d, &mut s.grad);
+            residual.backward(rows, chunk, (&kept.0, &kept.1), &mut s.grad, &mut s.d_out, of_norm);
+            self.inner(n, &s.x, &mut s.inner);
+            let (x, inner) = (Mat::new(&s.x, n, d), Mat::new(&s.inner, n, f));
+            let d_out = Mat::new(&s.d_out, n, d);
+            add_product(MatMut::new(of_down, f, d), inner.t(), d_out, 1.0);
+            s.d_inner.resize(n * f, 0.0);
+            product(MatMut::new(&mut s.d_inner, n, f), d_out, down.t(), 1.0);
+            simd::dispatch(
+                #[inline(always)]
+                || {
+                    add_columns(&s.d_out, of_down_bias);
+                    for (g, &h) in s.d_inner.iter_mut().zip(&s.inner) {
+                        *g = if h > 0.0 { *g } else { 0.0 };
+                    }
+                    add_columns(&s.d_inner, of_up_bias);
+                },
+            );
+            let d_inner = Mat::new(&s.d_inner, n, f);
+            add_product(MatMut::new(of_up, d, f), x.t(), d_inner, 1.0);
+            add_product(MatMut::new(&mut s.grad, n, d), d_inner, up.t(), 1.0);
+            rows.unpack(chunk, &s.grad, d, d_x);
+        });
+        let d_x = FlexTensor::from_data(TensorData::new(d_x, self.shape()));
+        let mut rest = total.as_slice();
+        let mut next = |shape: &[usize]| cut_tensor(&mut rest, shape);
+        [d_x, next(&[d, f]), next(&[f]), next(&[f, d]), next(&[d]), next(&[d]), next(&[d])]
+    }
+}
+
+/// Rows of a chunk on the way back.
+#[derive(Default)]
+struct Slopes {
+    x: Vec<f32>,
+    grad: Vec<f32>,
+    /// `[R, F]`
+    inner: Vec<f32>,
+    /// `[R, F]`
+    d_inner: Vec<f32>,
+    d_out: Vec<f32>,
+}
+
+/// The next tensor of the given shape from values that lie one behind the other.
+pub(super) fn cut_tensor(rest: &mut &[f32], shape: &[usize]) -> FlexTensor {
+    let (own, others) = rest.split_at(shape.iter().product());
+    *rest = others;
+    FlexTensor::from_data(TensorData::new(own.to_vec(), shape.to_vec()))
+}
+
+/// Adds every row of `values` to `sums`.
+#[inline(always)]
+fn add_columns(values: &[f32], sums: &mut [f32]) {
+    for row in values.chunks_exact(sums.len()) {
+        for (sum, &x) in sums.iter_mut().zip(row) {
+            *sum += x;
+        }
+    }
+}

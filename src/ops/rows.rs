@@ -1,0 +1,211 @@
+//! Rows of a `[N, L, D]` tensor that hold something, and how the fused kernels share them among threads.
+//!
+//! Shapes: `N` sequences, `L` positions, `D` width.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+/// Which positions of `N` sequences are real: all, or the last ones of each (left padding).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rows {
+    /// N
+    pub sequences: usize,
+    /// L
+    pub positions: usize,
+    /// `[N]` real positions of each, if not all are; a sequence without any keeps its last.
+    pub lengths: Option<Arc<Vec<u32>>>,
+}
+
+/// Rows a thread holds in its cache at a time.
+const CHUNK_ROWS: usize = 256;
+/// Wide rows: matrices of weights do not stay in the cache, more rows are to make up for reading them.
+const WIDE_CHUNK_ROWS: usize = 768;
+const WIDE: usize = 256;
+/// Most sums of gradients kept side by side, and the memory they may take together (bytes).
+const MOST_LANES: usize = 16;
+const LANE_BYTES: usize = 128 << 20;
+
+/// Consecutive sequences that one thread works on at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    pub sequences: Range<usize>,
+    /// Real rows of them.
+    pub rows: usize,
+}
+
+impl Rows {
+    pub fn all(sequences: usize, positions: usize) -> Self {
+        Self { sequences, positions, lengths: None }
+    }
+
+    /// Left-padded sequences of `positions` slots each, of which those that hold something are not 0.
+    pub fn padded(slots: &[u32], positions: usize) -> Self {
+        let length = |slots: &[u32]| slots.iter().filter(|&&slot| slot > 0).count() as u32;
+        let lengths: Vec<u32> = slots.chunks_exact(positions).map(length).collect();
+        Self { sequences: lengths.len(), positions, lengths: Some(Arc::new(lengths)) }
+    }
+
+    /// Real rows of sequence `n`, counted over the whole tensor.
+    #[inline]
+    pub fn of(&self, n: usize) -> Range<usize> {
+        let end = (n + 1) * self.positions;
+        let real = match &self.lengths {
+            Some(lengths) => (lengths[n] as usize).clamp(1, self.positions),
+            None => self.positions,
+        };
+        end - real..end
+    }
+
+    /// For each sequence of `chunk` its number, its real rows, and the first of them among the chunk's.
+    pub fn packed<'a>(&'a self, chunk: &'a Chunk) -> impl Iterator<Item = (usize, Range<usize>, usize)> + 'a {
+        let mut next = 0;
+        chunk.sequences.clone().map(move |n| {
+            let rows = self.of(n);
+            let start = next;
+            next += rows.len();
+            (n, rows, start)
+        })
+    }
+
+    /// Copies the chunk's real rows of `values` (`[N, L, D]`) one behind the other.
+    pub fn pack(&self, chunk: &Chunk, values: &[f32], width: usize, into: &mut Vec<f32>) {
+        into.clear();
+        for (_, rows, _) in self.packed(chunk) {
+            into.extend_from_slice(&values[rows.start * width..rows.end * width]);
+        }
+    }
+
+    /// The reverse of [`Self::pack`], into the part of a tensor that holds the chunk's sequences alone.
+    pub fn unpack(&self, chunk: &Chunk, packed: &[f32], width: usize, into: &mut [f32]) {
+        let first = chunk.sequences.start * self.positions;
+        for (_, rows, start) in self.packed(chunk) {
+            let place = (rows.start - first) * width;
+            let values = &packed[start * width..(start + rows.len()) * width];
+            into[place..place + values.len()].copy_from_slice(values);
+        }
+    }
+
+    /// Chunks of about equal work. They and their lanes are functions of the shapes, not of the number of threads: a
+    /// gradient's sum has the same order everywhere.
+    pub fn chunks(&self, width: usize) -> Vec<Chunk> {
+        let most = if width >= WIDE { WIDE_CHUNK_ROWS } else { CHUNK_ROWS };
+        let total: usize = (0..self.sequences).map(|n| self.of(n).len()).sum();
+        // Small batches still give every thread something.
+        let target = (total / MOST_LANES).clamp(32, most);
+        let mut chunks: Vec<Chunk> = Vec::new();
+        for n in 0..self.sequences {
+            let rows = self.of(n).len();
+            match chunks.last_mut() {
+                Some(last) if last.rows + rows <= target => {
+                    last.sequences.end = n + 1;
+                    last.rows += rows;
+                }
+                _ => chunks.push(Chunk { sequences: n..n + 1, rows }),
+            }
+        }
+        chunks
+    }
+}
+
+/// Consecutive chunks for each of at most [`MOST_LANES`] lanes, a lane's own sum of gradients taking `bytes`.
+fn lanes(chunks: &[Chunk], bytes: usize) -> Vec<&[Chunk]> {
+    let lanes = (LANE_BYTES / bytes.max(1)).clamp(2, MOST_LANES).min(chunks.len().max(1));
+    let mut rest = chunks;
+    let mut cut = Vec::with_capacity(lanes);
+    for lane in 0..lanes {
+        let (own, others) = rest.split_at(rest.len() / (lanes - lane));
+        cut.push(own);
+        rest = others;
+    }
+    cut.retain(|own| !own.is_empty());
+    cut
+}
+
+/// Runs `run` on every chunk, each with its own part of every output: `outputs` are tensors' values, with so many of
+/// them for each sequence. A lane keeps its scratch and its sums, `sums` long, from chunk to chunk; the sums of all
+/// lanes are added up in their order.
+pub fn for_each_chunk<S: Default, const O: usize>(
+    chunks: &[Chunk],
+    outputs: [(&mut [f32], usize); O],
+    sums: usize,
+    run: impl Fn(&Chunk, [&mut [f32]; O], &mut [f32], &mut S) + Sync,
+) -> Vec<f32> {
+    let lanes = lanes(chunks, sums * size_of::<f32>());
+    let mut parts: Vec<[&mut [f32]; O]> = Vec::with_capacity(lanes.len());
+    let mut rest = outputs;
+    for lane in &lanes {
+        let own = lane.iter().map(|chunk| chunk.sequences.len()).sum::<usize>();
+        parts.push(rest.each_mut().map(|output| cut(output, own)));
+    }
+    let of_lanes: Vec<Vec<f32>> = lanes
+        .into_par_iter()
+        .zip(parts)
+        .map(|(lane, part)| {
+            let mut scratch = S::default();
+            let mut total = vec![0.0f32; sums];
+            let sequences = lane.iter().map(|chunk| chunk.sequences.len()).sum::<usize>().max(1);
+            let mut rest = part.map(|values| {
+                let per_sequence = values.len() / sequences;
+                (values, per_sequence)
+            });
+            for chunk in lane {
+                let own = rest.each_mut().map(|output| cut(output, chunk.sequences.len()));
+                run(chunk, own, &mut total, &mut scratch);
+            }
+            total
+        })
+        .collect();
+    add_up(of_lanes, sums)
+}
+
+/// Takes the values of the next `sequences` sequences.
+fn cut<'a>((values, per_sequence): &mut (&'a mut [f32], usize), sequences: usize) -> &'a mut [f32] {
+    let (own, rest) = std::mem::take(values).split_at_mut(sequences * *per_sequence);
+    *values = rest;
+    own
+}
+
+/// Sum of the parts in their order, each `len` long.
+pub fn add_up(parts: Vec<Vec<f32>>, len: usize) -> Vec<f32> {
+    let mut parts = parts.into_iter();
+    let mut total = parts.next().unwrap_or_else(|| vec![0.0; len]);
+    let parts: Vec<Vec<f32>> = parts.collect();
+    const CHUNK: usize = 1 << 14;
+    total.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, total)| {
+        for part in &parts {
+            for (sum, x) in total.iter_mut().zip(&part[chunk * CHUNK..]) {
+                *sum += x;
+            }
+        }
+    });
+    total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn lanes_hold_every_sequence_once_and_in_order(
+            lengths in proptest::collection::vec(0u32..40, 1..120),
+            width in 1usize..512,
+            bytes in 1usize..(1 << 28),
+        ) {
+            let rows = Rows { sequences: lengths.len(), positions: 40, lengths: Some(Arc::new(lengths)) };
+            let chunks = rows.chunks(width);
+            let cut = lanes(&chunks, bytes);
+            proptest::prop_assert!(cut.len() <= MOST_LANES);
+            let mut next = 0;
+            for chunk in cut.iter().copied().flatten() {
+                proptest::prop_assert_eq!(chunk.sequences.start, next);
+                next = chunk.sequences.end;
+                let real: usize = chunk.sequences.clone().map(|n| rows.of(n).len()).sum();
+                proptest::prop_assert_eq!(chunk.rows, real);
+            }
+            proptest::prop_assert_eq!(next, rows.sequences);
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! The self-attention sublayer of a transformer block as one operation: `LayerNorm(x + dropout(MHA(x) Wo))` (odmt.md 2.2).
+//!
+//! A thread takes some sequences through all of it while they are in its cache. Queries, keys, values, scores and
+//! probabilities are never stored: the backward pass computes them again from `x`.
+//!
+//! Shapes: `N` sequences, `L` positions, `D` width, `H` heads, `E` = D/H head width, `R` packed rows of a chunk.
+
+use std::sync::Arc;
+
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
+use burn::tensor::{Tensor, TensorData};
+use burn_flex::FlexTensor;
+
+use super::attention::{Head, Inputs, Reach, Slopes, Work};
+use super::dropout::Draw;
+use super::feed_forward::{Kept, cut_tensor};
+use super::gemm::{Mat, MatMut, add_product, product};
+use super::norm::Norm;
+use super::residual::Residual;
+use super::rows::{Chunk, Rows, for_each_chunk};
+
+/// Which keys a query may read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Mask {
+    /// All.
+    Open,
+    /// Itself and real positions before it.
+    Causal,
+    /// Scores are added to.
+    Added(Added),
+}
+
+/// Additive scores.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Added {
+    /// `[N or 1, Q, L]`
+    pub values: Arc<Vec<f32>>,
+    /// Whether sequences differ.
+    pub by_sequence: bool,
+    /// Q
+    pub queries: usize,
+    /// L
+    pub keys: usize,
+}
+
+impl Added {
+    /// Scores added for query `query` of sequence `n`, `[L]`.
+    #[inline(always)]
+    pub fn row(&self, n: usize, query: usize) -> &[f32] {
+        let n = if self.by_sequence { n } else { 0 };
+        let start = (n * self.queries + query) * self.keys;
+        &self.values[start..start + self.keys]
+    }
+}
+
+/// What the operation knows beside tensors.
+#[derive(Clone, Debug)]
+pub struct SelfAttention {
+    /// Rows that are not real are 0 in the result; an additive mask needs all rows real.
+    pub rows: Rows,
+    pub heads: usize,
+    pub mask: Mask,
+    /// Drops weights.
+    pub weights: Draw,
+    /// Drops entries of the output map's result.
+    pub output: Draw,
+    pub eps: f32,
+}
+
+/// The sublayer's parameters.
+#[derive(Clone, Debug)]
+pub struct AttentionWeights<M, V> {
+    /// `[D, D]`
+    pub query: M,
+    /// `[D, D]`
+    pub key: M,
+    /// `[D, D]`
+    pub value: M,
+    /// `[D, D]`
+    pub output: M,
+    /// `[D]`
+    pub gamma: V,
+    /// `[D]`
+    pub beta: V,
+}
+
+/// The sublayer's result; padded rows are 0. For the CPU device only.
+///
+/// # Shapes
+/// `[N, L, D] -> [N, L, D]`
+pub fn self_attention(
+    x: Tensor<3>,
+    w: AttentionWeights<Tensor<2>, Tensor<1>>,
+    layer: SelfAttention,
+) -> Tensor<3> {
+    Tensor::from_dispatch(<Dispatch as SelfAttentionOps>::self_attention(
+        x.into_dispatch(),
+        w.query.into_dispatch(),
+        w.key.into_dispatch(),
+        w.value.into_dispatch(),
+        w.output.into_dispatch(),
+        w.gamma.into_dispatch(),
+        w.beta.into_dispatch(),
+        layer,
+    ))
+}
+
+/// The operation behind [`self_attention()`].
+#[backend_extension(Flex, Autodiff)]
+pub trait SelfAttentionOps: Backend {
+    /// See [`self_attention()`].
+    #[allow(clippy::too_many_arguments)]
+    fn self_attention(
+        x: FloatTensor<Self>,
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        output: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        layer: SelfAttention,
+    ) -> FloatTensor<Self>;
+}
+
+impl SelfAttentionOps for Flex {
+    fn self_attention(
+        x: FlexTensor,
+        query: FlexTensor,
+        key: FlexTensor,
+        value: FlexTensor,
+        output: FlexTensor,
+        gamma: FlexTensor,
+        beta: FlexTensor,
+        layer: SelfAttention,
+    ) -> FlexTensor {
+        State::new([x, query, key, value, output, gamma, beta], layer).forward(false).0
+    }
+}
+
+impl<C: CheckpointStrategy> SelfAttentionOps for Autodiff<Flex, C> {
+    fn self_attention(
+        x: FloatTensor<Self>,
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        output: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        layer: SelfAttention,
+    ) -> FloatTensor<Self> {
+        let tensors = [x, query, key, value, output, gamma, beta];
+        let nodes = tensors.each_ref().map(|t| t.node());
+        let state = State::new(tensors.map(|t| t.into_primitive()), layer);
+        match SelfAttentionBackward.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let (y, kept) = state.forward(true);
+                prep.finish((state, Arc::new(kept)), y)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(state.forward(false).0),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct SelfAttentionBackward;
+
+impl Backward<Flex, 7> for SelfAttentionBackward {
+    type State = (State, Arc<Kept>);
+
+    fn backward(self, ops: Ops<Self::State, 7>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let grad = grads.consume::<Flex>(&ops.node).to_contiguous();
+        let (state, kept) = ops.state;
+        let slopes = state.backward(&kept, grad.storage());
+        for (node, slope) in ops.parents.into_iter().zip(slopes) {
+            if let Some(node) = node {
+                grads.register::<Flex>(node.id, slope);
+            }
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct State {
+    x: FlexTensor,
+    w: AttentionWeights<FlexTensor, FlexTensor>,
+    layer: SelfAttention,
+    d: usize,
+}
+
+/// Rows of a chunk, `[R, D]` each.
+#[derive(Default)]
+struct Scratch {
+    x: Vec<f32>,
+    q: Vec<f32>,
+    k: Vec<f32>,
+    v: Vec<f32>,
+    /// Heads' results, joined.
+    read: Vec<f32>,
+    out: Vec<f32>,
+    inverse: Vec<f32>,
+    work: Work,
+}
+
+/// [`Scratch`] on the way back.
+#[derive(Default)]
+struct BackScratch {
+    forward: Scratch,
+    grad: Vec<f32>,
+    d_out: Vec<f32>,
+    d_read: Vec<f32>,
+    d_q: Vec<f32>,
+    d_k: Vec<f32>,
+    d_v: Vec<f32>,
+}
+
+impl State {
+    fn new(tensors: [FlexTensor; 7], layer: SelfAttention) -> Self {
+        let [x, query, key, value, output, gamma, beta] = tensors.map(|t| t.to_contiguous());
+        let d = gamma.layout().num_elements();
+        Self { x, w: AttentionWeights { query, key, value, output, gamma, beta }, layer, d }
+    }
+
+    fn residual(&self) -> Residual<'_> {
+        let norm = Norm { gamma: self.w.gamma.storage(), beta: self.w.beta.storage(), eps: self.layer.eps };
+        Residual { norm, draw: self.layer.output }
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        [self.layer.rows.sequences, self.layer.rows.positions, self.d]
+    }
+
+    fn matrix<'a>(&self, tensor: &'a FlexTensor) -> Mat<'a> {
+        Mat::new(tensor.storage(), self.d, self.d)
+    }
+
+    /// Head `h` of sequence `n`, whose real rows begin at position `skipped`.
+    fn head<'a>(&'a self, n: usize, h: usize, real: usize) -> Head<impl Fn(usize) -> Reach<'a>> {
+        let SelfAttention { rows, heads, mask, weights, .. } = &self.layer;
+        let positions = rows.positions;
+        let skipped = positions - real;
+        let base = (n * heads + h) * positions;
+        let reach = move |i: usize| Reach {
+            first: ((base + skipped + i) * positions + skipped) as u32,
+            keys: if *mask == Mask::Causal { i + 1 } else { real },
+            added: match mask {
+                Mask::Added(added) => Some(added.row(n, i)),
+                Mask::Open | Mask::Causal => None,
+            },
+        };
+        Head { scale: 1.0 / ((self.d / heads) as f32).sqrt(), draw: *weights, reach }
+    }
+
+    /// Queries, keys and values of a chunk's rows.
+    fn project(&self, s: &mut Scratch, rows: usize) {
+        let d = self.d;
+        let x = Mat::new(&s.x, rows, d);
+        for (into, map) in [(&mut s.q, &self.w.query), (&mut s.k, &self.w.key), (&mut s.v, &self.w.value)] {
+            into.resize(rows * d, 0.0);
+            product(MatMut::new(into, rows, d), x, self.matrix(map), 1.0);
+        }
+    }
+
+    fn forward(&self, keep: bool) -> (FlexTensor, Kept) {
+        let (rows, heads, d) = (&self.layer.rows, self.layer.heads, self.d);
+        let (e, positions) = (d / heads, rows.positions);
+        let x = self.x.storage::<f32>();
+        let total = rows.sequences * positions;
+        let mut y = vec![0.0f32; total * d];
+        let (mut normed, mut inverse) =
+            if keep { (vec![0.0; total * d], vec![0.0; total]) } else { (Vec::new(), Vec::new()) };
+        let per = |n: usize| if keep { n } else { 0 };
+        let outputs = [
+            (y.as_mut_slice(), positions * d),
+            (normed.as_mut_slice(), per(positions * d)),
+            (inverse.as_mut_slice(), per(positions)),
+        ];
+        let residual = self.residual();
+        for_each_chunk(
+            &rows.chunks(d),
+            outputs,
+            0,
+            |chunk: &Chunk, [y, normed, inverse], _, s: &mut Scratch| {
+                let r = chunk.rows;
+                rows.pack(chunk, x, d, &mut s.x);
+                self.project(s, r);
+                s.read.resize(r * d, 0.0);
+                for (n, range, start) in rows.packed(chunk) {
+                    let real = range.len();
+                    let at = start * d..(start + real) * d;
+                    for h in 0..heads {
+                        let inputs = inputs([&s.q, &s.k, &s.v], at.start, h * e, real, e, d);
+                        let read = MatMut::strided(&mut s.read[at.start + h * e..at.end], real, e, d);
+                        self.head(n, h, real).forward(&inputs, read, &mut s.work);
+                    }
+                }
+                s.out.resize(r * d, 0.0);
+                let output = self.matrix(&self.w.output);
+                product(MatMut::new(&mut s.out, r, d), Mat::new(&s.read, r, d), output, 1.0);
+                s.inverse.resize(r, 0.0);
+                residual.forward(rows, chunk, &mut s.x, &mut s.out, &mut s.inverse);
+                rows.unpack(chunk, &s.x, d, y);
+                if keep {
+                    rows.unpack(chunk, &s.out, d, normed);
+                    rows.unpack(chunk, &s.inverse, 1, inverse);
+                }
+            },
+        );
+        (FlexTensor::from_data(TensorData::new(y, self.shape())), (normed, inverse))
+    }
+
+    /// Gradients by all tensors, in the order of the operation's arguments.
+    fn backward(&self, kept: &Kept, grad: &[f32]) -> [FlexTensor; 7] {
+        let (rows, d) = (&self.layer.rows, self.d);
+        let x = self.x.storage::<f32>();
+        let mut d_x = vec![0.0f32; x.len()];
+        let sums = 4 * d * d + 2 * d;
+        let outputs = [(d_x.as_mut_slice(), rows.positions * d)];
+        let total =
+            for_each_chunk(&rows.chunks(d), outputs, sums, |chunk, [d_x], sums, b: &mut BackScratch| {
+                rows.pack(chunk, x, d, &mut b.forward.x);
+                rows.pack(chunk, grad, d, &mut b.grad);
+                self.chunk_backward(chunk, kept, sums, b);
+                rows.unpack(chunk, &b.grad, d, d_x);
+            });
+        let d_x = FlexTensor::from_data(TensorData::new(d_x, self.shape()));
+        let mut rest = total.as_slice();
+        let mut next = |shape: &[usize]| cut_tensor(&mut rest, shape);
+        [d_x, next(&[d, d]), next(&[d, d]), next(&[d, d]), next(&[d, d]), next(&[d]), next(&[d])]
+    }
+
+    /// Turns `b.grad` from the gradient by the chunk's results into that by its rows.
+    fn chunk_backward(&self, chunk: &Chunk, kept: &Kept, sums: &mut [f32], b: &mut BackScratch) {
+        let (rows, heads, d) = (&self.layer.rows, self.layer.heads, self.d);
+        let (r, e) = (chunk.rows, d / heads);
+        let (of_maps, sums) = sums.split_at_mut(3 * d * d);
+        let (of_output, of_norm) = sums.split_at_mut(d * d);
+        let s = &mut b.forward;
+        self.residual().backward(rows, chunk, (&kept.0, &kept.1), &mut b.grad, &mut b.d_out, of_norm);
+        self.project(s, r);
+        s.read.resize(r * d, 0.0);
+        b.d_read.resize(r * d, 0.0);
+        let d_out = Mat::new(&b.d_out, r, d);
+        product(MatMut::new(&mut b.d_read, r, d), d_out, self.matrix(&self.w.output).t(), 1.0);
+        b.d_q.resize(r * d, 0.0);
+        for into in [&mut b.d_k, &mut b.d_v] {
+            into.clear();
+            into.resize(r * d, 0.0);
+        }
+        for (n, range, start) in rows.packed(chunk) {
+            let real = range.len();
+            for h in 0..heads {
+                let inputs = inputs([&s.q, &s.k, &s.v], start * d, h * e, real, e, d);
+                let at = start * d + h * e..(start + real) * d;
+                let slopes = Slopes {
+                    q: MatMut::strided(&mut b.d_q[at.clone()], real, e, d),
+                    k: MatMut::strided(&mut b.d_k[at.clone()], real, e, d),
+                    v: MatMut::strided(&mut b.d_v[at.clone()], real, e, d),
+                };
+                let d_read = Mat::strided(&b.d_read[at.clone()], real, e, d);
+                let read = MatMut::strided(&mut s.read[at], real, e, d);
+                self.head(n, h, real).backward(&inputs, d_read, slopes, read, &mut s.work);
+            }
+        }
+        add_product(MatMut::new(of_output, d, d), Mat::new(&s.read, r, d).t(), d_out, 1.0);
+        let x = Mat::new(&s.x, r, d);
+        let maps = [(&self.w.query, &b.d_q), (&self.w.key, &b.d_k), (&self.w.value, &b.d_v)];
+        for ((map, slope), of_map) in maps.into_iter().zip(of_maps.chunks_exact_mut(d * d)) {
+            let slope = Mat::new(slope, r, d);
+            add_product(MatMut::new(of_map, d, d), x.t(), slope, 1.0);
+            add_product(MatMut::new(&mut b.grad, r, d), slope, self.matrix(map).t(), 1.0);
+        }
+    }
+}
+
+/// A head's part of packed queries, keys and values: `rows` rows from `first` on, `e` columns from `column` on.
+fn inputs<'a>(
+    qkv: [&'a [f32]; 3],
+    first: usize,
+    column: usize,
+    rows: usize,
+    e: usize,
+    d: usize,
+) -> Inputs<'a> {
+    let [q, k, v] = qkv.map(|x| Mat::strided(&x[first + column..first + rows * d], rows, e, d));
+    Inputs { q, k, v }
+}
