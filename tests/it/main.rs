@@ -10,6 +10,7 @@ mod encode;
 mod export;
 mod fixture;
 mod flip;
+#[cfg(feature = "wgpu")]
 mod gpu;
 mod objectives;
 mod parity;
@@ -18,5 +19,6 @@ mod probe;
 mod program;
 mod real_data;
 mod resume;
+mod row_sparse;
 mod tune;
 mod worlds;
