@@ -5,24 +5,23 @@
 //! Defaults: 1,200,000 items, 64 windows of 11 items, 3 steps. A step is forward, backward and AdamW on the CPU. The
 //! scores of all rows, which are never stored, are named for comparison.
 
+mod common;
+
 use std::time::Instant;
 
 use burn::tensor::Device;
-use codistill::config::{
-    BranchConfig, EncoderConfig, IdInit, ModelConfig, ObjectiveConfig, ObjectiveKind, OptimConfig,
-    SavingsConfig, ViewConfig, ViewKind, Windows,
-};
-use codistill::data::{Part, Sequences};
+use codistill::config::{EncoderConfig, ObjectiveConfig, ObjectiveKind, OptimConfig, SavingsConfig};
 use codistill::device::process_memory;
 use codistill::model::{DataShape, Recommender};
 use codistill::nn::Init;
 use codistill::objective::Objective;
-use codistill::train::batch::{Sampler, SamplerOptions};
-use codistill::train::optim::{AdamW, global_norm};
+use codistill::train::gradients::global_norm;
+use codistill::train::optim::AdamW;
 use codistill::train::step::{Dropout, Step};
 
+use common::{INPUTS, id_model, sampler};
+
 const WIDTH: usize = 64;
-const INPUTS: usize = 10;
 const GIB: f64 = (1u64 << 30) as f64;
 
 fn main() {
@@ -34,20 +33,11 @@ fn main() {
 
     let objective = ObjectiveConfig { kind: ObjectiveKind::Full, ..ObjectiveConfig::default() };
     let device = Device::flex().autodiff();
-    let config = sasrec();
+    let config = id_model(WIDTH, &[("id", EncoderConfig::Sasrec { blocks: 1, heads: 1 })]);
     let shape = DataShape { items, max_seq_len: INPUTS, feature_widths: vec![0] };
     let savings = SavingsConfig::default();
     let mut model = Recommender::new(&config, &savings, &shape, &|_| Vec::new(), &mut Init::new(1, &device));
-    let options = SamplerOptions {
-        seed: 1,
-        batch_users: windows,
-        max_seq_len: INPUTS,
-        min_train_len: 2,
-        windows: Windows::Last,
-        objective: objective.clone(),
-        savings: savings.clone(),
-    };
-    let sampler = Sampler::new(&sequences(windows, items), items, vec![None], &options);
+    let sampler = sampler(windows, windows, items, &objective);
     let dropout = Dropout { elements: config.dropout, items: 0.0 };
     let objective_of_one = Objective::new(&objective, &["id".into()], items);
     let step = Step::new(objective_of_one, &device, dropout, savings.length_groups);
@@ -82,42 +72,4 @@ fn report_memory(when: &str) {
     if let Some((now, peak)) = process_memory() {
         println!("memory {when}: {:.2} GiB, peak {:.2} GiB", now as f64 / GIB, peak as f64 / GIB);
     }
-}
-
-fn sasrec() -> ModelConfig {
-    ModelConfig {
-        width: WIDTH,
-        dropout: 0.2,
-        views: vec![ViewConfig {
-            name: "id".into(),
-            kind: ViewKind::Id,
-            features: String::new(),
-            max_tokens: 0,
-            width: 0,
-            init: IdInit::Xavier,
-            init_views: Vec::new(),
-            project: false,
-            replace: None,
-        }],
-        branches: vec![BranchConfig {
-            name: "id".into(),
-            view: "id".into(),
-            item_mlp: false,
-            encoder: EncoderConfig::Sasrec { blocks: 1, heads: 1 },
-        }],
-        ..ModelConfig::default()
-    }
-}
-
-/// Windows whose items are spread over the catalogue.
-fn sequences(windows: usize, items: usize) -> Sequences {
-    let mut sequences = Sequences { offsets: vec![0], ..Sequences::default() };
-    for window in 0..windows {
-        let item = |i: usize| 1 + ((window * 7919 + i * 104_729) % items) as u32;
-        sequences.items.extend((0..=INPUTS).map(item));
-        sequences.offsets.push(sequences.items.len());
-    }
-    sequences.times = vec![0; sequences.items.len()];
-    sequences.parts = vec![Part::Train; sequences.items.len()];
-    sequences
 }

@@ -440,6 +440,8 @@ pub struct OptimConfig {
     pub weight_decay: f64,
     /// Decay every parameter as the authors do, or spare biases, norms and tables.
     pub decay: Decay,
+    /// Which rows of the ID table an update reaches.
+    pub id_table: IdTable,
     /// Global L2 norm of all gradients; 0 switches clipping off.
     pub clip_norm: f64,
     pub schedule: Schedule,
@@ -458,6 +460,7 @@ impl Default for OptimConfig {
             eps: 1e-8,
             weight_decay: 0.1,
             decay: Decay::All,
+            id_table: IdTable::Dense,
             clip_norm: 5.0,
             schedule: Schedule::Constant,
             warmup_steps: 0,
@@ -472,6 +475,19 @@ pub enum Decay {
     All,
     /// Only matrices of linear, recurrent and convolution layers.
     Matrices,
+}
+
+/// Which rows of the ID table an update reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IdTable {
+    /// All: a row that no batch holds still decays and moves with its momentum (odmt.md 4).
+    Dense,
+    /// Those that the step's batches read, as PyTorch's SparseAdam does, with AdamW's decay: the other rows and their
+    /// moments stay as they are. A row that comes back finds its moments as it left them; they have not faded in the
+    /// meantime, and the correction of their bias counts all updates of the table, not the row's own. Where
+    /// every row is in every step it is the dense update. The cost of a step does not grow with the catalogue.
+    RowSparse,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,8 @@ use super::rules::{
     Checked, at_least, between, check_name, divides, invalid, known, non_negative, positive, within,
 };
 use super::{
-    ColdConfig, Config, EncoderConfig, EvalConfig, IdInit, ModelConfig, SynthConfig, ViewConfig, ViewKind,
+    ColdConfig, Config, EncoderConfig, EvalConfig, IdInit, IdTable, ModelConfig, ObjectiveKind, SynthConfig,
+    ViewConfig, ViewKind,
 };
 
 /// The mean of all branches, where a branch is asked for by name.
@@ -111,7 +112,25 @@ impl Config {
         positive("optim.eps", optim.eps)?;
         non_negative("optim.weight_decay", optim.weight_decay)?;
         non_negative("optim.clip_norm", optim.clip_norm)?;
-        within("optim.final_lr_share", optim.final_lr_share, 0.0..=1.0)
+        within("optim.final_lr_share", optim.final_lr_share, 0.0..=1.0)?;
+        if optim.id_table == IdTable::RowSparse {
+            self.check_row_sparse()?;
+        }
+        Ok(())
+    }
+
+    fn check_row_sparse(&self) -> Checked {
+        let key = "optim.id_table";
+        if self.objective.kind == ObjectiveKind::Full {
+            let reason =
+                "= \"row_sparse\" spares nothing: objective.kind = \"full\" reads every row in every step";
+            return Err(invalid(key, reason).with_hint("use id_table = \"dense\", or another objective"));
+        }
+        if self.model.views.iter().all(|view| view.kind != ViewKind::Id) {
+            return Err(invalid(key, "= \"row_sparse\" needs a view of kind \"id\"")
+                .with_hint("remove the setting, or add an ID view"));
+        }
+        Ok(())
     }
 
     fn check_train(&self) -> Checked {

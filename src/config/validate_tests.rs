@@ -167,6 +167,20 @@ fn the_full_softmax_is_for_branches_whose_catalogue_is_a_table() {
 }
 
 #[test]
+fn row_sparse_updates_need_a_table_of_which_only_some_rows_are_read() {
+    let one = "model.branches=[{ name = \"id\", view = \"id\" }]";
+    let views = "model.views=[{ name = \"id\", kind = \"id\" }]";
+    let sparse = "optim.id_table=row_sparse";
+    assert!(parse(LATE_FUSION, Path::new("x.toml"), &[sparse.into()]).is_ok());
+    let (key, reason, _) = refused(&[one, views, sparse, "objective.kind=full"]);
+    assert_eq!(key, "optim.id_table");
+    assert!(reason.contains("every row"), "{reason}");
+    let text = ["model.views=[{ name = \"text\", kind = \"tokens\" }]", "train.metric=ensemble/ndcg@10"];
+    let branch = "model.branches=[{ name = \"text\", view = \"text\" }]";
+    assert_eq!(refused(&[text[0], text[1], branch, sparse]).0, "optim.id_table");
+}
+
+#[test]
 fn a_view_that_nobody_reads_is_refused_unless_a_tower_mixes_it_in() {
     let one = "model.branches=[{ name = \"id\", view = \"id\" }]";
     let (key, reason, _) = refused(&[one]);

@@ -11,6 +11,7 @@ pub mod branch;
 pub mod encoder;
 pub mod input;
 pub mod params;
+pub mod rows;
 pub mod tower;
 pub mod view;
 pub mod windows;
@@ -25,6 +26,7 @@ use crate::ops::rows::Rows;
 
 pub use branch::Branch;
 pub use input::{ItemBlock, ViewSource};
+pub use rows::IdRows;
 pub use tower::Tower;
 pub use view::View;
 
@@ -89,17 +91,37 @@ impl Recommender {
         &self.plan.config
     }
 
+    /// Moves all parameters out and leaves a model without any behind: who takes them holds their only handles.
+    pub fn take(&mut self) -> Self {
+        let plan = self.plan.clone();
+        std::mem::replace(self, Self { views: Vec::new(), tower: None, branches: Vec::new(), plan })
+    }
+
     /// Item vectors of every branch.
     ///
     /// # Shapes
     /// - block: U items in groups
     /// - result: one `[U, D]` per branch, rows in the block's order
     pub fn encode_items(&self, block: &ItemBlock, device: &Device, noise: &mut Noise) -> Vec<Tensor<2>> {
+        self.encode_items_from(block, None, device, noise)
+    }
+
+    /// [`Self::encode_items`] with an ID view that reads `id_rows` instead of its table.
+    pub fn encode_items_from(
+        &self,
+        block: &ItemBlock,
+        id_rows: Option<&IdRows>,
+        device: &Device,
+        noise: &mut Noise,
+    ) -> Vec<Tensor<2>> {
         let mut parts: Vec<Vec<Tensor<2>>> = vec![Vec::new(); self.branches.len()];
         for group in &block.groups {
             let ids = &block.items[group.start..group.start + group.count];
-            let tokens: Vec<Tensor<3>> =
-                (0..self.views.len()).map(|v| self.views[v].forward(ids, group.view(v), device)).collect();
+            let tokens = self.views.iter().enumerate().map(|(v, view)| match (view, id_rows) {
+                (View::Id(view), Some(rows)) => view.tokens(rows.of_group(group)),
+                (view, _) => view.forward(ids, group.view(v), device),
+            });
+            let tokens: Vec<Tensor<3>> = tokens.collect();
             let read: Vec<Tensor<2>> = match &self.tower {
                 Some(tower) => {
                     tower.forward(tokens, group, &self.plan.branch_views, &self.plan.savings, noise)

@@ -92,11 +92,12 @@ pub fn for_each(model: &Recommender, visit: &mut dyn FnMut(String, Vec<usize>, T
 }
 
 /// What [`map`] does with a parameter's name, shape and flat value.
-type Update<'a> = dyn FnMut(&str, &[usize], Tensor<1>) -> Option<Tensor<1>> + 'a;
+type Update<'a> = dyn FnMut(&str, &[usize], Tensor<1>) -> Tensor<1> + 'a;
 
-/// Replaces every parameter by `update(name, shape, flat value)`; `None` leaves it.
+/// Replaces every parameter by `update(name, shape, flat value)`.
 ///
-/// Values go in and out on the plain device; gradients are tracked again afterwards.
+/// Values go in and out on the plain device; gradients are tracked again afterwards. A value that only `model` holds
+/// reaches `update` as its only handle, so that it can be written to in place.
 pub fn map(model: Recommender, update: &mut Update<'_>) -> Recommender {
     struct Walk<'a> {
         path: Path,
@@ -115,10 +116,7 @@ pub fn map(model: Recommender, update: &mut Update<'_>) -> Recommender {
             let value = if tracked { tensor.inner() } else { tensor };
             let shape = value.dims();
             let n = shape.iter().product::<usize>();
-            let value = match (self.update)(&self.path.name(), &shape, value.clone().reshape([n])) {
-                Some(updated) => updated.reshape(shape),
-                None => value,
-            };
+            let value = (self.update)(&self.path.name(), &shape, value.reshape([n])).reshape(shape);
             let value = if tracked { Tensor::from_inner(value).require_grad() } else { value };
             Param::from_mapped_value(id, value, mapper)
         }
@@ -171,15 +169,15 @@ pub fn write(model: Recommender, mut values: BTreeMap<String, Values>) -> Result
     let model = map(model, &mut |name, shape, old| {
         let Some(new) = values.remove(name) else {
             problem.get_or_insert(ParamsError::Missing(name.to_owned()));
-            return None;
+            return old;
         };
         if new.shape != shape {
             let (found, expected) = (new.shape, shape.to_vec());
             problem.get_or_insert(ParamsError::Shape { name: name.to_owned(), found, expected });
-            return None;
+            return old;
         }
         let n = new.values.len();
-        Some(Tensor::from_data(TensorData::new(new.values, [n]), &old.device()))
+        Tensor::from_data(TensorData::new(new.values, [n]), &old.device())
     });
     if let Some(name) = values.keys().next() {
         problem.get_or_insert(ParamsError::Unknown(name.clone()));

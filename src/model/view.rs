@@ -67,7 +67,15 @@ impl IdView {
     fn forward(&self, ids: &[u32], device: &Device) -> Tensor<3> {
         let index: Vec<i32> = ids.iter().map(|&i| i as i32).collect();
         let index = Tensor::<1, Int>::from_data(TensorData::new(index, [ids.len()]), device);
-        let rows_nd = self.projected(self.table.val().select(0, index));
+        self.tokens(self.table.val().select(0, index))
+    }
+
+    /// Rows of the table as tokens at the model's width.
+    ///
+    /// # Shapes
+    /// `[N, F] -> [N, 1, D]`
+    pub(super) fn tokens(&self, rows_nf: Tensor<2>) -> Tensor<3> {
+        let rows_nd = self.projected(rows_nf);
         let [n, d] = rows_nd.dims();
         rows_nd.reshape([n, 1, d])
     }

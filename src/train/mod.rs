@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod checkpoint;
 pub mod experiment;
+pub mod gradients;
 pub mod negatives;
 pub mod optim;
 pub mod prefetch;

@@ -1,15 +1,13 @@
-//! AdamW with PyTorch's semantics, and the global gradient norm (odmt.md 4).
+//! AdamW with PyTorch's semantics, clipping and schedules (odmt.md 4).
 
 use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
 
+use super::gradients::{Gradient, Gradients};
 use crate::config::{Decay, OptimConfig, Schedule};
 use crate::model::{Recommender, params};
-use crate::ops::adamw::{Entries, Factors, adamw};
-
-/// Flat gradients by parameter name.
-pub type Gradients = BTreeMap<String, Tensor<1>>;
+use crate::ops::adamw::{Entries, Factors, adamw, adamw_rows};
 
 /// Optimiser state of one parameter.
 #[derive(Clone, Debug)]
@@ -18,7 +16,8 @@ pub struct Moments {
     pub first: Tensor<1>,
     /// Running mean of its square, flat.
     pub second: Tensor<1>,
-    /// Updates made; a parameter outside the graph of a step is not updated and does not decay.
+    /// Updates made; a parameter outside the graph of a step is not updated and does not decay. Updates of a
+    /// table count whichever of its rows they reach, as in PyTorch's SparseAdam.
     pub updates: u64,
 }
 
@@ -35,10 +34,12 @@ impl AdamW {
     }
 
     /// One update. `scale` multiplies every gradient (clipping, averaging).
+    ///
+    /// Written in place on the CPU where `model` holds the only handles of its values: pass it on, not a clone.
     pub fn step(&mut self, model: Recommender, mut grads: Gradients, lr: f64, scale: f64) -> Recommender {
-        params::map(model, &mut |name, shape, value| {
-            let grad = grads.remove(name)?;
-            Some(self.update(name, shape.len(), value, grad, lr, scale))
+        params::map(model, &mut |name, shape, value| match grads.remove(name) {
+            Some(grad) => self.update(name, shape.len(), value, grad, lr, scale),
+            None => value,
         })
     }
 
@@ -47,7 +48,7 @@ impl AdamW {
         name: &str,
         rank: usize,
         value: Tensor<1>,
-        grad: Tensor<1>,
+        grad: Gradient,
         lr: f64,
         scale: f64,
     ) -> Tensor<1> {
@@ -69,7 +70,11 @@ impl AdamW {
             keep: 1.0 - lr * decay,
             scale,
         };
-        let Entries { value, first, second } = adamw(Entries { value, first, second }, grad, &factors);
+        let entries = Entries { value, first, second };
+        let Entries { value, first, second } = match grad {
+            Gradient::Dense(grad) => adamw(entries, grad, &factors),
+            Gradient::Rows(grad) => adamw_rows(entries, &grad.rows, grad.values, &factors),
+        };
         self.state.insert(name.to_owned(), Moments { first, second, updates });
         value
     }
@@ -80,27 +85,6 @@ impl AdamW {
             Decay::Matrices => rank > 1 && !name.ends_with("table") && !name.ends_with("positions"),
         }
     }
-}
-
-/// Adds `other` to `grads`.
-pub fn accumulate(grads: &mut Gradients, other: Gradients) {
-    for (name, grad) in other {
-        let sum = match grads.remove(&name) {
-            Some(before) => before + grad,
-            None => grad,
-        };
-        grads.insert(name, sum);
-    }
-}
-
-/// L2 norm over all gradients; NaN or infinite if any entry is.
-pub fn global_norm(grads: &Gradients) -> f64 {
-    let squares: Vec<Tensor<1>> = grads.values().map(|g| g.clone().square().sum()).collect();
-    if squares.is_empty() {
-        return 0.0;
-    }
-    let sums = params::host(Tensor::cat(squares, 0));
-    sums.iter().map(|&s| f64::from(s)).sum::<f64>().sqrt()
 }
 
 /// PyTorch's clipping coefficient: `max / (norm + 1e-6)`, at most 1; `max` 0 switches clipping off.

@@ -5,9 +5,9 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::batch::Batch;
-use super::optim::Gradients;
+use super::gradients::{Gradient, Gradients, RowGradient};
 use crate::model::windows::{WindowGroup, group_windows};
-use crate::model::{Recommender, params};
+use crate::model::{IdRows, Recommender, params};
 use crate::objective::{Losses, Objective};
 use crate::ops::Noise;
 use crate::ops::drawn::drawn_scores;
@@ -19,6 +19,7 @@ pub struct Step {
     device: Device,
     dropout: Dropout,
     length_groups: usize,
+    row_sparse: bool,
 }
 
 /// Probabilities of dropping.
@@ -46,13 +47,23 @@ impl Step {
     ///
     /// Histories of a batch are padded in at most `length_groups` groups.
     pub fn new(objective: Objective, device: &Device, dropout: Dropout, length_groups: usize) -> Self {
-        Self { objective, device: device.clone(), dropout, length_groups }
+        Self { objective, device: device.clone(), dropout, length_groups, row_sparse: false }
+    }
+
+    /// Whether [`Self::gradients`] gives the ID table's as those of the rows that the batch reads. For objectives that
+    /// do not read the catalogue.
+    pub fn with_row_sparse(self, row_sparse: bool) -> Self {
+        Self { row_sparse, ..self }
     }
 
     /// Dot products of users and items of every branch: `[N, R, U]` with all items of the batch, or
     /// `[N, R, 1 + K]` with the drawn ones.
     pub fn scores(&self, model: &Recommender, batch: &Batch) -> Tensor<3> {
-        let (users, items) = self.vectors(model, batch);
+        self.scores_from(model, batch, None)
+    }
+
+    fn scores_from(&self, model: &Recommender, batch: &Batch, id_rows: Option<&IdRows>) -> Tensor<3> {
+        let (users, items) = self.vectors(model, batch, id_rows);
         if let Some(drawn) = &batch.drawn {
             let branches = users.into_iter().zip(items);
             return Tensor::stack(
@@ -67,8 +78,19 @@ impl Step {
 
     /// All loss terms; `epoch` counts from 1.
     pub fn losses(&self, model: &Recommender, batch: &Batch, epoch: usize) -> Losses {
+        self.losses_from(model, batch, None, epoch)
+    }
+
+    fn losses_from(
+        &self,
+        model: &Recommender,
+        batch: &Batch,
+        id_rows: Option<&IdRows>,
+        epoch: usize,
+    ) -> Losses {
         if !self.objective.reads_catalogue() {
-            return self.objective.losses(self.scores(model, batch), &batch.candidates, epoch);
+            let scores_nru = self.scores_from(model, batch, id_rows);
+            return self.objective.losses(scores_nru, &batch.candidates, epoch);
         }
         let mut noise = Noise::new(batch.noise_key, self.dropout.elements);
         let block = self.index(&batch.block.items);
@@ -83,9 +105,14 @@ impl Step {
     }
 
     /// User vectors at the rows, `[R, D]`, and vectors of the block's items, `[U, D]`, per branch.
-    fn vectors(&self, model: &Recommender, batch: &Batch) -> (Vec<Tensor<2>>, Vec<Tensor<2>>) {
+    fn vectors(
+        &self,
+        model: &Recommender,
+        batch: &Batch,
+        id_rows: Option<&IdRows>,
+    ) -> (Vec<Tensor<2>>, Vec<Tensor<2>>) {
         let mut noise = Noise::new(batch.noise_key, self.dropout.elements);
-        let items = model.encode_items(&batch.block, &self.device, &mut noise);
+        let items = model.encode_items_from(&batch.block, id_rows, &self.device, &mut noise);
         let items: Vec<Tensor<2>> =
             items.into_iter().map(|items_ud| noise.dropout_at(items_ud, self.dropout.items)).collect();
         (self.users(model, batch, &items, &mut noise), items)
@@ -115,9 +142,16 @@ impl Step {
 
     /// Loss values and gradients of the total.
     pub fn gradients(&self, model: &Recommender, batch: &Batch, epoch: usize) -> (LossValues, Gradients) {
-        let losses = self.losses(model, batch, epoch);
+        let id_rows = self.row_sparse.then(|| model.id_rows(&batch.block, &self.device)).flatten();
+        let losses = self.losses_from(model, batch, id_rows.as_ref(), epoch);
         let mut grads = losses.total.backward();
-        let gradients = params::gradients(model, &mut grads);
+        let dense = params::gradients(model, &mut grads).into_iter();
+        let mut gradients: Gradients = dense.map(|(name, grad)| (name, Gradient::Dense(grad))).collect();
+        if let Some(IdRows { table, rows, values, .. }) = id_rows
+            && let Some(values) = values.grad_remove(&mut grads)
+        {
+            gradients.insert(table, Gradient::Rows(RowGradient { rows, values }));
+        }
         (read(losses, model.branches.len()), gradients)
     }
 

@@ -11,10 +11,12 @@ use burn::module::Module;
 
 use super::checkpoint::{self, Checkpoint, CheckpointError, RunState};
 use super::experiment::Experiment;
-use super::optim::{AdamW, Gradients, accumulate, clip_coefficient, global_norm, learning_rate};
+use super::gradients::{Gradients, accumulate, global_norm};
+use super::optim::{AdamW, clip_coefficient, learning_rate};
 use super::prefetch::Prefetch;
 use super::step::{Dropout, LossValues, Step};
 use crate::artefact;
+use crate::config::IdTable;
 use crate::data::Part;
 use crate::eval::{Evaluation, ScoreError};
 use crate::model::Recommender;
@@ -122,7 +124,8 @@ impl<'a> Trainer<'a> {
                 &device,
                 Dropout { elements: config.model.dropout, items: config.model.item_dropout },
                 config.train.savings.length_groups,
-            ),
+            )
+            .with_row_sparse(config.optim.id_table == IdTable::RowSparse),
         }
     }
 
@@ -274,7 +277,7 @@ impl<'a> Trainer<'a> {
         }
         let lr = learning_rate(config, self.state.step, self.total_steps());
         let scale = clip_coefficient(grad_norm, config.clip_norm) * share;
-        self.model = self.optimizer.step(self.model.clone(), grads, lr, scale);
+        self.model = self.optimizer.step(self.model.take(), grads, lr, scale);
         self.state.step += 1;
         observer.step(&StepReport {
             epoch: self.state.epoch,

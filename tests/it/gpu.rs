@@ -18,7 +18,8 @@ use burn_wgpu::WgpuBackend;
 use codistill::config::{OptimConfig, SavingsConfig};
 use codistill::device;
 use codistill::model::params;
-use codistill::train::optim::{AdamW, clip_coefficient, global_norm};
+use codistill::train::gradients::global_norm;
+use codistill::train::optim::{AdamW, clip_coefficient};
 use codistill::train::step::{Dropout, Step};
 
 use crate::fixture::{Case, ITEMS, World};
@@ -96,7 +97,7 @@ fn one_step(world: &World, device: &Device) -> OneStep {
     let batch = world.batch(&world.main.ints("in.item_ids"), &case);
     let (losses, grads) = step.gradients(&model, &batch, 15);
     let norm = global_norm(&grads);
-    let gradients = grads.iter().map(|(name, g)| (name.clone(), params::host(g.clone()))).collect();
+    let gradients = grads.iter().map(|(name, g)| (name.clone(), params::host(g.values()))).collect();
     let config = OptimConfig::default();
     let model = AdamW::new(&config).step(model, grads, config.lr, clip_coefficient(norm, config.clip_norm));
     let weights = params::read(&model).into_iter().map(|(name, v)| (name, v.values)).collect();

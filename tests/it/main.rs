@@ -19,5 +19,6 @@ mod probe;
 mod program;
 mod real_data;
 mod resume;
+mod row_sparse;
 mod tune;
 mod worlds;

@@ -14,7 +14,8 @@ use codistill::objective::distill::ramp_up;
 use codistill::ops::Noise;
 use codistill::ops::rows::Rows;
 use codistill::train::batch::Batch;
-use codistill::train::optim::{AdamW, clip_coefficient, global_norm};
+use codistill::train::gradients::global_norm;
+use codistill::train::optim::{AdamW, clip_coefficient};
 
 use crate::fixture::{Case, ITEMS, Numbers, POSITIONS, World, all_savings, device};
 
@@ -144,7 +145,7 @@ fn gradients_as_theirs(
     let mut values = params::read(model);
     values.retain(|name, _| grads.contains_key(name));
     for (name, grad) in grads {
-        values.get_mut(&name).unwrap().values = host(grad);
+        values.get_mut(&name).unwrap().values = host(grad.values());
     }
     to_authors(&values)
 }

@@ -1,0 +1,67 @@
+//! The rows of an ID table that one micro-batch reads, as a leaf of the graph in place of the table.
+//!
+//! Burn's gradient of a look-up is as large as the table. A leaf that holds the looked-up rows has their gradient
+//! instead, and the table itself stays out of the graph (burn.md 4).
+//!
+//! Shapes: `U` items of a block, `V` distinct ones, `N` items of a group, `F` width of the table.
+
+use std::collections::HashMap;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use super::input::{ItemBlock, ItemGroup};
+use super::{Recommender, View};
+
+/// Rows of the ID table.
+#[derive(Clone, Debug)]
+pub struct IdRows {
+    /// The table's name among the parameters.
+    pub table: String,
+    /// V different rows.
+    pub rows: Vec<u32>,
+    /// `[V, F]`, with gradient
+    pub values: Tensor<2>,
+    /// `[U, F]`: the same in the block's order.
+    of_block: Tensor<2>,
+}
+
+impl IdRows {
+    /// Rows of a group's items, `[N, F]`.
+    pub(super) fn of_group(&self, group: &ItemGroup) -> Tensor<2> {
+        self.of_block.clone().narrow(0, group.start, group.count)
+    }
+}
+
+impl Recommender {
+    /// What the ID view reads for the items of `block`; `None` without such a view. `device` is the autodiff device.
+    pub fn id_rows(&self, block: &ItemBlock, device: &Device) -> Option<IdRows> {
+        let views = self.views.iter().zip(&self.config().views);
+        let (table, name) = views.into_iter().find_map(|(view, config)| match view {
+            View::Id(view) => Some((view.table.val(), &config.name)),
+            View::Tokens(_) => None,
+        })?;
+        let mut place_of = HashMap::with_capacity(block.items.len());
+        let mut rows = Vec::with_capacity(block.items.len());
+        let places = block.items.iter().map(|&item| {
+            *place_of.entry(item).or_insert_with(|| {
+                rows.push(item);
+                rows.len() - 1
+            }) as u32
+        });
+        let places: Vec<u32> = places.collect();
+        let plain = device.clone().inner();
+        let values = table.inner().select(0, index(&rows, &plain));
+        let values = Tensor::from_inner(values).require_grad();
+        let of_block = match rows.len() == places.len() {
+            true => values.clone(),
+            false => values.clone().select(0, index(&places, device)),
+        };
+        Some(IdRows { table: format!("views.{name}.table"), rows, values, of_block })
+    }
+}
+
+fn index(values: &[u32], device: &Device) -> Tensor<1, Int> {
+    let values: Vec<i32> = values.iter().map(|&v| v as i32).collect();
+    let n = values.len();
+    Tensor::from_data(TensorData::new(values, [n]), device)
+}
