@@ -9,12 +9,16 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
 /// Elements one thread fills at a time; the result does not depend on it.
 const CHUNK: usize = 1 << 14;
+
+/// Multipliers of the integer finaliser.
+const FIRST_FACTOR: u32 = 0x7feb_352d;
+const SECOND_FACTOR: u32 = 0x846c_a68b;
 
 /// Where the dropout calls of one forward pass take their noise from.
 #[derive(Clone, Debug)]
@@ -121,10 +125,28 @@ impl Draw {
         if super::use_kernels(&device) {
             return Tensor::from_dispatch(<Dispatch as DropOps>::drop_elements(x.into_dispatch(), self));
         }
-        let shape = x.shape();
-        let mut mask = vec![1.0; shape.num_elements()];
-        self.multiply_all(&mut mask);
-        x * Tensor::from_data(TensorData::new(mask, shape), &device)
+        let factors = self.factors(x.shape().num_elements(), &device);
+        let shape = x.dims();
+        x * factors.reshape(shape)
+    }
+
+    /// The factors of the first `n` elements, computed on the device itself: the same bits as [`Self::factor`], and nothing
+    /// to upload.
+    fn factors(self, n: usize, device: &Device) -> Tensor<1> {
+        // 32-bit products wrap; the shift of a signed number drags its sign along, which a mask takes off.
+        let shifted = |x: Tensor<1, Int>, bits: u32| {
+            x.bitwise_right_shift_scalar(bits as i32).bitwise_and_scalar((u32::MAX >> bits) as i32)
+        };
+        let round = |x: Tensor<1, Int>| {
+            let x = x.clone().bitwise_xor(shifted(x, 16)).mul_scalar(FIRST_FACTOR as i32);
+            let x = x.clone().bitwise_xor(shifted(x, 15)).mul_scalar(SECOND_FACTOR as i32);
+            x.clone().bitwise_xor(shifted(x, 16))
+        };
+        let element = Tensor::<1, Int>::arange(0..n as i64, (device, DType::I32));
+        let drawn = round(round(element.bitwise_xor_scalar(self.low as i32)).bitwise_xor_scalar(self.high as i32));
+        // Unsigned order is signed order after the highest bit is flipped.
+        let kept = drawn.bitwise_xor_scalar(i32::MIN).greater_equal_elem((self.threshold as i32) ^ i32::MIN);
+        kept.float() * self.scale
     }
 
     fn multiply_all(self, values: &mut [f32]) {
@@ -183,9 +205,9 @@ impl Backward<Flex, 1> for DropBackward {
 fn hash32(counter: u32, low: u32, high: u32) -> u32 {
     let round = |mut x: u32| {
         x ^= x >> 16;
-        x = x.wrapping_mul(0x7feb_352d);
+        x = x.wrapping_mul(FIRST_FACTOR);
         x ^= x >> 15;
-        x = x.wrapping_mul(0x846c_a68b);
+        x = x.wrapping_mul(SECOND_FACTOR);
         x ^ (x >> 16)
     };
     round(round(counter ^ low) ^ high)
@@ -230,6 +252,15 @@ mod tests {
         ] {
             let same = one.iter().zip(&other).filter(|(a, b)| a == b).count() as f64 / n as f64;
             assert!((same - 0.5).abs() < 5.0 * 0.5 / (n as f64).sqrt(), "{name}: {same}");
+        }
+    }
+
+    #[test]
+    fn factors_computed_by_a_device_are_the_same_bits() {
+        for (probability, seed) in [(0.1, 1), (0.5, 2), (0.9, 3)] {
+            let key = Noise::key(seed, 2, 3, 0);
+            let found = crate::model::params::host(Draw::new(probability, key).factors(50_000, &Device::flex()));
+            assert_eq!(found, keep_mask(50_000, probability, key));
         }
     }
 

@@ -1,0 +1,198 @@
+"""What every PyTorch peer of `codistill bench` shares: arguments, the workload directory, timing, JSON lines, memory.
+
+A peer is a process that is given a workload directory and prints one JSON object a line to stdout: a `step` for each
+timed step and a `done` at the end. Talk goes to stderr, so that stdout stays readable by a program.
+
+Step j of a run, warm-up included, uses batch j % K of the K batches in the workload.
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import pathlib
+import resource
+import sys
+import time
+from dataclasses import dataclass, fields
+
+import torch
+from safetensors import safe_open
+
+FIXTURES = pathlib.Path(__file__).resolve().parents[2] / "tests" / "fixtures"
+
+
+@dataclass
+class Settings:
+    """The keys of `workload.json` a peer reads; keys it doesn't know (other kinds, FLOP counts) are left alone."""
+
+    name: str = ""
+    kind: str = ""
+    profile: str = ""
+    users: int = 0
+    positions: int = 0
+    width: int = 0
+    feature_width: int = 0
+    text_tokens: int = 0
+    image_tokens: int = 0
+    tower_blocks: int = 2
+    tower_heads: int = 2
+    encoder_blocks: int = 2
+    encoder_heads: int = 2
+    items: int = 0
+    temperature: float = 0.5
+    distill_weight: float = 0.8
+    dropout: float = 0.1
+    lr: float = 1e-4
+    weight_decay: float = 0.1
+    clip_norm: float = 5.0
+    layer_norm_eps: float = 1e-6
+    batches: int = 1
+    seed: int = 1
+
+
+class Workload:
+    """`workload.json` and the tensors beside it."""
+
+    def __init__(self, folder, kinds):
+        self.folder = pathlib.Path(folder)
+        raw = json.loads((self.folder / "workload.json").read_text())
+        known = {field.name for field in fields(Settings)}
+        self.settings = Settings(**{key: value for key, value in raw.items() if key in known})
+        if self.settings.kind not in kinds:
+            fail(f"workload kind {self.settings.kind!r} is not for this peer", f"it runs {', '.join(kinds)}")
+
+    def tensor(self, name, dtype=None):
+        """One tensor in memory of its own. The file is closed again at once: a mapped file would count as memory."""
+        with safe_open(self.folder / "workload.safetensors", "pt") as file:
+            tensor = file.get_tensor(name)
+            return tensor.to(dtype, copy=True) if dtype else tensor.clone()
+
+
+def fail(message, hint=None):
+    print(f"error: {message}" + (f"\nhint: {hint}" if hint else ""), file=sys.stderr)
+    sys.exit(1)
+
+
+def arguments(description):
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("workload", nargs="?", help="directory written by `codistill bench NAME --write DIR`")
+    parser.add_argument("--warmup", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--contender", help="name to report (default: by what runs)")
+    parser.add_argument("--allocator", choices=["default", "keep"],
+                        help="keep: freed memory stays with the process (default: keep, but for the authors' graph)")
+    return parser
+
+
+def prepare(args, allocator="default"):
+    """Threads, seed and allocator, before the first tensor is made."""
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(1)
+    args.allocator = args.allocator or allocator
+    if args.allocator == "keep":
+        # glibc hands large blocks back to the system at every free, and the next tensor pays a page fault per 4 KiB.
+        # PyTorch's tuning guide swaps the allocator for that reason; two glibc settings do the same without a library.
+        libc = ctypes.CDLL(None)
+        m_trim_threshold, m_mmap_threshold = -1, -3
+        for setting in (m_trim_threshold, m_mmap_threshold):
+            if not libc.mallopt(setting, 2**31 - 1):
+                print("warning: this C library ignores mallopt, freed memory is not kept", file=sys.stderr)
+
+
+def emit(event, **values):
+    print(json.dumps({"event": event, **values}), flush=True)
+
+
+def peak_rss_bytes():
+    """Peak resident memory since the start, or since the last `forget_peak`.
+
+    The kernel's high-water mark of this process is read first: ru_maxrss of a fresh process starts at the peak of the
+    process that started it, which flatters nobody but hides a small contender.
+    """
+    try:
+        for line in pathlib.Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def forget_peak():
+    """Lowers the high-water mark to what is resident now; False where the system can't."""
+    try:
+        pathlib.Path("/proc/self/clear_refs").write_text("5")
+        return True
+    except OSError:
+        return False
+
+
+class Optimiser:
+    """AdamW with decoupled decay on every parameter after clipping the global norm (odmt.md 4)."""
+
+    def __init__(self, parameters, settings, fused):
+        self.parameters = list(parameters)
+        self.clip_norm = settings.clip_norm
+        self.fused = fused
+        self.adamw = torch.optim.AdamW(self.parameters, lr=settings.lr, betas=(0.9, 0.999), eps=1e-8,
+                                       weight_decay=settings.weight_decay, fused=fused)
+
+    def zero_grad(self):
+        self.adamw.zero_grad(set_to_none=True)
+
+    def step(self):
+        """Returns the gradient norm before clipping."""
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.clip_norm, foreach=self.fused)
+        self.adamw.step()
+        return norm
+
+
+def time_training(args, settings, contender, parameters, optimiser, loss_of_batch):
+    """Warm-up, then `--steps` timed optimiser steps. `loss_of_batch(k)` assembles batch k and returns its loss."""
+    baseline = peak_rss_bytes()
+    peak_before = 0
+    for j in range(args.warmup + args.steps):
+        if j == args.warmup:
+            peak_before = peak_rss_bytes()
+            reset = forget_peak()
+        start = time.perf_counter()
+        optimiser.zero_grad()
+        loss = loss_of_batch(j % settings.batches)
+        loss.backward()
+        optimiser.step()
+        seconds = time.perf_counter() - start
+        if j >= args.warmup:
+            emit("step", index=j - args.warmup, seconds=seconds, loss=loss.item())
+        else:
+            print(f"warm-up {j}: {seconds:.3f} s", file=sys.stderr)
+    peak = peak_rss_bytes()
+    done = {
+        "peak_rss_bytes": max(peak, peak_before),
+        "loaded_rss_bytes": baseline,
+        "parameters": parameters,
+        "contender": args.contender or contender,
+        "allocator": args.allocator,
+        "threads": args.threads,
+        "torch": torch.__version__,
+    }
+    if args.steps and reset:
+        # Without warm-up, where a compiled graph pays for its compiler.
+        done["peak_rss_steps_bytes"] = peak
+    emit("done", **done)
+
+
+def inductor_ready():
+    """`torch.compile` needs a C++ compiler on CPU."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
+    try:
+        return get_cpp_compiler()
+    except Exception as error:  # the exception's type is private to the compiler package
+        fail(f"torch.compile finds no C++ compiler: {error}", "install g++, or leave out --compile")
+
+
+def repository_root():
+    return pathlib.Path(os.path.abspath(__file__)).parents[2]
