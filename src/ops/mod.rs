@@ -11,6 +11,7 @@ pub mod full_softmax;
 pub mod gelu;
 pub mod losses;
 pub mod simd;
+pub mod slope;
 pub mod squares;
 
 use std::sync::OnceLock;
