@@ -43,8 +43,8 @@ pub enum ObjectiveKind {
     InBatch,
     /// Softmax over drawn negatives.
     Sampled,
-    /// Softmax over the whole catalogue, a chunk at a time. For branches that read the ID view without a
-    /// tower: anything else would encode the catalogue in every step.
+    /// Softmax over the whole catalogue, a chunk at a time, distillation included. For branches that read the ID
+    /// view without a tower: anything else would encode the catalogue in every step.
     Full,
     /// Generalised binary cross-entropy over drawn negatives (Petrov and Macdonald 2023, gSASRec).
     Gbce,

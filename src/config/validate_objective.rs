@@ -16,11 +16,8 @@ pub(super) fn check(objective: &ObjectiveConfig, model: &ModelConfig) -> Checked
     check_distill(&objective.distill, model)?;
     match objective.kind {
         ObjectiveKind::InBatch | ObjectiveKind::Sampled => Ok(()),
-        ObjectiveKind::Gbce => no_pairs(objective, "gbce"),
-        ObjectiveKind::Full => {
-            no_pairs(objective, "full")?;
-            check_full(model)
-        }
+        ObjectiveKind::Gbce => no_pairs(objective),
+        ObjectiveKind::Full => check_full(model),
     }
 }
 
@@ -66,15 +63,13 @@ fn check_nothing_is_idle(objective: &ObjectiveConfig) -> Checked {
     }
 }
 
-fn no_pairs(objective: &ObjectiveConfig, kind: &str) -> Checked {
+/// Branches teach each other what they make of a softmax's candidates; gBCE has none.
+fn no_pairs(objective: &ObjectiveConfig) -> Checked {
     if objective.distill.pairs.is_empty() {
         return Ok(());
     }
-    Err(invalid(
-        "objective.distill.pairs",
-        format!("need scores that objective.kind = \"{kind}\" does not keep"),
-    )
-    .with_hint("use kind in_batch or sampled, or remove the pairs"))
+    Err(invalid("objective.distill.pairs", "need a softmax, which objective.kind = \"gbce\" has not")
+        .with_hint("use kind in_batch, sampled or full, or remove the pairs"))
 }
 
 /// The catalogue's vectors are needed in every step: free for an ID table, out of reach for a tower.

@@ -161,6 +161,13 @@ fn the_full_softmax_is_for_branches_whose_catalogue_is_a_table() {
     assert!(parse(LATE_FUSION, Path::new("x.toml"), &alone.map(String::from)).is_ok());
     let pairs = "objective.distill.pairs=[{ student = \"text\", teacher = \"id\" }]";
     assert_eq!(refused(&["objective.kind=gbce", pairs]).0, "objective.distill.pairs");
+    let two = [
+        "model.branches=[{ name = \"id\", view = \"id\" }, { name = \"text\", view = \"id\" }]",
+        "model.views=[{ name = \"id\", kind = \"id\" }]",
+        "objective.kind=full",
+        pairs,
+    ];
+    assert!(parse(LATE_FUSION, Path::new("x.toml"), &two.map(String::from)).is_ok());
     assert!(
         parse(LATE_FUSION, Path::new("x.toml"), &["objective.kind=sampled".into(), pairs.into()]).is_ok()
     );

@@ -52,9 +52,10 @@ impl Recommender {
         let plain = device.clone().inner();
         let values = table.inner().select(0, index(&rows, &plain));
         let values = Tensor::from_inner(values).require_grad();
-        let of_block = match rows.len() == places.len() {
-            true => values.clone(),
-            false => values.clone().select(0, index(&places, device)),
+        let of_block = if rows.len() == places.len() {
+            values.clone()
+        } else {
+            values.clone().select(0, index(&places, device))
         };
         Some(IdRows { table: format!("views.{name}.table"), rows, values, of_block })
     }

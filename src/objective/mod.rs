@@ -16,7 +16,7 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::config::{ObjectiveConfig, ObjectiveKind};
-use crate::ops::full_softmax::{Walk, full_softmax};
+use crate::ops::full_softmax::{Branch, Walk, Walked, full_softmax};
 use crate::ops::losses::{Candidates, softmax_losses};
 use crate::ops::use_kernels;
 
@@ -97,16 +97,25 @@ impl Objective {
         self.kind == ObjectiveKind::Full
     }
 
-    /// Loss terms of the full softmax.
+    /// Loss terms over the whole catalogue; `epoch` counts from 1.
     ///
     /// # Shapes
-    /// - pairs: per branch users `[R, D]` and the catalogue's items `[I + 1, D]`
+    /// - branches: users `[R, D]` and the catalogue's items `[I + 1, D]`
     /// - labels: `[R]`, item numbers
-    pub fn catalogue_losses(&self, pairs: Vec<(Tensor<2>, Tensor<2>)>, labels: &[u32]) -> Losses {
-        let walk = Arc::new(Walk { labels: labels.to_vec(), chunk: self.chunk_items });
-        let terms = pairs.into_iter().map(|(users, items)| full_softmax(users, items, &walk)).collect();
-        let terms = Tensor::cat(terms, 0);
-        Losses { total: terms.clone().sum(), terms, weight: 0.0 }
+    pub fn catalogue_losses(&self, branches: Vec<Branch<Tensor<2>>>, labels: &[u32], epoch: usize) -> Losses {
+        let walk = Walk { labels: labels.to_vec(), chunk: self.chunk_items };
+        let weight = self.distillation.weight(epoch);
+        let asked = self.distillation.terms(weight != 0.0);
+        let factors = self.factors(self.branches + asked.pairs.len(), weight);
+        let Walked { total, terms } = full_softmax(branches, &walk, &asked, &factors);
+        Losses { total, terms, weight }
+    }
+
+    /// What each of `terms` terms counts in the total.
+    fn factors(&self, terms: usize, weight: f64) -> Vec<f32> {
+        let mut factors = vec![1.0f32; self.branches];
+        factors.resize(terms, weight as f32);
+        factors
     }
 
     /// Loss terms from the branches' scores; `epoch` counts from 1.
@@ -124,8 +133,7 @@ impl Objective {
         } else {
             self.composed(scores_nru, candidates, weight != 0.0)
         };
-        let mut factors = vec![1.0f32; self.branches];
-        factors.resize(terms.dims()[0], weight as f32);
+        let factors = self.factors(terms.dims()[0], weight);
         let total = (terms.clone() * Tensor::from_data(factors.as_slice(), &device)).sum();
         Losses { total, terms, weight }
     }

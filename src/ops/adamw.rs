@@ -8,10 +8,9 @@
 
 use burn::backend::Flex;
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
-use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
-use super::{simd, use_kernels};
+use super::{cpu_handle, simd, use_kernels};
 
 /// Values of a parameter and its moments, flat.
 #[derive(Clone, Debug)]
@@ -106,8 +105,8 @@ fn composed_rows(entries: Entries, rows: &[u32], grad_uf: Tensor<2>, f: &Factors
 }
 
 fn kernel(entries: Entries, grad: Tensor<1>, f: &Factors) -> Entries {
-    let [mut value, mut first, mut second] = [entries.value, entries.first, entries.second].map(whole);
-    let grad = whole(grad);
+    let [mut value, mut first, mut second] = [entries.value, entries.first, entries.second].map(cpu_handle);
+    let grad = cpu_handle(grad);
     let update = Update::new(f);
     value
         .storage_mut::<f32>()
@@ -121,9 +120,9 @@ fn kernel(entries: Entries, grad: Tensor<1>, f: &Factors) -> Entries {
 }
 
 fn kernel_rows(entries: Entries, rows: &[u32], grad_uf: Tensor<2>, f: &Factors) -> Entries {
-    let [mut value, mut first, mut second] = [entries.value, entries.first, entries.second].map(whole);
+    let [mut value, mut first, mut second] = [entries.value, entries.first, entries.second].map(cpu_handle);
     let [_, width] = grad_uf.dims();
-    let grad = whole(grad_uf);
+    let grad = cpu_handle(grad_uf);
     let grad = grad.storage::<f32>();
     let update = Update::new(f);
     let mut ascending: Vec<usize> = (0..rows.len()).collect();
@@ -137,15 +136,6 @@ fn kernel_rows(entries: Entries, rows: &[u32], grad_uf: Tensor<2>, f: &Factors) 
     });
     let [value, first, second] = [value, first, second].map(Tensor::from_primitive::<Flex>);
     Entries { value, first, second }
-}
-
-/// The CPU's own handle of a tensor that fills its memory. Written to, it is copied first only where another handle
-/// of the same values exists.
-fn whole<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
-    // The caller has seen that the tensor lives on the CPU.
-    let handle =
-        tensor.try_into_primitive::<Flex>().unwrap_or_else(|e| panic!("a tensor left the CPU: {e:?}"));
-    handle.to_contiguous()
 }
 
 /// The rows `rows[ascending[..]]` of a table, apart from each other, so that threads can write to them.

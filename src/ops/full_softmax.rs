@@ -1,23 +1,25 @@
-//! Cross-entropy over the whole catalogue, its scores never stored.
+//! Cross-entropies over the whole catalogue and distillation between branches, the scores never stored.
 //!
-//! The catalogue is walked in chunks: forward keeps the logarithm of each row's normaliser, backward computes the
-//! scores of a chunk again. Memory beyond the gradients is one chunk, `[R, C]` (burn.md 5).
+//! The catalogue is walked in chunks, twice. The first walk finds of each row what [`Terms::backward_row`] needs:
+//! logarithms of normalisers, and the mean cost of each pair. The second computes the scores of a chunk again and
+//! makes the gradients, which enter the graph as [`slope`]s. Memory beyond the gradients is one chunk, `[N, R, C]`
+//! (burn.md 5).
 //!
-//! Shapes: `R` rows, `V` catalogue rows (row 0 is padding and no candidate), `D` width, `C` items of a chunk.
+//! Shapes: `N` branches, `R` rows, `V` catalogue rows (row 0 is padding and no candidate), `D` width, `C` items of a
+//! chunk, `K` distillation pairs.
 
-use std::sync::Arc;
+#[path = "full_softmax_composed.rs"]
+mod composed;
 
-use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::backend::Flex;
+use burn::tensor::{Tensor, TensorData};
 use burn_flex::FlexTensor;
 use burn_flex::ops::matmul::matmul;
 use rayon::prelude::*;
 
-use super::{simd, use_kernels};
+use super::losses::{Scratch, Terms};
+use super::slope::slope;
+use super::{cpu_handle, simd, use_kernels};
 
 /// Right answers, and how the catalogue is walked.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,218 +38,273 @@ impl Walk {
     }
 }
 
-/// Mean over rows of `logsumexp_v <u_r, i_v> - <u_r, i_label>`, `[1]`.
-///
-/// # Shapes
-/// - users: `[R, D]`
-/// - items: `[V, D]`
-pub fn full_softmax(users: Tensor<2>, items: Tensor<2>, walk: &Arc<Walk>) -> Tensor<1> {
-    if use_kernels(&users.device()) {
-        let (users, items) = (users.into_dispatch(), items.into_dispatch());
-        return Tensor::from_dispatch(<Dispatch as FullOps>::full_softmax(users, items, walk.clone()));
-    }
-    composed(users, items, walk)
+/// Users and items of one branch, and the gradients by them.
+#[derive(Clone, Debug)]
+pub struct Branch<T> {
+    /// `[R, D]`
+    pub users: T,
+    /// `[V, D]`
+    pub items: T,
 }
 
-/// [`full_softmax`] out of tensor operations, on any device.
-///
-/// Autodiff would keep every chunk's scores. So the walk runs on plain tensors and makes the gradients right away;
-/// they enter the graph as the slopes of a function that is linear in users and items and adds 0 to the value.
-pub fn composed(users: Tensor<2>, items: Tensor<2>, walk: &Walk) -> Tensor<1> {
-    if !users.is_autodiff() {
-        return walk_plain(users, items, walk, false).0;
-    }
-    let (loss, slopes) = walk_plain(users.clone().inner(), items.clone().inner(), walk, true);
-    let mut value = Tensor::from_inner(loss);
-    if let Some([d_users, d_items]) = slopes {
-        for (x, slope) in [(users, d_users), (items, d_items)] {
-            let linear = (x * Tensor::from_inner(slope)).sum();
-            value = value + linear.clone() - linear.detach();
-        }
-    }
-    value
+/// Terms of several branches over the catalogue.
+pub struct Walked {
+    /// `[1]`: sum of the terms times their factors; the only part with a gradient.
+    pub total: Tensor<1>,
+    /// `[N + K]`: mean over rows of `logsumexp_v <u_r, i_v> - <u_r, i_label>` per branch, then the term of each
+    /// pair (times temperature²).
+    pub terms: Tensor<1>,
 }
 
-/// Loss `[1]`, and its gradients by users and items if asked for, all on the plain device.
-fn walk_plain(
-    users_rd: Tensor<2>,
-    items_vd: Tensor<2>,
+/// The terms of the branches, of which `factors`, `[N + K]`, make a sum.
+pub fn full_softmax(branches: Vec<Branch<Tensor<2>>>, walk: &Walk, terms: &Terms, factors: &[f32]) -> Walked {
+    let kernel = use_kernels(&branches[0].users.device());
+    walk_with(if kernel { walk_in_kernel } else { composed::walk }, branches, walk, terms, factors)
+}
+
+/// A walk over plain tensors: the terms, `[N + K]`, and if asked for the gradients of their weighted sum.
+type Run = fn(&[Branch<Tensor<2>>], &Walk, &Terms, Option<&[f32]>) -> (Tensor<1>, Vec<Branch<Tensor<2>>>);
+
+/// Autodiff would keep every chunk's scores. So the walk runs on plain tensors and makes the gradients right away.
+fn walk_with(
+    run: Run,
+    branches: Vec<Branch<Tensor<2>>>,
     walk: &Walk,
-    slopes: bool,
-) -> (Tensor<1>, Option<[Tensor<2>; 2]>) {
-    let device = users_rd.device();
-    let [r, d] = users_rd.dims();
-    let [v, _] = items_vd.dims();
-    let labels: Vec<i32> = walk.labels.iter().map(|&l| l as i32).collect();
-    let label_r = Tensor::<1, Int>::from_data(TensorData::new(labels, [r]), &device);
-    let labels_rd = items_vd.clone().select(0, label_r.clone());
-    let scores = |(start, count): (usize, usize)| {
-        users_rd.clone().matmul(items_vd.clone().narrow(0, start, count).transpose())
-    };
-    let mut max_r1 = Tensor::<2>::full([r, 1], f32::MIN, &device);
-    let mut total_r1 = Tensor::<2>::zeros([r, 1], &device);
-    for chunk in walk.chunks(v) {
-        let z_rc = scores(chunk);
-        let higher_r1 = max_r1.clone().max_pair(z_rc.clone().max_dim(1));
-        let here_r1 = (z_rc - higher_r1.clone()).exp().sum_dim(1);
-        total_r1 = total_r1 * (max_r1 - higher_r1.clone()).exp() + here_r1;
-        max_r1 = higher_r1;
+    terms: &Terms,
+    factors: &[f32],
+) -> Walked {
+    let weighted = |values: &Tensor<1>| (values.clone() * Tensor::from_data(factors, &values.device())).sum();
+    if !branches[0].users.is_autodiff() {
+        let (values, _) = run(&branches, walk, terms, None);
+        return Walked { total: weighted(&values), terms: values };
     }
-    let norm_r1 = max_r1 + total_r1.log();
-    let loss = (norm_r1.clone() - (users_rd.clone() * labels_rd.clone()).sum_dim(1)).mean();
-    if !slopes {
-        return (loss, None);
+    let plain: Vec<_> = branches
+        .iter()
+        .map(|b| Branch { users: b.users.clone().inner(), items: b.items.clone().inner() })
+        .collect();
+    let (values, slopes) = run(&plain, walk, terms, Some(factors));
+    let mut total = Tensor::from_inner(weighted(&values));
+    for (branch, by) in branches.into_iter().zip(slopes) {
+        total = total + slope(branch.users, by.users) + slope(branch.items, by.items);
     }
-    let share = 1.0 / r as f64;
-    let mut d_users = labels_rd.neg();
-    // Padding is no candidate.
-    let mut d_items = vec![Tensor::<2>::zeros([1, d], &device)];
-    for chunk in walk.chunks(v) {
-        let p_rc = (scores(chunk) - norm_r1.clone()).exp();
-        d_users = d_users + p_rc.clone().matmul(items_vd.clone().narrow(0, chunk.0, chunk.1));
-        d_items.push(p_rc.transpose().matmul(users_rd.clone()));
-    }
-    let d_items = Tensor::cat(d_items, 0).select_assign(
-        0,
-        label_r,
-        users_rd.neg(),
-        burn::tensor::IndexingUpdateOp::Add,
-    );
-    (loss, Some([d_users * share, d_items * share]))
+    Walked { total, terms: Tensor::from_inner(values) }
 }
 
-/// The operation behind [`full_softmax`].
-#[backend_extension(Flex, Autodiff)]
-pub trait FullOps: Backend {
-    /// See [`full_softmax`].
-    fn full_softmax(users: FloatTensor<Self>, items: FloatTensor<Self>, walk: Arc<Walk>)
-    -> FloatTensor<Self>;
+fn walk_in_kernel(
+    branches: &[Branch<Tensor<2>>],
+    walk: &Walk,
+    terms: &Terms,
+    factors: Option<&[f32]>,
+) -> (Tensor<1>, Vec<Branch<Tensor<2>>>) {
+    let branches = branches
+        .iter()
+        .map(|b| Branch { users: cpu_handle(b.users.clone()), items: cpu_handle(b.items.clone()) })
+        .collect();
+    let kernel = Kernel { branches, walk, terms };
+    let (values, kept) = kernel.forward();
+    let slopes = factors.map_or(Vec::new(), |factors| kernel.backward(&kept, factors));
+    let tensor = |x: FlexTensor| Tensor::from_primitive::<Flex>(x);
+    let slopes = slopes.into_iter().map(|b| Branch { users: tensor(b.users), items: tensor(b.items) });
+    (Tensor::from_primitive::<Flex>(values), slopes.collect())
 }
 
-impl FullOps for Flex {
-    fn full_softmax(users: FlexTensor, items: FlexTensor, walk: Arc<Walk>) -> FlexTensor {
-        forward(&users.to_contiguous(), &items.to_contiguous(), &walk).0
+struct Kernel<'a> {
+    branches: Vec<Branch<FlexTensor>>,
+    walk: &'a Walk,
+    terms: &'a Terms,
+}
+
+/// Of one softmax so far: the highest exponent, and the sum of exponentials relative to it.
+#[derive(Clone, Copy)]
+struct Running {
+    max: f32,
+    total: f64,
+}
+
+/// Of one row so far.
+#[derive(Clone)]
+struct RowState {
+    /// In the order of [`Terms::kept_per_row`].
+    softmaxes: Vec<Running>,
+    /// Per pair: what its student's logits (or the gap of both, for a divergence) come to under the teacher, as a
+    /// sum relative to the teacher's highest exponent.
+    sums: Vec<f64>,
+}
+
+impl Kernel<'_> {
+    /// Scores of a chunk, `[R, C]` per branch.
+    fn scores(&self, (start, count): (usize, usize)) -> Vec<FlexTensor> {
+        let of =
+            |b: &Branch<FlexTensor>| matmul(b.users.clone(), b.items.narrow(0, start, count).transpose(0, 1));
+        self.branches.iter().map(of).collect()
     }
-}
 
-impl<C: CheckpointStrategy> FullOps for Autodiff<Flex, C> {
-    fn full_softmax(
-        users: FloatTensor<Self>,
-        items: FloatTensor<Self>,
-        walk: Arc<Walk>,
-    ) -> FloatTensor<Self> {
-        match FullBackward.prepare::<C>([users.node(), items.node()]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => {
-                let users = users.primitive().to_contiguous();
-                let items = items.primitive().to_contiguous();
-                let (loss, norms) = forward(&users, &items, &walk);
-                prep.finish((users, items, Arc::new(norms), walk), loss)
-            }
-            OpsKind::UnTracked(prep) => {
-                prep.finish(Flex::full_softmax(users.into_primitive(), items.into_primitive(), walk))
-            }
-        }
+    /// R, V and D.
+    fn sizes(&self) -> (usize, usize, usize) {
+        let (r, d) = dims(&self.branches[0].users);
+        (r, dims(&self.branches[0].items).0, d)
     }
-}
 
-#[derive(Debug)]
-struct FullBackward;
-
-impl Backward<Flex, 2> for FullBackward {
-    type State = (FlexTensor, FlexTensor, Arc<Vec<f32>>, Arc<Walk>);
-
-    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let [users_node, items_node] = ops.parents;
-        let grad = grads.consume::<Flex>(&ops.node).to_contiguous();
-        let (users, items, norms, walk) = ops.state;
-        let [d_users, d_items] = backward(&users, &items, &norms, &walk, grad.storage::<f32>()[0]);
-        if let Some(node) = users_node {
-            grads.register::<Flex>(node.id, d_users);
-        }
-        if let Some(node) = items_node {
-            grads.register::<Flex>(node.id, d_items);
-        }
-    }
-}
-
-/// Scores of a chunk, `[R, C]`.
-fn scores(users: &FlexTensor, items: &FlexTensor, (start, count): (usize, usize)) -> FlexTensor {
-    matmul(users.clone(), items.narrow(0, start, count).transpose(0, 1))
-}
-
-/// Loss `[1]` and the log-normaliser of every row.
-fn forward(users: &FlexTensor, items: &FlexTensor, walk: &Walk) -> (FlexTensor, Vec<f32>) {
-    let (r, d) = dims(users);
-    let (v, _) = dims(items);
-    // Highest score so far, and the sum of exponentials relative to it.
-    let mut running = vec![(f32::MIN, 0.0f32); r];
-    for chunk in walk.chunks(v) {
-        let tile = scores(users, items, chunk);
-        tile.storage::<f32>().par_chunks_exact(chunk.1).zip(&mut running).for_each(|(z, (max, total))| {
-            simd::dispatch(
-                #[inline(always)]
-                || {
-                    let higher = simd::max(z).max(*max);
-                    let here = simd::sum(
-                        z.len(),
+    /// The terms, `[N + K]`, and what is kept of every row.
+    fn forward(&self) -> (FlexTensor, Vec<f32>) {
+        let (r, v, d) = self.sizes();
+        let (n, k) = (self.branches.len(), self.terms.pairs.len());
+        let start = Running { max: f32::MIN, total: 0.0 };
+        let mut rows = vec![RowState { softmaxes: vec![start; 2 * n + 1], sums: vec![0.0; k] }; r];
+        for chunk in self.walk.chunks(v) {
+            let tiles = self.scores(chunk);
+            rows.par_iter_mut().enumerate().for_each_init(
+                || Scratch::new(n, chunk.1),
+                |scratch, (row, state)| {
+                    simd::dispatch(
                         #[inline(always)]
-                        |i| simd::exp(z[i] - higher),
+                        || {
+                            self.load(&tiles, row, chunk.1, scratch);
+                            self.add_chunk(scratch, chunk.1, state);
+                        },
                     );
-                    *total = *total * (*max - higher).exp() + here;
-                    *max = higher;
                 },
             );
-        });
+        }
+        let mut means = vec![0.0f64; n + k];
+        let mut kept = Vec::with_capacity(r * self.terms.kept_per_row(n));
+        for (row, state) in rows.iter().enumerate() {
+            let norms: Vec<f64> = state.softmaxes.iter().map(|s| f64::from(s.max) + s.total.ln()).collect();
+            let label = self.walk.labels[row] as usize;
+            for (b, branch) in self.branches.iter().enumerate() {
+                let user = &branch.users.storage::<f32>()[row * d..(row + 1) * d];
+                let item = &branch.items.storage::<f32>()[label * d..(label + 1) * d];
+                means[b] += norms[b] - f64::from(simd::sum(d, |i| user[i] * item[i]));
+            }
+            kept.extend(norms.iter().map(|&norm| norm as f32));
+            for (pair, &(student, teacher)) in self.terms.pairs.iter().enumerate() {
+                let teacher = n + teacher.unwrap_or(n);
+                let under_teacher = state.sums[pair] / state.softmaxes[teacher].total;
+                let cost = if self.terms.divergence {
+                    under_teacher + norms[n + student] - norms[teacher]
+                } else {
+                    norms[n + student] - under_teacher
+                };
+                means[n + pair] += cost * f64::from(self.terms.temperature).powi(2);
+                kept.push(cost as f32);
+            }
+        }
+        let means: Vec<f32> = means.iter().map(|m| (m / r as f64) as f32).collect();
+        (FlexTensor::from_data(TensorData::new(means, [n + k])), kept)
     }
-    let norms: Vec<f32> = running.iter().map(|(max, total)| max + total.ln()).collect();
-    let (users, items) = (users.storage::<f32>(), items.storage::<f32>());
-    let losses = walk.labels.iter().enumerate().map(|(row, &label)| {
-        let (user, item) = (&users[row * d..(row + 1) * d], &items[label as usize * d..][..d]);
-        f64::from(norms[row]) - f64::from(simd::sum(d, |i| user[i] * item[i]))
-    });
-    let mean = losses.sum::<f64>() / r as f64;
-    (FlexTensor::from_data(TensorData::new(vec![mean as f32], [1])), norms)
-}
 
-/// Gradients by users and items, times `grad`.
-fn backward(
-    users: &FlexTensor,
-    items: &FlexTensor,
-    norms: &[f32],
-    walk: &Walk,
-    grad: f32,
-) -> [FlexTensor; 2] {
-    let (r, d) = dims(users);
-    let (v, _) = dims(items);
-    let share = grad / r as f32;
-    let mut d_users = vec![0.0f32; r * d];
-    let mut d_items = vec![0.0f32; v * d];
-    for (start, count) in walk.chunks(v) {
-        let mut tile = scores(users, items, (start, count));
-        tile.storage_mut::<f32>().par_chunks_exact_mut(count).zip(norms).zip(&walk.labels).for_each(
-            |((z, &norm), &label)| {
-                simd::dispatch(
+    /// Gradients of the sum of the terms times `factors`.
+    fn backward(&self, kept: &[f32], factors: &[f32]) -> Vec<Branch<FlexTensor>> {
+        let (r, v, d) = self.sizes();
+        let n = self.branches.len();
+        let per_row = self.terms.kept_per_row(n);
+        let grad: Vec<f32> = factors.iter().map(|f| f / r as f32).collect();
+        let zeros = Branch { users: vec![0.0f32; r * d], items: vec![0.0f32; v * d] };
+        let mut slopes = vec![zeros; n];
+        for (start, count) in self.walk.chunks(v) {
+            let mut tiles = self.scores((start, count));
+            // No item counts more than once.
+            let weight = vec![0.0f32; count];
+            let mut rows: Vec<Vec<&mut [f32]>> = (0..r).map(|_| Vec::with_capacity(n)).collect();
+            for tile in &mut tiles {
+                let chunks = tile.storage_mut::<f32>().chunks_exact_mut(count);
+                rows.iter_mut().zip(chunks).for_each(|(row, chunk)| row.push(chunk));
+            }
+            rows.into_par_iter().enumerate().for_each_init(
+                || Scratch::new(n, count),
+                |scratch, (row, mut tiles)| {
+                    let label = (self.walk.labels[row] as usize).checked_sub(start).filter(|&l| l < count);
+                    let kept = &kept[row * per_row..(row + 1) * per_row];
+                    simd::dispatch(
+                        #[inline(always)]
+                        || {
+                            for (z, tile) in scratch.z.iter_mut().zip(&tiles) {
+                                z[..count].copy_from_slice(tile);
+                            }
+                            if !self.terms.pairs.is_empty() {
+                                scratch.average(count);
+                            }
+                            self.terms.backward_row(scratch, &weight, label, kept, &grad, &mut tiles);
+                        },
+                    );
+                },
+            );
+            for ((tile, branch), slope) in tiles.into_iter().zip(&self.branches).zip(&mut slopes) {
+                let of_items = matmul(tile.transpose(0, 1), branch.users.clone());
+                slope.items[start * d..(start + count) * d]
+                    .copy_from_slice(&of_items.storage::<f32>()[..count * d]);
+                let of_users = matmul(tile, branch.items.narrow(0, start, count));
+                slope.users.iter_mut().zip(of_users.storage::<f32>()).for_each(|(sum, g)| *sum += g);
+            }
+        }
+        let tensor = |values, rows| FlexTensor::from_data(TensorData::new(values, [rows, d]));
+        slopes.into_iter().map(|s| Branch { users: tensor(s.users, r), items: tensor(s.items, v) }).collect()
+    }
+
+    /// Copies a row of every branch's tile, and their mean where it is read.
+    #[inline(always)]
+    fn load(&self, tiles: &[FlexTensor], row: usize, count: usize, scratch: &mut Scratch) {
+        for (z, tile) in scratch.z.iter_mut().zip(tiles) {
+            z[..count].copy_from_slice(&tile.storage::<f32>()[row * count..(row + 1) * count]);
+        }
+        if !self.terms.pairs.is_empty() {
+            scratch.average(count);
+        }
+    }
+
+    /// Adds a chunk's logits to a row's softmaxes and pairs.
+    #[inline(always)]
+    fn add_chunk(&self, scratch: &mut Scratch, count: usize, state: &mut RowState) {
+        let n = self.branches.len();
+        for b in 0..n {
+            state.softmaxes[b].add(&scratch.z[b][..count], 1.0, &mut scratch.work);
+        }
+        let Terms { pairs, temperature, divergence, .. } = self.terms;
+        if pairs.is_empty() {
+            return;
+        }
+        let inverse = 1.0 / temperature;
+        for b in 0..=n {
+            let fade = state.softmaxes[n + b].add(&scratch.z[b][..count], inverse, &mut scratch.work);
+            let (t, exponentials) = (&scratch.z[b][..count], &scratch.work[..count]);
+            let of_teacher = pairs.iter().zip(&mut state.sums).filter(|((_, t), _)| t.unwrap_or(n) == b);
+            for (&(student, _), sum) in of_teacher {
+                let s = &scratch.z[student][..count];
+                let here = simd::sum(
+                    count,
                     #[inline(always)]
-                    || {
-                        for z in &mut *z {
-                            *z = share * simd::exp(*z - norm);
-                        }
+                    |i| {
+                        let x = if *divergence { t[i] - s[i] } else { s[i] };
+                        exponentials[i] * (x * inverse)
                     },
                 );
-                if let Some(z) = (label as usize).checked_sub(start).and_then(|place| z.get_mut(place)) {
-                    *z -= share;
-                }
-            },
-        );
-        let of_items = matmul(tile.transpose(0, 1), users.clone());
-        d_items[start * d..(start + count) * d].copy_from_slice(&of_items.storage::<f32>()[..count * d]);
-        let of_users = matmul(tile, items.narrow(0, start, count));
-        d_users.iter_mut().zip(of_users.storage::<f32>()).for_each(|(sum, g)| *sum += g);
+                *sum = *sum * fade + f64::from(here);
+            }
+        }
     }
-    [
-        FlexTensor::from_data(TensorData::new(d_users, [r, d])),
-        FlexTensor::from_data(TensorData::new(d_items, [v, d])),
-    ]
+}
+
+impl Running {
+    /// Adds `exp(z · scale)`; leaves the exponentials, relative to the highest exponent, in `work`, and gives what
+    /// earlier sums are to be multiplied with.
+    #[inline(always)]
+    fn add(&mut self, z: &[f32], scale: f32, work: &mut [f32]) -> f64 {
+        let n = z.len();
+        let work = &mut work[..n];
+        let higher = (simd::max(z) * scale).max(self.max);
+        for i in 0..n {
+            work[i] = simd::exp(z[i] * scale - higher);
+        }
+        let here = simd::sum(
+            n,
+            #[inline(always)]
+            |i| work[i],
+        );
+        let fade = (f64::from(self.max) - f64::from(higher)).exp();
+        self.total = self.total * fade + f64::from(here);
+        self.max = higher;
+        fade
+    }
 }
 
 fn dims(x: &FlexTensor) -> (usize, usize) {

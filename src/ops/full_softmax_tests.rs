@@ -1,120 +1,181 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::model::params::host;
+use crate::ops::losses::{Candidates, softmax_losses};
 use burn::tensor::Device;
-use burn::tensor::activation::log_softmax;
 use rand::{RngExt, SeedableRng};
 
-const R: usize = 13;
-const V: usize = 58;
-const D: usize = 9;
+const N: usize = 3;
+const R: usize = 7;
+const V: usize = 30;
+const D: usize = 4;
+/// Chunks that divide the catalogue of 29 items and that don't, one item, and more than there are.
+const CHUNKS: [usize; 5] = [1, 7, 28, 29, 1000];
 
-fn case() -> (Vec<f32>, Vec<f32>, Vec<u32>) {
+/// Users and items of every branch, one behind the other, and right answers: first, last and repeated items among
+/// them.
+fn case() -> (Vec<f32>, Vec<u32>) {
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(3);
-    let mut draw = |n: usize| -> Vec<f32> { (0..n).map(|_| 4.0 * (rng.random::<f32>() - 0.5)).collect() };
-    let (users, items) = (draw(R * D), draw(V * D));
-    // First, last and repeated items among them.
-    let labels = (0..R as u32).map(|r| 1 + (r * 19 + 56) % (V as u32 - 1)).collect();
-    (users, items, labels)
+    let values = (0..N * (R + V) * D).map(|_| 3.0 * (rng.random::<f32>() - 0.5)).collect();
+    let labels = (0..R as u32).map(|r| [1, V as u32 - 1, 14, 14, 2, 9, 28][r as usize]).collect();
+    (values, labels)
 }
 
-fn tracked(values: &[f32]) -> Tensor<2> {
-    let data = TensorData::new(values.to_vec(), [values.len() / D, D]);
-    Tensor::from_data(data, &Device::flex().autodiff()).require_grad()
+/// Where a branch's users and items stand in a case.
+fn places(branch: usize) -> (usize, usize) {
+    let users = branch * (R + V) * D;
+    (users, users + R * D)
 }
 
-/// Loss and its gradients by users and items, times 1.7.
-fn run(loss: impl Fn(Tensor<2>, Tensor<2>) -> Tensor<1>, users: &[f32], items: &[f32]) -> [Vec<f32>; 3] {
-    let (users, items) = (tracked(users), tracked(items));
-    let loss = loss(users.clone(), items.clone());
-    let grads = (loss.clone() * 1.7).backward();
-    [host(loss.inner()), host(users.grad(&grads).unwrap()), host(items.grad(&grads).unwrap())]
+/// Every variant of the terms with weights that tell them apart, and none but cross-entropies.
+fn variants() -> Vec<(Terms, Vec<f32>)> {
+    let pairs = vec![(1, Some(0)), (2, Some(0)), (0, None), (0, Some(2))];
+    let mut all = vec![(
+        Terms { pairs: Vec::new(), temperature: 0.5, detached: false, divergence: false },
+        vec![1.0, 0.5, 2.0],
+    )];
+    for detached in [false, true] {
+        for divergence in [false, true] {
+            let terms = Terms { pairs: pairs.clone(), temperature: 0.7, detached, divergence };
+            all.push((terms, vec![1.0, 0.5, 2.0, 0.9, 1.7, 0.3, 1.1]));
+        }
+    }
+    all
 }
 
-/// The same in f64, entry by entry.
-fn brute_force(users: &[f32], items: &[f32], labels: &[u32]) -> [Vec<f64>; 3] {
-    let at = |x: &[f32], row: usize, i: usize| f64::from(x[row * D + i]);
-    let dot = |r: usize, v: usize| -> f64 { (0..D).map(|i| at(users, r, i) * at(items, v, i)).sum() };
-    let (mut loss, mut d_users, mut d_items) = (0.0, vec![0.0; users.len()], vec![0.0; items.len()]);
+/// Terms and the gradients of their weighted sum, times 1.7.
+fn run(with: Run, values: &[f32], walk: &Walk, terms: &Terms, factors: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    let device = Device::flex().autodiff();
+    let tensor = |at: usize, rows: usize| -> Tensor<2> {
+        let data = TensorData::new(values[at..at + rows * D].to_vec(), [rows, D]);
+        Tensor::from_data(data, &device).require_grad()
+    };
+    let branches: Vec<Branch<Tensor<2>>> =
+        (0..N).map(|b| Branch { users: tensor(places(b).0, R), items: tensor(places(b).1, V) }).collect();
+    let walked = walk_with(with, branches.clone(), walk, terms, factors);
+    let found = host(walked.terms.inner());
+    let total: f32 = found.iter().zip(factors).map(|(t, f)| t * f).sum();
+    let grads = (walked.total.clone() * 1.7).backward();
+    assert!((host(walked.total.inner())[0] - total).abs() < 1e-5 * total.abs());
+    let by = branches.iter().flat_map(|b| [&b.users, &b.items]);
+    (found, by.flat_map(|x| host(x.grad(&grads).unwrap())).collect())
+}
+
+/// The terms in f64 by their definition. Detached teachers are those of `fixed`.
+fn by_definition(values: &[f64], fixed: &[f64], labels: &[u32], terms: &Terms) -> Vec<f64> {
+    let logits = |values: &[f64], r: usize| -> Vec<Vec<f64>> {
+        let of = |b: usize, v: usize| -> f64 {
+            let (users, items) = places(b);
+            (0..D).map(|i| values[users + r * D + i] * values[items + v * D + i]).sum()
+        };
+        let mut z: Vec<Vec<f64>> = (0..N).map(|b| (1..V).map(|v| of(b, v)).collect()).collect();
+        z.push((0..V - 1).map(|v| (0..N).map(|b| z[b][v]).sum::<f64>() / N as f64).collect());
+        z
+    };
+    let log_softmax = |z: &[f64], tau: f64| -> Vec<f64> {
+        let max = z.iter().fold(f64::MIN, |max, z| max.max(z / tau));
+        let total: f64 = z.iter().map(|z| (z / tau - max).exp()).sum();
+        z.iter().map(|z| z / tau - max - total.ln()).collect()
+    };
+    let tau = f64::from(terms.temperature);
+    let mut sums = vec![0.0; N + terms.pairs.len()];
     for (r, &label) in labels.iter().enumerate() {
-        let total: f64 = (1..V).map(|v| dot(r, v).exp()).sum();
-        loss += (total.ln() - dot(r, label as usize)) / R as f64;
-        for v in 1..V {
-            let g = (dot(r, v).exp() / total - f64::from(u8::from(v == label as usize))) * 1.7 / R as f64;
-            for i in 0..D {
-                d_users[r * D + i] += g * at(items, v, i);
-                d_items[v * D + i] += g * at(users, r, i);
+        let z = logits(values, r);
+        let teachers = if terms.detached { logits(fixed, r) } else { z.clone() };
+        for b in 0..N {
+            sums[b] -= log_softmax(&z[b], 1.0)[label as usize - 1];
+        }
+        for (k, &(student, teacher)) in terms.pairs.iter().enumerate() {
+            let log_p = log_softmax(&teachers[teacher.unwrap_or(N)], tau);
+            let log_q = log_softmax(&z[student], tau);
+            let gap = |(p, q): (&f64, &f64)| p.exp() * if terms.divergence { p - q } else { -q };
+            sums[N + k] += tau * tau * log_p.iter().zip(&log_q).map(gap).sum::<f64>();
+        }
+    }
+    sums.iter().map(|s| s / R as f64).collect()
+}
+
+#[track_caller]
+fn assert_close(found: &[f32], expected: &[f64], what: &str) {
+    assert_eq!(found.len(), expected.len());
+    let scale = expected.iter().fold(0.0f64, |most, e| most.max(e.abs()));
+    for (i, (f, e)) in found.iter().zip(expected).enumerate() {
+        assert!((f64::from(*f) - e).abs() < 1e-5 * scale, "{what}, entry {i}: {f} {e}");
+    }
+}
+
+#[test]
+fn kernel_and_composed_body_equal_differences_in_f64_at_every_chunk_size() {
+    let (values, labels) = case();
+    let exact: Vec<f64> = values.iter().map(|&v| f64::from(v)).collect();
+    for (terms, factors) in variants() {
+        let expected = by_definition(&exact, &exact, &labels, &terms);
+        let total = |moved: &[f64]| -> f64 {
+            let values = by_definition(moved, &exact, &labels, &terms);
+            1.7 * values.iter().zip(&factors).map(|(v, &f)| v * f64::from(f)).sum::<f64>()
+        };
+        let slope = |i: usize| {
+            let at = |by: f64| {
+                let mut moved = exact.clone();
+                moved[i] += by;
+                total(&moved)
+            };
+            (at(1e-5) - at(-1e-5)) / 2e-5
+        };
+        let slopes: Vec<f64> = (0..exact.len()).map(slope).collect();
+        for chunk in CHUNKS {
+            let walk = Walk { labels: labels.clone(), chunk };
+            for (name, with) in [("kernel", walk_in_kernel as Run), ("composed", composed::walk)] {
+                let (found, grads) = run(with, &values, &walk, &terms, &factors);
+                assert_close(&found, &expected, &format!("{name}, {terms:?}, terms"));
+                assert_close(&grads, &slopes, &format!("{name}, {terms:?}, gradients"));
             }
         }
     }
-    [vec![loss], d_users, d_items]
-}
-
-fn assert_close(found: &[Vec<f32>; 3], expected: &[Vec<f64>; 3], what: &str) {
-    for (found, expected) in found.iter().zip(expected) {
-        assert_eq!(found.len(), expected.len());
-        for (f, e) in found.iter().zip(expected) {
-            assert!((f64::from(*f) - e).abs() < 2e-5 * e.abs().max(1.0), "{what}: {f} {e}");
-        }
-    }
 }
 
 #[test]
-fn kernel_and_composed_body_equal_brute_force_in_f64_at_every_chunk_size() {
-    let (users, items, labels) = case();
-    let expected = brute_force(&users, &items, &labels);
-    for chunk in [1, 7, 57, 58, 1000] {
-        let walk = Arc::new(Walk { labels: labels.clone(), chunk });
-        assert_close(&run(|u, i| full_softmax(u, i, &walk), &users, &items), &expected, "kernel");
-        assert_close(&run(|u, i| composed(u, i, &walk), &users, &items), &expected, "composed");
-    }
-}
-
-#[test]
-fn chunks_equal_the_softmax_over_stored_scores() {
-    let (users, items, labels) = case();
-    let walk = Arc::new(Walk { labels: labels.clone(), chunk: 10 });
-    let stored = |users: Tensor<2>, items: Tensor<2>| {
-        let log_q_rv = log_softmax(users.matmul(items.narrow(0, 1, V - 1).transpose()), 1);
-        let labels: Vec<i32> = labels.iter().map(|&l| l as i32 - 1).collect();
-        let label_r1 = Tensor::<2, Int>::from_data(TensorData::new(labels, [R, 1]), &log_q_rv.device());
-        log_q_rv.gather(1, label_r1).mean().neg()
+fn chunks_equal_the_losses_over_stored_scores() {
+    let (values, labels) = case();
+    let device = Device::flex().autodiff();
+    let tensor = |at: usize, rows: usize| -> Tensor<2> {
+        let data = TensorData::new(values[at..at + rows * D].to_vec(), [rows, D]);
+        Tensor::from_data(data, &device).require_grad()
     };
-    let expected = run(stored, &users, &items).map(|x| x.into_iter().map(f64::from).collect());
-    assert_close(&run(|u, i| full_softmax(u, i, &walk), &users, &items), &expected, "chunked");
-}
-
-#[test]
-fn gradients_equal_finite_differences() {
-    let (users, items, labels) = case();
-    let walk = Arc::new(Walk { labels, chunk: 16 });
-    let [_, d_users, d_items] = run(|u, i| full_softmax(u, i, &walk), &users, &items);
-    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
-    for _ in 0..8 {
-        let mut direction = |n: usize| -> Vec<f32> { (0..n).map(|_| rng.random::<f32>() - 0.5).collect() };
-        let (du, di) = (direction(users.len()), direction(items.len()));
-        let at = |step: f32| -> f64 {
-            let moved =
-                |x: &[f32], d: &[f32]| -> Vec<f32> { x.iter().zip(d).map(|(x, d)| x + step * d).collect() };
-            let walked = full_softmax(tracked(&moved(&users, &du)), tracked(&moved(&items, &di)), &walk);
-            1.7 * f64::from(host(walked.inner())[0])
+    for (terms, factors) in variants() {
+        let branches: Vec<[Tensor<2>; 2]> =
+            (0..N).map(|b| [tensor(places(b).0, R), tensor(places(b).1, V)]).collect();
+        let scores = branches
+            .iter()
+            .map(|[users, items]| users.clone().matmul(items.clone().narrow(0, 1, V - 1).transpose()));
+        let candidates = Candidates {
+            log_popularity: vec![0.0; V - 1],
+            log_weight: vec![0.0; R * (V - 1)],
+            labels: labels.iter().map(|l| l - 1).collect(),
         };
-        let slope = (at(0.01) - at(-0.01)) / 0.02;
-        let dot = |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum() };
-        let expected = dot(&d_users, &du) + dot(&d_items, &di);
-        assert!((slope - expected).abs() < 3e-3 * expected.abs().max(0.3), "{slope} {expected}");
+        let stored = softmax_losses(Tensor::stack(scores.collect(), 0), &Arc::new(candidates), &terms);
+        let total = (stored.clone() * Tensor::from_data(factors.as_slice(), &device)).sum() * 1.7;
+        let grads = total.backward();
+        let expected: Vec<f64> = host(stored.inner()).into_iter().map(f64::from).collect();
+        let by = branches.iter().flatten().flat_map(|x| host(x.grad(&grads).unwrap()));
+        let expected_grads: Vec<f64> = by.map(f64::from).collect();
+        let walk = Walk { labels: labels.clone(), chunk: 10 };
+        let (found, grads) = run(walk_in_kernel, &values, &walk, &terms, &factors);
+        assert_close(&found, &expected, "terms");
+        assert_close(&grads, &expected_grads, "gradients");
     }
 }
 
 #[test]
-fn scores_far_apart_neither_overflow_nor_lose_the_answer() {
-    let (mut users, items, labels) = case();
-    users.iter_mut().for_each(|u| *u *= 1000.0);
-    let walk = Arc::new(Walk { labels, chunk: 8 });
-    for found in [
-        run(|u, i| full_softmax(u, i, &walk), &users, &items),
-        run(|u, i| composed(u, i, &walk), &users, &items),
-    ] {
-        assert!(found.iter().flatten().all(|x| x.is_finite()));
-        assert!(found[0][0] > 100.0);
+fn scores_of_hundreds_neither_overflow_nor_vanish() {
+    let (values, labels) = case();
+    let values: Vec<f32> = values.iter().map(|v| v * 12.0).collect();
+    let exact: Vec<f64> = values.iter().map(|&v| f64::from(v)).collect();
+    let walk = Walk { labels: labels.clone(), chunk: 4 };
+    for (terms, factors) in variants() {
+        let (found, grads) = run(walk_in_kernel, &values, &walk, &terms, &factors);
+        assert_close(&found, &by_definition(&exact, &exact, &labels, &terms), "terms");
+        assert!(grads.iter().all(|g| g.is_finite()));
     }
 }

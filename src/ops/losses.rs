@@ -80,8 +80,8 @@ impl<C: CheckpointStrategy> LossOps for Autodiff<Flex, C> {
         match LossBackward.prepare::<C>([scores.node()]).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
                 let scores = scores.primitive().to_contiguous();
-                let (losses, norms) = Kernel { candidates: &candidates, terms: &terms }.forward(&scores);
-                prep.finish((scores, Arc::new(norms), candidates, terms), losses)
+                let (losses, kept) = Kernel { candidates: &candidates, terms: &terms }.forward(&scores);
+                prep.finish((scores, Arc::new(kept), candidates, terms), losses)
             }
             OpsKind::UnTracked(prep) => {
                 prep.finish(Flex::softmax_losses(scores.into_primitive(), candidates, terms))
@@ -99,10 +99,10 @@ impl Backward<Flex, 1> for LossBackward {
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let [node] = ops.parents;
         let grad = grads.consume::<Flex>(&ops.node).to_contiguous();
-        let (scores, norms, candidates, terms) = ops.state;
+        let (scores, kept, candidates, terms) = ops.state;
         if let Some(node) = node {
             let kernel = Kernel { candidates: &candidates, terms: &terms };
-            let d_scores = kernel.backward(&scores, &norms, grad.storage::<f32>());
+            let d_scores = kernel.backward(&scores, &kept, grad.storage::<f32>());
             grads.register::<Flex>(node.id, d_scores);
         }
     }
@@ -114,26 +114,21 @@ struct Kernel<'a> {
 }
 
 impl Kernel<'_> {
-    /// Log-normalisers kept per row: each branch at temperature 1, each branch at tau, the mean at tau.
-    fn norms_per_row(branches: usize) -> usize {
-        2 * branches + 1
-    }
-
     fn forward(&self, scores: &FlexTensor) -> (FlexTensor, Vec<f32>) {
         let (n, r, u) = dims(scores);
         let values = scores.storage::<f32>();
         let k = self.terms.pairs.len();
-        let per_row = Self::norms_per_row(n);
-        let mut norms = vec![0.0f32; r * per_row];
+        let per_row = self.terms.kept_per_row(n);
+        let mut kept = vec![0.0f32; r * per_row];
         let mut rows = vec![0.0f32; r * (n + k)];
-        norms.par_chunks_mut(per_row).zip(rows.par_chunks_mut(n + k)).enumerate().for_each_init(
+        kept.par_chunks_mut(per_row).zip(rows.par_chunks_mut(n + k)).enumerate().for_each_init(
             || Scratch::new(n, u),
-            |scratch, (row, (norms, out))| {
+            |scratch, (row, (kept, out))| {
                 simd::dispatch(
                     #[inline(always)]
                     || {
                         self.load(values, row, (n, r, u), scratch);
-                        self.forward_row(row, u, scratch, norms, out);
+                        self.forward_row(row, u, scratch, kept, out);
                     },
                 );
             },
@@ -143,13 +138,15 @@ impl Kernel<'_> {
             means.iter_mut().zip(row).for_each(|(m, &x)| *m += f64::from(x));
         }
         let means: Vec<f32> = means.iter().map(|m| (m / r as f64) as f32).collect();
-        (FlexTensor::from_data(TensorData::new(means, [n + k])), norms)
+        (FlexTensor::from_data(TensorData::new(means, [n + k])), kept)
     }
 
-    fn backward(&self, scores: &FlexTensor, norms: &[f32], grad: &[f32]) -> FlexTensor {
+    fn backward(&self, scores: &FlexTensor, kept: &[f32], grad: &[f32]) -> FlexTensor {
         let (n, r, u) = dims(scores);
         let values = scores.storage::<f32>();
-        let per_row = Self::norms_per_row(n);
+        let per_row = self.terms.kept_per_row(n);
+        let share = 1.0 / r as f32;
+        let grad: Vec<f32> = grad.iter().map(|g| g * share).collect();
         let mut out = vec![0.0f32; n * r * u];
         // One task per row needs that row of every branch.
         let mut rows: Vec<Vec<&mut [f32]>> = (0..r).map(|_| Vec::with_capacity(n)).collect();
@@ -163,8 +160,10 @@ impl Kernel<'_> {
                     #[inline(always)]
                     || {
                         self.load(values, row, (n, r, u), scratch);
-                        let norms = &norms[row * per_row..(row + 1) * per_row];
-                        self.backward_row(row, r, scratch, norms, grad, &mut out);
+                        let weight = &self.candidates.log_weight[row * u..(row + 1) * u];
+                        let label = Some(self.candidates.labels[row] as usize);
+                        let kept = &kept[row * per_row..(row + 1) * per_row];
+                        self.terms.backward_row(scratch, weight, label, kept, &grad, &mut out);
                     },
                 );
             },
@@ -183,30 +182,18 @@ impl Kernel<'_> {
                 z[i] = from[i] - popularity[i];
             }
         }
-        if self.terms.pairs.is_empty() {
-            return;
-        }
-        let Some((mean, branches)) = scratch.z.split_last_mut() else { return };
-        let mean = &mut mean[..u];
-        mean.copy_from_slice(&branches[0][..u]);
-        for z in &branches[1..] {
-            let z = &z[..u];
-            for i in 0..u {
-                mean[i] += z[i];
-            }
-        }
-        let share = 1.0 / n as f32;
-        for m in mean {
-            *m *= share;
+        if !self.terms.pairs.is_empty() {
+            scratch.average(u);
         }
     }
 
     #[inline(always)]
-    fn forward_row(&self, row: usize, u: usize, scratch: &mut Scratch, norms: &mut [f32], out: &mut [f32]) {
+    fn forward_row(&self, row: usize, u: usize, scratch: &mut Scratch, kept: &mut [f32], out: &mut [f32]) {
         let n = scratch.z.len() - 1;
         let weight = &self.candidates.log_weight[row * u..(row + 1) * u];
         let label = self.candidates.labels[row] as usize;
         let inverse = 1.0 / self.terms.temperature;
+        let (norms, costs) = kept.split_at_mut(2 * n + 1);
         for b in 0..n {
             norms[b] = log_sum_exp(&scratch.z[b], weight, 1.0, &mut scratch.work);
             out[b] = norms[b] - (scratch.z[b][label] + weight[label]);
@@ -233,40 +220,58 @@ impl Kernel<'_> {
                     p * if divergence { log_p + minus_log_q } else { minus_log_q }
                 },
             );
+            costs[k] = gap;
             out[n + k] = gap * square;
         }
     }
+}
 
+impl Terms {
+    /// What forward keeps of a row for backward: the log-normalisers of each branch at temperature 1, of each branch at
+    /// tau and of the mean at tau; then each pair's term without its tau².
+    pub(super) fn kept_per_row(&self, branches: usize) -> usize {
+        2 * branches + 1 + self.pairs.len()
+    }
+
+    /// Gradient of a row's terms by its logits, or by a part of them.
+    ///
+    /// # Shapes
+    /// - scratch: logits `[U]` of every branch, and their mean where there are pairs
+    /// - weight: `[U]`
+    /// - label: place of the right answer, if it is among the logits
+    /// - kept: what forward kept of the row
+    /// - grad: `[N + K]`, gradient by the terms of one row
+    /// - out: `[U]` per branch
     #[inline(always)]
-    fn backward_row(
+    pub(super) fn backward_row(
         &self,
-        row: usize,
-        rows: usize,
         scratch: &mut Scratch,
-        norms: &[f32],
+        weight: &[f32],
+        label: Option<usize>,
+        kept: &[f32],
         grad: &[f32],
         out: &mut [&mut [f32]],
     ) {
         let n = out.len();
-        let u = out[0].len();
-        let weight = &self.candidates.log_weight[row * u..(row + 1) * u];
-        let label = self.candidates.labels[row] as usize;
-        let tau = self.terms.temperature;
+        let u = weight.len();
+        let (norms, costs) = kept.split_at(2 * n + 1);
+        let tau = self.temperature;
         let inverse = 1.0 / tau;
-        let share = 1.0 / rows as f32;
         for b in 0..n {
-            let (z, g, norm) = (&scratch.z[b][..u], grad[b] * share, norms[b]);
-            let d = &mut *out[b];
+            let (z, g, norm) = (&scratch.z[b][..u], grad[b], norms[b]);
+            let d = &mut out[b][..u];
             for i in 0..u {
                 d[i] = g * simd::exp(z[i] + weight[i] - norm);
             }
-            d[label] -= g;
+            if let Some(label) = label {
+                d[label] -= g;
+            }
         }
-        for (k, &(student, teacher)) in self.terms.pairs.iter().enumerate() {
+        for (k, &(student, teacher)) in self.pairs.iter().enumerate() {
             let ensemble = teacher.is_none();
             let teacher = teacher.unwrap_or(n);
             // tau² of the term, 1/tau of the scaled logits.
-            let g = grad[n + k] * share * tau;
+            let g = grad[n + k] * tau;
             if g == 0.0 {
                 continue;
             }
@@ -276,26 +281,22 @@ impl Kernel<'_> {
             for i in 0..u {
                 p[i] = simd::exp(t[i] * inverse - norm_t + weight[i]);
             }
-            let d = &mut *out[student];
+            let d = &mut out[student][..u];
             for i in 0..u {
                 let q = simd::exp(s[i] * inverse - norm_s + weight[i]);
                 d[i] += g * (q - p[i]);
             }
-            if self.terms.detached {
+            if self.detached {
                 continue;
             }
-            let divergence = self.terms.divergence;
+            let (divergence, mean) = (self.divergence, costs[k]);
             let cost = |i: usize| {
                 let minus_log_q = norm_s - s[i] * inverse;
                 if divergence { t[i] * inverse - norm_t + minus_log_q } else { minus_log_q }
             };
-            let mean = simd::sum(
-                u,
-                #[inline(always)]
-                |i| p[i] * cost(i),
-            );
             let (first, last, g) = if ensemble { (0, n, g / n as f32) } else { (teacher, teacher + 1, g) };
             for d in &mut out[first..last] {
+                let d = &mut d[..u];
                 for i in 0..u {
                     d[i] += g * p[i] * (cost(i) - mean);
                 }
@@ -305,15 +306,33 @@ impl Kernel<'_> {
 }
 
 /// Rows of one task.
-struct Scratch {
+pub(super) struct Scratch {
     /// Branches, then their mean.
-    z: Vec<Vec<f32>>,
-    work: Vec<f32>,
+    pub z: Vec<Vec<f32>>,
+    pub work: Vec<f32>,
 }
 
 impl Scratch {
-    fn new(n: usize, u: usize) -> Self {
+    pub fn new(n: usize, u: usize) -> Self {
         Self { z: vec![vec![0.0; u]; n + 1], work: vec![0.0; u] }
+    }
+
+    /// Writes the mean of the branches' first `u` logits behind them.
+    #[inline(always)]
+    pub fn average(&mut self, u: usize) {
+        let Some((mean, branches)) = self.z.split_last_mut() else { return };
+        let mean = &mut mean[..u];
+        mean.copy_from_slice(&branches[0][..u]);
+        for z in &branches[1..] {
+            let z = &z[..u];
+            for i in 0..u {
+                mean[i] += z[i];
+            }
+        }
+        let share = 1.0 / branches.len() as f32;
+        for m in mean {
+            *m *= share;
+        }
     }
 }
 

@@ -19,10 +19,14 @@ pub mod residual;
 pub mod rows;
 pub mod self_attention;
 pub mod simd;
+pub mod slope;
+pub mod squares;
 
 use std::sync::OnceLock;
 
-use burn::tensor::Device;
+use burn::backend::Flex;
+use burn::tensor::{Device, Tensor};
+use burn_flex::FlexTensor;
 
 pub use dropout::Noise;
 
@@ -31,4 +35,12 @@ pub fn use_kernels(device: &Device) -> bool {
     static ON: OnceLock<bool> = OnceLock::new();
     let on = *ON.get_or_init(|| std::env::var_os("CODISTILL_KERNELS").is_none_or(|v| v != "off"));
     on && device.clone().inner() == Device::flex()
+}
+
+/// The CPU's own handle of a tensor that lives there ([`use_kernels`] has said so), filling its memory. Written to, it
+/// is copied first only where another handle of the same values exists.
+fn cpu_handle<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
+    let handle =
+        tensor.try_into_primitive::<Flex>().unwrap_or_else(|e| panic!("a tensor left the CPU: {e:?}"));
+    handle.to_contiguous()
 }

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use burn::tensor::{Int, Tensor, TensorData};
 
 use crate::model::params;
+use crate::ops::squares::square_sum;
+use crate::ops::use_kernels;
 
 /// Gradients by parameter name.
 pub type Gradients = BTreeMap<String, Gradient>;
@@ -84,11 +86,15 @@ pub fn accumulate(grads: &mut Gradients, other: Gradients) {
 
 /// L2 norm over all gradients; NaN or infinite if any entry is.
 pub fn global_norm(grads: &Gradients) -> f64 {
-    let squares: Vec<Tensor<1>> = grads.values().map(|g| g.values().square().sum()).collect();
-    if squares.is_empty() {
+    let all: Vec<Tensor<1>> = grads.values().map(Gradient::values).collect();
+    if all.is_empty() {
         return 0.0;
     }
-    let sums = params::host(Tensor::cat(squares, 0));
+    if use_kernels(&all[0].device()) {
+        return all.into_iter().map(square_sum).sum::<f64>().sqrt();
+    }
+    // One transfer for all.
+    let sums = params::host(Tensor::cat(all.into_iter().map(|g| g.square().sum()).collect(), 0));
     sums.iter().map(|&s| f64::from(s)).sum::<f64>().sqrt()
 }
 

@@ -12,6 +12,7 @@ use crate::objective::{Losses, Objective};
 use crate::ops::Noise;
 use crate::ops::drawn::drawn_scores;
 use crate::ops::rows::Rows;
+use crate::ops::full_softmax::Branch;
 
 /// Runs micro-batches of one objective on one device.
 pub struct Step {
@@ -100,8 +101,8 @@ impl Step {
             catalogues.map(|items_id| noise.dropout_at(items_id, self.dropout.items)).collect();
         let items: Vec<Tensor<2>> = catalogues.iter().map(|x| x.clone().select(0, block.clone())).collect();
         let users = self.users(model, batch, &items, &mut noise);
-        let pairs = users.into_iter().zip(catalogues).collect();
-        self.objective.catalogue_losses(pairs, &batch.candidates.labels)
+        let branches = users.into_iter().zip(catalogues).map(|(users, items)| Branch { users, items });
+        self.objective.catalogue_losses(branches.collect(), &batch.candidates.labels, epoch)
     }
 
     /// User vectors at the rows, `[R, D]`, and vectors of the block's items, `[U, D]`, per branch.

@@ -6,17 +6,18 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::Device;
 use codistill::config::{
-    BranchConfig, Draw, EncoderConfig, IdInit, ModelConfig, NegativesConfig, ObjectiveConfig, ObjectiveKind,
-    SavingsConfig, Shared, ViewConfig, ViewKind, Windows,
+    BranchConfig, DistillConfig, DistillPair, Draw, EncoderConfig, IdInit, ModelConfig, NegativesConfig,
+    ObjectiveConfig, ObjectiveKind, SavingsConfig, Shared, ViewConfig, ViewKind, Windows,
 };
 use codistill::data::{Part, Sequences};
 use codistill::model::{DataShape, Recommender, params};
 use codistill::nn::Init;
 use codistill::objective::{BLOCKED, Objective, gbce};
+use codistill::ops::losses::Candidates;
 use codistill::recommend::{CatalogueVectors, ModelScorer};
 use codistill::train::batch::{Batch, Sampler, SamplerOptions};
 use codistill::train::negatives::NegativeSampler;
-use codistill::train::step::{Dropout, Step};
+use codistill::train::step::{Dropout, LossValues, Step};
 
 use crate::program::{path, run, tiny};
 
@@ -195,6 +196,64 @@ fn losses_over_drawn_items_equal_their_formulas_in_f64() {
     }
 }
 
+/// A SASRec and a GRU4Rec over one table that teach each other.
+fn two_students(kind: ObjectiveKind) -> (Recommender, Step, Batch) {
+    let mut config = model_config(true);
+    config.branches.push(BranchConfig {
+        name: "gru".into(),
+        view: "id".into(),
+        item_mlp: false,
+        encoder: EncoderConfig::Gru4rec { layers: 1 },
+    });
+    let pair =
+        |student: &str, teacher: &str| DistillPair { student: student.into(), teacher: teacher.into() };
+    let pairs = vec![pair("gru", "id"), pair("id", "ensemble")];
+    let distill = DistillConfig { pairs, alpha: 0.8, ..DistillConfig::default() };
+    let objective = ObjectiveConfig { distill, ..objective(kind, NegativesConfig::default()) };
+    let shape = DataShape { items: ITEMS, max_seq_len: POSITIONS, feature_widths: vec![0] };
+    let mut init = Init::new(3, &Device::flex().autodiff());
+    let model = Recommender::new(&config, &SavingsConfig::default(), &shape, &|_| Vec::new(), &mut init);
+    let scale = |name: &str| if name.ends_with("table") { 6.0 } else { 1.0 };
+    let model = params::map(model, &mut |name, _, value| value * scale(name));
+    let batch = batch(&objective);
+    let names = ["id", "gru"].map(String::from);
+    let step = Step::new(
+        Objective::new(&objective, &names, ITEMS),
+        &Device::flex().autodiff(),
+        Dropout::default(),
+        4,
+    );
+    (model, step, batch)
+}
+
+#[test]
+fn students_of_the_whole_catalogue_learn_what_a_batch_of_all_items_would_teach() {
+    let (model, full, batch) = two_students(ObjectiveKind::Full);
+    let (_, in_batch, mut all_items) = two_students(ObjectiveKind::InBatch);
+    let slots = all_items.slots.iter();
+    let of_block = |column: u32| all_items.block.items[column as usize];
+    all_items.slots = slots.map(|&s| if s == 0 { 0 } else { of_block(s - 1) }).collect();
+    let labels: Vec<u32> = all_items.candidates.labels.iter().map(|&l| of_block(l) - 1).collect();
+    all_items.block = codistill::model::ItemBlock::build((1..=ITEMS as u32).collect(), &[None], 1);
+    all_items.candidates = Arc::new(Candidates {
+        log_popularity: vec![0.0; ITEMS],
+        log_weight: vec![0.0; labels.len() * ITEMS],
+        labels,
+    });
+    let (losses, grads) = full.gradients(&model, &batch, 1);
+    let (expected, expected_grads) = in_batch.gradients(&model, &all_items, 1);
+    assert_eq!((losses.pairs.len(), losses.weight), (2, 0.8));
+    let values = |l: &LossValues| [vec![l.total], l.branches.clone(), l.pairs.clone()].concat();
+    for (a, b) in values(&losses).iter().zip(values(&expected)) {
+        assert!((a - b).abs() < 1e-5 * b.abs(), "{losses:?} {expected:?}");
+    }
+    assert_eq!(grads.keys().collect::<Vec<_>>(), expected_grads.keys().collect::<Vec<_>>());
+    for (name, expected) in expected_grads {
+        let pairs = params::host(grads[&name].values()).into_iter().zip(params::host(expected.values()));
+        pairs.for_each(|(a, b)| assert!((a - b).abs() < 1e-5, "{name}: {a} {b}"));
+    }
+}
+
 #[test]
 fn corrected_sampling_of_every_item_once_is_the_full_softmax() {
     let full = objective(ObjectiveKind::Full, NegativesConfig::default());
@@ -265,8 +324,8 @@ fn batches_are_a_pure_function_of_seed_epoch_and_number() {
 }
 
 /// Arguments of a tiny SASRec training with an objective.
-fn sasrec(dir: &Path, objective: &str) -> Vec<String> {
-    let sets = [objective, "train.epochs=3", "train.checkpoint_steps=2", "train.keep=100"];
+fn sasrec(dir: &Path, objective: &[&str]) -> Vec<String> {
+    let sets = [objective, &["train.epochs=3", "train.checkpoint_steps=2", "train.keep=100"]].concat();
     let mut args = tiny(dir, &sets);
     args[1] = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/sasrec.toml").into();
     args
@@ -274,11 +333,16 @@ fn sasrec(dir: &Path, objective: &str) -> Vec<String> {
 
 #[test]
 fn runs_cut_in_the_middle_of_an_epoch_resume_to_the_same_bits() {
+    let students = r#"model.branches=[
+        { name = "id", view = "id", item_mlp = false }, { name = "gru", view = "id", encoder = { kind = "gru4rec" } }
+    ]"#;
+    let pairs = r#"objective.distill.pairs=[{ student = "id", teacher = "gru" }, { student = "gru", teacher = "ensemble" }]"#;
     for objective in [
-        r#"objective={ kind = "sampled", negatives = { draw = "mixed", log_q = true } }"#,
-        r#"objective={ kind = "gbce" }"#,
-        r#"objective={ kind = "full", chunk_items = 33 }"#,
-        "optim.id_table=row_sparse",
+        &[r#"objective={ kind = "sampled", negatives = { draw = "mixed", log_q = true } }"#][..],
+        &[r#"objective={ kind = "gbce" }"#],
+        &[r#"objective={ kind = "full", chunk_items = 33 }"#],
+        &["objective.kind=full", students, pairs],
+        &["optim.id_table=row_sparse"],
     ] {
         let home = tempfile::tempdir().unwrap();
         run(&sasrec(home.path(), objective)).fine();
@@ -293,7 +357,7 @@ fn runs_cut_in_the_middle_of_an_epoch_resume_to_the_same_bits() {
         let kept = steps.iter().position(|s| s.ends_with("step-00000010")).unwrap();
         steps[kept + 1..].iter().for_each(|s| std::fs::remove_dir_all(s).unwrap());
         run(&["train", "--resume", path(&run_dir)]).fine();
-        assert!(read() == expected, "{objective}");
+        assert!(read() == expected, "{objective:?}");
     }
 }
 

@@ -1,0 +1,210 @@
+//! The walk out of tensor operations, on any device.
+
+use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
+
+use super::{Branch, Terms, Walk};
+
+/// As [`super::walk_in_kernel`].
+pub(super) fn walk(
+    branches: &[Branch<Tensor<2>>],
+    walk: &Walk,
+    terms: &Terms,
+    factors: Option<&[f32]>,
+) -> (Tensor<1>, Vec<Branch<Tensor<2>>>) {
+    let composed = Composed { branches, walk, terms };
+    let label_r = composed.labels();
+    let (values, kept) = composed.forward(&label_r);
+    let slopes = factors.map_or(Vec::new(), |factors| composed.backward(&kept, factors, &label_r));
+    (values, slopes)
+}
+
+struct Composed<'a> {
+    branches: &'a [Branch<Tensor<2>>],
+    walk: &'a Walk,
+    terms: &'a Terms,
+}
+
+/// Of one softmax so far: highest exponents, sums of exponentials relative to them, and sums over pairs; `[R, 1]` each.
+#[derive(Clone)]
+struct Running {
+    max: Tensor<2>,
+    total: Tensor<2>,
+    sums: Vec<Tensor<2>>,
+}
+
+/// What forward finds of every row, `[R, 1]` each.
+struct Kept {
+    /// Per branch.
+    norms: Vec<Tensor<2>>,
+    /// At tau: per branch, then of the mean; empty without pairs.
+    soft_norms: Vec<Tensor<2>>,
+    /// Per pair: the term without its tau².
+    costs: Vec<Tensor<2>>,
+}
+
+impl Running {
+    /// Adds exponents and, per pair of which this is the teacher, what is summed under it.
+    fn add(&mut self, x_rc: Tensor<2>, summed: Vec<Tensor<2>>) {
+        let higher_r1 = self.max.clone().max_pair(x_rc.clone().max_dim(1));
+        let fade_r1 = (self.max.clone() - higher_r1.clone()).exp();
+        let exponentials_rc = (x_rc - higher_r1.clone()).exp();
+        self.total = self.total.clone() * fade_r1.clone() + exponentials_rc.clone().sum_dim(1);
+        for (sum_r1, y_rc) in self.sums.iter_mut().zip(summed) {
+            *sum_r1 = sum_r1.clone() * fade_r1.clone() + (exponentials_rc.clone() * y_rc).sum_dim(1);
+        }
+        self.max = higher_r1;
+    }
+
+    fn norm(&self) -> Tensor<2> {
+        self.max.clone() + self.total.clone().log()
+    }
+}
+
+impl Composed<'_> {
+    /// `[R]`
+    fn labels(&self) -> Tensor<1, Int> {
+        let labels: Vec<i32> = self.walk.labels.iter().map(|&l| l as i32).collect();
+        let r = labels.len();
+        Tensor::from_data(TensorData::new(labels, [r]), &self.branches[0].users.device())
+    }
+
+    /// Logits of a chunk, `[R, C]` per branch; the same over tau, with their mean behind, where there are pairs.
+    fn scores(&self, (start, count): (usize, usize)) -> (Vec<Tensor<2>>, Vec<Tensor<2>>) {
+        let of = |b: &Branch<Tensor<2>>| {
+            b.users.clone().matmul(b.items.clone().narrow(0, start, count).transpose())
+        };
+        let z: Vec<Tensor<2>> = self.branches.iter().map(of).collect();
+        if self.terms.pairs.is_empty() {
+            return (z, Vec::new());
+        }
+        let mut soft: Vec<Tensor<2>> = z.iter().map(|z| z.clone() / self.terms.temperature).collect();
+        let sum = soft[1..].iter().fold(soft[0].clone(), |sum, z| sum + z.clone());
+        soft.push(sum / self.branches.len() as f32);
+        (z, soft)
+    }
+
+    /// Pairs that learn from branch `teacher` (N: from the mean), by number.
+    fn learn_from(&self, teacher: usize) -> impl Iterator<Item = (usize, usize)> {
+        let n = self.branches.len();
+        let pairs = self.terms.pairs.iter().enumerate();
+        pairs.filter(move |(_, (_, t))| t.unwrap_or(n) == teacher).map(|(k, &(student, _))| (k, student))
+    }
+
+    /// The terms, `[N + K]`.
+    fn forward(&self, label_r: &Tensor<1, Int>) -> (Tensor<1>, Kept) {
+        let device = label_r.device();
+        let (n, k) = (self.branches.len(), self.terms.pairs.len());
+        let ([r, _], [v, _]) = (self.branches[0].users.dims(), self.branches[0].items.dims());
+        let running = |sums: usize| Running {
+            max: Tensor::full([r, 1], f32::MIN, &device),
+            total: Tensor::zeros([r, 1], &device),
+            sums: vec![Tensor::zeros([r, 1], &device); sums],
+        };
+        let mut hard = vec![running(0); n];
+        let mut soft: Vec<Running> = (0..=n).map(|b| running(self.learn_from(b).count())).collect();
+        for chunk in self.walk.chunks(v) {
+            let (z, scaled) = self.scores(chunk);
+            hard.iter_mut().zip(z).for_each(|(running, z_rc)| running.add(z_rc, Vec::new()));
+            for (b, t_rc) in scaled.iter().enumerate() {
+                let summed = self.learn_from(b).map(|(_, student)| {
+                    if self.terms.divergence {
+                        t_rc.clone() - scaled[student].clone()
+                    } else {
+                        scaled[student].clone()
+                    }
+                });
+                soft[b].add(t_rc.clone(), summed.collect());
+            }
+        }
+        let norms: Vec<Tensor<2>> = hard.iter().map(Running::norm).collect();
+        let mut terms: Vec<Tensor<1>> = self
+            .branches
+            .iter()
+            .zip(&norms)
+            .map(|(branch, norm_r1)| {
+                let labels_rd = branch.items.clone().select(0, label_r.clone());
+                (norm_r1.clone() - (branch.users.clone() * labels_rd).sum_dim(1)).mean()
+            })
+            .collect();
+        if k == 0 {
+            let kept = Kept { norms, soft_norms: Vec::new(), costs: Vec::new() };
+            return (Tensor::cat(terms, 0), kept);
+        }
+        let soft_norms: Vec<Tensor<2>> = soft.iter().map(Running::norm).collect();
+        let mut costs = vec![Tensor::zeros([r, 1], &device); k];
+        for (b, teacher) in soft.iter().enumerate() {
+            for ((pair, student), sum_r1) in self.learn_from(b).zip(&teacher.sums) {
+                let under_teacher = sum_r1.clone() / teacher.total.clone();
+                costs[pair] = if self.terms.divergence {
+                    under_teacher + soft_norms[student].clone() - soft_norms[b].clone()
+                } else {
+                    soft_norms[student].clone() - under_teacher
+                };
+            }
+        }
+        let square = self.terms.temperature * self.terms.temperature;
+        terms.extend(costs.iter().map(|cost_r1| cost_r1.clone().mean() * square));
+        (Tensor::cat(terms, 0), Kept { norms, soft_norms, costs })
+    }
+
+    /// Gradients of the sum of the terms times `factors`.
+    fn backward(&self, kept: &Kept, factors: &[f32], label_r: &Tensor<1, Int>) -> Vec<Branch<Tensor<2>>> {
+        let ([r, d], [v, _]) = (self.branches[0].users.dims(), self.branches[0].items.dims());
+        let grad: Vec<f32> = factors.iter().map(|f| f / r as f32).collect();
+        let mut by_users: Vec<Tensor<2>> = Vec::new();
+        for (branch, &g) in self.branches.iter().zip(&grad) {
+            by_users.push(branch.items.clone().select(0, label_r.clone()) * -g);
+        }
+        // Padding is no candidate.
+        let padding = Tensor::zeros([1, d], &label_r.device());
+        let mut by_items = vec![vec![padding]; self.branches.len()];
+        for (start, count) in self.walk.chunks(v) {
+            let by_scores = self.chunk_backward((start, count), kept, &grad);
+            for (b, d_rc) in by_scores.into_iter().enumerate() {
+                let Branch { users, items } = &self.branches[b];
+                by_items[b].push(d_rc.clone().transpose().matmul(users.clone()));
+                let by_chunk = d_rc.matmul(items.clone().narrow(0, start, count));
+                by_users[b] = by_users[b].clone() + by_chunk;
+            }
+        }
+        let parts = self.branches.iter().zip(by_users).zip(by_items).zip(&grad);
+        parts
+            .map(|(((branch, users), items), &g)| {
+                let of_labels = branch.users.clone() * -g;
+                let items = Tensor::cat(items, 0);
+                let items = items.select_assign(0, label_r.clone(), of_labels, IndexingUpdateOp::Add);
+                Branch { users, items }
+            })
+            .collect()
+    }
+
+    /// Gradients by a chunk's logits, `[R, C]` per branch, without the labels' own share.
+    fn chunk_backward(&self, chunk: (usize, usize), kept: &Kept, grad: &[f32]) -> Vec<Tensor<2>> {
+        let n = self.branches.len();
+        let (z, scaled) = self.scores(chunk);
+        let hard = z.into_iter().zip(&kept.norms).zip(grad);
+        let mut out: Vec<Tensor<2>> =
+            hard.map(|((z_rc, norm_r1), &g)| (z_rc - norm_r1.clone()).exp() * g).collect();
+        let log_soft: Vec<Tensor<2>> =
+            scaled.into_iter().zip(&kept.soft_norms).map(|(z_rc, norm_r1)| z_rc - norm_r1.clone()).collect();
+        for (k, &(student, teacher)) in self.terms.pairs.iter().enumerate() {
+            // tau² of the term, 1/tau of the scaled logits.
+            let g = grad[n + k] * self.terms.temperature;
+            let (log_q_rc, log_p_rc) = (log_soft[student].clone(), log_soft[teacher.unwrap_or(n)].clone());
+            let p_rc = log_p_rc.clone().exp();
+            out[student] = out[student].clone() + (log_q_rc.clone().exp() - p_rc.clone()) * g;
+            if self.terms.detached {
+                continue;
+            }
+            let cost_rc = if self.terms.divergence { log_p_rc - log_q_rc } else { log_q_rc.neg() };
+            let by_teacher_rc = p_rc * (cost_rc - kept.costs[k].clone()) * g;
+            match teacher {
+                Some(teacher) => out[teacher] = out[teacher].clone() + by_teacher_rc,
+                None => {
+                    out.iter_mut().for_each(|d_rc| *d_rc = d_rc.clone() + by_teacher_rc.clone() / n as f32);
+                }
+            }
+        }
+        out
+    }
+}
