@@ -2,6 +2,7 @@
 
 mod ablate;
 mod bad_input;
+mod bench;
 mod cli;
 mod cold;
 mod compare;
@@ -10,6 +11,7 @@ mod encode;
 mod export;
 mod fixture;
 mod flip;
+#[cfg(feature = "wgpu")]
 mod gpu;
 mod objectives;
 mod parity;
