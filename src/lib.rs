@@ -15,13 +15,15 @@
 //! 11. [`stats`]: whether a difference is real; [`compare`]: finished runs side by side; [`ablate`]: studies of them.
 //! 12. [`probe`]: what frozen features are worth before any training.
 //! 13. [`tune`]: search over configuration keys.
-//! 14. [`monitor`]: TensorBoard, JSON lines, progress; [`cli`]: the only module that prints.
+//! 14. [`monitor`]: TensorBoard, JSON lines, progress.
+//! 15. [`bench`]: named workloads, generated and measured. [`cli`]: the only module that prints.
 //!
 //! Lower modules know nothing of higher ones.
 #![deny(unsafe_code)]
 
 pub mod ablate;
 pub mod artefact;
+pub mod bench;
 pub mod cli;
 pub mod compare;
 pub mod config;

@@ -3,6 +3,7 @@
 //! One file a command. Only this module prints: data to stdout, talk to stderr.
 
 mod ablate;
+mod bench;
 mod compare;
 mod crew;
 mod devices;
@@ -112,6 +113,8 @@ enum Command {
     Export(export::ExportArgs),
     /// Make a run directory from exported (or the authors') weights
     Import(import::ImportArgs),
+    /// Measure named workloads, or write them for other programs to run
+    Bench(bench::BenchArgs),
     /// List the devices that `--device` can name
     Devices,
     /// Print a completion script for your shell
@@ -159,6 +162,7 @@ fn run(command: Command, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::Inspect(args) => inspect::run(&args, terminal),
         Command::Export(args) => export::run(&args, terminal),
         Command::Import(args) => import::run(&args, terminal),
+        Command::Bench(args) => bench::run(&args, terminal),
         Command::Devices => devices::run(terminal),
         Command::Completions { shell } => {
             let mut script = Vec::new();

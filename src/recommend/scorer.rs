@@ -51,20 +51,7 @@ impl<'a> ModelScorer<'a> {
     ///
     /// An empty history has no user vector; its scores are 0.
     pub fn score_histories(&self, histories: &[&[u32]]) -> Vec<Vec<f32>> {
-        let users = self.user_vectors(histories);
-        let branches: Vec<Tensor<2>> = users
-            .into_iter()
-            .zip(&self.vectors.branches)
-            .map(|(users_nd, items_id)| users_nd.matmul(items_id.clone().transpose()))
-            .collect();
-        let n = branches.len();
-        let mut scores = Vec::with_capacity(n + 1);
-        let sum = branches.iter().skip(1).fold(branches[0].clone(), |sum, b| sum + b.clone());
-        scores.push(params::host(if n > 1 { sum / n as f64 } else { sum }));
-        if n > 1 {
-            scores.extend(branches.into_iter().map(params::host));
-        }
-        scores
+        branch_scores(self.user_vectors(histories), &self.vectors.branches)
     }
 
     /// User vectors after the last item, `[N, D]` per branch; zero for an empty history.
@@ -119,6 +106,28 @@ impl<'a> ModelScorer<'a> {
         });
         users.collect()
     }
+}
+
+/// Mean of the branches' dot products, then those of each branch where there are several: `[N, I + 1]` each,
+/// row-major.
+///
+/// # Shapes
+/// - users: `[N, D]` per branch
+/// - items: `[I + 1, D]` per branch
+pub fn branch_scores(users: Vec<Tensor<2>>, items: &[Tensor<2>]) -> Vec<Vec<f32>> {
+    let branches: Vec<Tensor<2>> = users
+        .into_iter()
+        .zip(items)
+        .map(|(users_nd, items_id)| users_nd.matmul(items_id.clone().transpose()))
+        .collect();
+    let n = branches.len();
+    let mut scores = Vec::with_capacity(n + 1);
+    let sum = branches.iter().skip(1).fold(branches[0].clone(), |sum, b| sum + b.clone());
+    scores.push(params::host(if n > 1 { sum / n as f64 } else { sum }));
+    if n > 1 {
+        scores.extend(branches.into_iter().map(params::host));
+    }
+    scores
 }
 
 impl Scorer for ModelScorer<'_> {

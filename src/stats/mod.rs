@@ -25,6 +25,7 @@ pub mod wilcoxon;
 pub use error::StatsError;
 pub use estimate::{Component, Equivalence, Estimate, Interval};
 pub use holm::holm;
+pub(crate) use resample::quantile;
 pub use resample::{bootstrap, sign_flips};
 pub use two_way::TwoWay;
 pub use verdict::{MIN_USERS, Rule, Verdict};

@@ -25,7 +25,7 @@ pub(super) enum Stream {
 }
 
 /// A source of uniform and normal numbers.
-pub(super) struct Draws {
+pub(crate) struct Draws {
     rng: ChaCha8Rng,
     /// Box-Muller makes normal numbers in pairs; the second one waits here.
     spare: Option<f64>,
@@ -33,9 +33,14 @@ pub(super) struct Draws {
 
 impl Draws {
     /// `index` (an item or a user) is less than 2^32.
-    pub fn new(seed: u64, stream: Stream, index: u64) -> Self {
+    pub(super) fn new(seed: u64, stream: Stream, index: u64) -> Self {
+        Self::numbered(seed, stream as u64, index)
+    }
+
+    /// [`Draws::new`] for those who number the purposes of their draws themselves.
+    pub fn numbered(seed: u64, stream: u64, index: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(((stream as u64) << 32) | index);
+        rng.set_stream((stream << 32) | index);
         Self { rng, spare: None }
     }
 

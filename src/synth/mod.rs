@@ -15,7 +15,7 @@
 //! Reading order: `catalogue`, `walk`, `truth`, then what is shown of an item: `tokens`, `words`, `picture`.
 
 mod catalogue;
-mod draws;
+pub(crate) mod draws;
 mod error;
 mod picture;
 mod tokens;

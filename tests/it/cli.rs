@@ -36,6 +36,7 @@ fn help_version_devices_and_completions_go_to_stdout_alone() {
         "inspect",
         "export",
         "import",
+        "bench",
         "devices",
     ];
     for word in commands {

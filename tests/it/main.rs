@@ -2,6 +2,7 @@
 
 mod ablate;
 mod bad_input;
+mod bench;
 mod cli;
 mod cold;
 mod compare;

@@ -1,0 +1,298 @@
+//! A workload's directory: written once, row by row, and read by us and by the other contenders.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use half::f16;
+use safetensors::Dtype;
+use serde_json::json;
+
+use super::generate::{self, Items};
+use super::workload::{Kind, Workload};
+use super::{BenchError, training};
+use crate::artefact::{self, Staging, at};
+use crate::features::header::Header;
+use crate::features::{FeatureStore, Precision, StoreWriter};
+use crate::train::experiment::feature_dir;
+
+const KIND: &str = "codistill/workload";
+const SCHEMA_VERSION: u32 = 1;
+const SHAPES: &str = "workload.json";
+const TENSORS: &str = "workload.safetensors";
+
+/// Names of the feature stores.
+pub(super) const TEXT: &str = "text";
+pub(super) const IMAGE: &str = "image";
+
+/// A tensor whose bytes are made while they are written.
+struct Column<'a> {
+    name: String,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    fill: Box<Fill<'a>>,
+}
+
+type Fill<'a> = dyn FnOnce(&mut dyn Write) -> std::io::Result<()> + 'a;
+
+impl<'a> Column<'a> {
+    fn new(
+        name: impl Into<String>,
+        dtype: Dtype,
+        shape: &[usize],
+        fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()> + 'a,
+    ) -> Self {
+        Self { name: name.into(), dtype, shape: shape.to_vec(), fill: Box::new(fill) }
+    }
+
+    /// Numbers that are at hand.
+    fn of<T: bytemuck::NoUninit>(name: &str, dtype: Dtype, shape: &[usize], values: &'a [T]) -> Self {
+        Self::new(name, dtype, shape, |out| out.write_all(bytemuck::cast_slice(values)))
+    }
+}
+
+/// Generates `workload` into the directory `dir`.
+///
+/// # Errors
+/// The directory exists or can't be written.
+pub fn write(workload: &Workload, dir: &Path) -> Result<(), BenchError> {
+    let staging = Staging::create(dir)?;
+    let items = Items::new(workload);
+    let rows: Vec<Vec<u32>> =
+        (0..workload.windows()).map(|row| generate::sequence(workload, &items, row)).collect();
+    let path = staging.path(TENSORS);
+    match workload.kind {
+        Kind::Odmt => write_odmt(workload, &rows, &staging, &path)?,
+        Kind::Sasrec => {
+            let padded = padded(&rows, workload.positions + 1);
+            write_columns(&path, vec![sequences_column(workload, &padded)])?;
+        }
+        Kind::Evaluate => write_evaluate(workload, &rows, &path)?,
+    }
+    let path = staging.path(SHAPES);
+    let text = serde_json::to_string_pretty(workload).unwrap_or_default();
+    fs::write(&path, text).map_err(at(&path))?;
+    staging.commit(KIND, SCHEMA_VERSION, json!({ "name": workload.name, "seed": workload.seed }))?;
+    Ok(())
+}
+
+/// `[rows, span]`, left-padded with 0.
+fn padded(rows: &[Vec<u32>], span: usize) -> Vec<i32> {
+    let mut all = vec![0; rows.len() * span];
+    for (row, slots) in rows.iter().zip(all.chunks_exact_mut(span)) {
+        let start = span - row.len();
+        slots[start..].iter_mut().zip(row).for_each(|(slot, &item)| *slot = item as i32);
+    }
+    all
+}
+
+fn sequences_column<'a>(workload: &Workload, padded: &'a [i32]) -> Column<'a> {
+    let shape = [workload.windows(), workload.positions + 1];
+    Column::of("sequences", Dtype::I32, &shape, padded)
+}
+
+/// One row of token features after another: of item 1, 2, …
+type Rows = fn(&Workload, usize) -> Vec<f32>;
+
+fn write_odmt(
+    workload: &Workload,
+    rows: &[Vec<u32>],
+    staging: &Staging,
+    path: &Path,
+) -> Result<(), BenchError> {
+    let Workload { items, feature_width: f, .. } = *workload;
+    let views: [(&str, usize, Rows); 2] =
+        [(TEXT, workload.text_tokens, generate::text), (IMAGE, workload.image_tokens, generate::image)];
+    let mut stores = Vec::new();
+    for (name, tokens, row) in views {
+        let dir = feature_dir(&staging.path(""), name);
+        let mut writer = StoreWriter::create(&dir, items, tokens, f, Precision::F16)?;
+        for item in 1..=items {
+            writer.push(item as u32, &row(workload, item))?;
+        }
+        writer.finish(json!({ "source": "bench", "seed": workload.seed }))?;
+        stores.push((name, FeatureStore::open(&dir)?));
+    }
+    let padded = padded(rows, workload.positions + 1);
+    let log_popularity = training::log_popularity(workload, rows);
+    let lengths = (0..=items).map(|i| if i == 0 { 0 } else { generate::text_length(workload, i) as i32 });
+    let lengths: Vec<i32> = lengths.collect();
+    let mut columns = vec![
+        sequences_column(workload, &padded),
+        Column::of("log_popularity", Dtype::F32, &[items + 1], &log_popularity),
+        Column::of("text_length", Dtype::I32, &[items + 1], &lengths),
+    ];
+    for (name, store) in &stores {
+        let tokens = store.tokens();
+        columns.push(Column::new(*name, Dtype::F16, &[items + 1, tokens, f], move |out| {
+            let mut row = vec![0.0; tokens * f];
+            for item in 0..=items as u32 {
+                store.gather_into(item, tokens, &mut row);
+                let halves: Vec<f16> = row.iter().map(|&x| f16::from_f32(x)).collect();
+                out.write_all(bytemuck::cast_slice(&halves))?;
+            }
+            Ok(())
+        }));
+    }
+    write_columns(path, columns)
+}
+
+fn write_evaluate(workload: &Workload, rows: &[Vec<u32>], path: &Path) -> Result<(), BenchError> {
+    let Workload { users, items, width, .. } = *workload;
+    let mut offsets = vec![0i64];
+    let (mut history, mut targets) = (Vec::new(), Vec::new());
+    for row in rows {
+        let Some((&target, before)) = row.split_last() else { continue };
+        history.extend(before.iter().map(|&item| item as i32));
+        offsets.push(history.len() as i64);
+        targets.push(target as i32);
+    }
+    let mut columns = vec![
+        // The widest type first keeps every tensor aligned.
+        Column::of("history_offsets", Dtype::I64, &[users + 1], &offsets),
+        Column::of("history_items", Dtype::I32, &[history.len()], &history),
+        Column::of("targets", Dtype::I32, &[users], &targets),
+    ];
+    for b in generate::branches() {
+        let targets = &targets;
+        columns.push(Column::new(format!("users.{b}"), Dtype::F32, &[users, width], move |out| {
+            targets.iter().enumerate().try_for_each(|(user, &target)| {
+                let vector = generate::user_vector(workload, b, user, target as u32);
+                out.write_all(bytemuck::cast_slice(&vector))
+            })
+        }));
+        columns.push(Column::new(format!("items.{b}"), Dtype::F32, &[items + 1, width], move |out| {
+            (0..=items).try_for_each(|item| {
+                out.write_all(bytemuck::cast_slice(&generate::item_vector(workload, b, item)))
+            })
+        }));
+    }
+    write_columns(path, columns)
+}
+
+/// A safetensors file whose tensors are never in memory as a whole.
+fn write_columns(path: &Path, columns: Vec<Column<'_>>) -> Result<(), BenchError> {
+    let mut header = serde_json::Map::new();
+    let mut end = 0;
+    for Column { name, dtype, shape, .. } in &columns {
+        let start = end;
+        end += shape.iter().product::<usize>() * dtype.bitsize() / 8;
+        header.insert(
+            name.clone(),
+            json!({ "dtype": dtype.to_string(), "shape": shape, "data_offsets": [start, end] }),
+        );
+    }
+    let mut head = serde_json::Value::Object(header).to_string().into_bytes();
+    head.resize(head.len().next_multiple_of(8), b' ');
+    let mut out = BufWriter::with_capacity(1 << 20, File::create_new(path).map_err(at(path))?);
+    let written = out.write_all(&(head.len() as u64).to_le_bytes()).and_then(|()| out.write_all(&head));
+    written.map_err(at(path))?;
+    for column in columns {
+        (column.fill)(&mut out).map_err(at(path))?;
+    }
+    out.flush().map_err(at(path))?;
+    Ok(())
+}
+
+/// A workload's directory, opened. Token features stay on disk.
+pub struct Loaded {
+    pub workload: Workload,
+    pub dir: PathBuf,
+    header: Header,
+}
+
+impl Loaded {
+    /// Opens what [`write`] made.
+    ///
+    /// # Errors
+    /// The directory is none, or its files contradict each other.
+    pub fn open(dir: &Path) -> Result<Self, BenchError> {
+        artefact::read_manifest(dir, KIND, SCHEMA_VERSION)?;
+        let path = dir.join(SHAPES);
+        let text = fs::read(&path).map_err(at(&path))?;
+        let workload: Workload = serde_json::from_slice(&text)
+            .map_err(|e| BenchError::Malformed { path: path.clone(), reason: e.to_string() })?;
+        let path = dir.join(TENSORS);
+        let mut file = File::open(&path).map_err(at(&path))?;
+        let header = Header::read(&path, &mut file)?;
+        Ok(Self { workload, dir: dir.to_owned(), header })
+    }
+
+    /// Names, types and shapes of the tensors.
+    pub fn tensors(&self) -> BTreeMap<String, (String, Vec<usize>)> {
+        let entry = |name: String| {
+            let place = self.header.place(&name)?;
+            Some((name, (place.dtype.to_string(), place.shape)))
+        };
+        self.header.names().into_iter().filter_map(entry).collect()
+    }
+
+    /// Values of the tensor `name`, whose shape is `shape`; `None` stands for any size.
+    ///
+    /// # Errors
+    /// The tensor is missing, or of another type or shape.
+    pub fn read<T: bytemuck::Pod>(
+        &self,
+        name: &str,
+        dtype: Dtype,
+        shape: &[Option<usize>],
+    ) -> Result<Vec<T>, BenchError> {
+        let path = self.dir.join(TENSORS);
+        let malformed = |reason: String| BenchError::Malformed { path: path.clone(), reason };
+        let place = self.header.place(name).ok_or_else(|| malformed(format!("no tensor `{name}`")))?;
+        let fits = place.shape.len() == shape.len()
+            && place.shape.iter().zip(shape).all(|(found, wanted)| wanted.is_none_or(|w| w == *found));
+        if place.dtype != dtype || !fits {
+            return Err(malformed(format!("`{name}` is {} {:?}", place.dtype, place.shape)));
+        }
+        let mut values = vec![T::zeroed(); place.bytes as usize / size_of::<T>()];
+        let mut file = File::open(&path).map_err(at(&path))?;
+        file.seek(SeekFrom::Start(place.start)).map_err(at(&path))?;
+        file.read_exact(bytemuck::cast_slice_mut(&mut values)).map_err(at(&path))?;
+        Ok(values)
+    }
+
+    /// Windows of the training kinds, oldest item first, without padding.
+    ///
+    /// # Errors
+    /// As [`Loaded::read`], or a window has an item outside the catalogue or fewer than 2.
+    pub fn windows(&self) -> Result<Vec<Vec<u32>>, BenchError> {
+        let Workload { positions, items, .. } = self.workload;
+        let shape = [Some(self.workload.windows()), Some(positions + 1)];
+        let slots: Vec<i32> = self.read("sequences", Dtype::I32, &shape)?;
+        let rows = slots.chunks_exact(positions + 1).enumerate().map(|(row, slots)| {
+            let window = &slots[slots.iter().take_while(|&&slot| slot == 0).count()..];
+            if window.len() < 2 || !window.iter().all(|&item| is_item(item, items)) {
+                let reason = format!("row {row} of `sequences` is no window of items 1 to {items}");
+                return Err(BenchError::Malformed { path: self.dir.join(TENSORS), reason });
+            }
+            Ok(window.iter().map(|&item| item as u32).collect())
+        });
+        rows.collect()
+    }
+
+    /// Histories and targets of a ranking.
+    ///
+    /// # Errors
+    /// As [`Loaded::read`], or offsets or items lie outside their range.
+    pub fn histories(&self) -> Result<(Vec<Vec<u32>>, Vec<u32>), BenchError> {
+        let Workload { users, items, .. } = self.workload;
+        let offsets: Vec<i64> = self.read("history_offsets", Dtype::I64, &[Some(users + 1)])?;
+        let all: Vec<i32> = self.read("history_items", Dtype::I32, &[None])?;
+        let targets: Vec<i32> = self.read("targets", Dtype::I32, &[Some(users)])?;
+        let ascending =
+            offsets.first() == Some(&0) && offsets.last() == Some(&(all.len() as i64)) && offsets.is_sorted();
+        if !ascending || !all.iter().chain(&targets).all(|&item| is_item(item, items)) {
+            let reason = format!("histories or targets are not items 1 to {items}");
+            return Err(BenchError::Malformed { path: self.dir.join(TENSORS), reason });
+        }
+        let unsigned = |items: &[i32]| -> Vec<u32> { items.iter().map(|&item| item as u32).collect() };
+        let histories = offsets.windows(2).map(|w| unsigned(&all[w[0] as usize..w[1] as usize]));
+        Ok((histories.collect(), unsigned(&targets)))
+    }
+}
+
+fn is_item(item: i32, items: usize) -> bool {
+    item >= 1 && item as usize <= items
+}

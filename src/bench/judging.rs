@@ -1,0 +1,127 @@
+//! A full ranking by vectors that are given: what an evaluation costs once users and items are encoded.
+//!
+//! Shapes: `U` users, `N` users of a tile, `I` items, `D` width.
+
+use std::time::Instant;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use safetensors::Dtype;
+
+use super::disk::Loaded;
+use super::workload::{BRANCHES, Workload};
+use super::{BenchError, Steps, generate, training};
+use crate::config::{ENSEMBLE, EvalConfig};
+use crate::data::{Dataset, Items, Part, Sequences, Target};
+use crate::eval::{Evaluation, ScoreError, Scorer, evaluate};
+use crate::recommend::scorer::branch_scores;
+
+/// A ranking workload, ready to run.
+pub struct Judging {
+    dataset: Dataset,
+    scorer: VectorScorer,
+    config: EvalConfig,
+}
+
+/// One timed ranking of all targets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ranking {
+    pub index: usize,
+    pub seconds: f64,
+    pub evaluation: Evaluation,
+}
+
+impl Judging {
+    /// `sets` are `key=value` of the configuration, of which `eval` is read; `device` is a plain device.
+    ///
+    /// # Errors
+    /// A set is refused, or the workload's directory is damaged.
+    pub fn new(loaded: &Loaded, sets: &[String], device: &Device) -> Result<Self, BenchError> {
+        let Workload { users, items, width, .. } = loaded.workload;
+        let (histories, targets) = loaded.histories()?;
+        let mut scorer = VectorScorer { users: Vec::new(), items: Vec::new(), device: device.clone() };
+        for branch in generate::branches() {
+            let read = |name: &str, rows: usize| {
+                loaded.read::<f32>(&format!("{name}.{branch}"), Dtype::F32, &[Some(rows), Some(width)])
+            };
+            let items_id = TensorData::new(read("items", items + 1)?, [items + 1, width]);
+            scorer.items.push(Tensor::from_data(items_id, device));
+            scorer.users.push(read("users", users)?);
+        }
+        let config = training::config(&loaded.workload, &loaded.dir, sets)?.eval;
+        Ok(Self { dataset: dataset(&histories, &targets, items), scorer, config })
+    }
+
+    /// Ranks all targets, `steps.timed` times; `on_step` is told of every timed one.
+    ///
+    /// # Errors
+    /// The scores could not be computed.
+    pub fn run(
+        &mut self,
+        steps: Steps,
+        on_step: &mut dyn FnMut(&Ranking) -> Result<(), BenchError>,
+    ) -> Result<(), BenchError> {
+        for _ in 0..steps.warmup {
+            self.rank()?;
+        }
+        for index in 0..steps.timed {
+            let start = Instant::now();
+            let evaluation = self.rank()?;
+            on_step(&Ranking { index, seconds: start.elapsed().as_secs_f64(), evaluation })?;
+        }
+        Ok(())
+    }
+
+    fn rank(&mut self) -> Result<Evaluation, BenchError> {
+        // The history rule of all items needs no longest window.
+        let longest = 0;
+        Ok(evaluate(&mut self.scorer, &self.dataset, Part::Test, &self.config, longest, &mut |_| {})?)
+    }
+}
+
+/// Histories as training items, each user's target behind them.
+fn dataset(histories: &[Vec<u32>], targets: &[u32], items: usize) -> Dataset {
+    let mut sequences = Sequences { offsets: vec![0], ..Sequences::default() };
+    for (history, &target) in histories.iter().zip(targets) {
+        sequences.items.extend(history.iter().chain([&target]));
+        sequences.parts.extend(history.iter().map(|_| Part::Train).chain([Part::Test]));
+        sequences.offsets.push(sequences.items.len());
+    }
+    sequences.times = vec![0; sequences.items.len()];
+    let empty = vec![String::new(); items + 1];
+    let items = Items { ids: empty.clone(), titles: empty.clone(), texts: empty.clone(), ..Items::default() };
+    let users = vec![String::new(); histories.len()];
+    Dataset { users, items, sequences, timed: false, hash: String::new() }
+}
+
+/// Dot products of given vectors, by the same calls as a trained model's.
+struct VectorScorer {
+    /// `[U, D]` per branch, on the host: a tile's users travel to the device, as encoded ones would stand there.
+    users: Vec<Vec<f32>>,
+    /// `[I + 1, D]` per branch.
+    items: Vec<Tensor<2>>,
+    device: Device,
+}
+
+impl Scorer for VectorScorer {
+    fn names(&self) -> Vec<String> {
+        [ENSEMBLE].iter().chain(&BRANCHES).map(|&name| name.to_owned()).collect()
+    }
+
+    fn items(&self) -> usize {
+        self.items.first().map_or(0, |items| items.dims()[0] - 1)
+    }
+
+    fn score(&mut self, targets: &[Target], out: &mut [Vec<f32>]) -> Result<(), ScoreError> {
+        let users = self.users.iter().zip(&self.items).map(|(users, items_id)| {
+            let [_, d] = items_id.dims();
+            let rows: Vec<f32> = targets
+                .iter()
+                .flat_map(|t| users[t.user as usize * d..(t.user as usize + 1) * d].iter().copied())
+                .collect();
+            Tensor::<2>::from_data(TensorData::new(rows, [targets.len(), d]), &self.device)
+        });
+        let scores = branch_scores(users.collect(), &self.items);
+        out.iter_mut().zip(scores).for_each(|(out, scores)| *out = scores);
+        Ok(())
+    }
+}

@@ -1,0 +1,317 @@
+//! Training steps of a workload: batch assembly, gradients, clipping, update.
+//!
+//! The steps are those of the trainer, but a batch is assembled when its step begins, not while the one before
+//! runs: contenders without a background thread are compared with the same work.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use burn::tensor::Device;
+
+use super::disk::{IMAGE, Loaded, TEXT};
+use super::flops::{self, Content, Flops};
+use super::workload::{BRANCHES, Kind, Workload};
+use super::{BenchError, Steps};
+use crate::config::{
+    BranchConfig, Config, DataConfig, DistillConfig, DistillPair, ENSEMBLE, EncoderConfig, EvalConfig,
+    IdInit, ModelConfig, ObjectiveConfig, ObjectiveKind, OptimConfig, TowerConfig, TrainConfig, ViewConfig,
+    ViewKind, Windows, parse,
+};
+use crate::data::{Part, Sequences};
+use crate::features::FeatureStore;
+use crate::model::{DataShape, Recommender, ViewSource, params};
+use crate::nn::Init;
+use crate::objective::Objective;
+use crate::ops::Noise;
+use crate::train::batch::{Sampler, SamplerOptions};
+use crate::train::experiment::store_dir;
+use crate::train::optim::{AdamW, clip_coefficient, global_norm, learning_rate};
+use crate::train::step::{Dropout, Step};
+
+/// One timed step, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepTime {
+    /// Timed steps count from 0.
+    pub index: usize,
+    /// Batch assembly (with gathering features), forward, backward, clipping and update.
+    pub seconds: f64,
+    pub batch_seconds: f64,
+    /// Forward and backward.
+    pub gradient_seconds: f64,
+    /// Clipping and AdamW.
+    pub update_seconds: f64,
+    pub loss: f64,
+    pub flops: Flops,
+    /// Distinct items and real positions of the batch.
+    pub items: usize,
+    pub positions: usize,
+}
+
+/// A training workload, ready to run.
+pub struct Training {
+    workload: Workload,
+    config: Config,
+    views: Vec<Option<ViewSource>>,
+    sampler: Sampler,
+    model: Recommender,
+    optimizer: AdamW,
+    step: Step,
+    device: Device,
+}
+
+impl Training {
+    /// `sets` are `key=value` of the configuration, as `train --set` takes them; `device` is a plain device.
+    ///
+    /// # Errors
+    /// A set is refused, or the workload's directory is damaged.
+    pub fn new(loaded: &Loaded, sets: &[String], device: &Device) -> Result<Self, BenchError> {
+        let workload = loaded.workload.clone();
+        let config = config(&workload, &loaded.dir, sets)?;
+        let views = open_views(&config)?;
+        let sampler = sampler(&workload, &config, views.clone(), &loaded.windows()?);
+        let widths = views.iter().map(|v| v.as_ref().map_or(0, |v| v.store.width())).collect();
+        let shape =
+            DataShape { items: workload.items, max_seq_len: workload.positions, feature_widths: widths };
+        let autodiff = device.clone().autodiff();
+        let mut init = Init::new(Noise::key(config.seed, 0, 0, 0), &autodiff);
+        let model =
+            Recommender::new(&config.model, &config.train.savings, &shape, &|_| Vec::new(), &mut init);
+        let names: Vec<String> = config.model.branches.iter().map(|b| b.name.clone()).collect();
+        let objective = Objective::new(&config.objective, &names, workload.items);
+        let dropout = Dropout { elements: config.model.dropout, items: config.model.item_dropout };
+        let step = Step::new(objective, &autodiff, dropout, config.train.savings.length_groups);
+        let optimizer = AdamW::new(&config.optim);
+        Ok(Self { workload, config, views, sampler, model, optimizer, step, device: device.clone() })
+    }
+
+    /// Trainable numbers of the model.
+    pub fn parameters(&self) -> usize {
+        let mut count = 0;
+        params::for_each(&self.model, &mut |_, shape, _| count += shape.iter().product::<usize>());
+        count
+    }
+
+    /// Runs the steps; `on_step` is told of every timed one.
+    ///
+    /// # Errors
+    /// The training diverged, or the device failed.
+    pub fn run(
+        &mut self,
+        steps: Steps,
+        on_step: &mut dyn FnMut(&StepTime) -> Result<(), BenchError>,
+    ) -> Result<(), BenchError> {
+        let total = steps.warmup + steps.timed;
+        for index in 0..steps.warmup {
+            self.step(index, index, total)?;
+        }
+        for index in 0..steps.timed {
+            on_step(&self.step(index, steps.warmup + index, total)?)?;
+        }
+        Ok(())
+    }
+
+    /// `index` picks the batch; `done` of `total` steps came before.
+    fn step(&mut self, index: usize, done: usize, total: usize) -> Result<StepTime, BenchError> {
+        let first = index % self.workload.batches * self.workload.users;
+        let windows = &self.sampler.windows()[first..first + self.workload.users];
+        let start = Instant::now();
+        let seconds = || start.elapsed().as_secs_f64();
+        let batch = self.sampler.assemble(windows, Noise::key(self.config.seed, 1, done as u64, 0));
+        let batch_seconds = seconds();
+        // The values of the loss come to the host: the device is done with the backward pass but for its tail.
+        let (losses, grads) = self.step.gradients(&self.model, &batch, 1);
+        let gradient_seconds = seconds() - batch_seconds;
+        let optim = &self.config.optim;
+        let norm = global_norm(&grads);
+        if !(norm.is_finite() && losses.total.is_finite()) {
+            return Err(BenchError::Diverged { loss: losses.total, step: done });
+        }
+        let lr = learning_rate(optim, done as u64, total as u64);
+        self.model =
+            self.optimizer.step(self.model.clone(), grads, lr, clip_coefficient(norm, optim.clip_norm));
+        self.device.sync().map_err(|e| BenchError::Device(format!("{e:?}")))?;
+        let all = seconds();
+        let content = Content::of(&batch, windows, &self.views);
+        let flops = Flops {
+            reference: flops::reference(&self.workload),
+            ours: flops::reduced(&self.workload, &content),
+        };
+        Ok(StepTime {
+            index,
+            seconds: all,
+            batch_seconds,
+            gradient_seconds,
+            update_seconds: all - gradient_seconds - batch_seconds,
+            loss: losses.total,
+            flops,
+            items: batch.block.items.len(),
+            positions: batch.rows.len(),
+        })
+    }
+}
+
+/// ln p of every item as the sampler counts it over `windows`, `[I + 1]`; entry 0 is 0.
+pub(super) fn log_popularity(workload: &Workload, windows: &[Vec<u32>]) -> Vec<f32> {
+    let config = defaults(workload, Path::new("."));
+    let views = vec![None; config.model.views.len()];
+    sampler(workload, &config, views, windows).log_popularity().to_vec()
+}
+
+fn sampler(
+    workload: &Workload,
+    config: &Config,
+    views: Vec<Option<ViewSource>>,
+    windows: &[Vec<u32>],
+) -> Sampler {
+    let mut sequences = Sequences { offsets: vec![0], ..Sequences::default() };
+    for window in windows {
+        sequences.items.extend_from_slice(window);
+        sequences.offsets.push(sequences.items.len());
+    }
+    sequences.times = vec![0; sequences.items.len()];
+    sequences.parts = vec![Part::Train; sequences.items.len()];
+    let options = SamplerOptions {
+        seed: config.seed,
+        batch_users: workload.users,
+        max_seq_len: workload.positions,
+        // Every row is a window, so that batch k is rows k·B..(k+1)·B.
+        min_train_len: 2,
+        windows: Windows::Last,
+        objective: config.objective.clone(),
+        savings: config.train.savings.clone(),
+    };
+    Sampler::new(&sequences, workload.items, views, &options)
+}
+
+fn open_views(config: &Config) -> Result<Vec<Option<ViewSource>>, BenchError> {
+    let open = |view: &ViewConfig| {
+        if view.kind == ViewKind::Id {
+            return Ok(None);
+        }
+        let dir = store_dir(config, view).unwrap_or_default();
+        let store = FeatureStore::open(&dir)?;
+        let max_tokens = store.tokens();
+        Ok(Some(ViewSource { store: Arc::new(store), max_tokens }))
+    };
+    config.model.views.iter().map(open).collect()
+}
+
+/// Keys that a training or a ranking reads.
+pub(super) const READ: [&str; 6] = ["seed", "model", "objective", "optim", "train.savings", "eval"];
+/// Those among them that make a workload what it is.
+const FIXED: [&str; 6] = [
+    "model.width",
+    "model.views",
+    "model.branches",
+    "model.tower.blocks",
+    "model.tower.heads",
+    "objective.kind",
+];
+
+/// The configuration that trains or judges `workload`, whose directory is `dir`, after `sets`.
+///
+/// # Errors
+/// A set is refused, would do nothing, or makes another workload; the shapes make no model.
+pub fn config(workload: &Workload, dir: &Path, sets: &[String]) -> Result<Config, BenchError> {
+    let text = defaults(workload, dir).to_toml()?;
+    let config = parse(&text, Path::new(&workload.name), sets)?.config;
+    for set in sets {
+        let key = set.split('=').next().unwrap_or_default().trim();
+        let below = |parent: &&str| {
+            key.strip_prefix(*parent).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        if !READ.iter().any(below) {
+            return Err(BenchError::Idle(set.clone()));
+        }
+        if key == "model" || key == "model.tower" || FIXED.iter().any(below) {
+            return Err(BenchError::Fixed(set.clone()));
+        }
+    }
+    Ok(config)
+}
+
+fn defaults(workload: &Workload, dir: &Path) -> Config {
+    let odmt = workload.kind == Kind::Odmt;
+    let names = if odmt { &BRANCHES[..] } else { &BRANCHES[..1] };
+    let branches = names.iter().map(|&name| BranchConfig {
+        name: name.into(),
+        view: name.into(),
+        item_mlp: odmt,
+        encoder: EncoderConfig::Sasrec { blocks: workload.encoder_blocks, heads: workload.encoder_heads },
+    });
+    let tower =
+        TowerConfig { blocks: workload.tower_blocks, heads: workload.tower_heads, ..TowerConfig::default() };
+    let model = ModelConfig {
+        width: workload.width,
+        dropout: workload.dropout,
+        layer_norm_eps: workload.layer_norm_eps,
+        views: views(workload),
+        tower: odmt.then_some(tower),
+        branches: branches.collect(),
+        ..ModelConfig::default()
+    };
+    Config {
+        seed: workload.seed,
+        data: DataConfig {
+            path: Some(dir.to_owned()),
+            max_seq_len: workload.positions,
+            ..DataConfig::default()
+        },
+        model,
+        objective: objective(workload),
+        optim: OptimConfig {
+            lr: workload.lr,
+            weight_decay: workload.weight_decay,
+            clip_norm: workload.clip_norm,
+            ..OptimConfig::default()
+        },
+        train: TrainConfig { batch_users: workload.users, ..TrainConfig::default() },
+        // The figures asked for, and lists no longer than they need.
+        eval: EvalConfig { ks: vec![10], ..EvalConfig::default() },
+        ..Config::default()
+    }
+}
+
+fn views(workload: &Workload) -> Vec<ViewConfig> {
+    let odmt = workload.kind == Kind::Odmt;
+    let view = |name: &str, kind, width| ViewConfig {
+        name: name.into(),
+        kind,
+        features: String::new(),
+        max_tokens: 0,
+        width,
+        init: IdInit::Xavier,
+        init_views: Vec::new(),
+        // SASRec's table is its item vectors.
+        project: odmt,
+        replace: None,
+    };
+    if odmt {
+        // The authors' token order: text, image, ID.
+        vec![
+            view(TEXT, ViewKind::Tokens, 0),
+            view(IMAGE, ViewKind::Tokens, 0),
+            view(BRANCHES[0], ViewKind::Id, workload.feature_width),
+        ]
+    } else {
+        vec![view(BRANCHES[0], ViewKind::Id, 0)]
+    }
+}
+
+fn objective(workload: &Workload) -> ObjectiveConfig {
+    if workload.kind != Kind::Odmt {
+        return ObjectiveConfig { kind: ObjectiveKind::Full, ..ObjectiveConfig::default() };
+    }
+    let pair =
+        |student: &str, teacher: &str| DistillPair { student: student.into(), teacher: teacher.into() };
+    let [id, text, image] = BRANCHES;
+    let distill = DistillConfig {
+        pairs: vec![pair(text, id), pair(image, id), pair(id, ENSEMBLE)],
+        temperature: workload.temperature,
+        // Below 1 it is a constant weight.
+        alpha: workload.distill_weight,
+        ..DistillConfig::default()
+    };
+    ObjectiveConfig { distill, ..ObjectiveConfig::default() }
+}
