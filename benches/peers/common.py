@@ -9,7 +9,6 @@ Step j of a run, warm-up included, uses batch j % K of the K batches in the work
 import argparse
 import ctypes
 import json
-import os
 import pathlib
 import resource
 import sys
@@ -88,8 +87,11 @@ def arguments(description):
 
 def prepare(args, allocator="default"):
     """Threads, seed and allocator, before the first tensor is made."""
+    if args.steps < 1 or args.warmup < 0:
+        fail("nothing to time", "--steps is at least 1, --warmup at least 0")
     torch.set_num_threads(args.threads)
     torch.manual_seed(1)
+    args.runtime_rss_bytes = peak_rss_bytes()
     args.allocator = args.allocator or allocator
     if args.allocator == "keep":
         # glibc hands large blocks back to the system at every free, and the next tensor pays a page fault per 4 KiB.
@@ -152,8 +154,7 @@ class Optimiser:
 
 def time_training(args, settings, contender, parameters, optimiser, loss_of_batch):
     """Warm-up, then `--steps` timed optimiser steps. `loss_of_batch(k)` assembles batch k and returns its loss."""
-    baseline = peak_rss_bytes()
-    peak_before = 0
+    loaded = peak_rss_bytes()
     for j in range(args.warmup + args.steps):
         if j == args.warmup:
             peak_before = peak_rss_bytes()
@@ -171,28 +172,29 @@ def time_training(args, settings, contender, parameters, optimiser, loss_of_batc
     peak = peak_rss_bytes()
     done = {
         "peak_rss_bytes": max(peak, peak_before),
-        "loaded_rss_bytes": baseline,
+        # What the interpreter and the library take before any data, and with the data and the model.
+        "runtime_rss_bytes": args.runtime_rss_bytes,
+        "loaded_rss_bytes": loaded,
         "parameters": parameters,
         "contender": args.contender or contender,
         "allocator": args.allocator,
         "threads": args.threads,
         "torch": torch.__version__,
     }
-    if args.steps and reset:
+    if reset:
         # Without warm-up, where a compiled graph pays for its compiler.
         done["peak_rss_steps_bytes"] = peak
     emit("done", **done)
 
 
-def inductor_ready():
-    """`torch.compile` needs a C++ compiler on CPU."""
+def use_inductor():
+    """`torch.compile` on CPU: needs a C++ compiler, and random numbers from the library."""
+    import torch._inductor.config
     from torch._inductor.cpp_builder import get_cpp_compiler
 
     try:
-        return get_cpp_compiler()
+        get_cpp_compiler()
     except Exception as error:  # the exception's type is private to the compiler package
         fail(f"torch.compile finds no C++ compiler: {error}", "install g++, or leave out --compile")
-
-
-def repository_root():
-    return pathlib.Path(os.path.abspath(__file__)).parents[2]
+    # Inductor's own generator for CPU works number by number; with the library's a step took two thirds of the time.
+    torch._inductor.config.fallback_random = True

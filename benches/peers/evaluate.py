@@ -72,7 +72,7 @@ def by_topk(data, tile):
 
 
 def by_sorting(data, sample):
-    """numpy's argsort where the authors sort tensors: on CPU it is several times faster, so the peer gets it."""
+    """numpy sorts here: 0.40 ms for 12,101 scores where PyTorch takes 0.69 ms, so the loop gets the faster one."""
     rank_4U = torch.empty(4, sample, dtype=torch.int64)
     for start in range(0, sample, BATCH):
         rows = slice(start, min(start + BATCH, sample))
@@ -114,7 +114,8 @@ def main():
             line |= {"seconds": seconds * users / sample, "users_timed": sample, "extrapolated": True}
         common.emit("step", **line)
     common.emit("done", contender=args.contender or f"torch-{args.method}", parameters=0, users=users,
-                peak_rss_bytes=common.peak_rss_bytes(), loaded_rss_bytes=loaded, allocator=args.allocator,
+                peak_rss_bytes=common.peak_rss_bytes(), runtime_rss_bytes=args.runtime_rss_bytes,
+                loaded_rss_bytes=loaded, allocator=args.allocator,
                 threads=args.threads, torch=torch.__version__)
 
 

@@ -68,8 +68,10 @@ def main():
     args = parser.parse_args()
     plain = args.graph == "authors" and not args.compile
     common.prepare(args, "default" if plain else "keep")
+    if args.compile and args.graph == "savings":
+        common.fail("--compile goes with the authors' graphs", "compiling this graph's packed blocks made no step faster")
     if args.compile:
-        common.inductor_ready()
+        common.use_inductor()
     build = builder(args)
     if not args.workload:
         if not args.check:

@@ -26,7 +26,8 @@ use crate::objective::Objective;
 use crate::ops::Noise;
 use crate::train::batch::{Sampler, SamplerOptions};
 use crate::train::experiment::store_dir;
-use crate::train::optim::{AdamW, clip_coefficient, global_norm, learning_rate};
+use crate::train::gradients::global_norm;
+use crate::train::optim::{AdamW, clip_coefficient, learning_rate};
 use crate::train::step::{Dropout, Step};
 
 /// One timed step, in seconds.
@@ -129,7 +130,7 @@ impl Training {
         }
         let lr = learning_rate(optim, done as u64, total as u64);
         self.model =
-            self.optimizer.step(self.model.clone(), grads, lr, clip_coefficient(norm, optim.clip_norm));
+            self.optimizer.step(self.model.take(), grads, lr, clip_coefficient(norm, optim.clip_norm));
         self.device.sync().map_err(|e| BenchError::Device(format!("{e:?}")))?;
         let all = seconds();
         let content = Content::of(&batch, windows, &self.views);

@@ -143,7 +143,8 @@ impl Draw {
             x.clone().bitwise_xor(shifted(x, 16))
         };
         let element = Tensor::<1, Int>::arange(0..n as i64, (device, DType::I32));
-        let drawn = round(round(element.bitwise_xor_scalar(self.low as i32)).bitwise_xor_scalar(self.high as i32));
+        let drawn =
+            round(round(element.bitwise_xor_scalar(self.low as i32)).bitwise_xor_scalar(self.high as i32));
         // Unsigned order is signed order after the highest bit is flipped.
         let kept = drawn.bitwise_xor_scalar(i32::MIN).greater_equal_elem((self.threshold as i32) ^ i32::MIN);
         kept.float() * self.scale
@@ -259,7 +260,8 @@ mod tests {
     fn factors_computed_by_a_device_are_the_same_bits() {
         for (probability, seed) in [(0.1, 1), (0.5, 2), (0.9, 3)] {
             let key = Noise::key(seed, 2, 3, 0);
-            let found = crate::model::params::host(Draw::new(probability, key).factors(50_000, &Device::flex()));
+            let found =
+                crate::model::params::host(Draw::new(probability, key).factors(50_000, &Device::flex()));
             assert_eq!(found, keep_mask(50_000, probability, key));
         }
     }

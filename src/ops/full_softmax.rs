@@ -3,11 +3,13 @@
 //! The catalogue is walked in chunks, twice. The first walk finds of each row what [`Terms::backward_row`] needs:
 //! logarithms of normalisers, and the mean cost of each pair. The second computes the scores of a chunk again and
 //! makes the gradients, which enter the graph as [`slope`]s. Memory beyond the gradients is one chunk, `[N, R, C]`
-//! (burn.md 5).
+//! (burn.md 5). Small catalogues are walked row by row instead ([`by_rows`]).
 //!
 //! Shapes: `N` branches, `R` rows, `V` catalogue rows (row 0 is padding and no candidate), `D` width, `C` items of a
 //! chunk, `K` distillation pairs.
 
+#[path = "full_softmax_rows.rs"]
+mod by_rows;
 #[path = "full_softmax_composed.rs"]
 mod composed;
 
@@ -58,8 +60,13 @@ pub struct Walked {
 
 /// The terms of the branches, of which `factors`, `[N + K]`, make a sum.
 pub fn full_softmax(branches: Vec<Branch<Tensor<2>>>, walk: &Walk, terms: &Terms, factors: &[f32]) -> Walked {
-    let kernel = use_kernels(&branches[0].users.device());
-    walk_with(if kernel { walk_in_kernel } else { composed::walk }, branches, walk, terms, factors)
+    let [items, _] = branches[0].items.dims();
+    let run = match use_kernels(&branches[0].users.device()) {
+        true if by_rows::fits(branches.len(), items) => walk_by_rows,
+        true => walk_by_chunks,
+        false => composed::walk,
+    };
+    walk_with(run, branches, walk, terms, factors)
 }
 
 /// A walk over plain tensors: the terms, `[N + K]`, and if asked for the gradients of their weighted sum.
@@ -90,19 +97,29 @@ fn walk_with(
     Walked { total, terms: Tensor::from_inner(values) }
 }
 
-fn walk_in_kernel(
+fn walk_by_chunks(
     branches: &[Branch<Tensor<2>>],
     walk: &Walk,
     terms: &Terms,
     factors: Option<&[f32]>,
 ) -> (Tensor<1>, Vec<Branch<Tensor<2>>>) {
-    let branches = branches
-        .iter()
-        .map(|b| Branch { users: cpu_handle(b.users.clone()), items: cpu_handle(b.items.clone()) })
-        .collect();
-    let kernel = Kernel { branches, walk, terms };
+    let kernel = Kernel::new(branches, walk, terms);
     let (values, kept) = kernel.forward();
     let slopes = factors.map_or(Vec::new(), |factors| kernel.backward(&kept, factors));
+    tensors(values, slopes)
+}
+
+fn walk_by_rows(
+    branches: &[Branch<Tensor<2>>],
+    walk: &Walk,
+    terms: &Terms,
+    factors: Option<&[f32]>,
+) -> (Tensor<1>, Vec<Branch<Tensor<2>>>) {
+    let (values, slopes) = Kernel::new(branches, walk, terms).by_rows(factors);
+    tensors(values, slopes)
+}
+
+fn tensors(values: FlexTensor, slopes: Vec<Branch<FlexTensor>>) -> (Tensor<1>, Vec<Branch<Tensor<2>>>) {
     let tensor = |x: FlexTensor| Tensor::from_primitive::<Flex>(x);
     let slopes = slopes.into_iter().map(|b| Branch { users: tensor(b.users), items: tensor(b.items) });
     (Tensor::from_primitive::<Flex>(values), slopes.collect())
@@ -131,7 +148,15 @@ struct RowState {
     sums: Vec<f64>,
 }
 
-impl Kernel<'_> {
+impl<'a> Kernel<'a> {
+    fn new(branches: &[Branch<Tensor<2>>], walk: &'a Walk, terms: &'a Terms) -> Self {
+        let branches = branches
+            .iter()
+            .map(|b| Branch { users: cpu_handle(b.users.clone()), items: cpu_handle(b.items.clone()) })
+            .collect();
+        Self { branches, walk, terms }
+    }
+
     /// Scores of a chunk, `[R, C]` per branch.
     fn scores(&self, (start, count): (usize, usize)) -> Vec<FlexTensor> {
         let of =

@@ -4,7 +4,7 @@ use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 
 use super::{Branch, Terms, Walk};
 
-/// As [`super::walk_in_kernel`].
+/// As [`super::walk_by_chunks`].
 pub(super) fn walk(
     branches: &[Branch<Tensor<2>>],
     walk: &Walk,

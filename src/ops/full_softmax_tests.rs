@@ -126,7 +126,9 @@ fn kernel_and_composed_body_equal_differences_in_f64_at_every_chunk_size() {
         let slopes: Vec<f64> = (0..exact.len()).map(slope).collect();
         for chunk in CHUNKS {
             let walk = Walk { labels: labels.clone(), chunk };
-            for (name, with) in [("kernel", walk_in_kernel as Run), ("composed", composed::walk)] {
+            let runs: [(&str, Run); 3] =
+                [("chunks", walk_by_chunks), ("rows", walk_by_rows), ("composed", composed::walk)];
+            for (name, with) in runs {
                 let (found, grads) = run(with, &values, &walk, &terms, &factors);
                 assert_close(&found, &expected, &format!("{name}, {terms:?}, terms"));
                 assert_close(&grads, &slopes, &format!("{name}, {terms:?}, gradients"));
@@ -161,9 +163,11 @@ fn chunks_equal_the_losses_over_stored_scores() {
         let by = branches.iter().flatten().flat_map(|x| host(x.grad(&grads).unwrap()));
         let expected_grads: Vec<f64> = by.map(f64::from).collect();
         let walk = Walk { labels: labels.clone(), chunk: 10 };
-        let (found, grads) = run(walk_in_kernel, &values, &walk, &terms, &factors);
-        assert_close(&found, &expected, "terms");
-        assert_close(&grads, &expected_grads, "gradients");
+        for with in [walk_by_chunks as Run, walk_by_rows] {
+            let (found, grads) = run(with, &values, &walk, &terms, &factors);
+            assert_close(&found, &expected, "terms");
+            assert_close(&grads, &expected_grads, "gradients");
+        }
     }
 }
 
@@ -174,8 +178,10 @@ fn scores_of_hundreds_neither_overflow_nor_vanish() {
     let exact: Vec<f64> = values.iter().map(|&v| f64::from(v)).collect();
     let walk = Walk { labels: labels.clone(), chunk: 4 };
     for (terms, factors) in variants() {
-        let (found, grads) = run(walk_in_kernel, &values, &walk, &terms, &factors);
-        assert_close(&found, &by_definition(&exact, &exact, &labels, &terms), "terms");
-        assert!(grads.iter().all(|g| g.is_finite()));
+        for with in [walk_by_chunks as Run, walk_by_rows] {
+            let (found, grads) = run(with, &values, &walk, &terms, &factors);
+            assert_close(&found, &by_definition(&exact, &exact, &labels, &terms), "terms");
+            assert!(grads.iter().all(|g| g.is_finite()));
+        }
     }
 }

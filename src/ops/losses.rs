@@ -128,7 +128,9 @@ impl Kernel<'_> {
                     #[inline(always)]
                     || {
                         self.load(values, row, (n, r, u), scratch);
-                        self.forward_row(row, u, scratch, kept, out);
+                        let weight = &self.candidates.log_weight[row * u..(row + 1) * u];
+                        let label = self.candidates.labels[row] as usize;
+                        self.terms.forward_row(scratch, weight, label, kept, out);
                     },
                 );
             },
@@ -186,30 +188,45 @@ impl Kernel<'_> {
             scratch.average(u);
         }
     }
+}
 
+impl Terms {
+    /// What forward keeps of a row for backward: the log-normalisers of each branch at temperature 1, of each branch at
+    /// tau and of the mean at tau; then each pair's term without its tau².
+    pub(super) fn kept_per_row(&self, branches: usize) -> usize {
+        2 * branches + 1 + self.pairs.len()
+    }
+
+    /// A row's terms, `[N + K]` into `out`, and what backward needs of them into `kept`; the rest as in
+    /// [`Self::backward_row`].
     #[inline(always)]
-    fn forward_row(&self, row: usize, u: usize, scratch: &mut Scratch, kept: &mut [f32], out: &mut [f32]) {
-        let n = scratch.z.len() - 1;
-        let weight = &self.candidates.log_weight[row * u..(row + 1) * u];
-        let label = self.candidates.labels[row] as usize;
-        let inverse = 1.0 / self.terms.temperature;
+    pub(super) fn forward_row(
+        &self,
+        scratch: &mut Scratch,
+        weight: &[f32],
+        label: usize,
+        kept: &mut [f32],
+        out: &mut [f32],
+    ) {
+        let (n, u) = (scratch.z.len() - 1, weight.len());
+        let inverse = 1.0 / self.temperature;
         let (norms, costs) = kept.split_at_mut(2 * n + 1);
         for b in 0..n {
             norms[b] = log_sum_exp(&scratch.z[b], weight, 1.0, &mut scratch.work);
             out[b] = norms[b] - (scratch.z[b][label] + weight[label]);
         }
-        if self.terms.pairs.is_empty() {
+        if self.pairs.is_empty() {
             return;
         }
         for b in 0..=n {
             norms[n + b] = log_sum_exp(&scratch.z[b], weight, inverse, &mut scratch.work);
         }
-        let square = self.terms.temperature * self.terms.temperature;
-        for (k, &(student, teacher)) in self.terms.pairs.iter().enumerate() {
+        let square = self.temperature * self.temperature;
+        for (k, &(student, teacher)) in self.pairs.iter().enumerate() {
             let teacher = teacher.unwrap_or(n);
             let (s, t) = (&scratch.z[student][..u], &scratch.z[teacher][..u]);
             let (norm_s, norm_t) = (norms[n + student], norms[n + teacher]);
-            let divergence = self.terms.divergence;
+            let divergence = self.divergence;
             let gap = simd::sum(
                 u,
                 #[inline(always)]
@@ -223,14 +240,6 @@ impl Kernel<'_> {
             costs[k] = gap;
             out[n + k] = gap * square;
         }
-    }
-}
-
-impl Terms {
-    /// What forward keeps of a row for backward: the log-normalisers of each branch at temperature 1, of each branch at
-    /// tau and of the mean at tau; then each pair's term without its tau².
-    pub(super) fn kept_per_row(&self, branches: usize) -> usize {
-        2 * branches + 1 + self.pairs.len()
     }
 
     /// Gradient of a row's terms by its logits, or by a part of them.

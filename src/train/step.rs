@@ -11,8 +11,8 @@ use crate::model::{IdRows, Recommender, params};
 use crate::objective::{Losses, Objective};
 use crate::ops::Noise;
 use crate::ops::drawn::drawn_scores;
-use crate::ops::rows::Rows;
 use crate::ops::full_softmax::Branch;
+use crate::ops::rows::Rows;
 
 /// Runs micro-batches of one objective on one device.
 pub struct Step {
