@@ -4,7 +4,7 @@
 //!
 //! Defaults: 60 steps, 1,000,000 items against 1,000; width 64, 32 windows of 11 items, in-batch softmax, on the CPU. A
 //! step is batch, forward, backward, gradient norm and AdamW, as the trainer does them; the median of the steps is
-//! shown, and how often as long it takes as with the small table.
+//! shown, and how often as long it takes as with the small table. Steps with both tables alternate.
 
 mod common;
 
@@ -15,6 +15,7 @@ use codistill::config::{EncoderConfig, ObjectiveConfig, OptimConfig, SavingsConf
 use codistill::model::{DataShape, Recommender};
 use codistill::nn::Init;
 use codistill::objective::Objective;
+use codistill::train::batch::Sampler;
 use codistill::train::gradients::global_norm;
 use codistill::train::optim::{AdamW, clip_coefficient};
 use codistill::train::step::{Dropout, Step};
@@ -31,9 +32,13 @@ fn main() {
     let large = numbers.next().unwrap_or(1_000_000).max(1);
     println!("width {WIDTH}, {WINDOWS} windows of {} items, {steps} steps", INPUTS + 1);
     for row_sparse in [true, false] {
-        let small = median_step(1_000, steps, row_sparse);
-        let ratio = median_step(large, steps, row_sparse) / small;
-        println!("{} updates: {ratio:.2} times the step", name(row_sparse));
+        let mut runs = [1_000, large].map(|items| Run::new(items, steps, row_sparse));
+        // In turns, so that what else the machine does falls on both.
+        for index in 0..steps {
+            runs.iter_mut().for_each(|run| run.step(index));
+        }
+        let [small, large] = runs.map(Run::report);
+        println!("{} updates: {:.2} times the step", name(row_sparse), large / small);
     }
 }
 
@@ -41,50 +46,82 @@ fn name(row_sparse: bool) -> &'static str {
     if row_sparse { "row-sparse" } else { "dense" }
 }
 
-/// Milliseconds.
-fn median_step(items: usize, steps: usize, row_sparse: bool) -> f64 {
-    let device = Device::flex().autodiff();
-    let config = id_model(WIDTH, &[("id", EncoderConfig::Sasrec { blocks: 2, heads: 2 })]);
-    let shape = DataShape { items, max_seq_len: INPUTS, feature_widths: vec![0] };
-    let savings = SavingsConfig::default();
-    let mut model = Recommender::new(&config, &savings, &shape, &|_| Vec::new(), &mut Init::new(1, &device));
-    let objective = ObjectiveConfig::default();
-    let sampler = sampler(WINDOWS * steps, WINDOWS, items, &objective);
-    let dropout = Dropout { elements: config.dropout, items: config.dropout };
-    let objective = Objective::new(&objective, &["id".into()], items);
-    let step = Step::new(objective, &device, dropout, savings.length_groups).with_row_sparse(row_sparse);
-    let optim = OptimConfig::default();
-    let mut optimizer = AdamW::new(&optim);
-    let order = sampler.order(1);
-    let mut distinct = 0;
-    // Batch, gradients, norm, update: milliseconds.
-    let mut parts: [Vec<f64>; 5] = Default::default();
-    for index in 0..steps {
+/// A training with one size of table.
+struct Run {
+    items: usize,
+    row_sparse: bool,
+    sampler: Sampler,
+    order: Vec<u32>,
+    step: Step,
+    optim: OptimConfig,
+    optimizer: AdamW,
+    model: Recommender,
+    /// Distinct items of all batches.
+    distinct: usize,
+    /// Milliseconds of each step for batch, gradients, norm, update, and all together.
+    parts: [Vec<f64>; 5],
+}
+
+impl Run {
+    fn new(items: usize, steps: usize, row_sparse: bool) -> Self {
+        let device = Device::flex().autodiff();
+        let config = id_model(WIDTH, &[("id", EncoderConfig::Sasrec { blocks: 2, heads: 2 })]);
+        let shape = DataShape { items, max_seq_len: INPUTS, feature_widths: vec![0] };
+        let savings = SavingsConfig::default();
+        let model = Recommender::new(&config, &savings, &shape, &|_| Vec::new(), &mut Init::new(1, &device));
+        let objective = ObjectiveConfig::default();
+        let sampler = sampler(WINDOWS * steps, WINDOWS, items, &objective);
+        let dropout = Dropout { elements: config.dropout, items: config.dropout };
+        let objective = Objective::new(&objective, &["id".into()], items);
+        let step = Step::new(objective, &device, dropout, savings.length_groups).with_row_sparse(row_sparse);
+        let optim = OptimConfig::default();
+        Self {
+            items,
+            row_sparse,
+            order: sampler.order(1),
+            sampler,
+            step,
+            optimizer: AdamW::new(&optim),
+            optim,
+            model,
+            distinct: 0,
+            parts: Default::default(),
+        }
+    }
+
+    fn step(&mut self, index: usize) {
         let mut marks = vec![Instant::now()];
-        let batch = sampler.batch(&order, 1, index);
+        let batch = self.sampler.batch(&self.order, 1, index);
         marks.push(Instant::now());
-        let (_, grads) = step.gradients(&model, &batch, 1);
+        let (_, grads) = self.step.gradients(&self.model, &batch, 1);
         marks.push(Instant::now());
         let norm = global_norm(&grads);
         marks.push(Instant::now());
-        model = optimizer.step(model, grads, optim.lr, clip_coefficient(norm, optim.clip_norm));
+        let scale = clip_coefficient(norm, self.optim.clip_norm);
+        self.model = self.optimizer.step(self.model.take(), grads, self.optim.lr, scale);
         marks.push(Instant::now());
-        distinct += batch.block.items.len();
+        self.distinct += batch.block.items.len();
         let between = |a: usize, b: usize| (marks[b] - marks[a]).as_secs_f64() * 1e3;
         for part in 0..4 {
-            parts[part].push(between(part, part + 1));
+            self.parts[part].push(between(part, part + 1));
         }
-        parts[4].push(between(0, 4));
+        self.parts[4].push(between(0, 4));
     }
-    let [batch, gradients, norm, update, whole] = parts.map(|mut times| {
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
-    });
-    println!(
-        "{items:>9} items, {:<10} {whole:8.2} ms: batch {batch:.2}, gradients {gradients:.2}, norm {norm:.2}, \
-         update {update:.2}; {} items a batch",
-        name(row_sparse),
-        distinct / steps,
-    );
-    whole
+
+    /// The median step in milliseconds.
+    fn report(self) -> f64 {
+        let steps = self.parts[4].len();
+        let [batch, gradients, norm, update, whole] = self.parts.map(|mut times| {
+            times.sort_by(f64::total_cmp);
+            times[times.len() / 2]
+        });
+        println!(
+            "{:>9} items, {:<10} {whole:8.2} ms: batch {batch:.2}, gradients {gradients:.2}, norm {norm:.2}, \
+             update {update:.2}; {} items a batch",
+            self.items,
+            name(self.row_sparse),
+            self.distinct / steps,
+        );
+        whole
+    }
 }

@@ -12,6 +12,7 @@ mod rules;
 mod sets;
 mod validate;
 mod validate_objective;
+mod validate_optim;
 
 pub(crate) use error::one_line;
 pub use error::{ConfigError, Place};

@@ -3,12 +3,9 @@
 //! A setting that would silently do nothing is an error too: a feature store that no view reads, a width on
 //! a view that has none. The first violation is reported, under its dotted key.
 
-use super::rules::{
-    Checked, at_least, between, check_name, divides, invalid, known, non_negative, positive, within,
-};
+use super::rules::{Checked, at_least, between, check_name, divides, invalid, known, positive, within};
 use super::{
-    ColdConfig, Config, EncoderConfig, EvalConfig, IdInit, IdTable, ModelConfig, ObjectiveKind, SynthConfig,
-    ViewConfig, ViewKind,
+    ColdConfig, Config, EncoderConfig, EvalConfig, IdInit, ModelConfig, SynthConfig, ViewConfig, ViewKind,
 };
 
 /// The mean of all branches, where a branch is asked for by name.
@@ -30,7 +27,7 @@ impl Config {
         self.check_data()?;
         self.check_model()?;
         super::validate_objective::check(&self.objective, &self.model)?;
-        self.check_optim()?;
+        super::validate_optim::check(&self.optim, self)?;
         check_eval(&self.eval)?;
         self.check_train()?;
         at_least("monitor.log_every", self.monitor.log_every, 1)?;
@@ -96,41 +93,6 @@ impl Config {
         let Some(tower) = &model.tower else { return Ok(()) };
         at_least("model.tower.blocks", tower.blocks, 1)?;
         divides("model.tower.heads", tower.heads, model.width)
-    }
-
-    fn check_optim(&self) -> Checked {
-        let optim = &self.optim;
-        positive("optim.lr", optim.lr)?;
-        for (key, beta) in [("optim.beta1", optim.beta1), ("optim.beta2", optim.beta2)] {
-            within(key, beta, 0.0..=1.0)?;
-            if beta >= 1.0 {
-                return Err(
-                    invalid(key, "= 1 never forgets").with_hint("usual values: beta1 0.9, beta2 0.999")
-                );
-            }
-        }
-        positive("optim.eps", optim.eps)?;
-        non_negative("optim.weight_decay", optim.weight_decay)?;
-        non_negative("optim.clip_norm", optim.clip_norm)?;
-        within("optim.final_lr_share", optim.final_lr_share, 0.0..=1.0)?;
-        if optim.id_table == IdTable::RowSparse {
-            self.check_row_sparse()?;
-        }
-        Ok(())
-    }
-
-    fn check_row_sparse(&self) -> Checked {
-        let key = "optim.id_table";
-        if self.objective.kind == ObjectiveKind::Full {
-            let reason =
-                "= \"row_sparse\" spares nothing: objective.kind = \"full\" reads every row in every step";
-            return Err(invalid(key, reason).with_hint("use id_table = \"dense\", or another objective"));
-        }
-        if self.model.views.iter().all(|view| view.kind != ViewKind::Id) {
-            return Err(invalid(key, "= \"row_sparse\" needs a view of kind \"id\"")
-                .with_hint("remove the setting, or add an ID view"));
-        }
-        Ok(())
     }
 
     fn check_train(&self) -> Checked {
