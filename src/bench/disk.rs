@@ -203,7 +203,7 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Opens what [`write`] made.
+    /// Opens what [`write()`] made.
     ///
     /// # Errors
     /// The directory is none, or its files contradict each other.
