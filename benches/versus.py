@@ -58,6 +58,7 @@ def arguments():
     parser.add_argument("--warmup", type=int, default=2)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="codistill's; the peers run on cuda where it is not cpu")
     parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "target" / "release" / "codistill")
     parser.add_argument("--python", default=sys.executable, help="with the peers' packages")
     parser.add_argument("--recbole-python", help="with RecBole's packages")
@@ -66,7 +67,7 @@ def arguments():
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE[,VALUE...]",
                         help="handed to `codistill bench --write`; several values only with --growth")
     parser.add_argument("--growth", action="store_true", help="one result over all names and values, drawn as a curve")
-    parser.add_argument("--key", help="key of workload.json to draw a growth over (default: the one with several values)")
+    parser.add_argument("--key", help="key of workload.json to draw over (default: the one with several values)")
     parser.add_argument("--no-check", action="store_true", help="leave out the comparison with the parity fixtures")
     parser.add_argument("--timeout", type=float, default=3600, help="seconds a contender may take")
     args = parser.parse_args()
@@ -90,6 +91,8 @@ def main():
     args = arguments()
     out = args.out or ROOT / "target" / "versus" / f"{'-'.join(args.names)}-{args.profile}"
     out.mkdir(parents=True, exist_ok=True)
+    # Before anything runs: the commit that is measured, not one made meanwhile.
+    at = conditions(args)
     cells = []
     for name in args.names:
         for values in itertools.product(*(values for _, values in args.set)):
@@ -97,7 +100,7 @@ def main():
             with tempfile.TemporaryDirectory() as spare:
                 cells.append(run_cell(args, name, chosen, args.workload or pathlib.Path(spare) / "workload"))
             # After every cell, so that a long growth that breaks off leaves what it has.
-            result = {"conditions": conditions(args), "base": BASE, "key": args.key, "cells": cells}
+            result = {"conditions": at, "base": BASE, "key": args.key, "cells": cells}
             (out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
     (out / "table.md").write_text(report.tables(result))
     print(report.tables(result))
@@ -106,7 +109,8 @@ def main():
     else:
         report.plot_cell(cells[0], out / "plot.svg")
     print(f"written to {out}", file=sys.stderr)
-    sys.exit(any("failed" in run for cell in cells for run in cell["contenders"].values()))
+    failed = any("failed" in run for cell in cells for run in cell["contenders"].values())
+    sys.exit(1 if failed else 0)
 
 
 def run_cell(args, name, chosen, folder):
@@ -156,7 +160,7 @@ def run_cell(args, name, chosen, folder):
 def command(args, name, kind, who, folder):
     timing = ["--warmup", str(args.warmup), "--steps", str(args.steps), "--threads", str(args.threads)]
     if who == BASE:
-        return [str(args.binary), "bench", name, "--workload", str(folder), *timing, "--json"]
+        return [str(args.binary), "bench", name, "--workload", str(folder), *timing, "--device", args.device, "--json"]
     peers = PEERS.get(kind, {})
     if who not in peers:
         sys.exit(f"error: no contender {who!r} for kind {kind!r}\nhint: {', '.join([BASE, *peers])}")
@@ -166,6 +170,8 @@ def command(args, name, kind, who, folder):
         # Its step is an epoch, and its first one is like the others.
         timing[1] = "0"
         python = args.recbole_python or args.python
+    elif args.device != "cpu":
+        timing += ["--device", "cuda"]
     return [python, str(HERE / "peers" / script), str(folder), *options, *timing, "--contender", who]
 
 
@@ -259,6 +265,7 @@ def conditions(args):
         "last_level_cache": cpu.get("L3 cache") or cpu.get("L2 cache"),
         "memory_bytes": memory,
         "rounds": args.rounds, "warmup": args.warmup, "steps": args.steps, "threads": args.threads,
+        "device": args.device,
     }
 
 

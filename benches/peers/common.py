@@ -3,7 +3,7 @@
 A peer is a process that is given a workload directory and prints one JSON object a line to stdout: a `step` for each
 timed step and a `done` at the end. Talk goes to stderr, so that stdout stays readable by a program.
 
-Step j of a run, warm-up included, uses batch j % K of the K batches in the workload.
+Timed step i uses batch i % K of the K batches in the workload, and so does warm-up step i.
 """
 
 import argparse
@@ -65,7 +65,7 @@ class Workload:
         """One tensor in memory of its own. The file is closed again at once: a mapped file would count as memory."""
         with safe_open(self.folder / "workload.safetensors", "pt") as file:
             tensor = file.get_tensor(name)
-            return tensor.to(dtype, copy=True) if dtype else tensor.clone()
+            return tensor.to(torch.get_default_device(), dtype or tensor.dtype, copy=True)
 
 
 def fail(message, hint=None):
@@ -79,6 +79,7 @@ def arguments(description):
     parser.add_argument("--warmup", type=int, default=2)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda with TF32 products, as codistill's on a GPU")
     parser.add_argument("--contender", help="name to report (default: by what runs)")
     parser.add_argument("--allocator", choices=["default", "keep"],
                         help="keep: freed memory stays with the process (default: keep, but for the authors' graph)")
@@ -91,6 +92,12 @@ def prepare(args, allocator="default"):
         fail("nothing to time", "--steps is at least 1, --warmup at least 0")
     torch.set_num_threads(args.threads)
     torch.manual_seed(1)
+    if args.device != "cpu":
+        # Tensors are made where they are used. Not for cpu, where this would only cost time at every call.
+        torch.set_default_device(args.device)
+        torch.backends.cuda.matmul.allow_tf32 = True
+    # The optimiser's first step loads much of the library, whatever the model: that is runtime, not the task's memory.
+    torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))]).step()
     args.runtime_rss_bytes = peak_rss_bytes()
     args.allocator = args.allocator or allocator
     if args.allocator == "keep":
@@ -155,26 +162,29 @@ class Optimiser:
 def time_training(args, settings, contender, parameters, optimiser, loss_of_batch):
     """Warm-up, then `--steps` timed optimiser steps. `loss_of_batch(k)` assembles batch k and returns its loss."""
     loaded = peak_rss_bytes()
-    for j in range(args.warmup + args.steps):
-        if j == args.warmup:
+    for j in range(-args.warmup, args.steps):
+        if j == 0:
             peak_before = peak_rss_bytes()
             reset = forget_peak()
         start = time.perf_counter()
         optimiser.zero_grad()
-        loss = loss_of_batch(j % settings.batches)
+        loss = loss_of_batch((j if j >= 0 else j + args.warmup) % settings.batches)
         loss.backward()
         optimiser.step()
+        if args.device != "cpu":
+            torch.cuda.synchronize()
         seconds = time.perf_counter() - start
-        if j >= args.warmup:
-            emit("step", index=j - args.warmup, seconds=seconds, loss=loss.item())
+        if j >= 0:
+            emit("step", index=j, seconds=seconds, loss=loss.item())
         else:
-            print(f"warm-up {j}: {seconds:.3f} s", file=sys.stderr)
+            print(f"warm-up {j + args.warmup}: {seconds:.3f} s", file=sys.stderr)
     peak = peak_rss_bytes()
     done = {
         "peak_rss_bytes": max(peak, peak_before),
         # What the interpreter and the library take before any data, and with the data and the model.
         "runtime_rss_bytes": args.runtime_rss_bytes,
         "loaded_rss_bytes": loaded,
+        "device_peak_bytes": torch.cuda.max_memory_allocated() if args.device != "cpu" else None,
         "parameters": parameters,
         "contender": args.contender or contender,
         "allocator": args.allocator,

@@ -1,14 +1,13 @@
 """Full-catalogue evaluation of three branches and their ensemble in PyTorch.
 
-    python evaluate.py WORKLOAD --method sort-loop [--sample 200]   # the authors' protocol, extrapolated to all users
+    python evaluate.py WORKLOAD --method sort-loop [--sample 200]   # the authors' protocol, scaled to all users
     python evaluate.py WORKLOAD --method topk [--tile 512]
 
-`sort-loop` (odmt.md 6): scores of a batch of users by one product a branch, then a Python loop over users with four full
-sorts of the catalogue each. It runs over the first `--sample` users and its seconds are scaled to all of them; its
-metrics are the sample's. `topk` therefore also reports `metrics_sample` over the same users, so that the two compare.
+`sort-loop` (odmt.md 6): scores of a batch of users by one product a branch, then a Python loop over users with four
+full sorts of the catalogue each. It runs over the first `--sample` users and its seconds are scaled to all of them; its
+metrics are the sample's. `topk` therefore also reports `metrics_sample` over those users, so that the two compare.
 
-Item 0 is no candidate; the history is removed; a removed target is a miss. Metrics are keyed BRANCH/recall@10 and
-BRANCH/ndcg@10, BRANCH being 0, 1, 2 or ensemble.
+Item 0 is no candidate; the history is removed; a removed target is a miss.
 
 Shape suffixes: U users, u users of a tile, I items without padding, D width, k = 10.
 """
@@ -23,7 +22,8 @@ import common
 
 K = 10
 BATCH = 128
-VIEWS = ("0", "1", "2", "ensemble")
+# Of the workload's branches 0, 1, 2, and of their mean score.
+VIEWS = ("id", "text", "image", "ensemble")
 
 
 class Data:
@@ -55,7 +55,7 @@ def metrics_of(rank_4U):
     gain = torch.where(hit, 1 / torch.log2(rank_4U + 1.0), 0.0)
     out = {}
     for name, h, g in zip(VIEWS, hit.double().mean(1).tolist(), gain.double().mean(1).tolist()):
-        out[f"{name}/recall@{K}"], out[f"{name}/ndcg@{K}"] = h, g
+        out[name] = {f"recall@{K}": h, f"ndcg@{K}": g}
     return out
 
 

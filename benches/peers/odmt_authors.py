@@ -103,9 +103,8 @@ class Authors(nn.Module):
         super().__init__()
         self.settings, self.tables, self.sdpa = settings, tables, sdpa
         d, f = settings.width, settings.feature_width
-        # Start of the ID vectors as in the Arts, Office and H&M scripts: mean of the two CLS features.
-        start_IF = (tables.text_ITF[:, 0].float() + tables.image_IVF[:, 0].float()) / 2
-        self.id_table = nn.Embedding(settings.items + 1, f, padding_idx=0, _weight=start_IF)
+        self.id_table = nn.Embedding(settings.items + 1, f, padding_idx=0)
+        nn.init.xavier_normal_(self.id_table.weight)
         self.id_in, self.text_in, self.image_in = (nn.Linear(f, d) for _ in range(3))
         self.tower = nn.ModuleList(
             Block(d, settings.tower_heads, settings.dropout, settings.layer_norm_eps, sdpa)
@@ -135,7 +134,7 @@ class Authors(nn.Module):
         """Loss of the users in `rows_BS1`, and its terms under the names of the parity fixtures."""
         batch = self.assemble(rows_BS1)
         ids_N = batch.ids_BS1.flatten()
-        # Masks are made outside the graph: a compiler would fold their index arithmetic into every pass that reads them.
+        # Masks are made outside the graph: a compiler folds their index arithmetic into every pass over the logits.
         removed_QN, label_Q = self.columns(batch.ids_BS1[:, :-1] != 0, self.own_items(batch.ids_BS1, ids_N))
         return self.loss_graph(batch.ids_BS1, batch.text_NTF, batch.image_NVF, batch.text_mask_NT,
                                self.tables.log_popularity_I[ids_N], removed_QN, label_Q)
@@ -211,11 +210,8 @@ class Authors(nn.Module):
         }
         kl = self.settings.distill_weight * sum(kd.values())
         total = sum(ce.values()) + kl
-        return total, {"ce_id": ce["id"], "ce_t": ce["text"], "ce_v": ce["image"], "ce": sum(ce.values()), **kd, "kl": kl}
-
-    def reference_name(self, name):
-        """The fixtures' name of one of our parameters."""
-        return reference_name(name)
+        terms = {"ce_id": ce["id"], "ce_t": ce["text"], "ce_v": ce["image"], "ce": sum(ce.values())}
+        return total, {**terms, **kd, "kl": kl}
 
     def reference_parameters(self):
         return {reference_name(name): parameter for name, parameter in self.named_parameters()}
@@ -230,6 +226,7 @@ class Authors(nn.Module):
 
 
 def reference_name(name):
+    """The fixtures' name of one of our parameters."""
     short = {"id": "id", "text": "t", "image": "v"}
     for branch in BRANCHES:
         name = name.replace(f"users.{branch}.positions", f"users.{branch}.position_embedding.weight")

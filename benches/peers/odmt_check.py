@@ -91,15 +91,16 @@ def run_case(build, metadata, main, data, prefix, report, fused):
                        WEIGHT_ABSOLUTE)
 
 
-def check(build, folder, contender, fused):
-    """`build(settings, tables)` makes the model. Prints a `check` line; ends the process if anything is over."""
+def check(builds, folder, contender, fused):
+    """Every `build(settings, tables)` makes a model. Prints a `check` line; ends the process if anything is over."""
     torch.manual_seed(1)
     metadata, main = read(folder / "odmt_parity_v1.safetensors")
     _, extra = read(folder / "odmt_parity_extra.safetensors")
     report = Report()
-    run_case(build, metadata, main, main, "", report, fused)
-    run_case(build, metadata, main, extra, "big.", report, fused)
-    worst = {sort: float(f"{error:.3g}") if math.isfinite(error) else str(error) for sort, error in report.worst.items()}
+    for build in builds:
+        run_case(build, metadata, main, main, "", report, fused)
+        run_case(build, metadata, main, extra, "big.", report, fused)
+    worst = {sort: float(f"{e:.3g}") if math.isfinite(e) else str(e) for sort, e in report.worst.items()}
     emit("check", contender=contender, passed=not report.over, worst=worst)
     if report.over:
         fail(f"{contender} disagrees with the fixtures\n  " + "\n  ".join(report.over[:20]),

@@ -1,8 +1,8 @@
 """Cross-entropy and distillation of the three branches over distinct items, with gradients, in tiles of rows.
 
-Columns are distinct items with weight w (how many columns of the batch the item fills; 0 for the user's own items, 1 for
-the label), so a softmax is exp(z + log w) over its sum. With s = z/tau, Q = softmax(s + log w) and per row, for teacher P
-and student s: KD = logsumexp(s + log w) - <P, s>, dKD/ds = Q - P, dKD/dteacher = P * (<P, s> - s): the teacher is live
+Columns are distinct items with weight w (how many columns of the batch the item fills; 0 for the user's own items, 1
+for the label), so a softmax is exp(z + log w) over its sum. With s = z/tau, Q = softmax(s + log w) and per row, for
+teacher P and student s: KD = logsumexp(s + log w) - <P, s>, dKD/ds = Q - P, dKD/dteacher = P * (<P, s> - s): the teacher is live
 (odmt.md 3.3), and the last form needs no logarithm of the student.
 
 Shape suffixes: K rows, k rows of a tile, U distinct items, B users, D width; the leading 3 is (id, text, image).
@@ -24,8 +24,7 @@ class TiledLoss(torch.autograd.Function):
             tile = slice(start, min(start + ROWS, rows))
             d_z = tile_gradient(u_3KD[:, tile], h_3UD, log_popularity_U, log_weight_BU[user_K[tile]], label_K[tile],
                                 tau, weight, rows, sums)
-            torch.bmm(d_z, h_3UD, out=d_u[:, tile]) if d_u[:, tile].is_contiguous() else d_u[:, tile].copy_(
-                torch.bmm(d_z, h_3UD))
+            d_u[:, tile] = torch.bmm(d_z, h_3UD)
             d_h.baddbmm_(d_z.transpose(1, 2), u_3KD[:, tile])
         ctx.save_for_backward(d_u, d_h)
         ce_id, ce_t, ce_v, kd_t, kd_v, kd_id = (sums / rows).unbind()

@@ -83,7 +83,8 @@ def main():
         train, _, _ = data_preparation(resolved, data)
         rows = len(train.dataset)
         if rows != targets or data.item_num != settings.items + 1:
-            common.fail(f"RecBole made {rows} rows and {data.item_num} items", f"expected {targets} and {settings.items + 1}")
+            common.fail(f"RecBole made {rows} rows and {data.item_num} items",
+                        f"expected {targets} and {settings.items + 1}")
         torch.set_num_threads(args.threads)
         model = get_model("SASRec")(resolved, train.dataset)
         trainer = get_trainer(resolved["MODEL_TYPE"], "SASRec")(resolved, model)
@@ -95,7 +96,8 @@ def main():
             if j >= args.warmup:
                 common.emit("step", index=j - args.warmup, seconds=seconds / settings.batches, epoch_seconds=seconds,
                             targets=targets, loss=loss / len(train))
-        common.emit("done", contender=args.contender or "recbole", parameters=sum(p.numel() for p in model.parameters()),
+        count = sum(p.numel() for p in model.parameters())
+        common.emit("done", contender=args.contender or "recbole", parameters=count,
                     peak_rss_bytes=common.peak_rss_bytes(), runtime_rss_bytes=args.runtime_rss_bytes,
                     loaded_rss_bytes=loaded, allocator=args.allocator, threads=args.threads, torch=torch.__version__)
 

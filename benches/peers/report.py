@@ -75,9 +75,9 @@ def compare_metrics(runs):
         for record in run["rounds"][:1]:
             step = record["steps"][-1]
             if "metrics" in step:
-                seen.append((who, step.get("users_timed", "all"), step["metrics"]))
+                seen.append((who, step.get("users_timed", "all"), flat(step["metrics"])))
             if "metrics_sample" in step:
-                seen.append((who, step["sample_users"], step["metrics_sample"]))
+                seen.append((who, step["sample_users"], flat(step["metrics_sample"])))
     worst, compared, apart = 0.0, 0, []
     met = set()
     for at, (first, users, mine) in enumerate(seen):
@@ -98,6 +98,14 @@ def compare_metrics(runs):
     alone = [who for who, run in runs.items() if run["rounds"] and who not in met]
     agree = bool(compared) and not apart and not alone
     return {"agree": agree, "compared": compared, "largest_difference": worst, "apart": apart, "not_compared": alone}
+
+
+def flat(metrics, prefix=""):
+    """{"id": {"recall@10": x}} as {"id/recall@10": x}."""
+    out = {}
+    for key, value in metrics.items():
+        out |= flat(value, f"{prefix}{key}/") if isinstance(value, dict) else {prefix + key: value}
+    return out
 
 
 def number(value, unit=1.0, digits=3):
@@ -168,8 +176,8 @@ def remarks(cell):
     checks = {who: record["check"] for who, run in cell["contenders"].items()
               for record in run["rounds"][:1] if "check" in record}
     if checks:
-        said = "; ".join(f"{who} {'passed' if c['passed'] else 'failed'}, worst gradient "
-                         f"{c['worst'].get('gradient, relative', float('nan')):.1e} relative" for who, c in checks.items())
+        said = "; ".join(f"{who} passed, worst gradient {c['worst']['gradient, relative']:.1e} relative"
+                         for who, c in checks.items())
         lines += [f"Parity fixtures: {said}.", ""]
     if "metrics" in cell:
         m = cell["metrics"]
@@ -235,9 +243,10 @@ def plot_cell(cell, path):
             memory.barh(y, base, color=RUNTIME)
             memory.barh(y, peak - base, left=base, color=colour)
             memory.annotate(f"{number(peak)} MiB", (peak, y), xytext=(4, 0), textcoords="offset points", va="center")
-    for axis, label in ((time, "seconds a step: median, p10 to p90"), (memory, "peak RSS, MiB (pale: the runtime alone)")):
+    labels = ("seconds a step: median, p10 to p90", "peak RSS, MiB (pale: the runtime alone)")
+    for axis, label in zip((time, memory), labels):
         axis.set_yticks(place, runs.keys())
-        axis.invert_yaxis()
+        axis.set_ylim(len(runs) - 0.5, -0.5)
         axis.set_xlabel(label)
         axis.margins(x=0.35)
         axis.set_xlim(left=0)
