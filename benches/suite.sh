@@ -27,16 +27,19 @@ if [ -n "${RECBOLE_PYTHON:-}" ] && [ "$device" = cpu ]; then
   recbole=,recbole
   sasrec+=(--recbole-python "$RECBOLE_PYTHON")
 fi
-all=codistill,torch-eager,torch-compile,torch-savings
+peers=codistill,torch-eager,torch-savings
 for profile in dense sparse; do
-  versus "odmt-small-$profile" odmt-small --profile "$profile" --contenders "$all" --rounds 3 --warmup 3 --steps 12
+  versus "odmt-small-$profile" odmt-small --profile "$profile" --contenders "$peers" --rounds 3 --warmup 3 --steps 12
 done
 # A step of the eager graph takes minutes on a CPU: one round.
 for profile in dense sparse; do
-  versus "odmt-paper-$profile" odmt-paper --profile "$profile" --contenders codistill,torch-eager,torch-savings \
+  versus "odmt-paper-$profile" odmt-paper --profile "$profile" --contenders "$peers" \
     --rounds 1 --warmup 1 --steps 2
 done
-versus sasrec-ml1m sasrec-ml1m --profile sparse --contenders "codistill,torch-eager,torch-compile$recbole" \
+# Apart, because its compiler takes minutes in each round.
+versus odmt-small-compiled odmt-small --profile dense --contenders codistill,torch-eager,torch-compile \
+  --rounds 1 --warmup 3 --steps 12
+versus sasrec-ml1m sasrec-ml1m --profile sparse --contenders "codistill,torch-eager$recbole" \
   --rounds 2 --warmup 2 --steps 4 "${sasrec[@]}"
 versus eval-arts eval-arts --profile sparse --contenders codistill,torch-sort-loop,torch-topk --rounds 2 --warmup 0 --steps 1
 for growth in users=16,32,64,128 positions=5,10,20,40 text_tokens=10,30,90 width=32,64,128 items=1000,8000,64000; do
