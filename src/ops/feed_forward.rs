@@ -7,13 +7,6 @@
 //!
 //! Shapes: `N` sequences, `L` positions, `D` width, `F` inner width.
 
-use std::sync::Arc;
-
-use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{Tensor, TensorData};
 use burn_flex::FlexTensor;
 
@@ -23,6 +16,7 @@ use super::norm::Norm;
 use super::residual::Residual;
 use super::rows::{Chunk, Rows, for_each_chunk};
 use super::simd;
+use super::sublayer::{Kept, Layer, Parameter, cut_tensor, sublayer};
 
 /// What the operation knows beside tensors.
 #[derive(Clone, Debug)]
@@ -58,98 +52,15 @@ pub fn feed_forward(
     w: FeedForwardWeights<Tensor<2>, Tensor<1>>,
     layer: FeedForward,
 ) -> Tensor<3> {
-    Tensor::from_dispatch(<Dispatch as FeedForwardOps>::feed_forward(
-        x.into_dispatch(),
-        w.up.into_dispatch(),
-        w.up_bias.into_dispatch(),
-        w.down.into_dispatch(),
-        w.down_bias.into_dispatch(),
-        w.gamma.into_dispatch(),
-        w.beta.into_dispatch(),
-        layer,
-    ))
+    let [up_bias, down_bias] = [w.up_bias, w.down_bias].map(Parameter::Vector);
+    let [up, down] = [w.up, w.down].map(Parameter::Matrix);
+    let [gamma, beta] = [w.gamma, w.beta].map(Parameter::Vector);
+    sublayer(x, [up, up_bias, down, down_bias, gamma, beta], Layer::FeedForward(layer))
 }
 
-/// The operation behind [`feed_forward()`].
-#[backend_extension(Flex, Autodiff)]
-pub trait FeedForwardOps: Backend {
-    /// See [`feed_forward()`].
-    #[allow(clippy::too_many_arguments)]
-    fn feed_forward(
-        x: FloatTensor<Self>,
-        up: FloatTensor<Self>,
-        up_bias: FloatTensor<Self>,
-        down: FloatTensor<Self>,
-        down_bias: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        layer: FeedForward,
-    ) -> FloatTensor<Self>;
-}
-
-impl FeedForwardOps for Flex {
-    fn feed_forward(
-        x: FlexTensor,
-        up: FlexTensor,
-        up_bias: FlexTensor,
-        down: FlexTensor,
-        down_bias: FlexTensor,
-        gamma: FlexTensor,
-        beta: FlexTensor,
-        layer: FeedForward,
-    ) -> FlexTensor {
-        let state = State::new([x, up, up_bias, down, down_bias, gamma, beta], layer);
-        state.forward(false).0
-    }
-}
-
-impl<C: CheckpointStrategy> FeedForwardOps for Autodiff<Flex, C> {
-    fn feed_forward(
-        x: FloatTensor<Self>,
-        up: FloatTensor<Self>,
-        up_bias: FloatTensor<Self>,
-        down: FloatTensor<Self>,
-        down_bias: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        layer: FeedForward,
-    ) -> FloatTensor<Self> {
-        let tensors = [x, up, up_bias, down, down_bias, gamma, beta];
-        let nodes = tensors.each_ref().map(|t| t.node());
-        let state = State::new(tensors.map(|t| t.into_primitive()), layer);
-        match FeedForwardBackward.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => {
-                let (y, kept) = state.forward(true);
-                prep.finish((state, Arc::new(kept)), y)
-            }
-            OpsKind::UnTracked(prep) => prep.finish(state.forward(false).0),
-        }
-    }
-}
-
-#[derive(Debug)]
-struct FeedForwardBackward;
-
-impl Backward<Flex, 7> for FeedForwardBackward {
-    type State = (State, Arc<Kept>);
-
-    fn backward(self, ops: Ops<Self::State, 7>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let grad = grads.consume::<Flex>(&ops.node).to_contiguous();
-        let (state, kept) = ops.state;
-        let slopes = state.backward(&kept, grad.storage());
-        for (node, slope) in ops.parents.into_iter().zip(slopes) {
-            if let Some(node) = node {
-                grads.register::<Flex>(node.id, slope);
-            }
-        }
-    }
-}
-
-/// Normalised rows `[N, L, D]`, and what each was multiplied with `[N, L]`.
-pub(super) type Kept = (Vec<f32>, Vec<f32>);
-
+/// The sublayer with its tensors.
 #[derive(Clone, Debug)]
-struct State {
+pub(super) struct Bound {
     x: FlexTensor,
     w: FeedForwardWeights<FlexTensor, FlexTensor>,
     layer: FeedForward,
@@ -168,9 +79,9 @@ struct Scratch {
     inverse: Vec<f32>,
 }
 
-impl State {
-    fn new(tensors: [FlexTensor; 7], layer: FeedForward) -> Self {
-        let [x, up, up_bias, down, down_bias, gamma, beta] = tensors.map(|t| t.to_contiguous());
+impl Bound {
+    pub(super) fn new(tensors: [FlexTensor; 7], layer: FeedForward) -> Self {
+        let [x, up, up_bias, down, down_bias, gamma, beta] = tensors;
         let (d, f) = (gamma.layout().num_elements(), up_bias.layout().num_elements());
         let w = FeedForwardWeights { up, up_bias, down, down_bias, gamma, beta };
         Self { x, w, layer, d, f }
@@ -205,7 +116,7 @@ impl State {
         );
     }
 
-    fn forward(&self, keep: bool) -> (FlexTensor, Kept) {
+    pub(super) fn forward(&self, keep: bool) -> (FlexTensor, Kept) {
         let Self { layer: FeedForward { rows, .. }, d, f, .. } = self;
         let (d, f, positions) = (*d, *f, rows.positions);
         let x = self.x.storage::<f32>();
@@ -246,7 +157,7 @@ impl State {
     }
 
     /// Gradients by all tensors, in the order of the operation's arguments.
-    fn backward(&self, kept: &Kept, grad: &[f32]) -> [FlexTensor; 7] {
+    pub(super) fn backward(&self, kept: &Kept, grad: &[f32]) -> [FlexTensor; 7] {
         let Self { layer: FeedForward { rows, .. }, d, f, .. } = self;
         let (d, f) = (*d, *f);
         let x = self.x.storage::<f32>();
@@ -302,13 +213,6 @@ struct Slopes {
     /// `[R, F]`
     d_inner: Vec<f32>,
     d_out: Vec<f32>,
-}
-
-/// The next tensor of the given shape from values that lie one behind the other.
-pub(super) fn cut_tensor(rest: &mut &[f32], shape: &[usize]) -> FlexTensor {
-    let (own, others) = rest.split_at(shape.iter().product());
-    *rest = others;
-    FlexTensor::from_data(TensorData::new(own.to_vec(), shape.to_vec()))
 }
 
 /// Adds every row of `values` to `sums`.

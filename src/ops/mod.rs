@@ -21,6 +21,7 @@ pub mod self_attention;
 pub mod simd;
 pub mod slope;
 pub mod squares;
+pub mod sublayer;
 
 use std::sync::OnceLock;
 

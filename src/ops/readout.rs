@@ -6,24 +6,17 @@
 //!
 //! Shapes: `N` items, `L` tokens, `Q` tokens that are read, `D` width, `H` heads, `E` = D/H head width, `G` items of a chunk.
 
-use std::sync::Arc;
-
-use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{Tensor, TensorData};
 use burn_flex::FlexTensor;
 
 use super::attention::{Head, Inputs, Reach, Slopes, Work};
 use super::dropout::Draw;
-use super::feed_forward::{Kept, cut_tensor};
 use super::gemm::{Mat, MatMut, add_product, product};
 use super::norm::Norm;
 use super::residual::Residual;
 use super::rows::{Chunk, Rows, for_each_chunk};
 use super::self_attention::{Added, AttentionWeights};
+use super::sublayer::{Kept, Layer, cut_tensor, sublayer};
 
 /// What the operation knows beside tensors.
 #[derive(Clone, Debug)]
@@ -48,94 +41,12 @@ pub struct Readout {
 /// # Shapes
 /// `[N, L, D] -> [N, Q, D]`
 pub fn readout(x: Tensor<3>, w: AttentionWeights<Tensor<2>, Tensor<1>>, layer: Readout) -> Tensor<3> {
-    Tensor::from_dispatch(<Dispatch as ReadoutOps>::readout(
-        x.into_dispatch(),
-        w.query.into_dispatch(),
-        w.key.into_dispatch(),
-        w.value.into_dispatch(),
-        w.output.into_dispatch(),
-        w.gamma.into_dispatch(),
-        w.beta.into_dispatch(),
-        layer,
-    ))
+    sublayer(x, w.parameters(), Layer::Readout(layer))
 }
 
-/// The operation behind [`readout()`].
-#[backend_extension(Flex, Autodiff)]
-pub trait ReadoutOps: Backend {
-    /// See [`readout()`].
-    #[allow(clippy::too_many_arguments)]
-    fn readout(
-        x: FloatTensor<Self>,
-        query: FloatTensor<Self>,
-        key: FloatTensor<Self>,
-        value: FloatTensor<Self>,
-        output: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        layer: Readout,
-    ) -> FloatTensor<Self>;
-}
-
-impl ReadoutOps for Flex {
-    fn readout(
-        x: FlexTensor,
-        query: FlexTensor,
-        key: FlexTensor,
-        value: FlexTensor,
-        output: FlexTensor,
-        gamma: FlexTensor,
-        beta: FlexTensor,
-        layer: Readout,
-    ) -> FlexTensor {
-        State::new([x, query, key, value, output, gamma, beta], layer).forward(false).0
-    }
-}
-
-impl<C: CheckpointStrategy> ReadoutOps for Autodiff<Flex, C> {
-    fn readout(
-        x: FloatTensor<Self>,
-        query: FloatTensor<Self>,
-        key: FloatTensor<Self>,
-        value: FloatTensor<Self>,
-        output: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        layer: Readout,
-    ) -> FloatTensor<Self> {
-        let tensors = [x, query, key, value, output, gamma, beta];
-        let nodes = tensors.each_ref().map(|t| t.node());
-        let state = State::new(tensors.map(|t| t.into_primitive()), layer);
-        match ReadoutBackward.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => {
-                let (y, kept) = state.forward(true);
-                prep.finish((state, Arc::new(kept)), y)
-            }
-            OpsKind::UnTracked(prep) => prep.finish(state.forward(false).0),
-        }
-    }
-}
-
-#[derive(Debug)]
-struct ReadoutBackward;
-
-impl Backward<Flex, 7> for ReadoutBackward {
-    type State = (State, Arc<Kept>);
-
-    fn backward(self, ops: Ops<Self::State, 7>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let grad = grads.consume::<Flex>(&ops.node).to_contiguous();
-        let (state, kept) = ops.state;
-        let slopes = state.backward(&kept, grad.storage());
-        for (node, slope) in ops.parents.into_iter().zip(slopes) {
-            if let Some(node) = node {
-                grads.register::<Flex>(node.id, slope);
-            }
-        }
-    }
-}
-
+/// The sublayer with its tensors.
 #[derive(Clone, Debug)]
-struct State {
+pub(super) struct Bound {
     x: FlexTensor,
     w: AttentionWeights<FlexTensor, FlexTensor>,
     layer: Readout,
@@ -174,9 +85,9 @@ struct BackScratch {
     d_keys: Vec<f32>,
 }
 
-impl State {
-    fn new(tensors: [FlexTensor; 7], layer: Readout) -> Self {
-        let [x, query, key, value, output, gamma, beta] = tensors.map(|t| t.to_contiguous());
+impl Bound {
+    pub(super) fn new(tensors: [FlexTensor; 7], layer: Readout) -> Self {
+        let [x, query, key, value, output, gamma, beta] = tensors;
         let d = gamma.layout().num_elements();
         Self { x, w: AttentionWeights { query, key, value, output, gamma, beta }, layer, d }
     }
@@ -241,9 +152,8 @@ impl State {
         }
     }
 
-    fn forward(&self, keep: bool) -> (FlexTensor, Kept) {
+    pub(super) fn forward(&self, keep: bool) -> (FlexTensor, Kept) {
         let (d, heads, queries) = (self.d, self.layer.heads, self.layer.queries.len());
-        let e = d / heads;
         let rows = self.rows();
         let total = rows.sequences * queries;
         let mut y = vec![0.0f32; total * d];
@@ -279,7 +189,6 @@ impl State {
                 inverse.copy_from_slice(&s.inverse);
             }
         });
-        debug_assert_eq!(e * heads, d);
         (FlexTensor::from_data(TensorData::new(y, [rows.sequences, queries, d])), (normed, inverse))
     }
 
@@ -303,7 +212,7 @@ impl State {
     }
 
     /// Gradients by all tensors, in the order of the operation's arguments.
-    fn backward(&self, kept: &Kept, grad: &[f32]) -> [FlexTensor; 7] {
+    pub(super) fn backward(&self, kept: &Kept, grad: &[f32]) -> [FlexTensor; 7] {
         let (d, rows) = (self.d, self.rows());
         let Readout { tokens, items, .. } = self.layer;
         let mut d_x = vec![0.0f32; items * tokens * d];

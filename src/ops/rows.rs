@@ -111,7 +111,8 @@ impl Rows {
 
 /// Consecutive chunks for each of at most [`MOST_LANES`] lanes, a lane's own sum of gradients taking `bytes`.
 fn lanes(chunks: &[Chunk], bytes: usize) -> Vec<&[Chunk]> {
-    let lanes = (LANE_BYTES / bytes.max(1)).clamp(2, MOST_LANES).min(chunks.len().max(1));
+    // Two chunks or more pay for clearing and adding up a lane's sums.
+    let lanes = (LANE_BYTES / bytes.max(1)).clamp(2, MOST_LANES).min(chunks.len().div_ceil(2).max(1));
     let mut rest = chunks;
     let mut cut = Vec::with_capacity(lanes);
     for lane in 0..lanes {

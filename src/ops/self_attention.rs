@@ -7,21 +7,16 @@
 
 use std::sync::Arc;
 
-use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{Tensor, TensorData};
 use burn_flex::FlexTensor;
 
 use super::attention::{Head, Inputs, Reach, Slopes, Work};
 use super::dropout::Draw;
-use super::feed_forward::{Kept, cut_tensor};
 use super::gemm::{Mat, MatMut, add_product, product};
 use super::norm::Norm;
 use super::residual::Residual;
 use super::rows::{Chunk, Rows, for_each_chunk};
+use super::sublayer::{Kept, Layer, Parameter, cut_tensor, sublayer};
 
 /// Which keys a query may read.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,6 +83,16 @@ pub struct AttentionWeights<M, V> {
     pub beta: V,
 }
 
+impl AttentionWeights<Tensor<2>, Tensor<1>> {
+    /// In the order of the operation's arguments.
+    pub(super) fn parameters(self) -> [Parameter; 6] {
+        let [query, key, value, output] =
+            [self.query, self.key, self.value, self.output].map(Parameter::Matrix);
+        let [gamma, beta] = [self.gamma, self.beta].map(Parameter::Vector);
+        [query, key, value, output, gamma, beta]
+    }
+}
+
 /// The sublayer's result; padded rows are 0. For the CPU device only.
 ///
 /// # Shapes
@@ -97,94 +102,12 @@ pub fn self_attention(
     w: AttentionWeights<Tensor<2>, Tensor<1>>,
     layer: SelfAttention,
 ) -> Tensor<3> {
-    Tensor::from_dispatch(<Dispatch as SelfAttentionOps>::self_attention(
-        x.into_dispatch(),
-        w.query.into_dispatch(),
-        w.key.into_dispatch(),
-        w.value.into_dispatch(),
-        w.output.into_dispatch(),
-        w.gamma.into_dispatch(),
-        w.beta.into_dispatch(),
-        layer,
-    ))
+    sublayer(x, w.parameters(), Layer::SelfAttention(layer))
 }
 
-/// The operation behind [`self_attention()`].
-#[backend_extension(Flex, Autodiff)]
-pub trait SelfAttentionOps: Backend {
-    /// See [`self_attention()`].
-    #[allow(clippy::too_many_arguments)]
-    fn self_attention(
-        x: FloatTensor<Self>,
-        query: FloatTensor<Self>,
-        key: FloatTensor<Self>,
-        value: FloatTensor<Self>,
-        output: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        layer: SelfAttention,
-    ) -> FloatTensor<Self>;
-}
-
-impl SelfAttentionOps for Flex {
-    fn self_attention(
-        x: FlexTensor,
-        query: FlexTensor,
-        key: FlexTensor,
-        value: FlexTensor,
-        output: FlexTensor,
-        gamma: FlexTensor,
-        beta: FlexTensor,
-        layer: SelfAttention,
-    ) -> FlexTensor {
-        State::new([x, query, key, value, output, gamma, beta], layer).forward(false).0
-    }
-}
-
-impl<C: CheckpointStrategy> SelfAttentionOps for Autodiff<Flex, C> {
-    fn self_attention(
-        x: FloatTensor<Self>,
-        query: FloatTensor<Self>,
-        key: FloatTensor<Self>,
-        value: FloatTensor<Self>,
-        output: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        layer: SelfAttention,
-    ) -> FloatTensor<Self> {
-        let tensors = [x, query, key, value, output, gamma, beta];
-        let nodes = tensors.each_ref().map(|t| t.node());
-        let state = State::new(tensors.map(|t| t.into_primitive()), layer);
-        match SelfAttentionBackward.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => {
-                let (y, kept) = state.forward(true);
-                prep.finish((state, Arc::new(kept)), y)
-            }
-            OpsKind::UnTracked(prep) => prep.finish(state.forward(false).0),
-        }
-    }
-}
-
-#[derive(Debug)]
-struct SelfAttentionBackward;
-
-impl Backward<Flex, 7> for SelfAttentionBackward {
-    type State = (State, Arc<Kept>);
-
-    fn backward(self, ops: Ops<Self::State, 7>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let grad = grads.consume::<Flex>(&ops.node).to_contiguous();
-        let (state, kept) = ops.state;
-        let slopes = state.backward(&kept, grad.storage());
-        for (node, slope) in ops.parents.into_iter().zip(slopes) {
-            if let Some(node) = node {
-                grads.register::<Flex>(node.id, slope);
-            }
-        }
-    }
-}
-
+/// The sublayer with its tensors.
 #[derive(Clone, Debug)]
-struct State {
+pub(super) struct Bound {
     x: FlexTensor,
     w: AttentionWeights<FlexTensor, FlexTensor>,
     layer: SelfAttention,
@@ -217,9 +140,9 @@ struct BackScratch {
     d_v: Vec<f32>,
 }
 
-impl State {
-    fn new(tensors: [FlexTensor; 7], layer: SelfAttention) -> Self {
-        let [x, query, key, value, output, gamma, beta] = tensors.map(|t| t.to_contiguous());
+impl Bound {
+    pub(super) fn new(tensors: [FlexTensor; 7], layer: SelfAttention) -> Self {
+        let [x, query, key, value, output, gamma, beta] = tensors;
         let d = gamma.layout().num_elements();
         Self { x, w: AttentionWeights { query, key, value, output, gamma, beta }, layer, d }
     }
@@ -264,7 +187,7 @@ impl State {
         }
     }
 
-    fn forward(&self, keep: bool) -> (FlexTensor, Kept) {
+    pub(super) fn forward(&self, keep: bool) -> (FlexTensor, Kept) {
         let (rows, heads, d) = (&self.layer.rows, self.layer.heads, self.d);
         let (e, positions) = (d / heads, rows.positions);
         let x = self.x.storage::<f32>();
@@ -313,7 +236,7 @@ impl State {
     }
 
     /// Gradients by all tensors, in the order of the operation's arguments.
-    fn backward(&self, kept: &Kept, grad: &[f32]) -> [FlexTensor; 7] {
+    pub(super) fn backward(&self, kept: &Kept, grad: &[f32]) -> [FlexTensor; 7] {
         let (rows, d) = (&self.layer.rows, self.d);
         let x = self.x.storage::<f32>();
         let mut d_x = vec![0.0f32; x.len()];
