@@ -159,9 +159,9 @@ mod tests {
             // a is stored [k, m], b is stored [n, k].
             let (left, right) = (Mat::strided(&a, k, m, stride).t(), Mat::strided(&b, n, k, stride).t());
             if add {
-                add_product(view, left, right, 0.5)
+                add_product(view, left, right, 0.5);
             } else {
-                product(view, left, right, 0.5)
+                product(view, left, right, 0.5);
             }
             for row in 0..m {
                 for col in 0..stride {

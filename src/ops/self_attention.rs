@@ -300,14 +300,7 @@ impl Bound {
 }
 
 /// A head's part of packed queries, keys and values: `rows` rows from `first` on, `e` columns from `column` on.
-fn inputs<'a>(
-    qkv: [&'a [f32]; 3],
-    first: usize,
-    column: usize,
-    rows: usize,
-    e: usize,
-    d: usize,
-) -> Inputs<'a> {
+fn inputs(qkv: [&[f32]; 3], first: usize, column: usize, rows: usize, e: usize, d: usize) -> Inputs<'_> {
     let [q, k, v] = qkv.map(|x| Mat::strided(&x[first + column..first + rows * d], rows, e, d));
     Inputs { q, k, v }
 }

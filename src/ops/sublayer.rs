@@ -121,6 +121,7 @@ impl SublayerOps for Flex {
 }
 
 impl<C: CheckpointStrategy> SublayerOps for Autodiff<Flex, C> {
+    #[allow(clippy::redundant_closure_for_method_calls, reason = "Burn does not export the tensor's type")]
     fn sublayer(
         x: FloatTensor<Self>,
         a: FloatTensor<Self>,
