@@ -1,9 +1,9 @@
 //! Cross-entropies over the whole catalogue and distillation between branches, the scores never stored.
 //!
-//! The catalogue is walked in chunks, twice. The first walk finds of each row what [`Terms::backward_row`] needs:
+//! The catalogue is walked in chunks, twice. The first walk finds of each row what `Terms::backward_row` needs:
 //! logarithms of normalisers, and the mean cost of each pair. The second computes the scores of a chunk again and
 //! makes the gradients, which enter the graph as [`slope`]s. Memory beyond the gradients is one chunk, `[N, R, C]`
-//! (burn.md 5). Small catalogues are walked row by row instead ([`by_rows`]).
+//! (burn.md 5). Small catalogues are walked row by row instead (`by_rows`).
 //!
 //! Shapes: `N` branches, `R` rows, `V` catalogue rows (row 0 is padding and no candidate), `D` width, `C` items of a
 //! chunk, `K` distillation pairs.

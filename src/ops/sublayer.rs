@@ -1,7 +1,7 @@
 //! The fused sublayers of a transformer block as autodiff sees them: a tensor of rows and six parameters go in, rows
 //! come out.
 //!
-//! [`self_attention`](super::self_attention), [`readout`](super::readout) and [`feed_forward`](super::feed_forward) hold
+//! The modules [`self_attention`], [`readout`] and [`feed_forward`] hold
 //! what each computes.
 
 use std::sync::Arc;
