@@ -91,7 +91,7 @@ fn one_step(world: &World, device: &Device) -> OneStep {
     let model = world.model(&case, "none.", device);
     let branches = ["id", "text", "image"].map(String::from);
     let objective = codistill::objective::Objective::new(&case.objective_config(), &branches, ITEMS);
-    // Noise is drawn on the host, so that dropout is part of the comparison.
+    // Every device computes the same noise, so that dropout is part of the comparison.
     let step =
         Step::new(objective, device, Dropout { elements: 0.1, items: 0.1 }, case.savings.length_groups);
     let batch = world.batch(&world.main.ints("in.item_ids"), &case);
