@@ -5,6 +5,8 @@
 #
 # PYTHON          an interpreter with benches/peers/requirements.txt (default: python3)
 # RECBOLE_PYTHON  one with benches/peers/requirements-recbole.txt; without it RecBole is left out
+# AUTHORS         a clone of the ODMT authors' repository (benches/peers/odmt_upstream.py says how to get it); without it
+#                 their own code is left out
 # CODISTILL       the program (default: target/release/codistill)
 # DEVICE          cpu (default) or wgpu; the peers then run on cuda
 set -uo pipefail
@@ -27,13 +29,16 @@ if [ -n "${RECBOLE_PYTHON:-}" ] && [ "$device" = cpu ]; then
   recbole=,recbole
   sasrec+=(--recbole-python "$RECBOLE_PYTHON")
 fi
-peers=codistill,torch-eager,torch-savings
+peers=(--contenders codistill,torch-eager,torch-savings)
+if [ -n "${AUTHORS:-}" ]; then
+  peers=(--contenders codistill,torch-eager,torch-savings,authors-code --authors "$AUTHORS")
+fi
 for profile in dense sparse; do
-  versus "odmt-small-$profile" odmt-small --profile "$profile" --contenders "$peers" --rounds 3 --warmup 3 --steps 12
+  versus "odmt-small-$profile" odmt-small --profile "$profile" "${peers[@]}" --rounds 3 --warmup 3 --steps 12
 done
 # A step of the eager graph takes minutes on a CPU: one round.
 for profile in dense sparse; do
-  versus "odmt-paper-$profile" odmt-paper --profile "$profile" --contenders "$peers" \
+  versus "odmt-paper-$profile" odmt-paper --profile "$profile" "${peers[@]}" \
     --rounds 1 --warmup 1 --steps 2
 done
 # Apart, because its compiler takes minutes in each round.

@@ -4,6 +4,7 @@
     pip install -r benches/peers/requirements.txt
     python benches/versus.py odmt-small --profile dense --contenders codistill,torch-eager,torch-compile,torch-savings
     python benches/versus.py odmt-small --profile sparse --growth --set users=16,32,64
+    python benches/versus.py odmt-small --contenders codistill,torch-eager,authors-code --authors ODMT
 
 Every round starts each contender once, as a process of its own, in an order that rotates from round to round. OUT gets
 `result.json` (everything, with machine, commit and commands), `table.md` and `plot.svg`. A contender that fails is in
@@ -34,6 +35,8 @@ PEERS = {
         "torch-sdpa": ["odmt.py", "--graph", "authors-sdpa"],
         "torch-compile": ["odmt.py", "--graph", "authors-sdpa", "--compile"],
         "torch-savings": ["odmt.py", "--graph", "savings"],
+        # What the authors published, from a clone of theirs.
+        "authors-code": ["odmt_upstream.py"],
     },
     "sasrec": {
         "torch-eager": ["sasrec.py"],
@@ -62,6 +65,8 @@ def arguments():
     parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "target" / "release" / "codistill")
     parser.add_argument("--python", default=sys.executable, help="with the peers' packages")
     parser.add_argument("--recbole-python", help="with RecBole's packages")
+    parser.add_argument("--authors", type=pathlib.Path, default=os.environ.get("ODMT_AUTHORS"), metavar="DIR",
+                        help="clone of the ODMT authors' repository, for authors-code (default: $ODMT_AUTHORS)")
     parser.add_argument("--workload", type=pathlib.Path, help="directory to use; written first where it is empty")
     parser.add_argument("--out", type=pathlib.Path)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE[,VALUE...]",
@@ -84,6 +89,12 @@ def arguments():
             parser.error("--growth between names needs --key: the key of workload.json that differs")
     if min(args.rounds, args.steps) < 1:
         parser.error("--rounds and --steps are at least 1")
+    if "authors-code" in args.contenders and not (args.authors and (args.authors / "code" / "model").is_dir()):
+        # Now, not after a workload was written and others ran.
+        sys.exit("error: authors-code needs a clone of the ODMT authors' repository"
+                 + (f", and {args.authors} is none" if args.authors else "")
+                 + "\nhint: git clone https://github.com/xyliugo/ODMT, then --authors ODMT; benches/peers/"
+                 "odmt_upstream.py names the commit")
     return args
 
 
@@ -132,7 +143,7 @@ def run_cell(args, name, chosen, folder):
             if "failed" in runs[who]:
                 continue
             line = list(commands[who])
-            if line[1].endswith("odmt.py") and (args.no_check or number):
+            if line[1].endswith(("odmt.py", "odmt_upstream.py")) and (args.no_check or number):
                 line.append("--no-check")
             print(f"round {number + 1}: {who}", file=sys.stderr)
             busy = busy_share()
@@ -166,6 +177,8 @@ def command(args, name, kind, who, folder):
         sys.exit(f"error: no contender {who!r} for kind {kind!r}\nhint: {', '.join([BASE, *peers])}")
     script, *options = peers[who]
     python = args.python
+    if who == "authors-code":
+        options = ["--authors", str(args.authors)]
     if who == "recbole":
         # Its step is an epoch, and its first one is like the others.
         timing[1] = "0"

@@ -12,7 +12,9 @@ use super::workload::{BRANCHES, Workload};
 use super::{BenchError, Steps, generate, training};
 use crate::config::{ENSEMBLE, EvalConfig};
 use crate::data::{Dataset, Items, Part, Sequences, Target};
+use crate::eval::inner_product::{Catalogue, Found, Query, View};
 use crate::eval::{Evaluation, ScoreError, Scorer, evaluate};
+use crate::ops;
 use crate::recommend::scorer::branch_scores;
 
 /// A ranking workload, ready to run.
@@ -38,14 +40,22 @@ impl Judging {
     pub fn new(loaded: &Loaded, sets: &[String], device: &Device) -> Result<Self, BenchError> {
         let Workload { users, items, width, .. } = loaded.workload;
         let (histories, targets) = loaded.histories()?;
-        let mut scorer = VectorScorer { users: Vec::new(), items: Vec::new(), device: device.clone() };
+        let mut scorer =
+            VectorScorer { users: Vec::new(), items: Vec::new(), catalogue: None, device: device.clone() };
+        let mut exact = Vec::new();
         for branch in generate::branches() {
             let read = |name: &str, rows: usize| {
                 loaded.read::<f32>(&format!("{name}.{branch}"), Dtype::F32, &[Some(rows), Some(width)])
             };
-            let items_id = TensorData::new(read("items", items + 1)?, [items + 1, width]);
-            scorer.items.push(Tensor::from_data(items_id, device));
+            let items_id = read("items", items + 1)?;
+            scorer
+                .items
+                .push(Tensor::from_data(TensorData::new(items_id.clone(), [items + 1, width]), device));
+            exact.push(items_id);
             scorer.users.push(read("users", users)?);
+        }
+        if ops::kernels_are_on() {
+            scorer.catalogue = Catalogue::new(exact, width);
         }
         let config = training::config(&loaded.workload, &loaded.dir, sets)?.eval;
         Ok(Self { dataset: dataset(&histories, &targets, items), scorer, config })
@@ -99,7 +109,17 @@ struct VectorScorer {
     users: Vec<Vec<f32>>,
     /// `[I + 1, D]` per branch.
     items: Vec<Tensor<2>>,
+    catalogue: Option<Catalogue>,
     device: Device,
+}
+
+impl VectorScorer {
+    /// Rows of one branch, `[N, D]`.
+    fn rows(&self, branch: usize, targets: &[Target]) -> Vec<f32> {
+        let [_, d] = self.items[branch].dims();
+        let row = |t: &Target| self.users[branch][t.user as usize * d..(t.user as usize + 1) * d].iter();
+        targets.iter().flat_map(row).copied().collect()
+    }
 }
 
 impl Scorer for VectorScorer {
@@ -112,16 +132,26 @@ impl Scorer for VectorScorer {
     }
 
     fn score(&mut self, targets: &[Target], out: &mut [Vec<f32>]) -> Result<(), ScoreError> {
-        let users = self.users.iter().zip(&self.items).map(|(users, items_id)| {
+        let users = self.items.iter().enumerate().map(|(branch, items_id)| {
             let [_, d] = items_id.dims();
-            let rows: Vec<f32> = targets
-                .iter()
-                .flat_map(|t| users[t.user as usize * d..(t.user as usize + 1) * d].iter().copied())
-                .collect();
-            Tensor::<2>::from_data(TensorData::new(rows, [targets.len(), d]), &self.device)
+            Tensor::<2>::from_data(
+                TensorData::new(self.rows(branch, targets), [targets.len(), d]),
+                &self.device,
+            )
         });
         let scores = branch_scores(users.collect(), &self.items);
         out.iter_mut().zip(scores).for_each(|(out, scores)| *out = scores);
         Ok(())
+    }
+
+    fn rank(
+        &mut self,
+        targets: &[Target],
+        queries: &[Query],
+        k: usize,
+    ) -> Result<Option<Vec<Vec<Found>>>, ScoreError> {
+        let users: Vec<Vec<f32>> = (0..self.items.len()).map(|branch| self.rows(branch, targets)).collect();
+        let views = View::all(self.items.len());
+        Ok(self.catalogue.as_ref().map(|catalogue| catalogue.rank(&views, &users, queries, k)))
     }
 }

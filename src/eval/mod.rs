@@ -3,7 +3,7 @@
 //! Every model and baseline is a [`Scorer`]; [`evaluate`] ranks each target by counting over the whole
 //! catalogue and keeps one row per target, on which all statistics are built.
 //!
-//! Reading order: [`scorer`], [`rank`] (one target), [`metrics`] (all of them), [`protocol`], [`rows`],
+//! Reading order: [`scorer`], [`rank`] (one target), [`inner_product`] (many, where scores are that), [`metrics`] (all of them), [`protocol`], [`rows`],
 //! [`baseline`], [`cold`] (items that no training has seen), [`content`] (their floor), [`time_order`], [`global_time`],
 //! [`report`].
 
@@ -13,6 +13,7 @@ pub mod content;
 #[cfg(test)]
 mod fixtures;
 pub mod global_time;
+pub mod inner_product;
 pub mod metrics;
 pub mod protocol;
 pub mod rank;

@@ -2,12 +2,16 @@
 
 use rayon::prelude::*;
 
+use super::inner_product::{Found, Query};
 use super::metrics::{Evaluation, Protocol, Tally, bucket_cut_off};
-use super::rank::{Best, Standing, standing};
+use super::rank::{Best, Standing};
 use super::rows::Row;
 use super::scorer::{ScoreError, Scorer};
 use crate::config::{EvalConfig, HistoryRule, TieRule};
 use crate::data::{Dataset, Part, Sequences, Target};
+
+/// Targets that are ranked between two reports of progress.
+const TILE: usize = 1024;
 
 /// Ranks every target of `part` ([`Part::Valid`] or [`Part::Test`]) under every score name.
 ///
@@ -38,19 +42,32 @@ pub fn evaluate(
     let names = scorer.names();
     let facts = Facts::of(dataset);
     let mut tallies: Vec<Tally> = names.iter().map(|_| Tally::new(&config.ks, width)).collect();
-    let mut scores = vec![Vec::new(); names.len()];
+    let k = config.ks.iter().copied().max().unwrap_or(0).min(width);
     let mut masked_targets = 0;
-    for tile in targets.chunks(tile_targets(config, width, names.len())) {
-        scorer.score(tile, &mut scores)?;
+    for tile in targets.chunks(TILE) {
         let mask = |t: &Target| masked_items(dataset, t, part, config.history, max_seq_len);
         let masks: Vec<Vec<u32>> = tile.par_iter().map(mask).collect();
-        masked_targets += tile.iter().zip(&masks).filter(|(t, m)| m.binary_search(&t.item).is_ok()).count();
-        for ((name, scores), tally) in names.iter().zip(&mut scores).zip(&mut tallies) {
-            let (found, expected) = (scores.len(), tile.len() * width);
-            if found != expected {
-                return Err(ScoreError::Shape { name: name.clone(), found, expected });
+        let queries: Vec<Query> = tile
+            .iter()
+            .zip(&masks)
+            .map(|(target, masked)| Query { target: Some(target.item), masked })
+            .collect();
+        masked_targets +=
+            queries.iter().zip(tile).filter(|(q, t)| q.masked.binary_search(&t.item).is_ok()).count();
+        let ranked = match scorer.rank(tile, &queries, k)? {
+            Some(ranked) => ranked,
+            None => rank_by_scores(scorer, tile, &queries, k, config.tile_mib)?,
+        };
+        for (target, found) in tile.iter().zip(ranked) {
+            for (found, tally) in found.iter().zip(&mut tallies) {
+                if let Some(standing) = &found.standing {
+                    tally.add(
+                        facts.row(target, standing, config.ties),
+                        standing.nan > 0,
+                        found.best.iter().map(|best| best.1),
+                    );
+                }
             }
-            rank_tile(tally, tile, &masks, scores, &facts, config.ties);
         }
         on_progress(tallies.first().map_or(0, |tally| tally.rows.len()));
     }
@@ -67,12 +84,6 @@ pub fn evaluate(
         masked_targets,
     };
     Ok(Evaluation { part: part_name.to_owned(), protocol, scored })
-}
-
-/// How many targets' scores, under all names, fit in the configured tile; at least one.
-fn tile_targets(config: &EvalConfig, width: usize, names: usize) -> usize {
-    let per_target = width.saturating_mul(names).saturating_mul(size_of::<f32>());
-    (config.tile_mib.saturating_mul(1 << 20) / per_target.max(1)).max(1)
 }
 
 /// Distinct items that the history rule takes from the candidates, ascending.
@@ -101,32 +112,37 @@ fn masked_items(
     masked
 }
 
-/// Ranks the targets of one tile under one score name.
-fn rank_tile(
-    tally: &mut Tally,
-    tile: &[Target],
-    masks: &[Vec<u32>],
-    scores: &mut [f32],
-    facts: &Facts,
-    ties: TieRule,
-) {
-    let width = facts.train_counts.len();
-    let longest = tally.ks.iter().copied().max().unwrap_or(0).min(width);
-    let judged: Vec<(Row, bool, Vec<u32>)> = scores
-        .par_chunks_exact_mut(width)
-        .zip(tile)
-        .zip(masks)
-        .map_init(
-            || Best::new(longest),
-            |best, ((scores, target), masked)| {
-                let found = standing(scores, target.item, masked, best);
-                (facts.row(target, &found, ties), found.nan > 0, best.items().collect())
-            },
-        )
-        .collect();
-    for (row, has_nan, best) in judged {
-        tally.add(row, has_nan, &best);
+/// Writes scores down, as many as fit in `tile_mib`, and ranks them: `[N][names]`.
+fn rank_by_scores(
+    scorer: &mut dyn Scorer,
+    targets: &[Target],
+    queries: &[Query],
+    k: usize,
+    tile_mib: usize,
+) -> Result<Vec<Vec<Found>>, ScoreError> {
+    let names = scorer.names();
+    let width = scorer.items() + 1;
+    let per_target = width.saturating_mul(names.len()).saturating_mul(size_of::<f32>());
+    let tile = (tile_mib.saturating_mul(1 << 20) / per_target.max(1)).max(1);
+    let mut scores = vec![Vec::new(); names.len()];
+    let mut ranked = vec![Vec::with_capacity(names.len()); targets.len()];
+    for ((targets, queries), ranked) in
+        targets.chunks(tile).zip(queries.chunks(tile)).zip(ranked.chunks_mut(tile))
+    {
+        scorer.score(targets, &mut scores)?;
+        for (name, scores) in names.iter().zip(&mut scores) {
+            let (found, expected) = (scores.len(), targets.len() * width);
+            if found != expected {
+                return Err(ScoreError::Shape { name: name.clone(), found, expected });
+            }
+            let each = scores.par_chunks_exact_mut(width).zip(queries).zip(ranked.par_iter_mut());
+            each.for_each_init(
+                || Best::new(k),
+                |best, ((scores, query), ranked)| ranked.push(Found::of_scores(scores, query, best)),
+            );
+        }
     }
+    Ok(ranked)
 }
 
 /// What rows tell of items and users.

@@ -1,5 +1,6 @@
 //! What can be evaluated.
 
+use super::inner_product::{Found, Query};
 use crate::data::Target;
 
 /// Why targets could not be ranked.
@@ -44,4 +45,18 @@ pub trait Scorer {
     /// # Errors
     /// The scores can't be computed.
     fn score(&mut self, targets: &[Target], out: &mut [Vec<f32>]) -> Result<(), ScoreError>;
+
+    /// Ranks the queries' targets without writing scores down: `[N][names]`, each with its best `k` items. `None` where
+    /// the scorer can't; [`Self::score`] is then asked.
+    ///
+    /// # Errors
+    /// As [`Self::score`].
+    fn rank(
+        &mut self,
+        _targets: &[Target],
+        _queries: &[Query],
+        _k: usize,
+    ) -> Result<Option<Vec<Vec<Found>>>, ScoreError> {
+        Ok(None)
+    }
 }

@@ -33,9 +33,13 @@ pub use dropout::Noise;
 
 /// Whether operations on `device` should take their CPU kernels.
 pub fn use_kernels(device: &Device) -> bool {
+    kernels_are_on() && device.clone().inner() == Device::flex()
+}
+
+/// False under `CODISTILL_KERNELS=off`.
+pub fn kernels_are_on() -> bool {
     static ON: OnceLock<bool> = OnceLock::new();
-    let on = *ON.get_or_init(|| std::env::var_os("CODISTILL_KERNELS").is_none_or(|v| v != "off"));
-    on && device.clone().inner() == Device::flex()
+    *ON.get_or_init(|| std::env::var_os("CODISTILL_KERNELS").is_none_or(|v| v != "off"))
 }
 
 /// The CPU's own handle of a tensor that lives there ([`use_kernels`] has said so), filling its memory. Written to, it

@@ -2,16 +2,19 @@
 //!
 //! Shapes: `N` histories, `S` positions, `I` items, `D` width.
 
+use std::sync::OnceLock;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::CatalogueVectors;
 use crate::data::{Dataset, Target};
+use crate::eval::inner_product::{Catalogue, Found, Query, View};
 use crate::eval::{ScoreError, Scorer};
 use crate::model::windows::group_windows;
 use crate::model::{Recommender, params};
 use crate::objective::distill::ENSEMBLE;
-use crate::ops::Noise;
 use crate::ops::rows::Rows;
+use crate::ops::{Noise, kernels_are_on};
 
 /// Histories of a tile are padded in at most so many groups of similar length.
 const LENGTH_GROUPS: usize = 4;
@@ -23,6 +26,8 @@ pub struct ModelScorer<'a> {
     dataset: Option<&'a Dataset>,
     max_seq_len: usize,
     device: Device,
+    /// Made when it is first asked for.
+    catalogue: OnceLock<Option<Catalogue>>,
 }
 
 impl<'a> ModelScorer<'a> {
@@ -34,7 +39,7 @@ impl<'a> ModelScorer<'a> {
         max_seq_len: usize,
         device: &Device,
     ) -> Self {
-        Self { model, vectors, dataset, max_seq_len, device: device.clone() }
+        Self { model, vectors, dataset, max_seq_len, device: device.clone(), catalogue: OnceLock::new() }
     }
 
     /// `ensemble` first, then the branches; only `ensemble` where there is one branch.
@@ -45,6 +50,26 @@ impl<'a> ModelScorer<'a> {
             names.extend(branches.iter().map(|b| b.name.clone()));
         }
         names
+    }
+
+    /// What scores and names stand for, in their order.
+    fn views(&self) -> Vec<View> {
+        View::all(self.vectors.branches.len())
+    }
+
+    /// The catalogue ready to rank by inner products, where that can be done.
+    pub fn catalogue(&self) -> Option<&Catalogue> {
+        let made = self.catalogue.get_or_init(|| {
+            let d = self.model.config().width;
+            let host = || self.vectors.branches.iter().cloned().map(params::host).collect();
+            if kernels_are_on() { Catalogue::new(host(), d) } else { None }
+        });
+        made.as_ref()
+    }
+
+    /// User vectors on the host, `[N, D]` per branch, row-major; zero for an empty history.
+    pub fn host_users(&self, histories: &[&[u32]]) -> Vec<Vec<f32>> {
+        self.user_vectors(histories).into_iter().map(params::host).collect()
     }
 
     /// Scores of all items for each history (oldest item first), `[N, I + 1]` per score name, row-major.
@@ -130,6 +155,13 @@ pub fn branch_scores(users: Vec<Tensor<2>>, items: &[Tensor<2>]) -> Vec<Vec<f32>
     scores
 }
 
+impl ModelScorer<'_> {
+    fn histories(&self, targets: &[Target]) -> Result<Vec<&[u32]>, ScoreError> {
+        let dataset = self.dataset.ok_or_else(|| ScoreError::new("this scorer has no data set"))?;
+        Ok(targets.iter().map(|t| dataset.history(t)).collect())
+    }
+}
+
 impl Scorer for ModelScorer<'_> {
     fn names(&self) -> Vec<String> {
         self.score_names()
@@ -140,13 +172,19 @@ impl Scorer for ModelScorer<'_> {
     }
 
     fn score(&mut self, targets: &[Target], out: &mut [Vec<f32>]) -> Result<(), ScoreError> {
-        let Some(dataset) = self.dataset else {
-            return Err(ScoreError::new("this scorer has no data set"));
-        };
-        let histories: Vec<&[u32]> = targets.iter().map(|t| dataset.history(t)).collect();
-        for (out, scores) in out.iter_mut().zip(self.score_histories(&histories)) {
-            *out = scores;
-        }
+        let scores = self.score_histories(&self.histories(targets)?);
+        out.iter_mut().zip(scores).for_each(|(out, scores)| *out = scores);
         Ok(())
+    }
+
+    fn rank(
+        &mut self,
+        targets: &[Target],
+        queries: &[Query],
+        k: usize,
+    ) -> Result<Option<Vec<Vec<Found>>>, ScoreError> {
+        let Some(catalogue) = self.catalogue() else { return Ok(None) };
+        let users = self.host_users(&self.histories(targets)?);
+        Ok(Some(catalogue.rank(&self.views(), &users, queries, k)))
     }
 }

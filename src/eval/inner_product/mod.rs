@@ -1,0 +1,200 @@
+//! Ranks where scores are inner products, without writing the scores down.
+//!
+//! *Filter*: users and items are rounded to 16-bit integers, whose products the CPU adds up 32 at a time. A bound on what
+//! rounding took tells, for almost every item, whether it stands before the target and whether it may be among the best.
+//! *Refine*: the few that the bound leaves open are scored exactly. So ranks and lists are those of the exact scores,
+//! and independent of the machine. Memory is the catalogue's, whatever the number of users.
+//!
+//! The exact score is the inner product summed in f64 and rounded to f32; the ensemble's is the mean of the branches' in
+//! f32.
+//!
+//! Reading order: [`quantized`] (rounded vectors and the bound), [`kernel`] (their products, and what needs vector
+//! instructions), [`shortlist`] (the best so far), [`tile`] (some users against the catalogue).
+//!
+//! Shapes: `I` items, `N` users, `D` width.
+
+pub mod kernel;
+pub mod quantized;
+pub mod shortlist;
+#[cfg(test)]
+mod tests;
+mod tile;
+
+use rayon::prelude::*;
+
+use super::rank::{Best, Standing, standing};
+use crate::ops::simd;
+use quantized::{MAX_WIDTH, Quantized};
+use tile::Tile;
+
+/// Users whose state one thread keeps while the catalogue passes by.
+const USERS: usize = kernel::GROUP * 12;
+
+/// What a score is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// The mean over all branches.
+    Ensemble,
+    Branch(usize),
+}
+
+impl View {
+    /// The ensemble, then each branch; of one branch alone, that.
+    pub fn all(branches: usize) -> Vec<Self> {
+        let mut views: Vec<Self> = (0..branches).map(Self::Branch).collect();
+        if branches > 1 {
+            views.insert(0, Self::Ensemble);
+        }
+        views
+    }
+}
+
+/// Whom to rank for.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'a> {
+    /// Whose standing is asked for.
+    pub target: Option<u32>,
+    /// Distinct items that are no candidates, ascending.
+    pub masked: &'a [u32],
+}
+
+/// What was found for a query under one view.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// Absent without a target.
+    pub standing: Option<Standing>,
+    /// The best items with their scores, best first, ties by item number.
+    pub best: Vec<(f32, u32)>,
+}
+
+impl Found {
+    /// Of the scores of all items, `[I + 1]`; they and what `best` holds are lost.
+    pub fn of_scores(scores: &mut [f32], query: &Query, best: &mut Best) -> Self {
+        // Without a target any item serves to get the list.
+        let found = standing(scores, query.target.unwrap_or(1), query.masked, best);
+        Self { standing: query.target.map(|_| found), best: best.entries().to_vec() }
+    }
+}
+
+/// Item vectors as they are and rounded.
+#[derive(Debug)]
+pub struct Catalogue {
+    d: usize,
+    items: usize,
+    branches: Vec<Branch>,
+}
+
+#[derive(Debug)]
+struct Branch {
+    /// `[I + 1, D]`; row 0 is padding.
+    exact: Vec<f32>,
+    quantized: Quantized,
+    /// Length of the longest vector.
+    norm: f64,
+}
+
+impl Catalogue {
+    /// Absent where the machine lacks the instructions, or a vector is not finite: scores are then written down and
+    /// ranked as they are.
+    ///
+    /// # Shapes
+    /// - branches: `[I + 1, D]` each
+    pub fn new(branches: Vec<Vec<f32>>, d: usize) -> Option<Self> {
+        let items = (branches.first()?.len() / d.max(1)).checked_sub(1)?;
+        let finite = || branches.iter().all(|rows| rows.par_iter().all(|x| x.is_finite()));
+        (kernel::is_fast() && d <= MAX_WIDTH && finite()).then(|| Self::of_finite(branches, d, items))
+    }
+
+    fn of_finite(branches: Vec<Vec<f32>>, d: usize, items: usize) -> Self {
+        let branches = branches.into_iter().map(|exact| {
+            let quantized = Quantized::new(&exact[d..], d);
+            let norm = quantized.units.iter().fold(0.0f64, |most, unit| most.max(unit.norm));
+            Branch { exact, quantized, norm }
+        });
+        Self { d, items, branches: branches.collect() }
+    }
+
+    /// I
+    pub fn items(&self) -> usize {
+        self.items
+    }
+
+    /// D
+    pub fn width(&self) -> usize {
+        self.d
+    }
+
+    /// Exact score of an item for a user, given by the vector of each branch.
+    #[inline(always)]
+    pub fn score(&self, view: View, user: &[&[f32]], item: u32) -> f32 {
+        let of = |b: usize| kernel::dot(user[b], self.row(b, item));
+        match view {
+            View::Branch(b) => of(b),
+            View::Ensemble => {
+                let mut sum = of(0);
+                for b in 1..self.branches.len() {
+                    sum += of(b);
+                }
+                sum / self.branches.len() as f32
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn row(&self, branch: usize, item: u32) -> &[f32] {
+        let at = item as usize * self.d;
+        &self.branches[branch].exact[at..at + self.d]
+    }
+
+    /// Fetches into the cache what [`Self::score`] will read.
+    #[inline(always)]
+    fn prefetch(&self, view: View, item: u32) {
+        match view {
+            View::Branch(b) => kernel::prefetch(self.row(b, item)),
+            View::Ensemble => (0..self.branches.len()).for_each(|b| kernel::prefetch(self.row(b, item))),
+        }
+    }
+
+    /// What is found for each query under each view: `[N][views]`.
+    ///
+    /// # Shapes
+    /// - users: `[N, D]` per branch
+    ///
+    /// # Panics
+    /// There are not as many users as queries.
+    pub fn rank(&self, views: &[View], users: &[Vec<f32>], queries: &[Query], k: usize) -> Vec<Vec<Found>> {
+        assert!(users.len() == self.branches.len(), "vectors of each branch");
+        assert!(users.iter().all(|users| users.len() == queries.len() * self.d), "a vector for each query");
+        let tiles = queries.par_chunks(USERS).enumerate().map(|(tile, queries)| {
+            let first = tile * USERS;
+            let user = |n: usize| users.iter().map(|u| &u[n * self.d..(n + 1) * self.d]).collect();
+            let users: Vec<Vec<&[f32]>> = (first..first + queries.len()).map(user).collect();
+            let mut found = simd::dispatch(
+                #[inline(always)]
+                || Tile::new(self, views, &users, queries, k).rank(),
+            );
+            for ((found, user), query) in found.iter_mut().zip(&users).zip(queries) {
+                if !self.fits(user) {
+                    *found = views.iter().map(|&view| self.rank_all(view, user, query, k)).collect();
+                }
+            }
+            found
+        });
+        tiles.flatten_iter().collect()
+    }
+
+    /// Whether the bound holds for a user: everything is finite, and so is every score.
+    fn fits(&self, user: &[&[f32]]) -> bool {
+        let most = user.iter().zip(&self.branches).map(|(row, branch)| quantized::norm(row) * branch.norm);
+        most.sum::<f64>() < f64::from(f32::MAX) / 2.0
+    }
+
+    /// By scoring every item: what broken vectors get.
+    fn rank_all(&self, view: View, user: &[&[f32]], query: &Query, k: usize) -> Found {
+        let mut scores = vec![0.0; self.items + 1];
+        for (score, item) in scores.iter_mut().zip(0u32..).skip(1) {
+            *score = self.score(view, user, item);
+        }
+        Found::of_scores(&mut scores, query, &mut Best::new(k.min(self.items)))
+    }
+}

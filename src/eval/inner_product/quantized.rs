@@ -1,0 +1,140 @@
+//! Vectors in 16-bit integers, and what rounding took from their products.
+//!
+//! Shapes: `D` width, `P` pairs of coordinates (half of `D`, rounded up).
+
+use rayon::prelude::*;
+
+/// Rows of a block; they share a [`Unit`].
+pub const BLOCK: usize = 256;
+/// Rows whose pairs of coordinates lie side by side.
+pub const PANEL: usize = 32;
+/// Widest vectors.
+pub const MAX_WIDTH: usize = 1 << 16;
+
+/// Longest integer vector. By the Cauchy-Schwarz inequality the product of two stays below 2^31, and so does every
+/// partial sum of it, with room for the rounding of [`MAX_WIDTH`] coordinates.
+const LONGEST: f64 = 46_000.0;
+const LARGEST: f64 = i16::MAX as f64;
+
+/// What f32 takes in scaling, adding up and rounding scores, relative to the vectors' lengths; eight roundings and
+/// more.
+const ROUNDING: f64 = 1.0 / (1u64 << 19) as f64;
+/// What f32 takes where it runs out of small numbers.
+const SMALLEST: f64 = 1e-37;
+
+/// What the integers of some vectors stand for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unit {
+    /// Value of the integer 1; 0 where all vectors are.
+    pub value: f64,
+    /// Its inverse; 0 where all vectors are.
+    pub per_value: f64,
+    /// Length of the longest vector.
+    pub norm: f64,
+    /// Length of the longest difference between a vector and its integers.
+    pub lost: f64,
+}
+
+impl Unit {
+    #[inline(always)]
+    fn new(norm: f64, largest: f32) -> Self {
+        let value = (norm / LONGEST).max(f64::from(largest) / LARGEST);
+        Self { value, per_value: if value > 0.0 { 1.0 / value } else { 0.0 }, norm, lost: 0.0 }
+    }
+
+    /// Hands the integers of a row to `put`, with their places.
+    #[inline(always)]
+    fn round(&mut self, row: &[f32], mut put: impl FnMut(usize, i16)) {
+        let mut lost = 0.0;
+        for (place, &x) in row.iter().enumerate() {
+            let whole = (f64::from(x) * self.per_value).round_ties_even();
+            let gone = f64::from(x) - whole * self.value;
+            lost += gone * gone;
+            put(place, whole as i16);
+        }
+        self.lost = self.lost.max(lost.sqrt());
+    }
+
+    /// Most by which the product of a vector of `self` and one of `other` in integers, or its exact score, misses the
+    /// product: |u·v - û·v̂| ≤ |u - û| |v| + |û| |v - v̂|.
+    #[inline(always)]
+    pub fn slack(&self, other: &Self) -> f64 {
+        self.lost * other.norm
+            + (self.norm + self.lost) * other.lost
+            + ROUNDING * self.norm * other.norm
+            + SMALLEST
+    }
+}
+
+/// Length of a vector.
+#[inline(always)]
+pub fn norm(row: &[f32]) -> f64 {
+    let mut sum = 0.0;
+    for &x in row {
+        sum += f64::from(x) * f64::from(x);
+    }
+    sum.sqrt()
+}
+
+#[inline(always)]
+fn largest(row: &[f32]) -> f32 {
+    row.iter().fold(0.0, |most: f32, x| most.max(x.abs()))
+}
+
+/// Pairs of coordinates of a vector of this width.
+pub fn pairs(d: usize) -> usize {
+    d.div_ceil(2)
+}
+
+/// Rows in the order in which [`super::kernel`] reads them.
+#[derive(Debug)]
+pub struct Quantized {
+    /// By block.
+    pub units: Vec<Unit>,
+    /// `[blocks, BLOCK / PANEL, P, PANEL, 2]`; rows that the last block lacks are zero.
+    blocks: Vec<i16>,
+    block_len: usize,
+}
+
+impl Quantized {
+    /// # Shapes
+    /// - rows: `[rows, D]`
+    pub fn new(rows: &[f32], d: usize) -> Self {
+        let block_len = BLOCK * pairs(d) * 2;
+        let mut blocks = vec![0i16; (rows.len() / d).div_ceil(BLOCK) * block_len];
+        let each = rows.par_chunks(BLOCK * d).zip(blocks.par_chunks_exact_mut(block_len));
+        let units = each.map(|(rows, block)| quantize_block(rows, d, block)).collect();
+        Self { units, blocks, block_len }
+    }
+
+    /// `[BLOCK / PANEL, P, PANEL, 2]`
+    pub fn block(&self, block: usize) -> &[i16] {
+        &self.blocks[block * self.block_len..(block + 1) * self.block_len]
+    }
+}
+
+fn quantize_block(rows: &[f32], d: usize, block: &mut [i16]) -> Unit {
+    let longest = rows.chunks_exact(d).map(norm).fold(0.0, f64::max);
+    let mut unit = Unit::new(longest, largest(rows));
+    let panels = block.chunks_exact_mut(PANEL * pairs(d) * 2);
+    for (rows, panel) in rows.chunks(PANEL * d).zip(panels) {
+        for (i, row) in rows.chunks_exact(d).enumerate() {
+            unit.round(row, |place, whole| panel[(place / 2 * PANEL + i) * 2 + place % 2] = whole);
+        }
+    }
+    unit
+}
+
+/// The integers of one vector, two to an entry, the even coordinate in the low half.
+///
+/// # Shapes
+/// - row: `[D]`
+/// - row_p: `[P]`, zero before
+#[inline(always)]
+pub fn quantize(row: &[f32], row_p: &mut [i32]) -> Unit {
+    let mut unit = Unit::new(norm(row), largest(row));
+    unit.round(row, |place, whole| {
+        row_p[place / 2] |= (u32::from(whole as u16) << (place % 2 * 16)) as i32;
+    });
+    unit
+}

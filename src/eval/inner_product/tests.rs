@@ -1,0 +1,249 @@
+//! Ranks by inner products against the scores of every item in f64.
+
+use proptest::prelude::*;
+
+use super::kernel::{self, Bars, GROUP, plain};
+use super::quantized::{BLOCK, Quantized, pairs, quantize};
+use super::{Catalogue, Found, Query, View};
+
+/// Deterministic numbers in -1..1.
+fn numbers(seed: u64) -> impl FnMut() -> f32 {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    }
+}
+
+/// Users and items of `branches` branches.
+struct World {
+    d: usize,
+    items: Vec<Vec<f32>>,
+    users: Vec<Vec<f32>>,
+    targets: Vec<u32>,
+    masks: Vec<Vec<u32>>,
+}
+
+impl World {
+    /// Every third item repeats an earlier one, so that there are ties; lengths differ by `spread` powers of two.
+    fn new(seed: u64, branches: usize, d: usize, items: usize, users: usize, spread: u32) -> Self {
+        let mut next = numbers(seed);
+        let mut rows = |count: usize, first_zero: bool| -> Vec<f32> {
+            let mut rows = Vec::with_capacity(count * d);
+            for row in 0..count {
+                let factor = ((next() * spread as f32) as i32 as f32).exp2();
+                if row == 0 && first_zero {
+                    rows.extend(std::iter::repeat_n(0.0, d));
+                } else if row % 3 == 2 && row > 3 {
+                    let earlier = rows[(row - 2) * d..(row - 1) * d].to_vec();
+                    rows.extend(earlier);
+                } else {
+                    rows.extend((0..d).map(|_| next() * factor));
+                }
+            }
+            rows
+        };
+        let all_items = (0..branches).map(|_| rows(items + 1, true)).collect();
+        let all_users = (0..branches).map(|_| rows(users, false)).collect();
+        let mut next = numbers(seed + 1);
+        let mut item = || 1 + ((next() + 1.0) / 2.0 * items as f32) as u32 % items as u32;
+        let targets = (0..users).map(|_| item()).collect();
+        let mask = |n: usize| {
+            let mut mask: Vec<u32> = (0..n % 9).map(|_| item()).collect();
+            mask.sort_unstable();
+            mask.dedup();
+            mask
+        };
+        let masks = (0..users).map(mask).collect();
+        Self { d, items: all_items, users: all_users, targets, masks }
+    }
+
+    fn catalogue(&self) -> Catalogue {
+        Catalogue::of_finite(self.items.clone(), self.d, self.items[0].len() / self.d - 1)
+    }
+
+    fn queries(&self) -> Vec<Query<'_>> {
+        let each = self.targets.iter().zip(&self.masks);
+        each.map(|(&target, masked)| Query { target: Some(target), masked }).collect()
+    }
+
+    /// Standing (above, equal, missed) and the best k by a full sort of scores that are summed in f64 here.
+    fn sorted(&self, view: View, n: usize, k: usize) -> (u32, u32, bool, Vec<u32>) {
+        let items = self.items[0].len() / self.d;
+        let dot = |b: usize, item: usize| -> f32 {
+            let (user, row) = (&self.users[b][n * self.d..], &self.items[b][item * self.d..]);
+            (0..self.d).map(|i| f64::from(user[i]) * f64::from(row[i])).sum::<f64>() as f32
+        };
+        let score = |item: usize| match view {
+            View::Branch(b) => dot(b, item),
+            View::Ensemble => {
+                (0..self.items.len()).map(|b| dot(b, item)).reduce(|sum, x| sum + x).unwrap()
+                    / self.items.len() as f32
+            }
+        };
+        let (target, mask) = (self.targets[n], &self.masks[n]);
+        let mut all: Vec<(f32, u32)> = (1..items)
+            .filter(|&item| !mask.contains(&(item as u32)))
+            .map(|item| (score(item), item as u32))
+            .collect();
+        let t = score(target as usize);
+        let above = all.iter().filter(|(score, _)| *score > t).count() as u32;
+        let equal = all.iter().filter(|(score, item)| *score == t && *item != target).count() as u32;
+        all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        (above, equal, mask.contains(&target), all.into_iter().take(k).map(|(_, item)| item).collect())
+    }
+
+    fn check(&self, k: usize) {
+        let views = View::all(self.items.len());
+        let found = self.catalogue().rank(&views, &self.users, &self.queries(), k);
+        assert_eq!(found.len(), self.targets.len());
+        for (n, found) in found.iter().enumerate() {
+            for (&view, found) in views.iter().zip(found) {
+                let (above, equal, missed, best) = self.sorted(view, n, k);
+                let standing = found.standing.unwrap();
+                assert_eq!((standing.above, standing.missed), (above, missed), "user {n}, {view:?}");
+                if !missed {
+                    assert_eq!(standing.equal, equal, "user {n}, {view:?}");
+                }
+                let items: Vec<u32> = found.best.iter().map(|best| best.1).collect();
+                assert_eq!(items, best, "user {n}, {view:?}");
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    /// Sums in another order may round differently: whole numbers in eighths, so that f64 sums are exact.
+    #[test]
+    fn ranks_and_lists_equal_a_full_sort_of_f64_scores(
+        seed in 1u64..1000, branches in 1usize..4, d in 1usize..40, items in 1usize..700, users in 1usize..30,
+        spread in 0u32..6, k in 0usize..20,
+    ) {
+        let mut world = World::new(seed, branches, d, items, users, spread);
+        for rows in world.items.iter_mut().chain(&mut world.users) {
+            rows.iter_mut().for_each(|x| *x = (*x * 64.0).round() / 8.0);
+        }
+        world.check(k);
+    }
+}
+
+#[test]
+fn many_users_and_blocks_of_wide_vectors_equal_a_full_sort() {
+    World::new(5, 3, 64, 3 * BLOCK + 17, 150, 1).check(10);
+}
+
+#[test]
+fn zero_users_and_zero_items_tie() {
+    let mut world = World::new(3, 2, 6, 300, 10, 0);
+    world.users[0][..12].fill(0.0);
+    world.users[1][..6].fill(0.0);
+    world.items[1][6 * 20..].fill(0.0);
+    world.check(5);
+}
+
+#[test]
+fn vectors_near_the_ends_of_f32_are_ranked_all_the_same() {
+    for factor in [1e-25f32, 1e-18, 1e15] {
+        let mut world = World::new(9, 2, 8, 600, 20, 1);
+        for rows in world.items.iter_mut().chain(&mut world.users) {
+            rows.iter_mut().for_each(|x| *x = (*x * 64.0).round() * factor.log2().round().exp2());
+        }
+        world.check(10);
+    }
+}
+
+#[test]
+fn a_user_who_is_not_finite_or_overflows_is_ranked_by_all_scores() {
+    let mut world = World::new(4, 2, 4, 50, 4, 0);
+    world.users[0][1] = f32::NAN;
+    world.users[1][4] = f32::MAX;
+    world.users[0][2 * 4] = f32::INFINITY;
+    let found = world.catalogue().rank(&View::all(2), &world.users, &world.queries(), 3);
+    // NaN stands above the target, and is never recommended.
+    assert!(found[0][0].standing.unwrap().missed && found[0][0].best.is_empty());
+    assert_eq!(found[0][0].standing.unwrap().nan, found[0][0].standing.unwrap().candidates);
+    // The second branch of that user is sound.
+    assert_eq!(found[0][2].standing.unwrap().nan, 0);
+    assert_eq!(found[3].len(), 3);
+    world.users[0][1] = 0.0;
+    world.users[1][4] = 0.5;
+    world.users[0][2 * 4] = 0.5;
+    world.check(3);
+}
+
+#[test]
+fn without_a_target_only_the_list_is_made() {
+    let world = World::new(8, 2, 16, 400, 12, 0);
+    let queries: Vec<Query> = world.masks.iter().map(|masked| Query { target: None, masked }).collect();
+    let found = world.catalogue().rank(&[View::Ensemble], &world.users, &queries, 7);
+    for (n, found) in found.iter().enumerate() {
+        let Found { standing: None, best } = &found[0] else { panic!("a standing without a target") };
+        let items: Vec<u32> = best.iter().map(|best| best.1).collect();
+        assert_eq!(items, world.sorted(View::Ensemble, n, 7).3);
+    }
+}
+
+#[test]
+fn a_catalogue_that_is_not_finite_is_left_to_scores() {
+    assert!(Catalogue::new(vec![vec![0.0, 1.0, f32::NAN]], 1).is_none());
+    assert!(Catalogue::new(Vec::new(), 4).is_none());
+}
+
+#[test]
+fn the_bound_holds_for_every_pair() {
+    for (d, spread) in [(1, 0), (7, 4), (64, 1), (300, 2)] {
+        let world = World::new(11, 1, d, 300, 20, spread);
+        let quantized = Quantized::new(&world.items[0][d..], d);
+        let mut acc = vec![0; GROUP * BLOCK];
+        for n in 0..20 {
+            let user = &world.users[0][n * d..(n + 1) * d];
+            let mut group = vec![0; GROUP * pairs(d)];
+            let unit = quantize(user, &mut group[..pairs(d)]);
+            for block in 0..2 {
+                let items = &quantized.units[block];
+                kernel::products(&group, quantized.block(block), &mut acc);
+                for i in 0..BLOCK.min(300 - block * BLOCK) {
+                    let row = &world.items[0][(1 + block * BLOCK + i) * d..];
+                    let exact: f64 = (0..d).map(|i| f64::from(user[i]) * f64::from(row[i])).sum();
+                    let near = f64::from(acc[i]) * unit.value * items.value;
+                    assert!((exact - near).abs() <= unit.slack(items), "{exact} and {near}");
+                }
+            }
+        }
+    }
+}
+
+/// On machines without the instructions the two are one.
+#[test]
+fn vector_instructions_and_plain_loops_give_the_same_bits() {
+    let mut next = numbers(2);
+    for p in [1, 3, 32] {
+        let mut whole = |n: usize| -> Vec<i16> { (0..n).map(|_| (next() * 30_000.0) as i16).collect() };
+        let block = whole(BLOCK * p * 2);
+        let users: Vec<i32> = whole(GROUP * p * 2)
+            .chunks_exact(2)
+            .map(|pair| i32::from(pair[0] as u16) | (i32::from(pair[1] / 64) << 16))
+            .collect();
+        let block: Vec<i16> = block.into_iter().map(|x| x / 64).collect();
+        let (mut fast, mut slow) = (vec![0; GROUP * BLOCK], vec![1; GROUP * BLOCK]);
+        kernel::products(&users, &block, &mut fast);
+        plain::products(&users, p, &block, &mut slow);
+        assert_eq!(fast, slow);
+        let bars = Bars { above: fast[3], below: fast[9].min(fast[3]), keep: fast[17] };
+        let acc = fast[BLOCK..].first_chunk().unwrap();
+        assert_eq!(kernel::part(acc, &bars), plain::part(acc, &bars));
+        let accs = vec![fast.clone(), slow];
+        let (mut sums, mut plain_sums) = ([0.0; BLOCK], [0.0; BLOCK]);
+        let bars = Bars { above: fast[3] as f32, below: -1e3, keep: fast[17] as f32 };
+        let parted = kernel::part_sums(&accs, BLOCK, &[0.5, 0.25], &mut sums, &bars);
+        assert_eq!(parted, plain::part_sums(&accs, BLOCK, &[0.5, 0.25], &mut plain_sums, &bars));
+        assert_eq!(sums, plain_sums);
+    }
+    for d in [0, 1, 15, 16, 17, 64, 100] {
+        let (a, b): (Vec<f32>, Vec<f32>) = (0..d).map(|_| (next(), next())).unzip();
+        assert_eq!(kernel::dot(&a, &b), plain::dot(&a, &b));
+    }
+}
