@@ -29,6 +29,7 @@ pub use input::{ItemBlock, ViewSource};
 pub use rows::IdRows;
 pub use tower::Tower;
 pub use view::View;
+use windows::{WORTH, WORTH_OF_COPIES, WindowGroup, group_windows};
 
 /// What the data determine about a model's shape.
 #[derive(Clone, Debug, PartialEq)]
@@ -154,6 +155,12 @@ impl Recommender {
     /// - result: `[B, S', D]`; meaningless at the others
     pub fn encode_users(&self, branch: usize, x_bsd: Tensor<3>, rows: &Rows, noise: &mut Noise) -> Tensor<3> {
         self.branches[branch].encoder.forward(x_bsd, rows, noise)
+    }
+
+    /// Histories padded in groups for all branches, at most `most`.
+    pub fn group_windows(&self, lengths: &[usize], most: usize, device: &Device) -> Vec<WindowGroup> {
+        let over = self.branches.iter().all(|branch| branch.encoder.passes_padding_over(device));
+        group_windows(lengths, most, if over { WORTH_OF_COPIES } else { WORTH })
     }
 }
 

@@ -15,12 +15,15 @@ pub struct WindowGroup {
 }
 
 /// Another group costs calls: one more must spare this share of the positions of the best grouping.
-const WORTH: f64 = 0.1;
+pub const WORTH: f64 = 0.1;
+/// The same where encoders pass padding over, and only copy it.
+pub const WORTH_OF_COPIES: f64 = 1.0;
 
-/// The fewest of at most `max_groups` groups that come near the fewest padded positions.
+/// The fewest of at most `max_groups` groups whose padded positions are more than the fewest by no more than the share
+/// `worth`.
 ///
 /// `lengths` are the histories' inputs; empty ones take a padded position.
-pub fn group_windows(lengths: &[usize], max_groups: usize) -> Vec<WindowGroup> {
+pub fn group_windows(lengths: &[usize], max_groups: usize, worth: f64) -> Vec<WindowGroup> {
     let mut order: Vec<u32> = (0..lengths.len() as u32).collect();
     order.sort_by_key(|&w| lengths[w as usize]);
     let keys: Vec<Vec<usize>> = order.iter().map(|&w| vec![lengths[w as usize].max(1)]).collect();
@@ -39,7 +42,7 @@ pub fn group_windows(lengths: &[usize], max_groups: usize) -> Vec<WindowGroup> {
     };
     let cost = |groups: &[WindowGroup]| groups.iter().map(|g| g.windows.len() * g.positions).sum::<usize>();
     let best = grouped(max_groups.max(1));
-    let limit = cost(&best) as f64 * (1.0 + WORTH);
+    let limit = cost(&best) as f64 * (1.0 + worth);
     (1..best.len()).map(grouped).find(|groups| cost(groups) as f64 <= limit).unwrap_or(best)
 }
 
@@ -49,13 +52,13 @@ mod tests {
 
     #[test]
     fn a_long_history_does_not_pad_the_short_ones() {
-        let groups = group_windows(&[3, 50, 2, 3, 0, 48], 4);
+        let groups = group_windows(&[3, 50, 2, 3, 0, 48], 4, WORTH);
         assert_eq!(groups.len(), 2);
         assert_eq!((groups[0].windows.as_slice(), groups[0].positions), (&[0, 2, 3, 4][..], 3));
         assert_eq!((groups[1].windows.as_slice(), groups[1].positions), (&[1, 5][..], 50));
-        assert_eq!(group_windows(&[10, 10, 9, 10], 4).len(), 1, "not worth a second group");
-        assert_eq!(group_windows(&[1, 50], 1).len(), 1);
-        assert!(group_windows(&[], 4).is_empty());
+        assert_eq!(group_windows(&[10, 10, 9, 10], 4, WORTH).len(), 1, "not worth a second group");
+        assert_eq!(group_windows(&[1, 50], 1, WORTH).len(), 1);
+        assert!(group_windows(&[], 4, WORTH).is_empty());
     }
 
     proptest::proptest! {
@@ -64,7 +67,7 @@ mod tests {
             lengths in proptest::collection::vec(0usize..60, 0..80),
             most in 1usize..6,
         ) {
-            let groups = group_windows(&lengths, most);
+            let groups = group_windows(&lengths, most, WORTH);
             let mut seen = vec![0; lengths.len()];
             for group in &groups {
                 for &w in &group.windows {

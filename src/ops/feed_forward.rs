@@ -2,8 +2,7 @@
 //! `LayerNorm(x + dropout(relu(x W1 + b1) W2 + b2))` (odmt.md 2.2).
 //!
 //! A thread takes some hundred rows through both maps while they are in its cache. Of the four widths in between nothing
-//! is stored: the backward pass computes them again, which costs a ninth of the block's arithmetic and spares most
-//! of its memory.
+//! is stored but, while there is room, the inner one ([`super::spared`]).
 //!
 //! Shapes: `N` sequences, `L` positions, `D` width, `F` inner width.
 
@@ -16,7 +15,8 @@ use super::norm::Norm;
 use super::residual::Residual;
 use super::rows::{Chunk, Rows, for_each_chunk};
 use super::simd;
-use super::sublayer::{Kept, Layer, Parameter, cut_tensor, sublayer};
+use super::spared::Spared;
+use super::sublayer::{Kept, Layer, Output, Parameter, cut_tensor, sublayer};
 
 /// What the operation knows beside tensors.
 #[derive(Clone, Debug)]
@@ -118,24 +118,17 @@ impl Bound {
 
     pub(super) fn forward(&self, keep: bool) -> (FlexTensor, Kept) {
         let Self { layer: FeedForward { rows, .. }, d, f, .. } = self;
-        let (d, f, positions) = (*d, *f, rows.positions);
+        let (d, f) = (*d, *f);
         let x = self.x.storage::<f32>();
-        let total = rows.sequences * positions;
-        let mut y = vec![0.0f32; total * d];
-        let (mut normed, mut inverse) =
-            if keep { (vec![0.0; total * d], vec![0.0; total]) } else { (Vec::new(), Vec::new()) };
-        let per = |n: usize| if keep { n } else { 0 };
-        let outputs = [
-            (y.as_mut_slice(), positions * d),
-            (normed.as_mut_slice(), per(positions * d)),
-            (inverse.as_mut_slice(), per(positions)),
-        ];
+        let chunks = rows.chunks(d);
+        let spared = if keep { Spared::room(&chunks, f) } else { Spared::none() };
+        let mut result = Output::new(rows, d, keep);
         let residual = self.residual();
         let down = Mat::new(self.w.down.storage(), f, d);
         let bias = self.w.down_bias.storage::<f32>();
         for_each_chunk(
-            &rows.chunks(d),
-            outputs,
+            &chunks,
+            result.outputs(),
             0,
             |chunk: &Chunk, [y, normed, inverse], _, s: &mut Scratch| {
                 let n = chunk.rows;
@@ -150,10 +143,11 @@ impl Bound {
                 if keep {
                     rows.unpack(chunk, &s.out, d, normed);
                     rows.unpack(chunk, &s.inverse, 1, inverse);
+                    spared.keep(chunk, [&mut s.inner]);
                 }
             },
         );
-        (FlexTensor::from_data(TensorData::new(y, self.shape())), (normed, inverse))
+        result.finish(spared)
     }
 
     /// Gradients by all tensors, in the order of the operation's arguments.
@@ -174,18 +168,24 @@ impl Bound {
             let (of_down_bias, of_norm) = sums.split_at_mut(d);
             rows.pack(chunk, x, d, &mut s.x);
             rows.pack(chunk, grad, d, &mut s.grad);
-            residual.backward(rows, chunk, (&kept.0, &kept.1), &mut s.grad, &mut s.d_out, of_norm);
-            self.inner(n, &s.x, &mut s.inner);
-            let (x, inner) = (Mat::new(&s.x, n, d), Mat::new(&s.inner, n, f));
+            residual.backward(rows, chunk, (&kept.normed, &kept.inverse), &mut s.grad, &mut s.d_out, of_norm);
+            let inner = match kept.spared.of(chunk) {
+                Some([inner]) => inner,
+                _ => {
+                    self.inner(n, &s.x, &mut s.inner);
+                    &s.inner
+                }
+            };
+            let x = Mat::new(&s.x, n, d);
             let d_out = Mat::new(&s.d_out, n, d);
-            add_product(MatMut::new(of_down, f, d), inner.t(), d_out, 1.0);
+            add_product(MatMut::new(of_down, f, d), Mat::new(inner, n, f).t(), d_out, 1.0);
             s.d_inner.resize(n * f, 0.0);
             product(MatMut::new(&mut s.d_inner, n, f), d_out, down.t(), 1.0);
             simd::dispatch(
                 #[inline(always)]
                 || {
                     add_columns(&s.d_out, of_down_bias);
-                    for (g, &h) in s.d_inner.iter_mut().zip(&s.inner) {
+                    for (g, &h) in s.d_inner.iter_mut().zip(inner) {
                         *g = if h > 0.0 { *g } else { 0.0 };
                     }
                     add_columns(&s.d_inner, of_up_bias);

@@ -154,7 +154,7 @@ fn tiles(rows: usize, scores_per_row: usize) -> Vec<Chunk> {
     let each = rows.div_ceil(16).clamp(LEAST_ROWS, most);
     let tile = |start: usize| {
         let end = (start + each).min(rows);
-        Chunk { sequences: start..end, rows: end - start }
+        Chunk { number: start / each, sequences: start..end, rows: end - start }
     };
     (0..rows).step_by(each).map(tile).collect()
 }

@@ -20,6 +20,7 @@ pub mod rows;
 pub mod self_attention;
 pub mod simd;
 pub mod slope;
+pub mod spared;
 pub mod squares;
 pub mod sublayer;
 

@@ -16,7 +16,8 @@ use super::norm::Norm;
 use super::residual::Residual;
 use super::rows::{Chunk, Rows, for_each_chunk};
 use super::self_attention::{Added, AttentionWeights};
-use super::sublayer::{Kept, Layer, cut_tensor, sublayer};
+use super::spared::Spared;
+use super::sublayer::{Kept, Layer, Output, cut_tensor, sublayer};
 
 /// What the operation knows beside tensors.
 #[derive(Clone, Debug)]
@@ -155,41 +156,37 @@ impl Bound {
     pub(super) fn forward(&self, keep: bool) -> (FlexTensor, Kept) {
         let (d, heads, queries) = (self.d, self.layer.heads, self.layer.queries.len());
         let rows = self.rows();
-        let total = rows.sequences * queries;
-        let mut y = vec![0.0f32; total * d];
-        let (mut normed, mut inverse) =
-            if keep { (vec![0.0; total * d], vec![0.0; total]) } else { (Vec::new(), Vec::new()) };
-        let per = |n: usize| if keep { n } else { 0 };
-        let outputs = [
-            (y.as_mut_slice(), queries * d),
-            (normed.as_mut_slice(), per(queries * d)),
-            (inverse.as_mut_slice(), per(queries)),
-        ];
+        let mut result = Output::new(&rows, d, keep);
         let residual = self.residual();
         let chunks = rows.chunks(d);
-        for_each_chunk(&chunks, outputs, 0, |chunk: &Chunk, [y, normed, inverse], _, s: &mut Scratch| {
-            let r = chunk.rows;
-            self.probes(chunk, s);
-            s.mixed.resize(r * heads * d, 0.0);
-            for (n, _, start) in rows.packed(chunk) {
-                let at = start * heads * d..(start + queries) * heads * d;
-                let inputs = self.inputs(n, &s.probe[at.clone()]);
-                let mixed = MatMut::new(&mut s.mixed[at], queries * heads, d);
-                self.heads(n).forward(&inputs, mixed, &mut s.work);
-            }
-            self.values(r, s);
-            s.out.resize(r * d, 0.0);
-            let output = self.matrix(&self.w.output);
-            product(MatMut::new(&mut s.out, r, d), Mat::new(&s.read, r, d), output, 1.0);
-            s.inverse.resize(r, 0.0);
-            residual.forward(&rows, chunk, &mut s.x, &mut s.out, &mut s.inverse);
-            y.copy_from_slice(&s.x);
-            if keep {
-                normed.copy_from_slice(&s.out);
-                inverse.copy_from_slice(&s.inverse);
-            }
-        });
-        (FlexTensor::from_data(TensorData::new(y, [rows.sequences, queries, d])), (normed, inverse))
+        for_each_chunk(
+            &chunks,
+            result.outputs(),
+            0,
+            |chunk: &Chunk, [y, normed, inverse], _, s: &mut Scratch| {
+                let r = chunk.rows;
+                self.probes(chunk, s);
+                s.mixed.resize(r * heads * d, 0.0);
+                for (n, _, start) in rows.packed(chunk) {
+                    let at = start * heads * d..(start + queries) * heads * d;
+                    let inputs = self.inputs(n, &s.probe[at.clone()]);
+                    let mixed = MatMut::new(&mut s.mixed[at], queries * heads, d);
+                    self.heads(n).forward(&inputs, mixed, &mut s.work);
+                }
+                self.values(r, s);
+                s.out.resize(r * d, 0.0);
+                let output = self.matrix(&self.w.output);
+                product(MatMut::new(&mut s.out, r, d), Mat::new(&s.read, r, d), output, 1.0);
+                s.inverse.resize(r, 0.0);
+                residual.forward(&rows, chunk, &mut s.x, &mut s.out, &mut s.inverse);
+                y.copy_from_slice(&s.x);
+                if keep {
+                    normed.copy_from_slice(&s.out);
+                    inverse.copy_from_slice(&s.inverse);
+                }
+            },
+        );
+        result.finish(Spared::none())
     }
 
     /// Probes of an item against its tokens.
@@ -246,7 +243,14 @@ impl Bound {
         let (of_value, sums) = sums.split_at_mut(d * d);
         let (of_output, of_norm) = sums.split_at_mut(d * d);
         let s = &mut b.forward;
-        self.residual().backward(rows, chunk, (&kept.0, &kept.1), &mut b.grad, &mut b.d_out, of_norm);
+        self.residual().backward(
+            rows,
+            chunk,
+            (&kept.normed, &kept.inverse),
+            &mut b.grad,
+            &mut b.d_out,
+            of_norm,
+        );
         self.probes(chunk, s);
         let d_out = Mat::new(&b.d_out, r, d);
         b.d_read.resize(r * d, 0.0);

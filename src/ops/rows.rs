@@ -18,10 +18,13 @@ pub struct Rows {
     pub lengths: Option<Arc<Vec<u32>>>,
 }
 
-/// Rows a thread holds in its cache at a time.
-const CHUNK_ROWS: usize = 256;
-/// Wide rows: matrices of weights do not stay in the cache, more rows are to make up for reading them.
-const WIDE_CHUNK_ROWS: usize = 768;
+/// Fewest and most rows a thread holds in its cache at a time. Weights are packed anew for every chunk, which rows have
+/// to make up for.
+const CHUNK_ROWS: (usize, usize) = (64, 256);
+/// The same of wide rows, whose weights don't stay in the cache.
+const WIDE_CHUNK_ROWS: (usize, usize) = (384, 768);
+/// Chunks that small batches are cut into, so that every thread has something to do.
+const CHUNKS: usize = 8;
 const WIDE: usize = 256;
 /// Most sums of gradients kept side by side, and the memory they may take together (bytes).
 const MOST_LANES: usize = 16;
@@ -30,6 +33,8 @@ const LANE_BYTES: usize = 128 << 20;
 /// Consecutive sequences that one thread works on at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
+    /// Among all of the tensor's.
+    pub number: usize,
     pub sequences: Range<usize>,
     /// Real rows of them.
     pub rows: usize,
@@ -90,10 +95,9 @@ impl Rows {
     /// Chunks of about equal work. They and their lanes are functions of the shapes, not of the number of threads: a
     /// gradient's sum has the same order everywhere.
     pub fn chunks(&self, width: usize) -> Vec<Chunk> {
-        let most = if width >= WIDE { WIDE_CHUNK_ROWS } else { CHUNK_ROWS };
+        let (least, most) = if width >= WIDE { WIDE_CHUNK_ROWS } else { CHUNK_ROWS };
         let total: usize = (0..self.sequences).map(|n| self.of(n).len()).sum();
-        // Small batches still give every thread something.
-        let target = (total / MOST_LANES).clamp(32, most);
+        let target = (total / CHUNKS).clamp(least, most);
         let mut chunks: Vec<Chunk> = Vec::new();
         for n in 0..self.sequences {
             let rows = self.of(n).len();
@@ -102,7 +106,7 @@ impl Rows {
                     last.sequences.end = n + 1;
                     last.rows += rows;
                 }
-                _ => chunks.push(Chunk { sequences: n..n + 1, rows }),
+                _ => chunks.push(Chunk { number: chunks.len(), sequences: n..n + 1, rows }),
             }
         }
         chunks
@@ -111,8 +115,7 @@ impl Rows {
 
 /// Consecutive chunks for each of at most [`MOST_LANES`] lanes, a lane's own sum of gradients taking `bytes`.
 fn lanes(chunks: &[Chunk], bytes: usize) -> Vec<&[Chunk]> {
-    // Fewer sums to hold, to clear and to add up; in time no difference was measured.
-    let lanes = (LANE_BYTES / bytes.max(1)).clamp(2, MOST_LANES).min(chunks.len().div_ceil(2).max(1));
+    let lanes = (LANE_BYTES / bytes.max(1)).clamp(2, MOST_LANES).min(chunks.len().max(1));
     let mut rest = chunks;
     let mut cut = Vec::with_capacity(lanes);
     for lane in 0..lanes {

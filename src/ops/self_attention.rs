@@ -1,7 +1,8 @@
 //! The self-attention sublayer of a transformer block as one operation: `LayerNorm(x + dropout(MHA(x) Wo))` (odmt.md 2.2).
 //!
-//! A thread takes some sequences through all of it while they are in its cache. Queries, keys, values, scores and
-//! probabilities are never stored: the backward pass computes them again from `x`.
+//! A thread takes some sequences through all of it while they are in its cache. Scores and probabilities
+//! are never stored, queries, keys and values while there is room ([`super::spared`]): the backward pass computes again
+//! what it lacks.
 //!
 //! Shapes: `N` sequences, `L` positions, `D` width, `H` heads, `E` = D/H head width, `R` packed rows of a chunk.
 
@@ -16,7 +17,8 @@ use super::gemm::{Mat, MatMut, add_product, product};
 use super::norm::Norm;
 use super::residual::Residual;
 use super::rows::{Chunk, Rows, for_each_chunk};
-use super::sublayer::{Kept, Layer, Parameter, cut_tensor, sublayer};
+use super::spared::Spared;
+use super::sublayer::{Kept, Layer, Output, Parameter, cut_tensor, sublayer};
 
 /// Which keys a query may read.
 #[derive(Clone, Debug, PartialEq)]
@@ -189,22 +191,15 @@ impl Bound {
 
     pub(super) fn forward(&self, keep: bool) -> (FlexTensor, Kept) {
         let (rows, heads, d) = (&self.layer.rows, self.layer.heads, self.d);
-        let (e, positions) = (d / heads, rows.positions);
+        let e = d / heads;
         let x = self.x.storage::<f32>();
-        let total = rows.sequences * positions;
-        let mut y = vec![0.0f32; total * d];
-        let (mut normed, mut inverse) =
-            if keep { (vec![0.0; total * d], vec![0.0; total]) } else { (Vec::new(), Vec::new()) };
-        let per = |n: usize| if keep { n } else { 0 };
-        let outputs = [
-            (y.as_mut_slice(), positions * d),
-            (normed.as_mut_slice(), per(positions * d)),
-            (inverse.as_mut_slice(), per(positions)),
-        ];
+        let chunks = rows.chunks(d);
+        let spared = if keep { Spared::room(&chunks, 3 * d) } else { Spared::none() };
+        let mut result = Output::new(rows, d, keep);
         let residual = self.residual();
         for_each_chunk(
-            &rows.chunks(d),
-            outputs,
+            &chunks,
+            result.outputs(),
             0,
             |chunk: &Chunk, [y, normed, inverse], _, s: &mut Scratch| {
                 let r = chunk.rows;
@@ -229,10 +224,11 @@ impl Bound {
                 if keep {
                     rows.unpack(chunk, &s.out, d, normed);
                     rows.unpack(chunk, &s.inverse, 1, inverse);
+                    spared.keep(chunk, [&mut s.q, &mut s.k, &mut s.v]);
                 }
             },
         );
-        (FlexTensor::from_data(TensorData::new(y, self.shape())), (normed, inverse))
+        result.finish(spared)
     }
 
     /// Gradients by all tensors, in the order of the operation's arguments.
@@ -262,9 +258,18 @@ impl Bound {
         let (of_maps, sums) = sums.split_at_mut(3 * d * d);
         let (of_output, of_norm) = sums.split_at_mut(d * d);
         let s = &mut b.forward;
-        self.residual().backward(rows, chunk, (&kept.0, &kept.1), &mut b.grad, &mut b.d_out, of_norm);
-        self.project(s, r);
-        s.read.resize(r * d, 0.0);
+        let kept_rows = (kept.normed.as_slice(), kept.inverse.as_slice());
+        self.residual().backward(rows, chunk, kept_rows, &mut b.grad, &mut b.d_out, of_norm);
+        let spared = kept.spared.of(chunk);
+        if spared.is_none() {
+            self.project(s, r);
+        }
+        let Scratch { x, q, k, v, read, work, .. } = s;
+        let qkv: [&[f32]; 3] = match spared {
+            Some([q, k, v]) => [q, k, v],
+            _ => [q, k, v],
+        };
+        read.resize(r * d, 0.0);
         b.d_read.resize(r * d, 0.0);
         let d_out = Mat::new(&b.d_out, r, d);
         product(MatMut::new(&mut b.d_read, r, d), d_out, self.matrix(&self.w.output).t(), 1.0);
@@ -276,7 +281,7 @@ impl Bound {
         for (n, range, start) in rows.packed(chunk) {
             let real = range.len();
             for h in 0..heads {
-                let inputs = inputs([&s.q, &s.k, &s.v], start * d, h * e, real, e, d);
+                let inputs = inputs(qkv, start * d, h * e, real, e, d);
                 let at = start * d + h * e..(start + real) * d;
                 let slopes = Slopes {
                     q: MatMut::strided(&mut b.d_q[at.clone()], real, e, d),
@@ -284,12 +289,12 @@ impl Bound {
                     v: MatMut::strided(&mut b.d_v[at.clone()], real, e, d),
                 };
                 let d_read = Mat::strided(&b.d_read[at.clone()], real, e, d);
-                let read = MatMut::strided(&mut s.read[at], real, e, d);
-                self.head(n, h, real).backward(&inputs, d_read, slopes, read, &mut s.work);
+                let read = MatMut::strided(&mut read[at], real, e, d);
+                self.head(n, h, real).backward(&inputs, d_read, slopes, read, work);
             }
         }
-        add_product(MatMut::new(of_output, d, d), Mat::new(&s.read, r, d).t(), d_out, 1.0);
-        let x = Mat::new(&s.x, r, d);
+        add_product(MatMut::new(of_output, d, d), Mat::new(read, r, d).t(), d_out, 1.0);
+        let x = Mat::new(x, r, d);
         let maps = [(&self.w.query, &b.d_q), (&self.w.key, &b.d_k), (&self.w.value, &b.d_v)];
         for ((map, slope), of_map) in maps.into_iter().zip(of_maps.chunks_exact_mut(d * d)) {
             let slope = Mat::new(slope, r, d);

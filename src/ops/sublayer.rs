@@ -16,7 +16,9 @@ use burn_flex::FlexTensor;
 
 use super::feed_forward::{self, FeedForward};
 use super::readout::{self, Readout};
+use super::rows::Rows;
 use super::self_attention::{self, SelfAttention};
+use super::spared::Spared;
 
 /// Which sublayer, and what it knows beside tensors.
 #[derive(Clone, Debug)]
@@ -26,8 +28,47 @@ pub enum Layer {
     FeedForward(FeedForward),
 }
 
-/// Normalised rows `[N, L, D]`, and what each was multiplied with `[N, L]`: all that is kept for the backward pass.
-pub type Kept = (Vec<f32>, Vec<f32>);
+/// What is kept for the backward pass.
+#[derive(Debug)]
+pub struct Kept {
+    /// Normalised rows `[N, L, D]`.
+    pub normed: Vec<f32>,
+    /// What each was multiplied with, `[N, L]`.
+    pub inverse: Vec<f32>,
+    pub spared: Spared,
+}
+
+/// A sublayer's result while chunks are computed.
+pub struct Output {
+    y: Vec<f32>,
+    /// Empty where no backward pass follows.
+    normed: Vec<f32>,
+    inverse: Vec<f32>,
+    shape: [usize; 3],
+}
+
+impl Output {
+    pub fn new(rows: &Rows, d: usize, keep: bool) -> Self {
+        let total = rows.sequences * rows.positions;
+        let kept = if keep { total } else { 0 };
+        let [y, normed, inverse] = [total * d, kept * d, kept].map(|n| vec![0.0f32; n]);
+        Self { y, normed, inverse, shape: [rows.sequences, rows.positions, d] }
+    }
+
+    /// Rows, normalised rows and what they were multiplied with, each with its values per sequence.
+    pub fn outputs(&mut self) -> [(&mut [f32], usize); 3] {
+        let sequences = self.shape[0].max(1);
+        [&mut self.y, &mut self.normed, &mut self.inverse].map(|values| {
+            let per_sequence = values.len() / sequences;
+            (values.as_mut_slice(), per_sequence)
+        })
+    }
+
+    pub fn finish(self, spared: Spared) -> (FlexTensor, Kept) {
+        let y = FlexTensor::from_data(TensorData::new(self.y, self.shape));
+        (y, Kept { normed: self.normed, inverse: self.inverse, spared })
+    }
+}
 
 /// A sublayer with its tensors.
 #[derive(Clone, Debug)]

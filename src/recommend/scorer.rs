@@ -10,7 +10,6 @@ use super::CatalogueVectors;
 use crate::data::{Dataset, Target};
 use crate::eval::inner_product::{Catalogue, Found, Query, View};
 use crate::eval::{ScoreError, Scorer};
-use crate::model::windows::group_windows;
 use crate::model::{Recommender, params};
 use crate::objective::distill::ENSEMBLE;
 use crate::ops::rows::Rows;
@@ -93,7 +92,7 @@ impl<'a> ModelScorer<'a> {
     fn users(&self, histories: &[&[u32]], branches: &[usize]) -> Vec<Tensor<2>> {
         let kept = |history: &[u32]| history.len().min(self.max_seq_len);
         let lengths: Vec<usize> = histories.iter().map(|h| kept(h)).collect();
-        let groups = group_windows(&lengths, LENGTH_GROUPS);
+        let groups = self.model.group_windows(&lengths, LENGTH_GROUPS, &self.device);
         let mut place = vec![0i32; histories.len()];
         let order = groups.iter().flat_map(|group| &group.windows);
         order.enumerate().for_each(|(row, &window)| place[window as usize] = row as i32);

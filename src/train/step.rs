@@ -6,7 +6,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::batch::Batch;
 use super::gradients::{Gradient, Gradients, RowGradient};
-use crate::model::windows::{WindowGroup, group_windows};
+use crate::model::windows::WindowGroup;
 use crate::model::{IdRows, Recommender, params};
 use crate::objective::{Losses, Objective};
 use crate::ops::Noise;
@@ -127,7 +127,8 @@ impl Step {
         items: &[Tensor<2>],
         noise: &mut Noise,
     ) -> Vec<Tensor<2>> {
-        let groups = Padded::groups(batch, self.length_groups);
+        let groups =
+            Padded::groups(batch, &|lengths| model.group_windows(lengths, self.length_groups, &self.device));
         let rows = self.index(&groups.rows);
         let users = items.iter().enumerate().map(|(branch, items_ud)| {
             let [_, d] = items_ud.dims();
@@ -185,7 +186,7 @@ struct PaddedGroups {
 }
 
 impl Padded {
-    fn groups(batch: &Batch, most: usize) -> PaddedGroups {
+    fn groups(batch: &Batch, grouped: &dyn Fn(&[usize]) -> Vec<WindowGroup>) -> PaddedGroups {
         let s = batch.positions;
         let window = |w: usize| &batch.slots[w * s..(w + 1) * s];
         let lengths: Vec<usize> =
@@ -194,7 +195,7 @@ impl Padded {
         let mut last = vec![0usize; batch.users];
         let mut start = 0;
         let mut groups = Vec::new();
-        for WindowGroup { windows, positions } in group_windows(&lengths, most) {
+        for WindowGroup { windows, positions } in grouped(&lengths) {
             let mut slots = Vec::with_capacity(windows.len() * positions);
             for &w in &windows {
                 slots.extend_from_slice(&window(w as usize)[s - positions..]);
