@@ -45,6 +45,11 @@ PEERS = {
         "torch-sort-loop": ["evaluate.py", "--method", "sort-loop"],
         "torch-topk": ["evaluate.py", "--method", "topk"],
     },
+    "loss": {
+        "torch-eager": ["loss.py", "--method", "eager"],
+        "torch-eager-keep": ["loss.py", "--method", "eager", "--allocator", "keep"],
+        "torch-tiled": ["loss.py", "--method", "tiled"],
+    },
 }
 SAID_LINES = 15
 

@@ -3,7 +3,8 @@
 import statistics
 
 MIB = 2**20
-METRICS_ALLOWED = 1e-3
+# How far the figures may lie apart that contenders of a kind must agree on: absolutely, and relative to the larger one.
+ALLOWED = {"evaluate": {"absolute": 1e-3, "relative": 0.0}, "loss": {"absolute": 0.0, "relative": 1e-4}}
 BUSY_ALLOWED = 0.1
 
 
@@ -44,8 +45,9 @@ def summarise(cell, base):
         if run["summary"]["peak_rss_bytes"] and ours["summary"]["peak_rss_bytes"]:
             run["summary"]["memory_ratio"] = run["summary"]["peak_rss_bytes"] / ours["summary"]["peak_rss_bytes"]
     flops(cell, ours)
-    if cell["workload"].get("kind") == "evaluate":
-        cell["metrics"] = compare_metrics(runs)
+    allowed = ALLOWED.get(cell["workload"].get("kind"))
+    if allowed:
+        cell["metrics"] = compare_metrics(runs, **allowed)
 
 
 def middle(record):
@@ -67,7 +69,7 @@ def flops(cell, ours):
             run["summary"]["own_gflops"] = cell["flops_ours"] / seconds / 1e9
 
 
-def compare_metrics(runs):
+def compare_metrics(runs, absolute, relative):
     """Whether all contenders computed the same metrics. One that saw only the first users is compared with whoever
     also reports those users."""
     seen = []
@@ -92,12 +94,14 @@ def compare_metrics(runs):
             for key in sorted(shared):
                 compared += 1
                 difference = abs(mine[key] - theirs[key])
-                worst = max(worst, difference)
-                if not difference <= METRICS_ALLOWED:
+                size = max(abs(mine[key]), abs(theirs[key]))
+                worst = max(worst, difference / size if relative and size else difference)
+                if not difference <= absolute + relative * size:
                     apart.append(f"{key}: {first} {mine[key]:.6f}, {second} {theirs[key]:.6f} (users: {users})")
     alone = [who for who, run in runs.items() if run["rounds"] and who not in met]
     agree = bool(compared) and not apart and not alone
-    return {"agree": agree, "compared": compared, "largest_difference": worst, "apart": apart, "not_compared": alone}
+    return {"agree": agree, "compared": compared, "largest_difference": worst, "relative": bool(relative),
+            "allowed": absolute + relative, "apart": apart, "not_compared": alone}
 
 
 def flat(metrics, prefix=""):
@@ -182,8 +186,8 @@ def remarks(cell):
     if "metrics" in cell:
         m = cell["metrics"]
         if m["agree"]:
-            lines += [f"Metrics agree to {METRICS_ALLOWED:g}: {m['compared']} comparisons, largest difference "
-                      f"{m['largest_difference']:.1e}.", ""]
+            lines += [f"Metrics agree to {m['allowed']:g}{' relative' * m['relative']}: {m['compared']} comparisons, "
+                      f"largest difference {m['largest_difference']:.1e}.", ""]
         else:
             lines += ["**Metrics are not shown to agree.** " + "; ".join(
                 m["apart"] + [f"{who} shares no users or metrics with another" for who in m["not_compared"]]), ""]

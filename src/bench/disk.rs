@@ -2,19 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use half::f16;
 use safetensors::Dtype;
 use serde_json::json;
 
+use super::columns::{Column, write_columns};
 use super::generate::{self, Items};
 use super::workload::{Kind, Workload};
 use super::{BenchError, training};
 use crate::artefact::{self, Staging, at};
 use crate::features::header::Header;
 use crate::features::{FeatureStore, Precision, StoreWriter};
+use crate::ops::full_softmax::Branch;
 use crate::train::experiment::feature_dir;
 
 const KIND: &str = "codistill/workload";
@@ -26,55 +28,32 @@ const TENSORS: &str = "workload.safetensors";
 pub(super) const TEXT: &str = "text";
 pub(super) const IMAGE: &str = "image";
 
-/// A tensor whose bytes are made while they are written.
-struct Column<'a> {
-    name: String,
-    dtype: Dtype,
-    shape: Vec<usize>,
-    fill: Box<Fill<'a>>,
-}
-
-type Fill<'a> = dyn FnOnce(&mut dyn Write) -> std::io::Result<()> + 'a;
-
-impl<'a> Column<'a> {
-    fn new(
-        name: impl Into<String>,
-        dtype: Dtype,
-        shape: &[usize],
-        fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()> + 'a,
-    ) -> Self {
-        Self { name: name.into(), dtype, shape: shape.to_vec(), fill: Box::new(fill) }
-    }
-
-    /// Numbers that are at hand.
-    fn of<T: bytemuck::NoUninit>(name: &str, dtype: Dtype, shape: &[usize], values: &'a [T]) -> Self {
-        Self::new(name, dtype, shape, |out| out.write_all(bytemuck::cast_slice(values)))
-    }
-}
-
 /// Generates `workload` into the directory `dir`.
 ///
 /// # Errors
 /// The directory exists or can't be written.
 pub fn write(workload: &Workload, dir: &Path) -> Result<(), BenchError> {
     let staging = Staging::create(dir)?;
-    let items = Items::new(workload);
-    let rows: Vec<Vec<u32>> =
-        (0..workload.windows()).map(|row| generate::sequence(workload, &items, row)).collect();
     let path = staging.path(TENSORS);
     match workload.kind {
-        Kind::Odmt => write_odmt(workload, &rows, &staging, &path)?,
+        Kind::Odmt => write_odmt(workload, &staging, &path)?,
         Kind::Sasrec => {
-            let padded = padded(&rows, workload.positions + 1);
+            let padded = padded(&sequences(workload), workload.positions + 1);
             write_columns(&path, vec![sequences_column(workload, &padded)])?;
         }
-        Kind::Evaluate => write_evaluate(workload, &rows, &path)?,
+        Kind::Evaluate => write_evaluate(workload, &path)?,
+        Kind::Loss => write_loss(workload, &path)?,
     }
     let path = staging.path(SHAPES);
     let text = serde_json::to_string_pretty(workload).unwrap_or_default();
     fs::write(&path, text).map_err(at(&path))?;
     staging.commit(KIND, SCHEMA_VERSION, json!({ "name": workload.name, "seed": workload.seed }))?;
     Ok(())
+}
+
+fn sequences(workload: &Workload) -> Vec<Vec<u32>> {
+    let items = Items::new(workload);
+    (0..workload.windows()).map(|row| generate::sequence(workload, &items, row)).collect()
 }
 
 /// `[rows, span]`, left-padded with 0.
@@ -95,12 +74,7 @@ fn sequences_column<'a>(workload: &Workload, padded: &'a [i32]) -> Column<'a> {
 /// One row of token features after another: of item 1, 2, …
 type Rows = fn(&Workload, usize) -> Vec<f32>;
 
-fn write_odmt(
-    workload: &Workload,
-    rows: &[Vec<u32>],
-    staging: &Staging,
-    path: &Path,
-) -> Result<(), BenchError> {
+fn write_odmt(workload: &Workload, staging: &Staging, path: &Path) -> Result<(), BenchError> {
     let Workload { items, feature_width: f, .. } = *workload;
     let views: [(&str, usize, Rows); 2] =
         [(TEXT, workload.text_tokens, generate::text), (IMAGE, workload.image_tokens, generate::image)];
@@ -114,8 +88,9 @@ fn write_odmt(
         writer.finish(json!({ "source": "bench", "seed": workload.seed }))?;
         stores.push((name, FeatureStore::open(&dir)?));
     }
-    let padded = padded(rows, workload.positions + 1);
-    let log_popularity = training::log_popularity(workload, rows);
+    let rows = sequences(workload);
+    let padded = padded(&rows, workload.positions + 1);
+    let log_popularity = training::log_popularity(workload, &rows);
     let lengths = (0..=items).map(|i| if i == 0 { 0 } else { generate::text_length(workload, i) as i32 });
     let lengths: Vec<i32> = lengths.collect();
     let mut columns = vec![
@@ -138,11 +113,10 @@ fn write_odmt(
     write_columns(path, columns)
 }
 
-fn write_evaluate(workload: &Workload, rows: &[Vec<u32>], path: &Path) -> Result<(), BenchError> {
-    let Workload { users, items, width, .. } = *workload;
+fn write_evaluate(workload: &Workload, path: &Path) -> Result<(), BenchError> {
     let mut offsets = vec![0i64];
     let (mut history, mut targets) = (Vec::new(), Vec::new());
-    for row in rows {
+    for row in sequences(workload) {
         let Some((&target, before)) = row.split_last() else { continue };
         history.extend(before.iter().map(|&item| item as i32));
         offsets.push(history.len() as i64);
@@ -150,49 +124,42 @@ fn write_evaluate(workload: &Workload, rows: &[Vec<u32>], path: &Path) -> Result
     }
     let mut columns = vec![
         // The widest type first keeps every tensor aligned.
-        Column::of("history_offsets", Dtype::I64, &[users + 1], &offsets),
+        Column::of("history_offsets", Dtype::I64, &[workload.users + 1], &offsets),
         Column::of("history_items", Dtype::I32, &[history.len()], &history),
-        Column::of("targets", Dtype::I32, &[users], &targets),
+        Column::of("targets", Dtype::I32, &[workload.users], &targets),
     ];
-    for b in generate::branches() {
-        let targets = &targets;
-        columns.push(Column::new(format!("users.{b}"), Dtype::F32, &[users, width], move |out| {
+    columns.extend(vector_columns(workload, &targets, generate::item_vector));
+    write_columns(path, columns)
+}
+
+fn write_loss(workload: &Workload, path: &Path) -> Result<(), BenchError> {
+    let items = Items::new(workload);
+    let labels: Vec<i32> =
+        (0..workload.users).map(|row| generate::label(workload, &items, row) as i32).collect();
+    let mut columns = vec![Column::of("labels", Dtype::I32, &[workload.users], &labels)];
+    columns.extend(vector_columns(workload, &labels, generate::table_row));
+    write_columns(path, columns)
+}
+
+/// Users, of whom each leans towards its target, and items, which `item` makes from branch and number.
+fn vector_columns<'a>(
+    workload: &'a Workload,
+    targets: &'a [i32],
+    item: fn(&Workload, usize, usize) -> Vec<f32>,
+) -> impl Iterator<Item = Column<'a>> {
+    let Workload { users, items, width, .. } = *workload;
+    (0..workload.branches().len()).flat_map(move |b| {
+        let of_users = Column::new(format!("users.{b}"), Dtype::F32, &[users, width], move |out| {
             targets.iter().enumerate().try_for_each(|(user, &target)| {
                 let vector = generate::user_vector(workload, b, user, target as u32);
                 out.write_all(bytemuck::cast_slice(&vector))
             })
-        }));
-        columns.push(Column::new(format!("items.{b}"), Dtype::F32, &[items + 1, width], move |out| {
-            (0..=items).try_for_each(|item| {
-                out.write_all(bytemuck::cast_slice(&generate::item_vector(workload, b, item)))
-            })
-        }));
-    }
-    write_columns(path, columns)
-}
-
-/// A safetensors file whose tensors are never in memory as a whole.
-fn write_columns(path: &Path, columns: Vec<Column<'_>>) -> Result<(), BenchError> {
-    let mut header = serde_json::Map::new();
-    let mut end = 0;
-    for Column { name, dtype, shape, .. } in &columns {
-        let start = end;
-        end += shape.iter().product::<usize>() * dtype.bitsize() / 8;
-        header.insert(
-            name.clone(),
-            json!({ "dtype": dtype.to_string(), "shape": shape, "data_offsets": [start, end] }),
-        );
-    }
-    let mut head = serde_json::Value::Object(header).to_string().into_bytes();
-    head.resize(head.len().next_multiple_of(8), b' ');
-    let mut out = BufWriter::with_capacity(1 << 20, File::create_new(path).map_err(at(path))?);
-    let written = out.write_all(&(head.len() as u64).to_le_bytes()).and_then(|()| out.write_all(&head));
-    written.map_err(at(path))?;
-    for column in columns {
-        (column.fill)(&mut out).map_err(at(path))?;
-    }
-    out.flush().map_err(at(path))?;
-    Ok(())
+        });
+        let of_items = Column::new(format!("items.{b}"), Dtype::F32, &[items + 1, width], move |out| {
+            (0..=items).try_for_each(|number| out.write_all(bytemuck::cast_slice(&item(workload, b, number))))
+        });
+        [of_users, of_items]
+    })
 }
 
 /// A workload's directory, opened. Token features stay on disk.
@@ -270,6 +237,33 @@ impl Loaded {
             Ok(window.iter().map(|&item| item as u32).collect())
         });
         rows.collect()
+    }
+
+    /// Users, `[U, D]`, and items, `[I + 1, D]`, of every branch.
+    ///
+    /// # Errors
+    /// As [`Loaded::read`].
+    pub fn vectors(&self) -> Result<Vec<Branch<Vec<f32>>>, BenchError> {
+        let Workload { users, items, width, .. } = self.workload;
+        let read = |name: &str, b: usize, rows: usize| {
+            self.read(&format!("{name}.{b}"), Dtype::F32, &[Some(rows), Some(width)])
+        };
+        let branch = |b| Ok(Branch { users: read("users", b, users)?, items: read("items", b, items + 1)? });
+        (0..self.workload.branches().len()).map(branch).collect()
+    }
+
+    /// Right answers of a loss.
+    ///
+    /// # Errors
+    /// As [`Loaded::read`], or one is outside the catalogue.
+    pub fn labels(&self) -> Result<Vec<u32>, BenchError> {
+        let Workload { users, items, .. } = self.workload;
+        let labels: Vec<i32> = self.read("labels", Dtype::I32, &[Some(users)])?;
+        if !labels.iter().all(|&item| is_item(item, items)) {
+            let reason = format!("labels are not items 1 to {items}");
+            return Err(BenchError::Malformed { path: self.dir.join(TENSORS), reason });
+        }
+        Ok(labels.into_iter().map(|item| item as u32).collect())
     }
 
     /// Histories and targets of a ranking.

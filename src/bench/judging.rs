@@ -5,11 +5,10 @@
 use std::time::Instant;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use safetensors::Dtype;
 
 use super::disk::Loaded;
 use super::workload::{BRANCHES, Workload};
-use super::{BenchError, Steps, generate, training};
+use super::{BenchError, Steps, training};
 use crate::config::{ENSEMBLE, EvalConfig};
 use crate::data::{Dataset, Items, Part, Sequences, Target};
 use crate::eval::{Evaluation, ScoreError, Scorer, evaluate};
@@ -36,16 +35,13 @@ impl Judging {
     /// # Errors
     /// A set is refused, or the workload's directory is damaged.
     pub fn new(loaded: &Loaded, sets: &[String], device: &Device) -> Result<Self, BenchError> {
-        let Workload { users, items, width, .. } = loaded.workload;
+        let Workload { items, width, .. } = loaded.workload;
         let (histories, targets) = loaded.histories()?;
         let mut scorer = VectorScorer { users: Vec::new(), items: Vec::new(), device: device.clone() };
-        for branch in generate::branches() {
-            let read = |name: &str, rows: usize| {
-                loaded.read::<f32>(&format!("{name}.{branch}"), Dtype::F32, &[Some(rows), Some(width)])
-            };
-            let items_id = TensorData::new(read("items", items + 1)?, [items + 1, width]);
+        for branch in loaded.vectors()? {
+            let items_id = TensorData::new(branch.items, [items + 1, width]);
             scorer.items.push(Tensor::from_data(items_id, device));
-            scorer.users.push(read("users", users)?);
+            scorer.users.push(branch.users);
         }
         let config = training::config(&loaded.workload, &loaded.dir, sets)?.eval;
         Ok(Self { dataset: dataset(&histories, &targets, items), scorer, config })

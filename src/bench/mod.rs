@@ -8,23 +8,28 @@
 //! | `odmt` | `sequences` int32 `[K·B, S+1]`, left-padded with 0: batch k is rows k·B..(k+1)·B; `log_popularity` float32 `[I+1]`; `text_length` int32 `[I+1]`; `text` float16 `[I+1, T, F]`; `image` float16 `[I+1, V, F]` |
 //! | `sasrec` | `sequences` |
 //! | `evaluate` | `users.N` float32 `[U, D]` and `items.N` float32 `[I+1, D]` of branch N; `history_offsets` int64 `[U+1]`, `history_items` int32, `targets` int32 `[U]` |
+//! | `loss` | `users.N` float32 `[B, D]` and `items.N` float32 `[I+1, D]` of branch N; `labels` int32 `[B]` |
 //!
 //! Row 0 of everything that is kept by item is padding and zero. Step i uses batch i % K; warm-up steps count from
 //! 0 too. `features/text` and `features/image` hold the token features once more as the feature stores that
 //! training maps into memory.
 //!
-//! Reading order: [`workload`] (what there is), [`generate`] (made), [`disk`] (written and read), [`training`] and
-//! [`judging`] (run), [`flops`] (the arithmetic of a step), [`machine`] (what the machine can do), [`summary`].
+//! Reading order: [`workload`] and [`named`] (what there is), [`generate`] (made), [`disk`] (written and read),
+//! [`training`], [`judging`] and [`catalogue_loss`] (run), [`flops`] (the arithmetic of a step), [`machine`] (what the machine can do), [`summary`].
 
+pub mod catalogue_loss;
+mod columns;
 pub mod disk;
 pub mod flops;
 pub mod generate;
 pub mod judging;
 pub mod machine;
+pub mod named;
 pub mod summary;
 pub mod training;
 pub mod workload;
 
+pub use catalogue_loss::CatalogueLoss;
 pub use disk::Loaded;
 pub use judging::Judging;
 pub use machine::Machine;
@@ -80,8 +85,7 @@ impl BenchError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Unknown(name) => {
-                let near =
-                    crate::config::nearest(name, workload::NAMES.into_iter().chain(["list", "machine"]));
+                let near = crate::config::nearest(name, named::names().chain(["list", "machine"]));
                 Some(near.map_or_else(
                     || "`codistill bench list` shows them".into(),
                     |near| format!("did you mean `{near}`?"),

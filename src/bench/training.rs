@@ -234,10 +234,10 @@ pub fn config(workload: &Workload, dir: &Path, sets: &[String]) -> Result<Config
 
 fn defaults(workload: &Workload, dir: &Path) -> Config {
     let odmt = workload.kind == Kind::Odmt;
-    let names = if odmt { &BRANCHES[..] } else { &BRANCHES[..1] };
-    let branches = names.iter().map(|&name| BranchConfig {
+    let branches = workload.branches().iter().map(|&name| BranchConfig {
         name: name.into(),
-        view: name.into(),
+        // Without a tower all of them read the ID view.
+        view: if odmt { name } else { BRANCHES[0] }.into(),
         item_mlp: odmt,
         encoder: EncoderConfig::Sasrec { blocks: workload.encoder_blocks, heads: workload.encoder_heads },
     });
@@ -256,7 +256,8 @@ fn defaults(workload: &Workload, dir: &Path) -> Config {
         seed: workload.seed,
         data: DataConfig {
             path: Some(dir.to_owned()),
-            max_seq_len: workload.positions,
+            // Given vectors have no positions; a model has one at least.
+            max_seq_len: workload.positions.max(1),
             ..DataConfig::default()
         },
         model,
@@ -301,8 +302,9 @@ fn views(workload: &Workload) -> Vec<ViewConfig> {
 }
 
 fn objective(workload: &Workload) -> ObjectiveConfig {
-    if workload.kind != Kind::Odmt {
-        return ObjectiveConfig { kind: ObjectiveKind::Full, ..ObjectiveConfig::default() };
+    let kind = if workload.kind == Kind::Odmt { ObjectiveKind::InBatch } else { ObjectiveKind::Full };
+    if workload.distill_weight == 0.0 {
+        return ObjectiveConfig { kind, ..ObjectiveConfig::default() };
     }
     let pair =
         |student: &str, teacher: &str| DistillPair { student: student.into(), teacher: teacher.into() };
@@ -314,5 +316,5 @@ fn objective(workload: &Workload) -> ObjectiveConfig {
         alpha: workload.distill_weight,
         ..DistillConfig::default()
     };
-    ObjectiveConfig { distill, ..ObjectiveConfig::default() }
+    ObjectiveConfig { kind, distill, ..ObjectiveConfig::default() }
 }
