@@ -50,6 +50,10 @@ PEERS = {
         "torch-eager-keep": ["loss.py", "--method", "eager", "--allocator", "keep"],
         "torch-tiled": ["loss.py", "--method", "tiled"],
     },
+    "prepare": {
+        "pandas": ["prepare.py", "--method", "whole"],
+        "pandas-chunked": ["prepare.py", "--method", "chunked"],
+    },
 }
 SAID_LINES = 15
 

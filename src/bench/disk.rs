@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use half::f16;
@@ -23,6 +23,7 @@ const KIND: &str = "codistill/workload";
 const SCHEMA_VERSION: u32 = 1;
 const SHAPES: &str = "workload.json";
 const TENSORS: &str = "workload.safetensors";
+const REVIEWS: &str = "reviews.jsonl";
 
 /// Names of the feature stores.
 pub(super) const TEXT: &str = "text";
@@ -43,6 +44,10 @@ pub fn write(workload: &Workload, dir: &Path) -> Result<(), BenchError> {
         }
         Kind::Evaluate => write_evaluate(workload, &path)?,
         Kind::Loss => write_loss(workload, &path)?,
+        Kind::Prepare => {
+            let path = staging.path(REVIEWS);
+            write_reviews(workload, &path).map_err(at(&path))?;
+        }
     }
     let path = staging.path(SHAPES);
     let text = serde_json::to_string_pretty(workload).unwrap_or_default();
@@ -141,6 +146,31 @@ fn write_loss(workload: &Workload, path: &Path) -> Result<(), BenchError> {
     write_columns(path, columns)
 }
 
+/// Reviews of all users, mixed: no user's stand together, as in the files that are to be had.
+fn write_reviews(workload: &Workload, path: &Path) -> std::io::Result<()> {
+    let items = Items::new(workload);
+    let ends: Vec<usize> = (0..workload.users)
+        .scan(0, |end, user| {
+            *end += generate::review_count(workload, user);
+            Some(*end)
+        })
+        .collect();
+    let count = ends.last().copied().unwrap_or(0);
+    // Steps of a length that shares no divisor with the count reach every review once.
+    let step = (count * 5 / 8..).find(|&step| gcd(step, count) == 1).unwrap_or(1);
+    let mut out = BufWriter::with_capacity(1 << 20, File::create_new(path)?);
+    for line in 0..count {
+        let number = (line as u128 * step as u128 % count as u128) as usize;
+        let user = ends.partition_point(|&end| end <= number);
+        writeln!(out, "{}", generate::review(workload, &items, number, user))?;
+    }
+    out.flush()
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
 /// Users, of whom each leans towards its target, and items, which `item` makes from branch and number.
 fn vector_columns<'a>(
     workload: &'a Workload,
@@ -166,7 +196,8 @@ fn vector_columns<'a>(
 pub struct Loaded {
     pub workload: Workload,
     pub dir: PathBuf,
-    header: Header,
+    /// Absent where there are no tensors.
+    header: Option<Header>,
 }
 
 impl Loaded {
@@ -181,18 +212,24 @@ impl Loaded {
         let workload: Workload = serde_json::from_slice(&text)
             .map_err(|e| BenchError::Malformed { path: path.clone(), reason: e.to_string() })?;
         let path = dir.join(TENSORS);
-        let mut file = File::open(&path).map_err(at(&path))?;
-        let header = Header::read(&path, &mut file)?;
+        let header = if workload.kind == Kind::Prepare {
+            None
+        } else {
+            Some(Header::read(&path, &mut File::open(&path).map_err(at(&path))?)?)
+        };
         Ok(Self { workload, dir: dir.to_owned(), header })
     }
 
     /// Names, types and shapes of the tensors.
     pub fn tensors(&self) -> BTreeMap<String, (String, Vec<usize>)> {
-        let entry = |name: String| {
-            let place = self.header.place(&name)?;
-            Some((name, (place.dtype.to_string(), place.shape)))
+        let of = |header: &Header| -> BTreeMap<_, _> {
+            let entry = |name: String| {
+                let place = header.place(&name)?;
+                Some((name, (place.dtype.to_string(), place.shape)))
+            };
+            header.names().into_iter().filter_map(entry).collect()
         };
-        self.header.names().into_iter().filter_map(entry).collect()
+        self.header.as_ref().map(of).unwrap_or_default()
     }
 
     /// Values of the tensor `name`, whose shape is `shape`; `None` stands for any size.
@@ -207,7 +244,8 @@ impl Loaded {
     ) -> Result<Vec<T>, BenchError> {
         let path = self.dir.join(TENSORS);
         let malformed = |reason: String| BenchError::Malformed { path: path.clone(), reason };
-        let place = self.header.place(name).ok_or_else(|| malformed(format!("no tensor `{name}`")))?;
+        let place = self.header.as_ref().and_then(|header| header.place(name));
+        let place = place.ok_or_else(|| malformed(format!("no tensor `{name}`")))?;
         let fits = place.shape.len() == shape.len()
             && place.shape.iter().zip(shape).all(|(found, wanted)| wanted.is_none_or(|w| w == *found));
         if place.dtype != dtype || !fits {
@@ -237,6 +275,11 @@ impl Loaded {
             Ok(window.iter().map(|&item| item as u32).collect())
         });
         rows.collect()
+    }
+
+    /// The file of reviews of a preparation.
+    pub fn reviews(&self) -> PathBuf {
+        self.dir.join(REVIEWS)
     }
 
     /// Users, `[U, D]`, and items, `[I + 1, D]`, of every branch.

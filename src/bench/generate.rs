@@ -12,6 +12,7 @@ enum Stream {
     TextTokens,
     ImageTokens,
     Labels,
+    Reviews,
     /// One more for every branch.
     ItemVectors = 16,
     UserVectors = 32,
@@ -26,6 +27,9 @@ const MOVIELENS_SHORTEST: f64 = 20.0;
 const BEAUTY_MEAN: f64 = 8.88;
 /// Amazon Arts: mean interactions a user.
 const ARTS_MEAN: f64 = 7.7;
+/// Reviews are of the fifteen years from 2004 on.
+const FIRST_REVIEW: usize = 1_072_915_200;
+const REVIEWED_SECONDS: usize = 473_385_600;
 /// How far a user vector of a ranking leans towards its target, in units of 1/sqrt(D): about one target in six is
 /// then among the best ten of 21,020 items, at any width, so that contenders' metrics are worth comparing.
 const LEAN: f64 = 2.4;
@@ -113,6 +117,28 @@ fn target(history: &[u32], items: &Items, draws: &mut Draws) -> u32 {
 /// Right answer of row `row` of a loss.
 pub fn label(workload: &Workload, items: &Items, row: usize) -> u32 {
     items.draw(&mut Draws::numbered(workload.seed, Stream::Labels as u64, row as u64))
+}
+
+/// How many reviews user `user` of a preparation wrote.
+pub fn review_count(workload: &Workload, user: usize) -> usize {
+    history_length(workload, &mut Draws::numbered(workload.seed, Stream::Sequence as u64, user as u64))
+}
+
+/// Review number `number`, by user `user`: a line of JSON in the layout of Amazon's reviews of 2018.
+pub fn review(workload: &Workload, items: &Items, number: usize, user: usize) -> String {
+    let draws = &mut Draws::numbered(workload.seed, Stream::Reviews as u64, number as u64);
+    let (item, stars) = (items.draw(draws), 1 + draws.below(5));
+    let time = FIRST_REVIEW + draws.below(REVIEWED_SECONDS);
+    let words = match workload.profile {
+        Profile::Dense => workload.text_tokens,
+        Profile::Sparse => 1 + draws.below(workload.text_tokens),
+    };
+    let text: Vec<String> = (0..words).map(|_| format!("word{}", draws.below(5000))).collect();
+    // Line ends within a review are escaped, as many of the real ones are.
+    let text = text.chunks(8).map(|words| words.join(" ")).collect::<Vec<_>>().join("\\n");
+    format!(
+        r#"{{"overall": {stars}.0, "verified": true, "reviewerID": "A{user:09}", "asin": "B{item:09}", "reviewText": "{text}", "summary": "word{stars}", "unixReviewTime": {time}}}"#
+    )
 }
 
 /// Text tokens of `item`.

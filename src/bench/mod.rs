@@ -8,6 +8,7 @@
 //! | `odmt` | `sequences` int32 `[K·B, S+1]`, left-padded with 0: batch k is rows k·B..(k+1)·B; `log_popularity` float32 `[I+1]`; `text_length` int32 `[I+1]`; `text` float16 `[I+1, T, F]`; `image` float16 `[I+1, V, F]` |
 //! | `sasrec` | `sequences` |
 //! | `evaluate` | `users.N` float32 `[U, D]` and `items.N` float32 `[I+1, D]` of branch N; `history_offsets` int64 `[U+1]`, `history_items` int32, `targets` int32 `[U]` |
+//! | `prepare` | none; `reviews.jsonl` has a review a line, in the layout of Amazon's reviews of 2018 |
 //! | `loss` | `users.N` float32 `[B, D]` and `items.N` float32 `[I+1, D]` of branch N; `labels` int32 `[B]` |
 //!
 //! Row 0 of everything that is kept by item is padding and zero. Step i uses batch i % K; warm-up steps count from
@@ -15,7 +16,7 @@
 //! training maps into memory.
 //!
 //! Reading order: [`workload`] and [`named`] (what there is), [`generate`] (made), [`disk`] (written and read),
-//! [`training`], [`judging`] and [`catalogue_loss`] (run), [`flops`] (the arithmetic of a step), [`machine`] (what the machine can do), [`summary`].
+//! [`training`], [`judging`], [`catalogue_loss`] and [`preparing`] (run), [`flops`] (the arithmetic of a step), [`machine`] (what the machine can do), [`summary`].
 
 pub mod catalogue_loss;
 mod columns;
@@ -25,6 +26,7 @@ pub mod generate;
 pub mod judging;
 pub mod machine;
 pub mod named;
+pub mod preparing;
 pub mod summary;
 pub mod training;
 pub mod workload;
@@ -33,6 +35,7 @@ pub use catalogue_loss::CatalogueLoss;
 pub use disk::Loaded;
 pub use judging::Judging;
 pub use machine::Machine;
+pub use preparing::Preparing;
 pub use summary::Summary;
 pub use training::Training;
 pub use workload::{Kind, Profile, Workload};
@@ -41,6 +44,7 @@ use std::path::PathBuf;
 
 use crate::artefact::ArtefactError;
 use crate::config::ConfigError;
+use crate::data::DataError;
 use crate::eval::ScoreError;
 use crate::features::FeatureError;
 
@@ -61,6 +65,8 @@ pub enum BenchError {
     Override { set: String, reason: String, hint: String },
     #[error("--config-set {0}: nothing here reads it")]
     Idle(String),
+    #[error("--config-set {0}: this workload has no model")]
+    NoModel(String),
     #[error("--config-set {0}: that is another workload")]
     Fixed(String),
     #[error("{dir} holds `{found}`, not `{wanted}`")]
@@ -73,6 +79,8 @@ pub enum BenchError {
     Artefact(#[from] ArtefactError),
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    Data(#[from] DataError),
     #[error(transparent)]
     Features(#[from] FeatureError),
     #[error(transparent)]
@@ -93,6 +101,7 @@ impl BenchError {
             }
             Self::Override { hint, .. } => Some(hint.clone()),
             Self::Idle(_) => Some(format!("read are {}", training::READ.join(", "))),
+            Self::NoModel(_) => Some("leave it out".into()),
             Self::Fixed(_) => Some("override its dimensions with --set, e.g. --set width=128".into()),
             Self::OtherWorkload { found, .. } => Some(format!("run `codistill bench {found}` on it")),
             Self::Malformed { .. } => Some("write the workload anew with --write".into()),
@@ -105,6 +114,7 @@ impl BenchError {
             }
             Self::Artefact(_) | Self::Device(_) => None,
             Self::Config(e) => e.hint(),
+            Self::Data(e) => e.hint(),
             Self::Features(e) => e.hint(),
             Self::Score(e) => e.hint(),
         }

@@ -11,7 +11,7 @@ pub struct Named {
 }
 
 /// All of them, in the order in which they are listed.
-pub const NAMED: [Named; 10] = [
+pub const NAMED: [Named; 11] = [
     Named {
         name: "odmt-small",
         purpose: "an ODMT step that a CPU trains with: bound by memory traffic as much as by products",
@@ -61,6 +61,11 @@ pub const NAMED: [Named; 10] = [
         name: "loss-odmt-kd",
         purpose: "cross-entropies of three branches over the catalogue, their distillation, and all gradients",
         shape: || Workload { distill_weight: 0.8, ..given(Kind::Loss) },
+    },
+    Named {
+        name: "prep-jsonl",
+        purpose: "a million reviews, one JSON object a line, to a 5-core data set; users=650000 makes five million",
+        shape: reviews,
     },
 ];
 
@@ -135,6 +140,11 @@ fn sasrec() -> Workload {
 /// Vectors are given, no model makes them: 128 users of 12 positions each.
 fn given(kind: Kind) -> Workload {
     Workload { kind, users: 1536, positions: 0, items: ARTS_ITEMS, batches: 0, dropout: 0.0, ..sasrec() }
+}
+
+fn reviews() -> Workload {
+    let (users, positions, items) = (130_000, 50, 60_000);
+    Workload { users, positions, items, width: 0, text_tokens: 30, ..given(Kind::Prepare) }
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ pub enum Kind {
     /// Cross-entropy over the whole catalogue from given vectors, and its gradients by them: of one branch, or of three
     /// that distil.
     Loss,
+    /// A data set out of a file of reviews, by `codistill prepare`'s own code.
+    Prepare,
 }
 
 /// How long histories and texts are, and which items are frequent.
@@ -46,15 +48,16 @@ pub struct Workload {
     pub name: String,
     pub kind: Kind,
     pub profile: Profile,
-    /// B, users of a batch; of an evaluation: all users; of a loss: rows.
+    /// B, users of a batch; of an evaluation: all users; of a loss: rows; of a preparation: those who
+    /// wrote reviews.
     pub users: usize,
-    /// S, input positions; of an evaluation: the longest history.
+    /// S, input positions; of an evaluation or a preparation: the longest history.
     pub positions: usize,
     /// D
     pub width: usize,
     /// F, width of token features and of the ID table; 0 where there is no tower.
     pub feature_width: usize,
-    /// T
+    /// T; of a preparation: most words of a review.
     pub text_tokens: usize,
     /// V
     pub image_tokens: usize,
@@ -163,6 +166,7 @@ impl Workload {
             Kind::Odmt | Kind::Evaluate => &BRANCHES,
             Kind::Loss if self.distill_weight > 0.0 => &BRANCHES,
             Kind::Sasrec | Kind::Loss => &BRANCHES[..1],
+            Kind::Prepare => &[],
         }
     }
 
@@ -182,6 +186,9 @@ impl Workload {
                 format!("{users} users x {positions} positions, width {width}, {blocks}, {items} items")
             }
             Kind::Evaluate => format!("{users} users x {items} items, width {width}, {branches}"),
+            Kind::Prepare => {
+                format!("reviews of {users} users (each at most {positions}) on {items} items")
+            }
             Kind::Loss => format!("{users} rows x {items} items, width {width}, {branches}"),
         }
     }

@@ -10,7 +10,7 @@ use super::setup::open_device;
 use super::{Exit, Failure, Terminal};
 use crate::bench::named::{self, NAMED};
 use crate::bench::workload::Workload;
-use crate::bench::{BenchError, Loaded, Machine, Profile, Steps, disk, training};
+use crate::bench::{BenchError, Kind, Loaded, Machine, Profile, Steps, disk, training};
 
 mod kinds;
 mod table;
@@ -93,7 +93,9 @@ pub fn run(args: &BenchArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     if let Some(dropout) = args.dropout {
         loaded.workload.dropout = dropout;
     }
-    let device = open_device(&args.device, terminal)?;
+    // A GPU's driver would count as memory of a preparation, which has nothing for it to do.
+    let flag = if loaded.workload.kind == Kind::Prepare { "cpu" } else { &args.device };
+    let device = open_device(flag, terminal)?;
     let steps = Steps { warmup: args.warmup, timed: args.steps.get() };
     kinds::run(&kinds::Run { loaded: &loaded, sets: &args.config_sets, steps, device: &device, terminal })
 }
@@ -105,7 +107,11 @@ fn described(args: &BenchArgs) -> Result<Workload, Failure> {
     if let Some(dropout) = args.dropout {
         workload.dropout = dropout;
     }
-    training::config(&workload, Path::new("."), &args.config_sets)?;
+    if workload.kind == Kind::Prepare {
+        kinds::refuse_sets(&args.config_sets)?;
+    } else {
+        training::config(&workload, Path::new("."), &args.config_sets)?;
+    }
     Ok(workload)
 }
 

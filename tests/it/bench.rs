@@ -208,6 +208,7 @@ fn what_can_not_be_run_is_refused_with_the_nearest_name() {
     refused(&["odmt-small", "--set", "user=3"], "`user`", "users");
     refused(&["odmt-small", "--set", "users=many"], "`many`", "users=32");
     refused(&["sasrec-ml1m", "--set", "image_tokens=2"], "no image_tokens", "leave it out");
+    refused(&["prep-jsonl", "--config-set", "optim.lr=1"], "no model", "leave it out");
     refused(&["loss-ce", "--set", "positions=2"], "no positions", "leave it out");
     refused(&["odmt-small", "--set", "width=7"], "heads", "");
     refused(&["odmt-small", "--config-set", "optim.lrr=1"], "optim.lrr", "optim.lr");

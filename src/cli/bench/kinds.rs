@@ -6,8 +6,9 @@ use super::table::{Done, Row, finish, print_line, times_text};
 use crate::bench::catalogue_loss::LossTime;
 use crate::bench::flops::{self, Flops};
 use crate::bench::judging::Ranking;
+use crate::bench::preparing::Prepared;
 use crate::bench::training::StepTime;
-use crate::bench::{CatalogueLoss, Judging, Kind, Loaded, Steps, Summary, Training};
+use crate::bench::{BenchError, CatalogueLoss, Judging, Kind, Loaded, Preparing, Steps, Summary, Training};
 use crate::cli::{Exit, Failure, Terminal};
 use crate::device::Opened;
 
@@ -26,7 +27,13 @@ pub(super) fn run(run: &Run) -> Result<Exit, Failure> {
         Kind::Odmt | Kind::Sasrec => train(run),
         Kind::Evaluate => judge(run),
         Kind::Loss => catalogue_loss(run),
+        Kind::Prepare => prepare(run),
     }
+}
+
+/// Where no model is configured nothing reads a key of one.
+pub(super) fn refuse_sets(sets: &[String]) -> Result<(), BenchError> {
+    sets.first().map_or(Ok(()), |set| Err(BenchError::NoModel(set.clone())))
 }
 
 fn train(run: &Run) -> Result<Exit, Failure> {
@@ -114,6 +121,25 @@ fn catalogue_loss(run: &Run) -> Result<Exit, Failure> {
     finish(run, rows, &Done::now(0, Flops::same(flops::loss(&run.loaded.workload))), summary.median)
 }
 
+fn prepare(run: &Run) -> Result<Exit, Failure> {
+    refuse_sets(run.sets)?;
+    let mut all: Vec<Prepared> = Vec::new();
+    Preparing::new(run.loaded)?.run(run.steps, &mut |prepared| {
+        all.push(prepared.clone());
+        print_line(run.terminal, &prepared_line(prepared))
+    })?;
+    let summary = Summary::of(all.iter().map(|p| p.seconds));
+    let Prepared { rows: read, users, items, ref report, .. } = all[0];
+    let kept = report.steps.last().map_or(0, |step| step.interactions);
+    let rows: Vec<Row> = vec![
+        ("preparation", times_text(&summary, run.steps)),
+        ("rate", format!("{:.0} reviews/s", read as f64 / summary.median)),
+        ("read", format!("{read} reviews")),
+        ("kept", format!("{kept} of {users} users on {items} items")),
+    ];
+    finish(run, rows, &Done::now(0, Flops::default()), summary.median)
+}
+
 fn step_line(step: &StepTime) -> Value {
     json!({
         "event": "step",
@@ -157,5 +183,24 @@ fn loss_line(time: &LossTime) -> Value {
         "seconds": time.seconds,
         "loss": time.loss,
         "metrics": metrics,
+    })
+}
+
+fn prepared_line(prepared: &Prepared) -> Value {
+    let Prepared { index, seconds, rows, users, items, report } = prepared;
+    json!({
+        "event": "step",
+        "index": index,
+        "seconds": seconds,
+        "figures": { "rows/s": *rows as f64 / seconds },
+        "metrics": {
+            "rows": rows,
+            "users": users,
+            "items": items,
+            "interactions": report.steps.last().map(|step| step.interactions),
+            "train": report.train_interactions,
+            "valid": report.valid_targets,
+            "test": report.test_targets,
+        },
     })
 }
