@@ -50,6 +50,10 @@ PEERS = {
         "torch-eager-keep": ["loss.py", "--method", "eager", "--allocator", "keep"],
         "torch-tiled": ["loss.py", "--method", "tiled"],
     },
+    "checkpoint": {
+        "torch-save": ["ckpt.py"],
+        "torch-save-durable": ["ckpt.py", "--durable"],
+    },
     "prepare": {
         "pandas": ["prepare.py", "--method", "whole"],
         "pandas-chunked": ["prepare.py", "--method", "chunked"],

@@ -60,11 +60,14 @@ def load(path, durable, device):
 
 
 def sums(state):
+    """Of all numbers, block by block: a whole table in double precision would count as memory of the checkpoint."""
     tensors = list(state["model"].values())
     tensors += [moments[kind] for moments in state["optimiser"].values() for kind in ("first", "second")]
-    doubles = [x.double() for x in tensors]
-    return {"numbers": sum(x.numel() for x in doubles), "sum": float(sum(x.sum() for x in doubles)),
-            "squares": float(sum(x.square().sum() for x in doubles))}
+    total, squares = 0.0, 0.0
+    for block in (block for x in tensors for block in x.flatten().split(BLOCK)):
+        total += float(block.sum(dtype=torch.float64))
+        squares += float(block.double().square().sum())
+    return {"numbers": sum(x.numel() for x in tensors), "sum": total, "squares": squares}
 
 
 def main():

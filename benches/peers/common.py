@@ -64,6 +64,12 @@ class Workload:
             tensor = file.get_tensor(name)
             return tensor.to(torch.get_default_device(), dtype or tensor.dtype, copy=True)
 
+    def tensors(self):
+        """All of them, by name."""
+        with safe_open(self.folder / "workload.safetensors", "pt") as file:
+            names = list(file.keys())
+        return {name: self.tensor(name) for name in names}
+
 
 def prepare(args, allocator="default"):
     """Threads, seed and allocator, before the first tensor is made."""

@@ -67,3 +67,5 @@ def time_calls(args, call, line_of):
         seconds = time.perf_counter() - start
         if j >= 0:
             emit("step", **{"index": j, "seconds": seconds, **line_of(result, seconds)})
+        # Or it would take memory in the next call.
+        result = None

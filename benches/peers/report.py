@@ -7,6 +7,7 @@ MIB = 2**20
 ALLOWED = {
     "evaluate": {"absolute": 1e-3, "relative": 0.0},
     "loss": {"absolute": 0.0, "relative": 1e-4},
+    "checkpoint": {"absolute": 0.0, "relative": 1e-9},
     "prepare": {"absolute": 0.0, "relative": 0.0},
 }
 BUSY_ALLOWED = 0.1

@@ -12,11 +12,13 @@ use serde_json::json;
 use super::columns::{Column, write_columns};
 use super::generate::{self, Items};
 use super::workload::{Kind, Workload};
-use super::{BenchError, training};
+use super::{BenchError, saving, training};
 use crate::artefact::{self, Staging, at};
 use crate::features::header::Header;
 use crate::features::{FeatureStore, Precision, StoreWriter};
+use crate::model::params::{self, Values};
 use crate::ops::full_softmax::Branch;
+use crate::tensors;
 use crate::train::experiment::feature_dir;
 
 const KIND: &str = "codistill/workload";
@@ -44,6 +46,7 @@ pub fn write(workload: &Workload, dir: &Path) -> Result<(), BenchError> {
         }
         Kind::Evaluate => write_evaluate(workload, &path)?,
         Kind::Loss => write_loss(workload, &path)?,
+        Kind::Checkpoint => tensors::write(&path, &params::read(&saving::fresh(workload)?))?,
         Kind::Prepare => {
             let path = staging.path(REVIEWS);
             write_reviews(workload, &path).map_err(at(&path))?;
@@ -157,7 +160,7 @@ fn write_reviews(workload: &Workload, path: &Path) -> std::io::Result<()> {
         .collect();
     let count = ends.last().copied().unwrap_or(0);
     // Steps of a length that shares no divisor with the count reach every review once.
-    let step = (count * 5 / 8..).find(|&step| gcd(step, count) == 1).unwrap_or(1);
+    let step = (count * 5 / 8..=count).find(|&step| gcd(step, count) == 1).unwrap_or(1);
     let mut out = BufWriter::with_capacity(1 << 20, File::create_new(path)?);
     for line in 0..count {
         let number = (line as u128 * step as u128 % count as u128) as usize;
@@ -275,6 +278,14 @@ impl Loaded {
             Ok(window.iter().map(|&item| item as u32).collect())
         });
         rows.collect()
+    }
+
+    /// Parameters of the model of a checkpoint.
+    ///
+    /// # Errors
+    /// The file is damaged.
+    pub fn parameters(&self) -> Result<BTreeMap<String, Values>, BenchError> {
+        Ok(tensors::read(&self.dir.join(TENSORS))?)
     }
 
     /// The file of reviews of a preparation.

@@ -69,7 +69,7 @@ pub fn reference(workload: &Workload) -> f64 {
     match workload.kind {
         Kind::Evaluate => ranking(workload),
         Kind::Loss => loss(workload),
-        Kind::Prepare => 0.0,
+        Kind::Prepare | Kind::Checkpoint => 0.0,
         Kind::Sasrec => {
             let trained = encoders + b * s * workload.items as f64 * d;
             Macs { trained, frozen: 0.0 }.step()

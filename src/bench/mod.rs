@@ -8,6 +8,7 @@
 //! | `odmt` | `sequences` int32 `[K·B, S+1]`, left-padded with 0: batch k is rows k·B..(k+1)·B; `log_popularity` float32 `[I+1]`; `text_length` int32 `[I+1]`; `text` float16 `[I+1, T, F]`; `image` float16 `[I+1, V, F]` |
 //! | `sasrec` | `sequences` |
 //! | `evaluate` | `users.N` float32 `[U, D]` and `items.N` float32 `[I+1, D]` of branch N; `history_offsets` int64 `[U+1]`, `history_items` int32, `targets` int32 `[U]` |
+//! | `checkpoint` | float32 parameters of a model, by their names |
 //! | `prepare` | none; `reviews.jsonl` has a review a line, in the layout of Amazon's reviews of 2018 |
 //! | `loss` | `users.N` float32 `[B, D]` and `items.N` float32 `[I+1, D]` of branch N; `labels` int32 `[B]` |
 //!
@@ -16,7 +17,7 @@
 //! training maps into memory.
 //!
 //! Reading order: [`workload`] and [`named`] (what there is), [`generate`] (made), [`disk`] (written and read),
-//! [`training`], [`judging`], [`catalogue_loss`] and [`preparing`] (run), [`flops`] (the arithmetic of a step), [`machine`] (what the machine can do), [`summary`].
+//! [`training`], [`judging`], [`catalogue_loss`], [`preparing`] and [`saving`] (run), [`flops`] (the arithmetic of a step), [`machine`] (what the machine can do), [`summary`].
 
 pub mod catalogue_loss;
 mod columns;
@@ -27,6 +28,7 @@ pub mod judging;
 pub mod machine;
 pub mod named;
 pub mod preparing;
+pub mod saving;
 pub mod summary;
 pub mod training;
 pub mod workload;
@@ -36,6 +38,7 @@ pub use disk::Loaded;
 pub use judging::Judging;
 pub use machine::Machine;
 pub use preparing::Preparing;
+pub use saving::Saving;
 pub use summary::Summary;
 pub use training::Training;
 pub use workload::{Kind, Profile, Workload};
@@ -47,6 +50,8 @@ use crate::config::ConfigError;
 use crate::data::DataError;
 use crate::eval::ScoreError;
 use crate::features::FeatureError;
+use crate::tensors::TensorsError;
+use crate::train::checkpoint::CheckpointError;
 
 /// How many steps are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +83,8 @@ pub enum BenchError {
     #[error(transparent)]
     Artefact(#[from] ArtefactError),
     #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
     Data(#[from] DataError),
@@ -85,6 +92,8 @@ pub enum BenchError {
     Features(#[from] FeatureError),
     #[error(transparent)]
     Score(#[from] ScoreError),
+    #[error(transparent)]
+    Tensors(#[from] TensorsError),
     #[error("the device could not finish a step: {0}")]
     Device(String),
 }
@@ -113,6 +122,8 @@ impl BenchError {
                 Some("make it with `codistill bench NAME --write DIR`".into())
             }
             Self::Artefact(_) | Self::Device(_) => None,
+            Self::Tensors(_) => Some("write the workload anew with --write".into()),
+            Self::Checkpoint(e) => e.hint(),
             Self::Config(e) => e.hint(),
             Self::Data(e) => e.hint(),
             Self::Features(e) => e.hint(),

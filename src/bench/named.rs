@@ -11,7 +11,7 @@ pub struct Named {
 }
 
 /// All of them, in the order in which they are listed.
-pub const NAMED: [Named; 11] = [
+pub const NAMED: [Named; 12] = [
     Named {
         name: "odmt-small",
         purpose: "an ODMT step that a CPU trains with: bound by memory traffic as much as by products",
@@ -66,6 +66,11 @@ pub const NAMED: [Named; 11] = [
         name: "prep-jsonl",
         purpose: "a million reviews, one JSON object a line, to a 5-core data set; users=650000 makes five million",
         shape: reviews,
+    },
+    Named {
+        name: "ckpt",
+        purpose: "20 million parameters and their optimiser's state, saved and loaded; items=298000 makes 78 million",
+        shape: || Workload { users: 0, positions: 50, width: 256, items: 72_000, ..given(Kind::Checkpoint) },
     },
 ];
 

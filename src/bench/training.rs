@@ -72,12 +72,8 @@ impl Training {
         let views = open_views(&config)?;
         let sampler = sampler(&workload, &config, views.clone(), &loaded.windows()?);
         let widths = views.iter().map(|v| v.as_ref().map_or(0, |v| v.store.width())).collect();
-        let shape =
-            DataShape { items: workload.items, max_seq_len: workload.positions, feature_widths: widths };
         let autodiff = device.clone().autodiff();
-        let mut init = Init::new(Noise::key(config.seed, 0, 0, 0), &autodiff);
-        let model =
-            Recommender::new(&config.model, &config.train.savings, &shape, &|_| Vec::new(), &mut init);
+        let model = fresh_model(&workload, &config, widths, &autodiff);
         let names: Vec<String> = config.model.branches.iter().map(|b| b.name.clone()).collect();
         let objective = Objective::new(&config.objective, &names, workload.items);
         let dropout = Dropout { elements: config.model.dropout, items: config.model.item_dropout };
@@ -88,9 +84,7 @@ impl Training {
 
     /// Trainable numbers of the model.
     pub fn parameters(&self) -> usize {
-        let mut count = 0;
-        params::for_each(&self.model, &mut |_, shape, _| count += shape.iter().product::<usize>());
-        count
+        parameter_count(&self.model)
     }
 
     /// Runs the steps; `on_step` is told of every timed one.
@@ -150,6 +144,24 @@ impl Training {
             positions: batch.rows.len(),
         })
     }
+}
+
+/// The model of `config` before its first step.
+pub(super) fn fresh_model(
+    workload: &Workload,
+    config: &Config,
+    feature_widths: Vec<usize>,
+    device: &Device,
+) -> Recommender {
+    let shape = DataShape { items: workload.items, max_seq_len: workload.positions, feature_widths };
+    let mut init = Init::new(Noise::key(config.seed, 0, 0, 0), device);
+    Recommender::new(&config.model, &config.train.savings, &shape, &|_| Vec::new(), &mut init)
+}
+
+pub(super) fn parameter_count(model: &Recommender) -> usize {
+    let mut count = 0;
+    params::for_each(model, &mut |_, shape, _| count += shape.iter().product::<usize>());
+    count
 }
 
 /// ln p of every item as the sampler counts it over `windows`, `[I + 1]`; entry 0 is 0.
@@ -268,7 +280,8 @@ fn defaults(workload: &Workload, dir: &Path) -> Config {
             clip_norm: workload.clip_norm,
             ..OptimConfig::default()
         },
-        train: TrainConfig { batch_users: workload.users, ..TrainConfig::default() },
+        // A checkpoint's model is never trained.
+        train: TrainConfig { batch_users: workload.users.max(1), ..TrainConfig::default() },
         // The figures asked for, and lists no longer than they need.
         eval: EvalConfig { ks: vec![10], ..EvalConfig::default() },
         ..Config::default()

@@ -20,6 +20,8 @@ pub enum Kind {
     Loss,
     /// A data set out of a file of reviews, by `codistill prepare`'s own code.
     Prepare,
+    /// A checkpoint of a model with one ID branch and of its optimiser, saved and loaded.
+    Checkpoint,
 }
 
 /// How long histories and texts are, and which items are frequent.
@@ -165,7 +167,7 @@ impl Workload {
         match self.kind {
             Kind::Odmt | Kind::Evaluate => &BRANCHES,
             Kind::Loss if self.distill_weight > 0.0 => &BRANCHES,
-            Kind::Sasrec | Kind::Loss => &BRANCHES[..1],
+            Kind::Sasrec | Kind::Loss | Kind::Checkpoint => &BRANCHES[..1],
             Kind::Prepare => &[],
         }
     }
@@ -180,10 +182,11 @@ impl Workload {
                 "{users} users x {positions} positions, width {width}, {} + {} + 1 tokens of width {}, {items} items",
                 self.text_tokens, self.image_tokens, self.feature_width
             ),
-            Kind::Sasrec => {
+            Kind::Sasrec | Kind::Checkpoint => {
                 let blocks = self.encoder_blocks;
                 let blocks = if blocks == 1 { "1 block".to_owned() } else { format!("{blocks} blocks") };
-                format!("{users} users x {positions} positions, width {width}, {blocks}, {items} items")
+                let model = format!("{positions} positions, width {width}, {blocks}, {items} items");
+                if *users > 0 { format!("{users} users x {model}") } else { model }
             }
             Kind::Evaluate => format!("{users} users x {items} items, width {width}, {branches}"),
             Kind::Prepare => {

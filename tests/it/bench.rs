@@ -53,6 +53,7 @@ fn a_workload_is_a_pure_function_of_its_seed() {
         ("eval-arts", &sets),
         ("loss-ce", &loss),
         ("loss-odmt-kd", &loss),
+        ("ckpt", &["width=8", "items=20", "positions=4"]),
     ];
     for (name, sets) in all {
         let bytes = |dir: &str, workload: &Workload| {
@@ -209,6 +210,7 @@ fn what_can_not_be_run_is_refused_with_the_nearest_name() {
     refused(&["odmt-small", "--set", "users=many"], "`many`", "users=32");
     refused(&["sasrec-ml1m", "--set", "image_tokens=2"], "no image_tokens", "leave it out");
     refused(&["prep-jsonl", "--config-set", "optim.lr=1"], "no model", "leave it out");
+    refused(&["ckpt", "--set", "users=2"], "no users", "leave it out");
     refused(&["loss-ce", "--set", "positions=2"], "no positions", "leave it out");
     refused(&["odmt-small", "--set", "width=7"], "heads", "");
     refused(&["odmt-small", "--config-set", "optim.lrr=1"], "optim.lrr", "optim.lr");

@@ -7,8 +7,11 @@ use crate::bench::catalogue_loss::LossTime;
 use crate::bench::flops::{self, Flops};
 use crate::bench::judging::Ranking;
 use crate::bench::preparing::Prepared;
+use crate::bench::saving::Saved;
 use crate::bench::training::StepTime;
-use crate::bench::{BenchError, CatalogueLoss, Judging, Kind, Loaded, Preparing, Steps, Summary, Training};
+use crate::bench::{
+    BenchError, CatalogueLoss, Judging, Kind, Loaded, Preparing, Saving, Steps, Summary, Training,
+};
 use crate::cli::{Exit, Failure, Terminal};
 use crate::device::Opened;
 
@@ -28,6 +31,7 @@ pub(super) fn run(run: &Run) -> Result<Exit, Failure> {
         Kind::Evaluate => judge(run),
         Kind::Loss => catalogue_loss(run),
         Kind::Prepare => prepare(run),
+        Kind::Checkpoint => save(run),
     }
 }
 
@@ -140,6 +144,29 @@ fn prepare(run: &Run) -> Result<Exit, Failure> {
     finish(run, rows, &Done::now(0, Flops::default()), summary.median)
 }
 
+fn save(run: &Run) -> Result<Exit, Failure> {
+    let saving = Saving::new(run.loaded, run.sets, &run.device.device)?;
+    let mut all: Vec<Saved> = Vec::new();
+    saving.run(run.steps, &mut |saved| {
+        all.push(saved.clone());
+        print_line(run.terminal, &saved_line(saved))
+    })?;
+    let times = |of: fn(&Saved) -> f64| Summary::of(all.iter().map(of));
+    let both = times(|s| s.save_seconds + s.load_seconds);
+    let parameters = saving.parameters();
+    let rows: Vec<Row> = vec![
+        ("saving", times_text(&times(|s| s.save_seconds), run.steps)),
+        ("loading", times_text(&times(|s| s.load_seconds), run.steps)),
+        ("on disk", format!("{:.1} MiB", mib(all[0].bytes))),
+        ("parameters", parameters.to_string()),
+    ];
+    finish(run, rows, &Done::now(parameters, Flops::default()), both.median)
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / (1u64 << 20) as f64
+}
+
 fn step_line(step: &StepTime) -> Value {
     json!({
         "event": "step",
@@ -202,5 +229,16 @@ fn prepared_line(prepared: &Prepared) -> Value {
             "valid": report.valid_targets,
             "test": report.test_targets,
         },
+    })
+}
+
+fn saved_line(saved: &Saved) -> Value {
+    let Saved { index, save_seconds, load_seconds, bytes, numbers, sum, squares } = *saved;
+    json!({
+        "event": "step",
+        "index": index,
+        "seconds": save_seconds + load_seconds,
+        "figures": { "save s": save_seconds, "load s": load_seconds, "on disk MiB": mib(bytes) },
+        "metrics": { "numbers": numbers, "sum": sum, "squares": squares },
     })
 }
