@@ -1,4 +1,5 @@
-"""Runs `codistill bench` and its PyTorch peers on the same workload, one after the other, and writes what came out.
+"""Runs `codistill bench` and its peers in PyTorch or pandas on the same workload, one after the other, and writes what
+came out.
 
     cargo build --release
     pip install -r benches/peers/requirements.txt

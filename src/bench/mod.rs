@@ -8,16 +8,17 @@
 //! | `odmt` | `sequences` int32 `[K·B, S+1]`, left-padded with 0: batch k is rows k·B..(k+1)·B; `log_popularity` float32 `[I+1]`; `text_length` int32 `[I+1]`; `text` float16 `[I+1, T, F]`; `image` float16 `[I+1, V, F]` |
 //! | `sasrec` | `sequences` |
 //! | `evaluate` | `users.N` float32 `[U, D]` and `items.N` float32 `[I+1, D]` of branch N; `history_offsets` int64 `[U+1]`, `history_items` int32, `targets` int32 `[U]` |
-//! | `checkpoint` | float32 parameters of a model, by their names |
-//! | `prepare` | none; `reviews.jsonl` has a review a line, in the layout of Amazon's reviews of 2018 |
 //! | `loss` | `users.N` float32 `[B, D]` and `items.N` float32 `[I+1, D]` of branch N; `labels` int32 `[B]` |
+//! | `prepare` | none; `reviews.jsonl` has a review a line, in the layout of Amazon's reviews of 2018 |
+//! | `checkpoint` | float32 parameters of a model, by their names |
 //!
 //! Row 0 of everything that is kept by item is padding and zero. Step i uses batch i % K; warm-up steps count from
 //! 0 too. `features/text` and `features/image` hold the token features once more as the feature stores that
 //! training maps into memory.
 //!
 //! Reading order: [`workload`] and [`named`] (what there is), [`generate`] (made), [`disk`] (written and read),
-//! [`training`], [`judging`], [`catalogue_loss`], [`preparing`] and [`saving`] (run), [`flops`] (the arithmetic of a step), [`machine`] (what the machine can do), [`summary`].
+//! [`training`], [`judging`], [`catalogue_loss`], [`preparing`] and [`saving`] (run), [`flops`] (the arithmetic of a
+//! step), [`machine`] (what the machine can do), [`summary`].
 
 pub mod catalogue_loss;
 mod columns;
