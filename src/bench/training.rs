@@ -280,8 +280,8 @@ fn defaults(workload: &Workload, dir: &Path) -> Config {
             clip_norm: workload.clip_norm,
             ..OptimConfig::default()
         },
-        // A checkpoint's model is never trained.
-        train: TrainConfig { batch_users: workload.users.max(1), ..TrainConfig::default() },
+        // The fewest that a training takes, where none is.
+        train: TrainConfig { batch_users: workload.users.max(2), ..TrainConfig::default() },
         // The figures asked for, and lists no longer than they need.
         eval: EvalConfig { ks: vec![10], ..EvalConfig::default() },
         ..Config::default()
