@@ -187,8 +187,8 @@ pub fn user_vector(workload: &Workload, branch: usize, user: usize, target: u32)
     own.iter().zip(item_vector(workload, branch, target as usize)).map(|(u, h)| u + lean * h).collect()
 }
 
-/// Vector of `item` in branch `branch` of a loss, `[D]`: of length 1 or so, as trained tables hold them, so that scores by
-/// [`user_vector`] have variance 1 and the right answer's is [`LEAN`] higher.
+/// Vector of `item` in branch `branch` of a loss, `[D]`: of length 1 or so, as trained tables hold them. Scores by
+/// [`user_vector`] then have variance 1, those of right answers a higher mean.
 pub fn table_row(workload: &Workload, branch: usize, item: usize) -> Vec<f32> {
     let scale = 1.0 / (workload.width as f32).sqrt();
     item_vector(workload, branch, item).into_iter().map(|x| x * scale).collect()

@@ -69,8 +69,8 @@ pub const NAMED: [Named; 12] = [
     },
     Named {
         name: "ckpt",
-        purpose: "20 million parameters and their optimiser's state, saved and loaded; items=298000 makes 78 million",
-        shape: || Workload { users: 0, positions: 50, width: 256, items: 72_000, ..given(Kind::Checkpoint) },
+        purpose: "20 million parameters and their optimiser's state, saved and loaded; items=301500 makes 78 million",
+        shape: || Workload { users: 0, positions: 50, width: 256, items: 75_000, ..given(Kind::Checkpoint) },
     },
 ];
 
