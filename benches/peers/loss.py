@@ -1,7 +1,7 @@
 """Cross-entropy over the whole catalogue, and distillation of three branches, from given vectors: value and gradients.
 
     python loss.py WORKLOAD --method eager           # logits as one matrix a branch, gradients by autograd
-    python loss.py WORKLOAD --method tiled [--tile 128]
+    python loss.py WORKLOAD --method tiled [--tile 64]
 
 `tiled` takes a tile of rows after another with gradients written by hand, so that no more than a tile's logits exist.
 With s = z/tau, Q = softmax(s) and per row, for teacher P and student s: KD = logsumexp(s) - <P, s>, dKD/ds = Q - P,
@@ -96,7 +96,7 @@ def norm(gradient):
 def main():
     parser = common.arguments(__doc__)
     parser.add_argument("--method", choices=["eager", "tiled"], required=True)
-    parser.add_argument("--tile", type=int, default=128, help="rows whose logits exist at one time")
+    parser.add_argument("--tile", type=int, default=64, help="rows whose logits exist at one time")
     args = parser.parse_args()
     common.prepare(args, "default" if args.method == "eager" else "keep")
     if not args.workload:
