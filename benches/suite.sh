@@ -47,6 +47,19 @@ versus odmt-small-compiled odmt-small --profile dense --contenders codistill,tor
 versus sasrec-ml1m sasrec-ml1m --profile sparse --contenders "codistill,torch-eager$recbole" \
   --rounds 2 --warmup 2 --steps 4 "${sasrec[@]}"
 versus eval-arts eval-arts --profile sparse --contenders codistill,torch-sort-loop,torch-topk --rounds 2 --warmup 0 --steps 1
+for profile in dense sparse; do
+  for name in odmt-tokens-small odmt-cls-small; do
+    versus "$name-$profile" "$name" --profile "$profile" --contenders "$peers" --rounds 3 --warmup 3 --steps 12
+  done
+  versus "odmt-cls-$profile" odmt-cls --profile "$profile" --contenders "$peers" --rounds 1 --warmup 1 --steps 2
+done
+versus sasrec-beauty sasrec-beauty --profile sparse --contenders "codistill,torch-eager$recbole" \
+  --rounds 2 --warmup 2 --steps 4 "${sasrec[@]}"
+for name in loss-ce loss-odmt-kd; do
+  versus "$name" "$name" --contenders codistill,torch-eager,torch-tiled --rounds 3 --warmup 2 --steps 6
+done
+versus prep-jsonl prep-jsonl --profile sparse --contenders codistill,pandas,pandas-chunked --rounds 2 --warmup 0 --steps 1
+versus ckpt ckpt --contenders codistill,torch-save,torch-save-durable --rounds 2 --warmup 1 --steps 3
 for growth in users=16,32,64,128 positions=5,10,20,40 text_tokens=10,30,90 width=32,64,128 items=1000,8000,64000; do
   versus "growth-${growth%%=*}" odmt-small --profile dense --growth --contenders codistill --set "$growth" \
     --rounds 1 --warmup 2 --steps 8

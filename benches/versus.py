@@ -1,4 +1,5 @@
-"""Runs `codistill bench` and its PyTorch peers on the same workload, one after the other, and writes what came out.
+"""Runs `codistill bench` and its peers in PyTorch or pandas on the same workload, one after the other, and writes what
+came out.
 
     cargo build --release
     pip install -r benches/peers/requirements.txt
@@ -47,6 +48,19 @@ PEERS = {
     "evaluate": {
         "torch-sort-loop": ["evaluate.py", "--method", "sort-loop"],
         "torch-topk": ["evaluate.py", "--method", "topk"],
+    },
+    "loss": {
+        "torch-eager": ["loss.py", "--method", "eager"],
+        "torch-eager-keep": ["loss.py", "--method", "eager", "--allocator", "keep"],
+        "torch-tiled": ["loss.py", "--method", "tiled"],
+    },
+    "checkpoint": {
+        "torch-save": ["ckpt.py"],
+        "torch-save-durable": ["ckpt.py", "--durable"],
+    },
+    "prepare": {
+        "pandas": ["prepare.py", "--method", "whole"],
+        "pandas-chunked": ["prepare.py", "--method", "chunked"],
     },
 }
 SAID_LINES = 15

@@ -1,22 +1,19 @@
-"""What every PyTorch peer of `codistill bench` shares: arguments, the workload directory, timing, JSON lines, memory.
+"""What every PyTorch peer of `codistill bench` shares: the workload directory, threads and allocator, training steps.
 
-A peer is a process that is given a workload directory and prints one JSON object a line to stdout: a `step` for each
-timed step and a `done` at the end. Talk goes to stderr, so that stdout stays readable by a program.
-
-Timed step i uses batch i % K of the K batches in the workload, and so does warm-up step i.
+What peers without PyTorch share too is in process.py. Timed step i uses batch i % K of the K batches in the workload, and so does warm-up step i.
 """
 
-import argparse
 import ctypes
 import json
 import pathlib
-import resource
 import sys
 import time
 from dataclasses import dataclass, fields
 
 import torch
 from safetensors import safe_open
+
+from process import arguments, emit, fail, forget_peak, peak_rss_bytes, time_calls  # noqa: F401
 
 FIXTURES = pathlib.Path(__file__).resolve().parents[2] / "tests" / "fixtures"
 
@@ -67,23 +64,11 @@ class Workload:
             tensor = file.get_tensor(name)
             return tensor.to(torch.get_default_device(), dtype or tensor.dtype, copy=True)
 
-
-def fail(message, hint=None):
-    print(f"error: {message}" + (f"\nhint: {hint}" if hint else ""), file=sys.stderr)
-    sys.exit(1)
-
-
-def arguments(description):
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("workload", nargs="?", help="directory written by `codistill bench NAME --write DIR`")
-    parser.add_argument("--warmup", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", default="cpu", help="cpu, or cuda with TF32 products, as codistill's on a GPU")
-    parser.add_argument("--contender", help="name to report (default: by what runs)")
-    parser.add_argument("--allocator", choices=["default", "keep"],
-                        help="keep: freed memory stays with the process (default: keep, but for the authors' graph)")
-    return parser
+    def tensors(self):
+        """All of them, by name."""
+        with safe_open(self.folder / "workload.safetensors", "pt") as file:
+            names = list(file.keys())
+        return {name: self.tensor(name) for name in names}
 
 
 def prepare(args, allocator="default"):
@@ -110,35 +95,6 @@ def prepare(args, allocator="default"):
                 print("warning: this C library ignores mallopt, freed memory is not kept", file=sys.stderr)
 
 
-def emit(event, **values):
-    print(json.dumps({"event": event, **values}), flush=True)
-
-
-def peak_rss_bytes():
-    """Peak resident memory since the start, or since the last `forget_peak`.
-
-    The kernel's high-water mark of this process is read first: ru_maxrss of a fresh process starts at the peak of the
-    process that started it, which flatters nobody but hides a small contender.
-    """
-    try:
-        for line in pathlib.Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def forget_peak():
-    """Lowers the high-water mark to what is resident now; False where the system can't."""
-    try:
-        pathlib.Path("/proc/self/clear_refs").write_text("5")
-        return True
-    except OSError:
-        return False
-
-
 class Optimiser:
     """AdamW with decoupled decay on every parameter after clipping the global norm (odmt.md 4)."""
 
@@ -159,6 +115,19 @@ class Optimiser:
         return norm
 
 
+def sync(args):
+    """Waits for what was started on the device."""
+    if args.device != "cpu":
+        torch.cuda.synchronize()
+
+
+def about(args):
+    """What every `done` line says."""
+    return {"runtime_rss_bytes": args.runtime_rss_bytes, "allocator": args.allocator, "threads": args.threads,
+            "torch": torch.__version__,
+            "device_peak_bytes": torch.cuda.max_memory_allocated() if args.device != "cpu" else None}
+
+
 def time_training(args, settings, contender, parameters, optimiser, loss_of_batch):
     """Warm-up, then `--steps` timed optimiser steps. `loss_of_batch(k)` assembles batch k and returns its loss."""
     loaded = peak_rss_bytes()
@@ -171,8 +140,7 @@ def time_training(args, settings, contender, parameters, optimiser, loss_of_batc
         loss = loss_of_batch((j if j >= 0 else j + args.warmup) % settings.batches)
         loss.backward()
         optimiser.step()
-        if args.device != "cpu":
-            torch.cuda.synchronize()
+        sync(args)
         seconds = time.perf_counter() - start
         if j >= 0:
             emit("step", index=j, seconds=seconds, loss=loss.item())
@@ -182,14 +150,10 @@ def time_training(args, settings, contender, parameters, optimiser, loss_of_batc
     done = {
         "peak_rss_bytes": max(peak, peak_before),
         # What the interpreter and the library take before any data, and with the data and the model.
-        "runtime_rss_bytes": args.runtime_rss_bytes,
+        **about(args),
         "loaded_rss_bytes": loaded,
-        "device_peak_bytes": torch.cuda.max_memory_allocated() if args.device != "cpu" else None,
         "parameters": parameters,
         "contender": args.contender or contender,
-        "allocator": args.allocator,
-        "threads": args.threads,
-        "torch": torch.__version__,
     }
     if reset:
         # Without warm-up, where a compiled graph pays for its compiler.

@@ -13,7 +13,6 @@ Shape suffixes: U users, u users of a tile, I items without padding, D width, k 
 """
 
 import math
-import time
 
 import numpy as np
 import torch
@@ -99,24 +98,24 @@ def main():
     users = len(data.targets)
     sample = min(args.sample, users)
     loaded = common.peak_rss_bytes()
-    for j in range(args.warmup + args.steps):
-        start = time.perf_counter()
+
+    def call():
         with torch.inference_mode():
             rank = by_topk(data, args.tile) if args.method == "topk" else by_sorting(data, sample)
-            values = metrics_of(rank)
-        seconds = time.perf_counter() - start
-        if j < args.warmup:
-            continue
-        line = {"index": j - args.warmup, "seconds": seconds, "metrics": values}
+            return rank, metrics_of(rank)
+
+    def line_of(result, seconds):
+        rank, values = result
         if args.method == "topk":
-            line |= {"sample_users": sample, "metrics_sample": metrics_of(rank[:, :sample])}
-        elif sample < users:
-            line |= {"seconds": seconds * users / sample, "users_timed": sample, "extrapolated": True}
-        common.emit("step", **line)
+            return {"metrics": values, "sample_users": sample, "metrics_sample": metrics_of(rank[:, :sample])}
+        if sample < users:
+            scaled = seconds * users / sample
+            return {"metrics": values, "seconds": scaled, "users_timed": sample, "extrapolated": True}
+        return {"metrics": values}
+
+    common.time_calls(args, call, line_of)
     common.emit("done", contender=args.contender or f"torch-{args.method}", parameters=0, users=users,
-                peak_rss_bytes=common.peak_rss_bytes(), runtime_rss_bytes=args.runtime_rss_bytes,
-                loaded_rss_bytes=loaded, allocator=args.allocator,
-                threads=args.threads, torch=torch.__version__)
+                peak_rss_bytes=common.peak_rss_bytes(), loaded_rss_bytes=loaded, **common.about(args))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,13 @@
 import statistics
 
 MIB = 2**20
-METRICS_ALLOWED = 1e-3
+# How far the figures may lie apart that contenders of a kind must agree on: absolutely, and relative to the larger one.
+ALLOWED = {
+    "evaluate": {"absolute": 1e-3, "relative": 0.0},
+    "loss": {"absolute": 0.0, "relative": 1e-4},
+    "checkpoint": {"absolute": 0.0, "relative": 1e-9},
+    "prepare": {"absolute": 0.0, "relative": 0.0},
+}
 BUSY_ALLOWED = 0.1
 
 
@@ -31,6 +37,7 @@ def summarise(cell, base):
             "p90_seconds": percentile(seconds, 0.9), "steps": len(seconds),
             "peak_rss_bytes": max(peak) if peak else None, "runtime_rss_bytes": max(runtime) if runtime else None,
             "parameters": done[-1].get("parameters"), "mean_loss": statistics.fmean(losses) if losses else None,
+            "figures": middle_figures(run),
             "extrapolated": any(step.get("extrapolated") for record in run["rounds"] for step in record["steps"]),
         }
     ours = runs.get(base, {})
@@ -44,8 +51,19 @@ def summarise(cell, base):
         if run["summary"]["peak_rss_bytes"] and ours["summary"]["peak_rss_bytes"]:
             run["summary"]["memory_ratio"] = run["summary"]["peak_rss_bytes"] / ours["summary"]["peak_rss_bytes"]
     flops(cell, ours)
-    if cell["workload"].get("kind") == "evaluate":
-        cell["metrics"] = compare_metrics(runs)
+    allowed = ALLOWED.get(cell["workload"].get("kind"))
+    if allowed:
+        cell["metrics"] = compare_metrics(runs, **allowed)
+
+
+def middle_figures(run):
+    """Medians of what else a contender says of each step, by name and unit."""
+    found = {}
+    for record in run["rounds"]:
+        for step in record["steps"]:
+            for name, value in step.get("figures", {}).items():
+                found.setdefault(name, []).append(value)
+    return {name: statistics.median(values) for name, values in found.items()}
 
 
 def middle(record):
@@ -67,7 +85,7 @@ def flops(cell, ours):
             run["summary"]["own_gflops"] = cell["flops_ours"] / seconds / 1e9
 
 
-def compare_metrics(runs):
+def compare_metrics(runs, absolute, relative):
     """Whether all contenders computed the same metrics. One that saw only the first users is compared with whoever
     also reports those users."""
     seen = []
@@ -92,12 +110,14 @@ def compare_metrics(runs):
             for key in sorted(shared):
                 compared += 1
                 difference = abs(mine[key] - theirs[key])
-                worst = max(worst, difference)
-                if not difference <= METRICS_ALLOWED:
-                    apart.append(f"{key}: {first} {mine[key]:.6f}, {second} {theirs[key]:.6f} (users: {users})")
+                size = max(abs(mine[key]), abs(theirs[key]))
+                worst = max(worst, difference / size if relative and size else difference)
+                if not difference <= absolute + relative * size:
+                    apart.append(f"{key}: {first} {mine[key]:.6g}, {second} {theirs[key]:.6g} (users: {users})")
     alone = [who for who, run in runs.items() if run["rounds"] and who not in met]
     agree = bool(compared) and not apart and not alone
-    return {"agree": agree, "compared": compared, "largest_difference": worst, "apart": apart, "not_compared": alone}
+    return {"agree": agree, "compared": compared, "largest_difference": worst, "relative": bool(relative),
+            "allowed": absolute + relative, "apart": apart, "not_compared": alone}
 
 
 def flat(metrics, prefix=""):
@@ -143,6 +163,9 @@ def table(cell, base):
                "without runtime", f"RSS / {base}", "parameters"]
     reference, own = cell["flops_reference"], cell["flops_ours"]
     losses = any(run.get("summary", {}).get("mean_loss") is not None for run in cell["contenders"].values())
+    figures = list(dict.fromkeys(name for run in cell["contenders"].values()
+                                 for name in run.get("summary", {}).get("figures", {})))
+    columns += figures
     columns += ["mean loss"] * losses + ["reference GFLOP/s"] * bool(reference) + ["own GFLOP/s"] * bool(own)
     rows, notes = [], []
     for who, run in cell["contenders"].items():
@@ -162,6 +185,7 @@ def table(cell, base):
                f"{number(ratio['min'])}..{number(ratio['max'])}" if ratio else "-",
                number(s["peak_rss_bytes"], MIB), number(net, MIB), number(s.get("memory_ratio")),
                f"{s['parameters']:,}" if s["parameters"] else "-"]
+        row += [number(s["figures"].get(name)) for name in figures]
         row += [number(s["mean_loss"], digits=5)] * losses
         row += [number(s.get("reference_gflops"))] * bool(reference) + [number(s.get("own_gflops"))] * bool(own)
         rows.append(row)
@@ -182,8 +206,9 @@ def remarks(cell):
     if "metrics" in cell:
         m = cell["metrics"]
         if m["agree"]:
-            lines += [f"Metrics agree to {METRICS_ALLOWED:g}: {m['compared']} comparisons, largest difference "
-                      f"{m['largest_difference']:.1e}.", ""]
+            allowed = f"agree to {m['allowed']:g}{' relative' * m['relative']}" if m["allowed"] else "are equal"
+            lines += [f"Metrics {allowed}: {m['compared']} comparisons, "
+                      f"largest difference {m['largest_difference']:.1e}.", ""]
         else:
             lines += ["**Metrics are not shown to agree.** " + "; ".join(
                 m["apart"] + [f"{who} shares no users or metrics with another" for who in m["not_compared"]]), ""]

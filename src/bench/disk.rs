@@ -9,48 +9,27 @@ use half::f16;
 use safetensors::Dtype;
 use serde_json::json;
 
+use super::columns::{Column, write_columns};
 use super::generate::{self, Items};
 use super::workload::{Kind, Workload};
-use super::{BenchError, training};
+use super::{BenchError, saving, training};
 use crate::artefact::{self, Staging, at};
 use crate::features::header::Header;
 use crate::features::{FeatureStore, Precision, StoreWriter};
+use crate::model::params::{self, Values};
+use crate::ops::full_softmax::Branch;
+use crate::tensors;
 use crate::train::experiment::feature_dir;
 
 const KIND: &str = "codistill/workload";
 const SCHEMA_VERSION: u32 = 1;
 const SHAPES: &str = "workload.json";
 const TENSORS: &str = "workload.safetensors";
+const REVIEWS: &str = "reviews.jsonl";
 
 /// Names of the feature stores.
 pub(super) const TEXT: &str = "text";
 pub(super) const IMAGE: &str = "image";
-
-/// A tensor whose bytes are made while they are written.
-struct Column<'a> {
-    name: String,
-    dtype: Dtype,
-    shape: Vec<usize>,
-    fill: Box<Fill<'a>>,
-}
-
-type Fill<'a> = dyn FnOnce(&mut dyn Write) -> std::io::Result<()> + 'a;
-
-impl<'a> Column<'a> {
-    fn new(
-        name: impl Into<String>,
-        dtype: Dtype,
-        shape: &[usize],
-        fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()> + 'a,
-    ) -> Self {
-        Self { name: name.into(), dtype, shape: shape.to_vec(), fill: Box::new(fill) }
-    }
-
-    /// Numbers that are at hand.
-    fn of<T: bytemuck::NoUninit>(name: &str, dtype: Dtype, shape: &[usize], values: &'a [T]) -> Self {
-        Self::new(name, dtype, shape, |out| out.write_all(bytemuck::cast_slice(values)))
-    }
-}
 
 /// Generates `workload` into the directory `dir`.
 ///
@@ -58,23 +37,31 @@ impl<'a> Column<'a> {
 /// The directory exists or can't be written.
 pub fn write(workload: &Workload, dir: &Path) -> Result<(), BenchError> {
     let staging = Staging::create(dir)?;
-    let items = Items::new(workload);
-    let rows: Vec<Vec<u32>> =
-        (0..workload.windows()).map(|row| generate::sequence(workload, &items, row)).collect();
     let path = staging.path(TENSORS);
     match workload.kind {
-        Kind::Odmt => write_odmt(workload, &rows, &staging, &path)?,
+        Kind::Odmt => write_odmt(workload, &staging, &path)?,
         Kind::Sasrec => {
-            let padded = padded(&rows, workload.positions + 1);
+            let padded = padded(&sequences(workload), workload.positions + 1);
             write_columns(&path, vec![sequences_column(workload, &padded)])?;
         }
-        Kind::Evaluate => write_evaluate(workload, &rows, &path)?,
+        Kind::Evaluate => write_evaluate(workload, &path)?,
+        Kind::Loss => write_loss(workload, &path)?,
+        Kind::Checkpoint => tensors::write(&path, &params::read(&saving::fresh(workload)?))?,
+        Kind::Prepare => {
+            let path = staging.path(REVIEWS);
+            write_reviews(workload, &path).map_err(at(&path))?;
+        }
     }
     let path = staging.path(SHAPES);
     let text = serde_json::to_string_pretty(workload).unwrap_or_default();
     fs::write(&path, text).map_err(at(&path))?;
     staging.commit(KIND, SCHEMA_VERSION, json!({ "name": workload.name, "seed": workload.seed }))?;
     Ok(())
+}
+
+fn sequences(workload: &Workload) -> Vec<Vec<u32>> {
+    let items = Items::new(workload);
+    (0..workload.windows()).map(|row| generate::sequence(workload, &items, row)).collect()
 }
 
 /// `[rows, span]`, left-padded with 0.
@@ -95,12 +82,7 @@ fn sequences_column<'a>(workload: &Workload, padded: &'a [i32]) -> Column<'a> {
 /// One row of token features after another: of item 1, 2, …
 type Rows = fn(&Workload, usize) -> Vec<f32>;
 
-fn write_odmt(
-    workload: &Workload,
-    rows: &[Vec<u32>],
-    staging: &Staging,
-    path: &Path,
-) -> Result<(), BenchError> {
+fn write_odmt(workload: &Workload, staging: &Staging, path: &Path) -> Result<(), BenchError> {
     let Workload { items, feature_width: f, .. } = *workload;
     let views: [(&str, usize, Rows); 2] =
         [(TEXT, workload.text_tokens, generate::text), (IMAGE, workload.image_tokens, generate::image)];
@@ -114,8 +96,9 @@ fn write_odmt(
         writer.finish(json!({ "source": "bench", "seed": workload.seed }))?;
         stores.push((name, FeatureStore::open(&dir)?));
     }
-    let padded = padded(rows, workload.positions + 1);
-    let log_popularity = training::log_popularity(workload, rows);
+    let rows = sequences(workload);
+    let padded = padded(&rows, workload.positions + 1);
+    let log_popularity = training::log_popularity(workload, &rows);
     let lengths = (0..=items).map(|i| if i == 0 { 0 } else { generate::text_length(workload, i) as i32 });
     let lengths: Vec<i32> = lengths.collect();
     let mut columns = vec![
@@ -138,11 +121,10 @@ fn write_odmt(
     write_columns(path, columns)
 }
 
-fn write_evaluate(workload: &Workload, rows: &[Vec<u32>], path: &Path) -> Result<(), BenchError> {
-    let Workload { users, items, width, .. } = *workload;
+fn write_evaluate(workload: &Workload, path: &Path) -> Result<(), BenchError> {
     let mut offsets = vec![0i64];
     let (mut history, mut targets) = (Vec::new(), Vec::new());
-    for row in rows {
+    for row in sequences(workload) {
         let Some((&target, before)) = row.split_last() else { continue };
         history.extend(before.iter().map(|&item| item as i32));
         offsets.push(history.len() as i64);
@@ -150,56 +132,75 @@ fn write_evaluate(workload: &Workload, rows: &[Vec<u32>], path: &Path) -> Result
     }
     let mut columns = vec![
         // The widest type first keeps every tensor aligned.
-        Column::of("history_offsets", Dtype::I64, &[users + 1], &offsets),
+        Column::of("history_offsets", Dtype::I64, &[workload.users + 1], &offsets),
         Column::of("history_items", Dtype::I32, &[history.len()], &history),
-        Column::of("targets", Dtype::I32, &[users], &targets),
+        Column::of("targets", Dtype::I32, &[workload.users], &targets),
     ];
-    for b in generate::branches() {
-        let targets = &targets;
-        columns.push(Column::new(format!("users.{b}"), Dtype::F32, &[users, width], move |out| {
+    columns.extend(vector_columns(workload, &targets, generate::item_vector));
+    write_columns(path, columns)
+}
+
+fn write_loss(workload: &Workload, path: &Path) -> Result<(), BenchError> {
+    let items = Items::new(workload);
+    let labels: Vec<i32> =
+        (0..workload.users).map(|row| generate::label(workload, &items, row) as i32).collect();
+    let mut columns = vec![Column::of("labels", Dtype::I32, &[workload.users], &labels)];
+    columns.extend(vector_columns(workload, &labels, generate::table_row));
+    write_columns(path, columns)
+}
+
+/// Reviews of all users, mixed: no user's stand together, as in the files that are to be had.
+fn write_reviews(workload: &Workload, path: &Path) -> std::io::Result<()> {
+    let items = Items::new(workload);
+    let ends: Vec<usize> = (0..workload.users)
+        .scan(0, |end, user| {
+            *end += generate::review_count(workload, user);
+            Some(*end)
+        })
+        .collect();
+    let count = ends.last().copied().unwrap_or(0);
+    // Steps of a length that shares no divisor with the count reach every review once.
+    let step = (count * 5 / 8..=count).find(|&step| gcd(step, count) == 1).unwrap_or(1);
+    let mut out = BufWriter::with_capacity(1 << 20, File::create_new(path)?);
+    for line in 0..count {
+        let number = (line as u128 * step as u128 % count as u128) as usize;
+        let user = ends.partition_point(|&end| end <= number);
+        writeln!(out, "{}", generate::review(workload, &items, number, user))?;
+    }
+    out.flush()
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// Users, of whom each leans towards its target, and items, which `item` makes from branch and number.
+fn vector_columns<'a>(
+    workload: &'a Workload,
+    targets: &'a [i32],
+    item: fn(&Workload, usize, usize) -> Vec<f32>,
+) -> impl Iterator<Item = Column<'a>> {
+    let Workload { users, items, width, .. } = *workload;
+    (0..workload.branches().len()).flat_map(move |b| {
+        let of_users = Column::new(format!("users.{b}"), Dtype::F32, &[users, width], move |out| {
             targets.iter().enumerate().try_for_each(|(user, &target)| {
                 let vector = generate::user_vector(workload, b, user, target as u32);
                 out.write_all(bytemuck::cast_slice(&vector))
             })
-        }));
-        columns.push(Column::new(format!("items.{b}"), Dtype::F32, &[items + 1, width], move |out| {
-            (0..=items).try_for_each(|item| {
-                out.write_all(bytemuck::cast_slice(&generate::item_vector(workload, b, item)))
-            })
-        }));
-    }
-    write_columns(path, columns)
-}
-
-/// A safetensors file whose tensors are never in memory as a whole.
-fn write_columns(path: &Path, columns: Vec<Column<'_>>) -> Result<(), BenchError> {
-    let mut header = serde_json::Map::new();
-    let mut end = 0;
-    for Column { name, dtype, shape, .. } in &columns {
-        let start = end;
-        end += shape.iter().product::<usize>() * dtype.bitsize() / 8;
-        header.insert(
-            name.clone(),
-            json!({ "dtype": dtype.to_string(), "shape": shape, "data_offsets": [start, end] }),
-        );
-    }
-    let mut head = serde_json::Value::Object(header).to_string().into_bytes();
-    head.resize(head.len().next_multiple_of(8), b' ');
-    let mut out = BufWriter::with_capacity(1 << 20, File::create_new(path).map_err(at(path))?);
-    let written = out.write_all(&(head.len() as u64).to_le_bytes()).and_then(|()| out.write_all(&head));
-    written.map_err(at(path))?;
-    for column in columns {
-        (column.fill)(&mut out).map_err(at(path))?;
-    }
-    out.flush().map_err(at(path))?;
-    Ok(())
+        });
+        let of_items = Column::new(format!("items.{b}"), Dtype::F32, &[items + 1, width], move |out| {
+            (0..=items).try_for_each(|number| out.write_all(bytemuck::cast_slice(&item(workload, b, number))))
+        });
+        [of_users, of_items]
+    })
 }
 
 /// A workload's directory, opened. Token features stay on disk.
 pub struct Loaded {
     pub workload: Workload,
     pub dir: PathBuf,
-    header: Header,
+    /// Absent where there are no tensors.
+    header: Option<Header>,
 }
 
 impl Loaded {
@@ -214,18 +215,24 @@ impl Loaded {
         let workload: Workload = serde_json::from_slice(&text)
             .map_err(|e| BenchError::Malformed { path: path.clone(), reason: e.to_string() })?;
         let path = dir.join(TENSORS);
-        let mut file = File::open(&path).map_err(at(&path))?;
-        let header = Header::read(&path, &mut file)?;
+        let header = if workload.kind == Kind::Prepare {
+            None
+        } else {
+            Some(Header::read(&path, &mut File::open(&path).map_err(at(&path))?)?)
+        };
         Ok(Self { workload, dir: dir.to_owned(), header })
     }
 
     /// Names, types and shapes of the tensors.
     pub fn tensors(&self) -> BTreeMap<String, (String, Vec<usize>)> {
-        let entry = |name: String| {
-            let place = self.header.place(&name)?;
-            Some((name, (place.dtype.to_string(), place.shape)))
+        let of = |header: &Header| -> BTreeMap<_, _> {
+            let entry = |name: String| {
+                let place = header.place(&name)?;
+                Some((name, (place.dtype.to_string(), place.shape)))
+            };
+            header.names().into_iter().filter_map(entry).collect()
         };
-        self.header.names().into_iter().filter_map(entry).collect()
+        self.header.as_ref().map(of).unwrap_or_default()
     }
 
     /// Values of the tensor `name`, whose shape is `shape`; `None` stands for any size.
@@ -240,7 +247,8 @@ impl Loaded {
     ) -> Result<Vec<T>, BenchError> {
         let path = self.dir.join(TENSORS);
         let malformed = |reason: String| BenchError::Malformed { path: path.clone(), reason };
-        let place = self.header.place(name).ok_or_else(|| malformed(format!("no tensor `{name}`")))?;
+        let place = self.header.as_ref().and_then(|header| header.place(name));
+        let place = place.ok_or_else(|| malformed(format!("no tensor `{name}`")))?;
         let fits = place.shape.len() == shape.len()
             && place.shape.iter().zip(shape).all(|(found, wanted)| wanted.is_none_or(|w| w == *found));
         if place.dtype != dtype || !fits {
@@ -270,6 +278,46 @@ impl Loaded {
             Ok(window.iter().map(|&item| item as u32).collect())
         });
         rows.collect()
+    }
+
+    /// Parameters of the model of a checkpoint.
+    ///
+    /// # Errors
+    /// The file is damaged.
+    pub fn parameters(&self) -> Result<BTreeMap<String, Values>, BenchError> {
+        Ok(tensors::read(&self.dir.join(TENSORS))?)
+    }
+
+    /// The file of reviews of a preparation.
+    pub fn reviews(&self) -> PathBuf {
+        self.dir.join(REVIEWS)
+    }
+
+    /// Users, `[U, D]`, and items, `[I + 1, D]`, of every branch.
+    ///
+    /// # Errors
+    /// As [`Loaded::read`].
+    pub fn vectors(&self) -> Result<Vec<Branch<Vec<f32>>>, BenchError> {
+        let Workload { users, items, width, .. } = self.workload;
+        let read = |name: &str, b: usize, rows: usize| {
+            self.read(&format!("{name}.{b}"), Dtype::F32, &[Some(rows), Some(width)])
+        };
+        let branch = |b| Ok(Branch { users: read("users", b, users)?, items: read("items", b, items + 1)? });
+        (0..self.workload.branches().len()).map(branch).collect()
+    }
+
+    /// Right answers of a loss.
+    ///
+    /// # Errors
+    /// As [`Loaded::read`], or one is outside the catalogue.
+    pub fn labels(&self) -> Result<Vec<u32>, BenchError> {
+        let Workload { users, items, .. } = self.workload;
+        let labels: Vec<i32> = self.read("labels", Dtype::I32, &[Some(users)])?;
+        if !labels.iter().all(|&item| is_item(item, items)) {
+            let reason = format!("labels are not items 1 to {items}");
+            return Err(BenchError::Malformed { path: self.dir.join(TENSORS), reason });
+        }
+        Ok(labels.into_iter().map(|item| item as u32).collect())
     }
 
     /// Histories and targets of a ranking.

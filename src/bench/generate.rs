@@ -1,6 +1,6 @@
 //! What a workload's data are: pure functions of its seed, row by row, so that nothing is held as a whole.
 
-use super::workload::{BRANCH_COUNT, Kind, Profile, Workload};
+use super::workload::{Kind, Profile, Workload};
 use crate::synth::draws::Draws;
 
 /// What draws are for; each has its own random streams.
@@ -11,6 +11,8 @@ enum Stream {
     TextLength,
     TextTokens,
     ImageTokens,
+    Labels,
+    Reviews,
     /// One more for every branch.
     ItemVectors = 16,
     UserVectors = 32,
@@ -21,8 +23,13 @@ const MOVIELENS_MEDIAN: f64 = 96.0;
 const MOVIELENS_SIGMA: f64 = 1.04;
 /// Its users have 20 or more.
 const MOVIELENS_SHORTEST: f64 = 20.0;
+/// Amazon Beauty's 5-core: mean interactions a user.
+const BEAUTY_MEAN: f64 = 8.88;
 /// Amazon Arts: mean interactions a user.
 const ARTS_MEAN: f64 = 7.7;
+/// Reviews are of the fifteen years from 2004 on.
+const FIRST_REVIEW: usize = 1_072_915_200;
+const REVIEWED_SECONDS: usize = 473_385_600;
 /// How far a user vector of a ranking leans towards its target, in units of 1/sqrt(D): about one target in six is
 /// then among the best ten of 21,020 items, at any width, so that contenders' metrics are worth comparing.
 const LEAN: f64 = 2.4;
@@ -71,12 +78,14 @@ pub fn sequence(workload: &Workload, items: &Items, row: usize) -> Vec<u32> {
 
 fn window_length(workload: &Workload, draws: &mut Draws) -> usize {
     let most = workload.positions + 1;
-    let length = match (workload.profile, workload.kind) {
+    let length = match (workload.profile, workload.name.as_str()) {
         (Profile::Dense, _) => most,
-        (Profile::Sparse, Kind::Sasrec) => {
+        // Those that have the sizes of a set have the lengths of its users too.
+        (Profile::Sparse, "sasrec-ml1m") => {
             let drawn = (MOVIELENS_MEDIAN.ln() + MOVIELENS_SIGMA * draws.normal()).exp();
             drawn.max(MOVIELENS_SHORTEST).min(most as f64) as usize
         }
+        (Profile::Sparse, "sasrec-beauty") => 4 + geometric(1.0 / (BEAUTY_MEAN - 4.0), draws),
         (Profile::Sparse, _) => 3 + geometric(0.25, draws),
     };
     length.min(most)
@@ -103,6 +112,33 @@ fn target(history: &[u32], items: &Items, draws: &mut Draws) -> u32 {
     let count = items.items as u32;
     let from_there = (0..count).map(|step| 1 + (drawn - 1 + step) % count);
     from_there.into_iter().find(|item| !history.contains(item)).unwrap_or(drawn)
+}
+
+/// Right answer of row `row` of a loss.
+pub fn label(workload: &Workload, items: &Items, row: usize) -> u32 {
+    items.draw(&mut Draws::numbered(workload.seed, Stream::Labels as u64, row as u64))
+}
+
+/// How many reviews user `user` of a preparation wrote.
+pub fn review_count(workload: &Workload, user: usize) -> usize {
+    history_length(workload, &mut Draws::numbered(workload.seed, Stream::Sequence as u64, user as u64))
+}
+
+/// Review number `number`, by user `user`: a line of JSON in the layout of Amazon's reviews of 2018.
+pub fn review(workload: &Workload, items: &Items, number: usize, user: usize) -> String {
+    let draws = &mut Draws::numbered(workload.seed, Stream::Reviews as u64, number as u64);
+    let (item, stars) = (items.draw(draws), 1 + draws.below(5));
+    let time = FIRST_REVIEW + draws.below(REVIEWED_SECONDS);
+    let words = match workload.profile {
+        Profile::Dense => workload.text_tokens,
+        Profile::Sparse => 1 + draws.below(workload.text_tokens),
+    };
+    let text: Vec<String> = (0..words).map(|_| format!("word{}", draws.below(5000))).collect();
+    // Line ends within a review are escaped, as many of the real ones are.
+    let text = text.chunks(8).map(|words| words.join(" ")).collect::<Vec<_>>().join("\\n");
+    format!(
+        r#"{{"overall": {stars}.0, "verified": true, "reviewerID": "A{user:09}", "asin": "B{item:09}", "reviewText": "{text}", "summary": "word{stars}", "unixReviewTime": {time}}}"#
+    )
 }
 
 /// Text tokens of `item`.
@@ -151,9 +187,11 @@ pub fn user_vector(workload: &Workload, branch: usize, user: usize, target: u32)
     own.iter().zip(item_vector(workload, branch, target as usize)).map(|(u, h)| u + lean * h).collect()
 }
 
-/// Branch numbers.
-pub fn branches() -> std::ops::Range<usize> {
-    0..BRANCH_COUNT
+/// Vector of `item` in branch `branch` of a loss, `[D]`: of length 1 or so, as trained tables hold them. Scores by
+/// [`user_vector`] then have variance 1, those of right answers a higher mean.
+pub fn table_row(workload: &Workload, branch: usize, item: usize) -> Vec<f32> {
+    let scale = 1.0 / (workload.width as f32).sqrt();
+    item_vector(workload, branch, item).into_iter().map(|x| x * scale).collect()
 }
 
 #[cfg(test)]
@@ -182,6 +220,9 @@ mod tests {
         let movies = sequences("sasrec-ml1m", Profile::Sparse, &["positions=5000"]);
         assert!(movies.iter().all(|s| s.len() >= 20));
         assert!((mean_length(&movies) - 166.0).abs() < 15.0, "{}", mean_length(&movies));
+        let beauty = sequences("sasrec-beauty", Profile::Sparse, &["positions=500"]);
+        assert!(beauty.iter().all(|s| s.len() >= 5));
+        assert!((mean_length(&beauty) - 8.88).abs() < 0.5, "{}", mean_length(&beauty));
         let arts = sequences("eval-arts", Profile::Sparse, &["users=5000"]);
         // The target is one more.
         assert!((mean_length(&arts) - 8.7).abs() < 0.3, "{}", mean_length(&arts));

@@ -5,11 +5,10 @@
 use std::time::Instant;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use safetensors::Dtype;
 
 use super::disk::Loaded;
 use super::workload::{BRANCHES, Workload};
-use super::{BenchError, Steps, generate, training};
+use super::{BenchError, Steps, training};
 use crate::config::{ENSEMBLE, EvalConfig};
 use crate::data::{Dataset, Items, Part, Sequences, Target};
 use crate::eval::inner_product::{Catalogue, Found, Query, View};
@@ -38,21 +37,16 @@ impl Judging {
     /// # Errors
     /// A set is refused, or the workload's directory is damaged.
     pub fn new(loaded: &Loaded, sets: &[String], device: &Device) -> Result<Self, BenchError> {
-        let Workload { users, items, width, .. } = loaded.workload;
+        let Workload { items, width, .. } = loaded.workload;
         let (histories, targets) = loaded.histories()?;
         let mut scorer =
             VectorScorer { users: Vec::new(), items: Vec::new(), catalogue: None, device: device.clone() };
         let mut exact = Vec::new();
-        for branch in generate::branches() {
-            let read = |name: &str, rows: usize| {
-                loaded.read::<f32>(&format!("{name}.{branch}"), Dtype::F32, &[Some(rows), Some(width)])
-            };
-            let items_id = read("items", items + 1)?;
-            scorer
-                .items
-                .push(Tensor::from_data(TensorData::new(items_id.clone(), [items + 1, width]), device));
-            exact.push(items_id);
-            scorer.users.push(read("users", users)?);
+        for branch in loaded.vectors()? {
+            let items_id = TensorData::new(branch.items.clone(), [items + 1, width]);
+            scorer.items.push(Tensor::from_data(items_id, device));
+            exact.push(branch.items);
+            scorer.users.push(branch.users);
         }
         if ops::kernels_are_on() {
             scorer.catalogue = Catalogue::new(exact, width);

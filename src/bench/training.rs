@@ -72,12 +72,8 @@ impl Training {
         let views = open_views(&config)?;
         let sampler = sampler(&workload, &config, views.clone(), &loaded.windows()?);
         let widths = views.iter().map(|v| v.as_ref().map_or(0, |v| v.store.width())).collect();
-        let shape =
-            DataShape { items: workload.items, max_seq_len: workload.positions, feature_widths: widths };
         let autodiff = device.clone().autodiff();
-        let mut init = Init::new(Noise::key(config.seed, 0, 0, 0), &autodiff);
-        let model =
-            Recommender::new(&config.model, &config.train.savings, &shape, &|_| Vec::new(), &mut init);
+        let model = fresh_model(&workload, &config, widths, &autodiff);
         let names: Vec<String> = config.model.branches.iter().map(|b| b.name.clone()).collect();
         let objective = Objective::new(&config.objective, &names, workload.items);
         let dropout = Dropout { elements: config.model.dropout, items: config.model.item_dropout };
@@ -88,9 +84,7 @@ impl Training {
 
     /// Trainable numbers of the model.
     pub fn parameters(&self) -> usize {
-        let mut count = 0;
-        params::for_each(&self.model, &mut |_, shape, _| count += shape.iter().product::<usize>());
-        count
+        parameter_count(&self.model)
     }
 
     /// Runs the steps; `on_step` is told of every timed one.
@@ -150,6 +144,24 @@ impl Training {
             positions: batch.rows.len(),
         })
     }
+}
+
+/// The model of `config` before its first step.
+pub(super) fn fresh_model(
+    workload: &Workload,
+    config: &Config,
+    feature_widths: Vec<usize>,
+    device: &Device,
+) -> Recommender {
+    let shape = DataShape { items: workload.items, max_seq_len: workload.positions, feature_widths };
+    let mut init = Init::new(Noise::key(config.seed, 0, 0, 0), device);
+    Recommender::new(&config.model, &config.train.savings, &shape, &|_| Vec::new(), &mut init)
+}
+
+pub(super) fn parameter_count(model: &Recommender) -> usize {
+    let mut count = 0;
+    params::for_each(model, &mut |_, shape, _| count += shape.iter().product::<usize>());
+    count
 }
 
 /// ln p of every item as the sampler counts it over `windows`, `[I + 1]`; entry 0 is 0.
@@ -234,10 +246,10 @@ pub fn config(workload: &Workload, dir: &Path, sets: &[String]) -> Result<Config
 
 fn defaults(workload: &Workload, dir: &Path) -> Config {
     let odmt = workload.kind == Kind::Odmt;
-    let names = if odmt { &BRANCHES[..] } else { &BRANCHES[..1] };
-    let branches = names.iter().map(|&name| BranchConfig {
+    let branches = workload.branches().iter().map(|&name| BranchConfig {
         name: name.into(),
-        view: name.into(),
+        // Without a tower all of them read the ID view.
+        view: if odmt { name } else { BRANCHES[0] }.into(),
         item_mlp: odmt,
         encoder: EncoderConfig::Sasrec { blocks: workload.encoder_blocks, heads: workload.encoder_heads },
     });
@@ -256,7 +268,8 @@ fn defaults(workload: &Workload, dir: &Path) -> Config {
         seed: workload.seed,
         data: DataConfig {
             path: Some(dir.to_owned()),
-            max_seq_len: workload.positions,
+            // Given vectors have no positions; a model has one at least.
+            max_seq_len: workload.positions.max(1),
             ..DataConfig::default()
         },
         model,
@@ -267,7 +280,8 @@ fn defaults(workload: &Workload, dir: &Path) -> Config {
             clip_norm: workload.clip_norm,
             ..OptimConfig::default()
         },
-        train: TrainConfig { batch_users: workload.users, ..TrainConfig::default() },
+        // The fewest that a training takes, where none is.
+        train: TrainConfig { batch_users: workload.users.max(2), ..TrainConfig::default() },
         // The figures asked for, and lists no longer than they need.
         eval: EvalConfig { ks: vec![10], ..EvalConfig::default() },
         ..Config::default()
@@ -301,8 +315,9 @@ fn views(workload: &Workload) -> Vec<ViewConfig> {
 }
 
 fn objective(workload: &Workload) -> ObjectiveConfig {
-    if workload.kind != Kind::Odmt {
-        return ObjectiveConfig { kind: ObjectiveKind::Full, ..ObjectiveConfig::default() };
+    let kind = if workload.kind == Kind::Odmt { ObjectiveKind::InBatch } else { ObjectiveKind::Full };
+    if workload.distill_weight == 0.0 {
+        return ObjectiveConfig { kind, ..ObjectiveConfig::default() };
     }
     let pair =
         |student: &str, teacher: &str| DistillPair { student: student.into(), teacher: teacher.into() };
@@ -314,5 +329,5 @@ fn objective(workload: &Workload) -> ObjectiveConfig {
         alpha: workload.distill_weight,
         ..DistillConfig::default()
     };
-    ObjectiveConfig { distill, ..ObjectiveConfig::default() }
+    ObjectiveConfig { kind, distill, ..ObjectiveConfig::default() }
 }

@@ -1,8 +1,8 @@
-//! The workloads: names, exact shapes, profiles, and overrides of single dimensions.
+//! What a workload is: kind, shapes, profile, and overrides of single dimensions.
 
 use serde::{Deserialize, Serialize};
 
-use super::BenchError;
+use super::{BenchError, named};
 use crate::config::nearest;
 
 /// What a step of a workload is.
@@ -15,6 +15,13 @@ pub enum Kind {
     Sasrec,
     /// A full ranking of one target a user by given vectors of three branches.
     Evaluate,
+    /// Cross-entropy over the whole catalogue from given vectors, and its gradients by them: of one branch, or of three
+    /// that distil.
+    Loss,
+    /// A data set out of a file of reviews, by `codistill prepare`'s own code.
+    Prepare,
+    /// A checkpoint of a model with one ID branch and of its optimiser, saved and loaded.
+    Checkpoint,
 }
 
 /// How long histories and texts are, and which items are frequent.
@@ -43,15 +50,16 @@ pub struct Workload {
     pub name: String,
     pub kind: Kind,
     pub profile: Profile,
-    /// B, users of a batch; of an evaluation: all users.
+    /// B, users of a batch; of an evaluation: all users; of a loss: rows; of a preparation: those who
+    /// wrote reviews.
     pub users: usize,
-    /// S, input positions; of an evaluation: the longest history.
+    /// S, input positions; of an evaluation or a preparation: the longest history.
     pub positions: usize,
     /// D
     pub width: usize,
     /// F, width of token features and of the ID table; 0 where there is no tower.
     pub feature_width: usize,
-    /// T
+    /// T; of a preparation: most words of a review.
     pub text_tokens: usize,
     /// V
     pub image_tokens: usize,
@@ -62,21 +70,18 @@ pub struct Workload {
     /// I, without padding.
     pub items: usize,
     pub temperature: f64,
-    /// Constant weight of the distillation terms.
+    /// Constant weight of the distillation terms; 0 where there are none.
     pub distill_weight: f64,
     pub dropout: f64,
     pub lr: f64,
     pub weight_decay: f64,
     pub clip_norm: f64,
     pub layer_norm_eps: f64,
-    /// K, different batches; steps take them in turn.
+    /// K, different batches; steps take them in turn. 0 where every step has the same data.
     pub batches: usize,
     /// Of every draw.
     pub seed: u64,
 }
-
-/// All names, in the order in which they are listed.
-pub const NAMES: [&str; 4] = ["odmt-small", "odmt-paper", "sasrec-ml1m", "eval-arts"];
 
 /// Dimensions that can be overridden.
 pub const OVERRIDES: [&str; 9] = [
@@ -100,68 +105,8 @@ impl Workload {
     /// # Errors
     /// There is none of that name.
     pub fn named(name: &str, profile: Profile) -> Result<Self, BenchError> {
-        let small = Self {
-            name: name.to_owned(),
-            kind: Kind::Odmt,
-            profile,
-            users: 32,
-            positions: 10,
-            width: 64,
-            feature_width: 64,
-            text_tokens: 30,
-            image_tokens: 50,
-            tower_blocks: 2,
-            tower_heads: 2,
-            encoder_blocks: 2,
-            encoder_heads: 2,
-            items: 4000,
-            temperature: 0.5,
-            distill_weight: 0.8,
-            dropout: 0.1,
-            lr: 1e-4,
-            weight_decay: 0.1,
-            clip_norm: 5.0,
-            layer_norm_eps: 1e-6,
-            batches: 8,
-            seed: 1,
-        };
-        let bare = Self {
-            feature_width: 0,
-            text_tokens: 0,
-            image_tokens: 0,
-            tower_blocks: 0,
-            tower_heads: 0,
-            ..small.clone()
-        };
-        match name {
-            "odmt-small" => Ok(small),
-            "odmt-paper" => {
-                let (users, positions, width, items) = (128, 12, 768, 2000);
-                Ok(Self { users, positions, width, feature_width: 768, items, ..small })
-            }
-            "sasrec-ml1m" => {
-                let (users, positions, items) = (128, 200, 3416);
-                Ok(Self { kind: Kind::Sasrec, users, positions, items, dropout: 0.2, ..bare })
-            }
-            "eval-arts" => {
-                let (users, positions, items) = (45_487, 50, 21_020);
-                Ok(Self { kind: Kind::Evaluate, users, positions, items, batches: 1, dropout: 0.0, ..bare })
-            }
-            other => Err(BenchError::Unknown(other.to_owned())),
-        }
-    }
-
-    /// What the workload `name` is for.
-    pub fn purpose(name: &str) -> &'static str {
-        match name {
-            "odmt-small" => {
-                "an ODMT step that a CPU trains with: bound by memory traffic as much as by products"
-            }
-            "odmt-paper" => "an ODMT step at the published sizes: bound by products; peak memory counts",
-            "sasrec-ml1m" => "a SASRec step with the full softmax on MovieLens-1M's sizes: long histories",
-            "eval-arts" => "a full ranking on Amazon Arts' sizes by given vectors of three branches",
-            _ => "",
-        }
+        let named = named::find(name).ok_or_else(|| BenchError::Unknown(name.to_owned()))?;
+        Ok(Self { name: name.to_owned(), profile, ..(named.shape)() })
     }
 
     /// Applies `field=number`.
@@ -217,40 +162,48 @@ impl Workload {
         if self.kind == Kind::Evaluate { self.users } else { self.users * self.batches }
     }
 
+    /// Names of the branches, in the order of the numbered tensors.
+    pub fn branches(&self) -> &'static [&'static str] {
+        match self.kind {
+            Kind::Odmt | Kind::Evaluate => &BRANCHES,
+            Kind::Loss if self.distill_weight > 0.0 => &BRANCHES,
+            Kind::Sasrec | Kind::Loss | Kind::Checkpoint => &BRANCHES[..1],
+            Kind::Prepare => &[],
+        }
+    }
+
     /// Shapes on one line.
     pub fn shape(&self) -> String {
         let Self { users, positions, width, items, .. } = self;
+        let branches = self.branches().len();
+        let branches = if branches == 1 { "1 branch".to_owned() } else { format!("{branches} branches") };
         match self.kind {
             Kind::Odmt => format!(
                 "{users} users x {positions} positions, width {width}, {} + {} + 1 tokens of width {}, {items} items",
                 self.text_tokens, self.image_tokens, self.feature_width
             ),
-            Kind::Sasrec => format!(
-                "{users} users x {positions} positions, width {width}, {} blocks, {items} items",
-                self.encoder_blocks
-            ),
-            Kind::Evaluate => {
-                format!("{users} users x {items} items, width {width}, {BRANCH_COUNT} branches")
+            Kind::Sasrec | Kind::Checkpoint => {
+                let blocks = self.encoder_blocks;
+                let blocks = if blocks == 1 { "1 block".to_owned() } else { format!("{blocks} blocks") };
+                let model = format!("{positions} positions, width {width}, {blocks}, {items} items");
+                if *users > 0 { format!("{users} users x {model}") } else { model }
             }
+            Kind::Evaluate => format!("{users} users x {items} items, width {width}, {branches}"),
+            Kind::Prepare => {
+                format!("reviews of {users} users (each at most {positions}) on {items} items")
+            }
+            Kind::Loss => format!("{users} rows x {items} items, width {width}, {branches}"),
         }
     }
 }
 
-/// Branches of `odmt` and of `evaluate`, in the order of the numbered tensors.
+/// All branches that a workload may have.
 pub const BRANCHES: [&str; BRANCH_COUNT] = ["id", "text", "image"];
 pub(super) const BRANCH_COUNT: usize = 3;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_name_has_a_workload_and_a_purpose() {
-        for name in NAMES {
-            assert_eq!(Workload::named(name, Profile::Dense).unwrap().name, name);
-            assert!(!Workload::purpose(name).is_empty());
-        }
-    }
 
     #[test]
     fn overrides_take_only_what_the_kind_has_and_numbers_in_range() {

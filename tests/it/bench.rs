@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use codistill::bench::named::names;
 use codistill::bench::workload::BRANCHES;
 use codistill::bench::{Loaded, Profile, Workload, disk};
 use safetensors::Dtype;
@@ -9,7 +10,7 @@ use serde_json::Value;
 
 use crate::program::{path, run};
 
-fn workload(name: &str, sets: &[&str]) -> Workload {
+pub fn workload(name: &str, sets: &[&str]) -> Workload {
     let mut workload = Workload::named(name, Profile::Sparse).unwrap();
     sets.iter().for_each(|set| workload.set(set).unwrap());
     workload
@@ -26,18 +27,18 @@ const TINY: [&str; 8] = [
     "batches=2",
 ];
 
-fn written(dir: &Path, workload: &Workload) -> Loaded {
+pub fn written(dir: &Path, workload: &Workload) -> Loaded {
     disk::write(workload, dir).unwrap();
     Loaded::open(dir).unwrap()
 }
 
 /// `codistill bench ARGS` on the CPU: its lines of JSON.
-fn lines(args: &[&str]) -> Vec<Value> {
+pub fn lines(args: &[&str]) -> Vec<Value> {
     let all: Vec<&str> = [&["bench", "--device", "cpu", "--json"], args].concat();
     run(&all).fine().stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn with_sets<'a>(args: &[&'a str], sets: &[&'a str]) -> Vec<&'a str> {
+pub fn with_sets<'a>(args: &[&'a str], sets: &[&'a str]) -> Vec<&'a str> {
     args.iter().copied().chain(sets.iter().flat_map(|&set| ["--set", set])).collect()
 }
 
@@ -45,7 +46,16 @@ fn with_sets<'a>(args: &[&'a str], sets: &[&'a str]) -> Vec<&'a str> {
 fn a_workload_is_a_pure_function_of_its_seed() {
     let home = tempfile::tempdir().unwrap();
     let sets = ["users=3", "positions=4", "width=8", "items=20"];
-    for (name, sets) in [("odmt-small", &TINY[..]), ("sasrec-ml1m", &sets), ("eval-arts", &sets)] {
+    let loss = ["users=3", "width=8", "items=20"];
+    let all = [
+        ("odmt-small", &TINY[..]),
+        ("sasrec-ml1m", &sets),
+        ("eval-arts", &sets),
+        ("loss-ce", &loss),
+        ("loss-odmt-kd", &loss),
+        ("ckpt", &["width=8", "items=20", "positions=4"]),
+    ];
+    for (name, sets) in all {
         let bytes = |dir: &str, workload: &Workload| {
             written(&home.path().join(format!("{name}-{dir}")), workload);
             std::fs::read(home.path().join(format!("{name}-{dir}/workload.safetensors"))).unwrap()
@@ -199,6 +209,9 @@ fn what_can_not_be_run_is_refused_with_the_nearest_name() {
     refused(&["odmt-small", "--set", "user=3"], "`user`", "users");
     refused(&["odmt-small", "--set", "users=many"], "`many`", "users=32");
     refused(&["sasrec-ml1m", "--set", "image_tokens=2"], "no image_tokens", "leave it out");
+    refused(&["prep-jsonl", "--config-set", "optim.lr=1"], "no model", "leave it out");
+    refused(&["ckpt", "--set", "users=2"], "no users", "leave it out");
+    refused(&["loss-ce", "--set", "positions=2"], "no positions", "leave it out");
     refused(&["odmt-small", "--set", "width=7"], "heads", "");
     refused(&["odmt-small", "--config-set", "optim.lrr=1"], "optim.lrr", "optim.lr");
     refused(&["odmt-small", "--config-set", "train.epochs=1"], "train.epochs=1", "optim");
@@ -211,13 +224,18 @@ fn what_can_not_be_run_is_refused_with_the_nearest_name() {
 #[test]
 fn the_table_names_every_workload_and_a_run_tells_of_time_memory_and_arithmetic() {
     let list = run(&["bench", "list"]).fine().stdout;
-    for name in codistill::bench::workload::NAMES {
+    for name in names() {
         assert!(list.contains(&format!("{name} ")), "{list}");
     }
     let args =
         with_sets(&["bench", "odmt-small", "--device", "cpu", "--steps", "2", "--threads", "1"], &TINY);
     let said = run(&args).fine().stdout;
     for word in ["median", "p90", "steps/s", "GiB peak", "reference graph", "GFLOP/s", "1 threads"] {
+        assert!(said.contains(word), "no `{word}` in\n{said}");
+    }
+    let loss = ["bench", "loss-odmt-kd", "--device", "cpu", "--steps", "2", "--set", "users=4"];
+    let said = run(&with_sets(&loss, &["width=8", "items=20"])).fine().stdout;
+    for word in ["median", "rows/s", "norms of gradients", "id_from_ensemble", "achieved"] {
         assert!(said.contains(word), "no `{word}` in\n{said}");
     }
     let sets = ["--config-set", "optim.decay=matrices", "--dropout", "0"];

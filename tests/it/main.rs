@@ -3,6 +3,8 @@
 mod ablate;
 mod bad_input;
 mod bench;
+mod bench_files;
+mod bench_loss;
 mod cli;
 mod cold;
 mod compare;
