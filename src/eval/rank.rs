@@ -99,7 +99,8 @@ impl Best {
     }
 }
 
-fn best_first(a: &(f32, u32), b: &(f32, u32)) -> Ordering {
+/// Larger scores first, ties (0 and -0 among them) by item number.
+pub fn best_first(a: &(f32, u32), b: &(f32, u32)) -> Ordering {
     b.0.partial_cmp(&a.0).unwrap_or(Ordering::Equal).then(a.1.cmp(&b.1))
 }
 

@@ -91,7 +91,7 @@ impl World {
         let t = score(target as usize);
         let above = all.iter().filter(|(score, _)| *score > t).count() as u32;
         let equal = all.iter().filter(|(score, item)| *score == t && *item != target).count() as u32;
-        all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        all.sort_by(|a, b| b.0.partial_cmp(&a.0).unwrap().then(a.1.cmp(&b.1)));
         (above, equal, mask.contains(&target), all.into_iter().take(k).map(|(_, item)| item).collect())
     }
 

@@ -5,7 +5,7 @@ use super::quantized::{self, BLOCK, Unit};
 
 use super::shortlist::{Entry, Shortlist};
 use super::{Catalogue, Found, Query, View};
-use crate::eval::rank::Standing;
+use crate::eval::rank::{Standing, best_first};
 
 /// Blocks that one group of users sees before the next group does: they stay in the second-level cache.
 const BLOCKS: usize = 4;
@@ -228,7 +228,7 @@ impl<'a> Tile<'a> {
         for entry in search.shortlist.entries() {
             best.push((catalogue.score(view, user, entry.item), entry.item));
         }
-        best.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        best.sort_unstable_by(best_first);
         best.truncate(self.k);
         let standing = query.target.map(|target| {
             let missed = query.masked.binary_search(&target).is_ok();
