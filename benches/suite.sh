@@ -49,9 +49,9 @@ versus sasrec-ml1m sasrec-ml1m --profile sparse --contenders "codistill,torch-ea
 versus eval-arts eval-arts --profile sparse --contenders codistill,torch-sort-loop,torch-topk --rounds 2 --warmup 0 --steps 1
 for profile in dense sparse; do
   for name in odmt-tokens-small odmt-cls-small; do
-    versus "$name-$profile" "$name" --profile "$profile" --contenders "$peers" --rounds 3 --warmup 3 --steps 12
+    versus "$name-$profile" "$name" --profile "$profile" "${peers[@]}" --rounds 3 --warmup 3 --steps 12
   done
-  versus "odmt-cls-$profile" odmt-cls --profile "$profile" --contenders "$peers" --rounds 1 --warmup 1 --steps 2
+  versus "odmt-cls-$profile" odmt-cls --profile "$profile" "${peers[@]}" --rounds 1 --warmup 1 --steps 2
 done
 versus sasrec-beauty sasrec-beauty --profile sparse --contenders "codistill,torch-eager$recbole" \
   --rounds 2 --warmup 2 --steps 4 "${sasrec[@]}"

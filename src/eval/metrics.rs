@@ -143,11 +143,11 @@ impl Tally {
     }
 
     /// Takes the next target's row and its best items.
-    pub fn add(&mut self, row: Row, has_nan: bool, best: impl Iterator<Item = u32> + Clone) {
+    pub fn add(&mut self, row: Row, has_nan: bool, best: &[u32]) {
         self.rows.push(row);
         self.nan_targets += usize::from(has_nan);
         for (&k, shown) in self.ks.iter().zip(&mut self.shown) {
-            for item in best.clone().take(k) {
+            for &item in best.iter().take(k) {
                 shown[item as usize] += 1;
             }
         }
@@ -292,7 +292,7 @@ mod tests {
         let lists = [[1, 2], [1, 3], [1, 2], [2, 1]];
         let mut tally = Tally::new(&[2, 10], 5);
         for (rank, best) in ranks.into_iter().zip(&lists) {
-            tally.add(Row { rank, item_count: 3, history: 7, ..Row::default() }, false, best.iter().copied());
+            tally.add(Row { rank, item_count: 3, history: 7, ..Row::default() }, false, best);
         }
         let scored = tally.summarise("x", &[0, 9, 5, 1, 0]);
         close(scored.metrics["recall@10"], 0.75);

@@ -47,11 +47,8 @@ pub fn evaluate(
     for tile in targets.chunks(TILE) {
         let mask = |t: &Target| masked_items(dataset, t, part, config.history, max_seq_len);
         let masks: Vec<Vec<u32>> = tile.par_iter().map(mask).collect();
-        let queries: Vec<Query> = tile
-            .iter()
-            .zip(&masks)
-            .map(|(target, masked)| Query { target: Some(target.item), masked })
-            .collect();
+        let queries: Vec<Query> =
+            tile.iter().zip(&masks).map(|(target, masked)| Query { target: target.item, masked }).collect();
         masked_targets +=
             queries.iter().zip(tile).filter(|(q, t)| q.masked.binary_search(&t.item).is_ok()).count();
         let ranked = match scorer.rank(tile, &queries, k)? {
@@ -60,13 +57,8 @@ pub fn evaluate(
         };
         for (target, found) in tile.iter().zip(ranked) {
             for (found, tally) in found.iter().zip(&mut tallies) {
-                if let Some(standing) = &found.standing {
-                    tally.add(
-                        facts.row(target, standing, config.ties),
-                        standing.nan > 0,
-                        found.best.iter().map(|best| best.1),
-                    );
-                }
+                let row = facts.row(target, &found.standing, config.ties);
+                tally.add(row, found.standing.nan > 0, &found.best);
             }
         }
         on_progress(tallies.first().map_or(0, |tally| tally.rows.len()));

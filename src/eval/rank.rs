@@ -64,12 +64,12 @@ impl Best {
         best.clear();
         best.offer(scores, 0);
         best.finish();
-        best.pool.iter().filter(|(score, _)| score.is_finite()).map(|&(_, place)| place).collect()
+        best.items().filter(|&place| scores[place as usize].is_finite()).collect()
     }
 
-    /// Scores and item numbers, best first.
-    pub fn entries(&self) -> &[(f32, u32)] {
-        &self.pool
+    /// Item numbers, best first.
+    pub fn items(&self) -> impl Iterator<Item = u32> + '_ {
+        self.pool.iter().map(|&(_, item)| item)
     }
 
     fn clear(&mut self) {
@@ -234,7 +234,7 @@ mod tests {
             all.truncate(k);
             let mut best = Best::new(k);
             standing(&mut scores, target, &masked, &mut best);
-            prop_assert_eq!(best.entries().iter().map(|best| best.1).collect::<Vec<u32>>(), all);
+            prop_assert_eq!(best.items().collect::<Vec<u32>>(), all);
         }
     }
 

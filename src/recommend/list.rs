@@ -4,7 +4,6 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{CatalogueVectors, Mixed, MixedScorer, ModelScorer};
-use crate::eval::inner_product::{Catalogue, Found, Query, View};
 use crate::eval::rank::Best;
 use crate::model::params;
 
@@ -38,38 +37,7 @@ pub fn top_k(
     allow_seen: bool,
 ) -> Vec<Vec<Recommendation>> {
     let lists: Vec<&[u32]> = histories.iter().map(|h| h.items.as_slice()).collect();
-    match scorer.catalogue() {
-        Some(catalogue) => best_products(catalogue, &scorer.host_users(&lists), histories, k, allow_seen),
-        None => best_of(&scorer.score_histories(&lists), histories, k, allow_seen, &|_| {}),
-    }
-}
-
-/// The lists of inner products; `users` are `[N, D]` per branch.
-fn best_products(
-    catalogue: &Catalogue,
-    users: &[Vec<f32>],
-    histories: &[History],
-    k: usize,
-    allow_seen: bool,
-) -> Vec<Vec<Recommendation>> {
-    let mut seen: Vec<Vec<u32>> = histories.iter().map(|h| h.items.clone()).collect();
-    for seen in &mut seen {
-        seen.sort_unstable();
-        seen.dedup();
-    }
-    let query = |seen| Query { target: None, masked: if allow_seen { &[] } else { seen } };
-    let queries: Vec<Query> = seen.iter().map(|seen| query(seen.as_slice())).collect();
-    let views = View::all(users.len());
-    let found = catalogue.rank(&views[..1], users, &queries, k);
-    let list = |(n, mut found): (usize, Vec<Found>)| {
-        let d = catalogue.width();
-        let user: Vec<&[f32]> = users.iter().map(|rows| &rows[n * d..(n + 1) * d]).collect();
-        let branches =
-            |item| (0..users.len()).map(|b| catalogue.score(View::Branch(b), &user, item)).collect();
-        let best = found.swap_remove(0).best.into_iter();
-        best.map(|(score, item)| Recommendation { item, score, branches: branches(item) }).collect()
-    };
-    found.into_iter().enumerate().map(list).collect()
+    best_of(&scorer.score_histories(&lists), histories, k, allow_seen, &|_| {})
 }
 
 /// [`top_k`] over trained and new items, of those that are on offer.

@@ -57,18 +57,13 @@ impl<'a> ModelScorer<'a> {
     }
 
     /// The catalogue ready to rank by inner products, where that can be done.
-    pub fn catalogue(&self) -> Option<&Catalogue> {
+    fn catalogue(&self) -> Option<&Catalogue> {
         let made = self.catalogue.get_or_init(|| {
             let d = self.model.config().width;
             let host = || self.vectors.branches.iter().cloned().map(params::host).collect();
             if kernels_are_on() { Catalogue::new(host(), d) } else { None }
         });
         made.as_ref()
-    }
-
-    /// User vectors on the host, `[N, D]` per branch, row-major; zero for an empty history.
-    pub fn host_users(&self, histories: &[&[u32]]) -> Vec<Vec<f32>> {
-        self.user_vectors(histories).into_iter().map(params::host).collect()
     }
 
     /// Scores of all items for each history (oldest item first), `[N, I + 1]` per score name, row-major.
@@ -183,7 +178,8 @@ impl Scorer for ModelScorer<'_> {
         k: usize,
     ) -> Result<Option<Vec<Vec<Found>>>, ScoreError> {
         let Some(catalogue) = self.catalogue() else { return Ok(None) };
-        let users = self.host_users(&self.histories(targets)?);
+        let users =
+            self.user_vectors(&self.histories(targets)?).into_iter().map(params::host).collect::<Vec<_>>();
         Ok(Some(catalogue.rank(&self.views(), &users, queries, k)))
     }
 }

@@ -53,7 +53,7 @@ impl View {
 #[derive(Clone, Copy, Debug)]
 pub struct Query<'a> {
     /// Whose standing is asked for.
-    pub target: Option<u32>,
+    pub target: u32,
     /// Distinct items that are no candidates, ascending.
     pub masked: &'a [u32],
 }
@@ -61,18 +61,16 @@ pub struct Query<'a> {
 /// What was found for a query under one view.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
-    /// Absent without a target.
-    pub standing: Option<Standing>,
-    /// The best items with their scores, best first, ties by item number.
-    pub best: Vec<(f32, u32)>,
+    pub standing: Standing,
+    /// The best items, best first, ties by item number.
+    pub best: Vec<u32>,
 }
 
 impl Found {
     /// Of the scores of all items, `[I + 1]`; they and what `best` holds are lost.
     pub fn of_scores(scores: &mut [f32], query: &Query, best: &mut Best) -> Self {
-        // Without a target any item serves to get the list.
-        let found = standing(scores, query.target.unwrap_or(1), query.masked, best);
-        Self { standing: query.target.map(|_| found), best: best.entries().to_vec() }
+        let standing = standing(scores, query.target, query.masked, best);
+        Self { standing, best: best.items().collect() }
     }
 }
 
@@ -117,11 +115,6 @@ impl Catalogue {
     /// I
     pub fn items(&self) -> usize {
         self.items
-    }
-
-    /// D
-    pub fn width(&self) -> usize {
-        self.d
     }
 
     /// Exact score of an item for a user, given by the vector of each branch.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::kernel::{self, Bars, GROUP, plain};
 use super::quantized::{BLOCK, Quantized, pairs, quantize};
-use super::{Catalogue, Found, Query, View};
+use super::{Catalogue, Query, View};
 
 /// Deterministic numbers in -1..1.
 fn numbers(seed: u64) -> impl FnMut() -> f32 {
@@ -66,7 +66,7 @@ impl World {
 
     fn queries(&self) -> Vec<Query<'_>> {
         let each = self.targets.iter().zip(&self.masks);
-        each.map(|(&target, masked)| Query { target: Some(target), masked }).collect()
+        each.map(|(&target, masked)| Query { target, masked }).collect()
     }
 
     /// Standing (above, equal, missed) and the best k by a full sort of scores that are summed in f64 here.
@@ -102,13 +102,12 @@ impl World {
         for (n, found) in found.iter().enumerate() {
             for (&view, found) in views.iter().zip(found) {
                 let (above, equal, missed, best) = self.sorted(view, n, k);
-                let standing = found.standing.unwrap();
+                let standing = found.standing;
                 assert_eq!((standing.above, standing.missed), (above, missed), "user {n}, {view:?}");
                 if !missed {
                     assert_eq!(standing.equal, equal, "user {n}, {view:?}");
                 }
-                let items: Vec<u32> = found.best.iter().map(|best| best.1).collect();
-                assert_eq!(items, best, "user {n}, {view:?}");
+                assert_eq!(found.best, best, "user {n}, {view:?}");
             }
         }
     }
@@ -163,27 +162,15 @@ fn a_user_who_is_not_finite_or_overflows_is_ranked_by_all_scores() {
     world.users[0][2 * 4] = f32::INFINITY;
     let found = world.catalogue().rank(&View::all(2), &world.users, &world.queries(), 3);
     // NaN stands above the target, and is never recommended.
-    assert!(found[0][0].standing.unwrap().missed && found[0][0].best.is_empty());
-    assert_eq!(found[0][0].standing.unwrap().nan, found[0][0].standing.unwrap().candidates);
+    assert!(found[0][0].standing.missed && found[0][0].best.is_empty());
+    assert_eq!(found[0][0].standing.nan, found[0][0].standing.candidates);
     // The second branch of that user is sound.
-    assert_eq!(found[0][2].standing.unwrap().nan, 0);
+    assert_eq!(found[0][2].standing.nan, 0);
     assert_eq!(found[3].len(), 3);
     world.users[0][1] = 0.0;
     world.users[1][4] = 0.5;
     world.users[0][2 * 4] = 0.5;
     world.check(3);
-}
-
-#[test]
-fn without_a_target_only_the_list_is_made() {
-    let world = World::new(8, 2, 16, 400, 12, 0);
-    let queries: Vec<Query> = world.masks.iter().map(|masked| Query { target: None, masked }).collect();
-    let found = world.catalogue().rank(&[View::Ensemble], &world.users, &queries, 7);
-    for (n, found) in found.iter().enumerate() {
-        let Found { standing: None, best } = &found[0] else { panic!("a standing without a target") };
-        let items: Vec<u32> = best.iter().map(|best| best.1).collect();
-        assert_eq!(items, world.sorted(View::Ensemble, n, 7).3);
-    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ const BLOCKS: usize = 4;
 
 /// What is known of one query under one view.
 struct Search {
-    /// The target's exact score; infinite without a target, so that nothing stands before it.
+    /// The target's exact score.
     target: f32,
     /// Candidates that surely score more.
     above: u32,
@@ -67,7 +67,7 @@ impl<'a> Tile<'a> {
                 units[b].push(quantized::quantize(user[b], &mut pairs[b][n * p..(n + 1) * p]));
             }
             for &view in views {
-                let target = query.target.map_or(f32::INFINITY, |item| catalogue.score(view, user, item));
+                let target = catalogue.score(view, user, query.target);
                 searches.push(Search { target, above: 0, open: Vec::new(), shortlist: Shortlist::new(k) });
             }
         }
@@ -230,18 +230,16 @@ impl<'a> Tile<'a> {
         }
         best.sort_unstable_by(best_first);
         best.truncate(self.k);
-        let standing = query.target.map(|target| {
-            let missed = query.masked.binary_search(&target).is_ok();
-            Standing {
-                above: search.above,
-                // The target itself is among the open ones, unless it is masked.
-                equal: equal - u32::from(!missed),
-                candidates: (catalogue.items - query.masked.len()) as u32,
-                nan: 0,
-                missed,
-            }
-        });
-        Found { standing, best }
+        let missed = query.masked.binary_search(&query.target).is_ok();
+        let standing = Standing {
+            above: search.above,
+            // The target itself is among the open ones, unless it is masked.
+            equal: equal - u32::from(!missed),
+            candidates: (catalogue.items - query.masked.len()) as u32,
+            nan: 0,
+            missed,
+        };
+        Found { standing, best: best.into_iter().map(|(_, item)| item).collect() }
     }
 }
 
