@@ -130,9 +130,9 @@ impl<'a, R: Fn(usize) -> Reach<'a>> Head<R> {
                 for (row, (p, g)) in rows.zip(pairs) {
                     self.draw.multiply(g, (self.reach)(row).first);
                     let mean = simd::sum(
-                        keys,
+                        [p, &*g],
                         #[inline(always)]
-                        |j| p[j] * g[j],
+                        |[p, g]| p * g,
                     );
                     for j in 0..keys {
                         g[j] = p[j] * (g[j] - mean);
@@ -154,9 +154,9 @@ fn softmax(row: &mut [f32]) {
         *x = simd::exp(*x - max);
     }
     let total = simd::sum(
-        row.len(),
+        [&*row],
         #[inline(always)]
-        |i| row[i],
+        |[x]| x,
     );
     let inverse = 1.0 / total;
     for x in row {

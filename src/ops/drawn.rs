@@ -166,9 +166,9 @@ fn forward(users: &FlexTensor, items: &FlexTensor, drawn: &Drawn) -> FlexTensor 
                 for (out, item) in out.iter_mut().zip(drawn.columns(row, groups[row])) {
                     let item = &items[item * d..(item + 1) * d];
                     *out = simd::sum(
-                        d,
+                        [&user[..d], item],
                         #[inline(always)]
-                        |i| user[i] * item[i],
+                        |[a, b]| a * b,
                     );
                 }
             },

@@ -199,7 +199,7 @@ impl<'a> Kernel<'a> {
             for (b, branch) in self.branches.iter().enumerate() {
                 let user = &branch.users.storage::<f32>()[row * d..(row + 1) * d];
                 let item = &branch.items.storage::<f32>()[label * d..(label + 1) * d];
-                means[b] += norms[b] - f64::from(simd::sum(d, |i| user[i] * item[i]));
+                means[b] += norms[b] - f64::from(simd::sum([user, item], |[a, b]| a * b));
             }
             kept.extend(norms.iter().map(|&norm| norm as f32));
             for (pair, &(student, teacher)) in self.terms.pairs.iter().enumerate() {
@@ -296,11 +296,11 @@ impl<'a> Kernel<'a> {
             for (&(student, _), sum) in of_teacher {
                 let s = &scratch.z[student][..count];
                 let here = simd::sum(
-                    count,
+                    [&exponentials[..count], t, s],
                     #[inline(always)]
-                    |i| {
-                        let x = if *divergence { t[i] - s[i] } else { s[i] };
-                        exponentials[i] * (x * inverse)
+                    |[e, t, s]| {
+                        let x = if *divergence { t - s } else { s };
+                        e * (x * inverse)
                     },
                 );
                 *sum = *sum * fade + f64::from(here);
@@ -321,9 +321,9 @@ impl Running {
             work[i] = simd::exp(z[i] * scale - higher);
         }
         let here = simd::sum(
-            n,
+            [&work[..n]],
             #[inline(always)]
-            |i| work[i],
+            |[x]| x,
         );
         let fade = (f64::from(self.max) - f64::from(higher)).exp();
         self.total = self.total * fade + f64::from(here);

@@ -228,12 +228,12 @@ impl Terms {
             let (norm_s, norm_t) = (norms[n + student], norms[n + teacher]);
             let divergence = self.divergence;
             let gap = simd::sum(
-                u,
+                [s, t, weight],
                 #[inline(always)]
-                |i| {
-                    let log_p = t[i] * inverse - norm_t;
-                    let p = simd::exp(log_p + weight[i]);
-                    let minus_log_q = norm_s - s[i] * inverse;
+                |[s, t, weight]| {
+                    let log_p = t * inverse - norm_t;
+                    let p = simd::exp(log_p + weight);
+                    let minus_log_q = norm_s - s * inverse;
                     p * if divergence { log_p + minus_log_q } else { minus_log_q }
                 },
             );
@@ -355,9 +355,9 @@ fn log_sum_exp(z: &[f32], weight: &[f32], scale: f32, work: &mut [f32]) -> f32 {
     }
     let max = simd::max(work);
     let total = simd::sum(
-        u,
+        [&*work],
         #[inline(always)]
-        |i| simd::exp(work[i] - max),
+        |[x]| simd::exp(x - max),
     );
     max + total.ln()
 }

@@ -33,17 +33,17 @@ impl Norm<'_> {
         let d = row.len();
         let share = 1.0 / d as f32;
         let mean = simd::sum(
-            d,
+            [&row[..d]],
             #[inline(always)]
-            |i| row[i],
+            |[x]| x,
         ) * share;
         for x in &mut *row {
             *x -= mean;
         }
         let variance = simd::sum(
-            d,
+            [&row[..d]],
             #[inline(always)]
-            |i| row[i] * row[i],
+            |[x]| x * x,
         ) * share;
         let inverse = 1.0 / (variance + self.eps).sqrt();
         for x in row {
@@ -78,14 +78,14 @@ impl Norm<'_> {
         }
         let share = 1.0 / d as f32;
         let mean = simd::sum(
-            d,
+            [&grad[..d]],
             #[inline(always)]
-            |i| grad[i],
+            |[x]| x,
         ) * share;
         let along = simd::sum(
-            d,
+            [&grad[..d], normed],
             #[inline(always)]
-            |i| grad[i] * normed[i],
+            |[g, normed]| g * normed,
         ) * share;
         for i in 0..d {
             grad[i] = inverse * (grad[i] - mean - normed[i] * along);

@@ -39,7 +39,8 @@ pub fn exp(x: f32) -> f32 {
     // Adding and subtracting it rounds to the nearest integer.
     const MAGIC: f32 = 12_582_912.0;
     let clamped = x.clamp(-87.3, 88.3);
-    let n = (clamped * LOG2_E + MAGIC) - MAGIC;
+    let shifted = clamped * LOG2_E + MAGIC;
+    let n = shifted - MAGIC;
     let r = clamped - n * LN2_HIGH - n * LN2_LOW;
     let mut p = 1.987_569_1e-4;
     p = p * r + 1.398_199_9e-3;
@@ -48,24 +49,44 @@ pub fn exp(x: f32) -> f32 {
     p = p * r + 1.666_666_5e-1;
     p = p * r + 0.5;
     let e = p * r * r + r + 1.0;
-    let two_to_n = f32::from_bits((((n as i32) + 127) as u32) << 23);
-    if x < -87.3 { 0.0 } else { e * two_to_n }
+    // The integer stands in the last bits of the shifted number.
+    let exponent = shifted.to_bits().wrapping_sub(MAGIC.to_bits()).wrapping_add(127);
+    let two_to_n = f32::from_bits(exponent << 23);
+    // A mask, not a branch: loops over it must stay vector instructions.
+    let kept = if x < -87.3 { 0 } else { u32::MAX };
+    f32::from_bits((e * two_to_n).to_bits() & kept)
 }
 
-/// Sum of `f(i)` for `i` in `0..n`, over [`LANES`] partial sums in a fixed order.
+/// Sum of `f` over the entries of slices of one length, in [`LANES`] partial sums and a fixed order.
+///
+/// # Panics
+/// A slice is shorter than the first.
 #[inline(always)]
-pub fn sum(n: usize, f: impl Fn(usize) -> f32) -> f32 {
+pub fn sum<const N: usize>(slices: [&[f32]; N], f: impl Fn([f32; N]) -> f32) -> f32 {
+    let n = slices[0].len();
+    // As arrays of a fixed length: a bound that is checked for each entry keeps loops from becoming vector instructions.
+    let chunks = slices.map(
+        #[inline(always)]
+        |slice| slice[..n].as_chunks::<LANES>(),
+    );
     let mut lanes = [0.0f32; LANES];
-    let whole = n - n % LANES;
-    let mut i = 0;
-    while i < whole {
-        for (lane, total) in lanes.iter_mut().enumerate() {
-            *total += f(i + lane);
+    for at in 0..n / LANES {
+        let rows = chunks.map(
+            #[inline(always)]
+            |(whole, _)| &whole[at],
+        );
+        for lane in 0..LANES {
+            lanes[lane] += f(rows.map(
+                #[inline(always)]
+                |row| row[lane],
+            ));
         }
-        i += LANES;
     }
-    for (lane, total) in lanes[..n - whole].iter_mut().enumerate() {
-        *total += f(whole + lane);
+    for lane in 0..n % LANES {
+        lanes[lane] += f(chunks.map(
+            #[inline(always)]
+            |(_, rest)| rest[lane],
+        ));
     }
     lanes.iter().sum()
 }
@@ -109,7 +130,7 @@ mod tests {
         #[test]
         fn sums_and_maxima_agree_with_f64(values in proptest::collection::vec(-5.0f32..5.0, 0..70)) {
             let exact: f64 = values.iter().map(|&v| f64::from(v)).sum();
-            proptest::prop_assert!((f64::from(sum(values.len(), |i| values[i])) - exact).abs() < 1e-4);
+            proptest::prop_assert!((f64::from(sum([&values], |[x]| x)) - exact).abs() < 1e-4);
             proptest::prop_assert_eq!(max(&values), values.iter().copied().fold(f32::NEG_INFINITY, f32::max));
         }
     }

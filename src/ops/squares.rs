@@ -17,9 +17,9 @@ pub fn square_sum(x: Tensor<1>) -> f64 {
             #[inline(always)]
             || {
                 simd::sum(
-                    values.len(),
+                    [values],
                     #[inline(always)]
-                    |i| values[i] * values[i],
+                    |[x]| x * x,
                 )
             },
         )

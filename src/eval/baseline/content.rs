@@ -81,9 +81,9 @@ fn neighbours(views: &[ContentView], items: usize) -> Vec<Vec<(f32, u32)>> {
                     for (other, vector) in vectors.chunks_exact(width).enumerate().skip(1) {
                         for (row, query) in queries.chunks_exact(width).enumerate() {
                             let cosine = simd::sum(
-                                width,
+                                [query, vector],
                                 #[inline(always)]
-                                |i| query[i] * vector[i],
+                                |[a, b]| a * b,
                             );
                             if cosine > 0.0 && block * BLOCK + row != other {
                                 found[row].push((cosine, other as u32));
