@@ -169,12 +169,11 @@ impl Bound {
             rows.pack(chunk, x, d, &mut s.x);
             rows.pack(chunk, grad, d, &mut s.grad);
             residual.backward(rows, chunk, (&kept.normed, &kept.inverse), &mut s.grad, &mut s.d_out, of_norm);
-            let inner = match kept.spared.of(chunk) {
-                Some([inner]) => inner,
-                _ => {
-                    self.inner(n, &s.x, &mut s.inner);
-                    &s.inner
-                }
+            let inner = if let Some([inner]) = kept.spared.of(chunk) {
+                inner
+            } else {
+                self.inner(n, &s.x, &mut s.inner);
+                &s.inner
             };
             let x = Mat::new(&s.x, n, d);
             let d_out = Mat::new(&s.d_out, n, d);

@@ -205,6 +205,7 @@ pub(super) mod wide {
     //! AVX-512 with VNNI. Every function needs [`super::is_fast`].
 
     use std::arch::asm;
+    #[allow(clippy::wildcard_imports, reason = "two dozen names of instructions")]
     use std::arch::x86_64::*;
 
     use super::{BLOCK, Bars, Block, GROUP, LANES, PANEL, Parted, WORDS, fold, rest};

@@ -9,7 +9,7 @@
 //! f32.
 //!
 //! Reading order: [`quantized`] (rounded vectors and the bound), [`kernel`] (their products, and what needs vector
-//! instructions), [`shortlist`] (the best so far), [`tile`] (some users against the catalogue).
+//! instructions), [`shortlist`] (the best so far), `tile` (some users against the catalogue).
 //!
 //! Shapes: `I` items, `N` users, `D` width.
 

@@ -48,7 +48,7 @@ impl World {
         let all_items = (0..branches).map(|_| rows(items + 1, true)).collect();
         let all_users = (0..branches).map(|_| rows(users, false)).collect();
         let mut next = numbers(seed + 1);
-        let mut item = || 1 + ((next() + 1.0) / 2.0 * items as f32) as u32 % items as u32;
+        let mut item = || 1 + (next().abs() * items as f32) as u32 % items as u32;
         let targets = (0..users).map(|_| item()).collect();
         let mask = |n: usize| {
             let mut mask: Vec<u32> = (0..n % 9).map(|_| item()).collect();
