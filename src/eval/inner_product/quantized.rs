@@ -19,8 +19,9 @@ const LARGEST: f64 = i16::MAX as f64;
 /// What f32 takes in scaling, adding up and rounding scores, relative to the vectors' lengths; eight roundings and
 /// more.
 const ROUNDING: f64 = 1.0 / (1u64 << 19) as f64;
-/// What f32 takes where it runs out of small numbers.
-const SMALLEST: f64 = 1e-37;
+/// What f32 takes where it runs out of small numbers: half the smallest step, 2^-150, in the value of a unit, times the
+/// largest product, 2^31; and more.
+const SMALLEST: f64 = 1e-35;
 
 /// What the integers of some vectors stand for.
 #[derive(Clone, Copy, Debug, Default)]

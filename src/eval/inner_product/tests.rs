@@ -145,8 +145,10 @@ fn zero_users_and_zero_items_tie() {
 
 #[test]
 fn vectors_near_the_ends_of_f32_are_ranked_all_the_same() {
-    for factor in [1e-25f32, 1e-18, 1e15] {
-        let mut world = World::new(9, 2, 8, 600, 20, 1);
+    for (seed, factor) in
+        (1..40).zip([1e-25f32, 1e-20, 1e-19, 1e-18, 1e-17, 1e-16, 1e15, 1e16].into_iter().cycle())
+    {
+        let mut world = World::new(seed, 2, 8, 600, 20, 1);
         for rows in world.items.iter_mut().chain(&mut world.users) {
             rows.iter_mut().for_each(|x| *x = (*x * 64.0).round() * factor.log2().round().exp2());
         }
