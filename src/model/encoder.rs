@@ -11,9 +11,9 @@ use crate::nn::conv::ResidualConv;
 use crate::nn::gru::Gru;
 use crate::nn::init::Scheme;
 use crate::nn::{Block, BlockConfig, Init, LayerNorm};
+use crate::ops::Noise;
 use crate::ops::rows::Rows;
 use crate::ops::self_attention::Mask;
-use crate::ops::{Noise, use_kernels};
 
 /// Turns the item vectors of a history into a user vector at every position.
 #[derive(Module, Debug)]
@@ -41,9 +41,9 @@ impl UserEncoder {
         }
     }
 
-    /// Whether padded positions cost nothing but copies on `device`.
-    pub fn passes_padding_over(&self, device: &Device) -> bool {
-        matches!(self, Self::Sasrec(_)) && use_kernels(device)
+    /// Whether padded positions cost little but copies: the CPU's kernels pass them over.
+    pub fn passes_padding_over(&self) -> bool {
+        matches!(self, Self::Sasrec(_))
     }
 
     /// # Shapes

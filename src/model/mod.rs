@@ -157,9 +157,10 @@ impl Recommender {
         self.branches[branch].encoder.forward(x_bsd, rows, noise)
     }
 
-    /// Histories padded in groups for all branches, at most `most`.
-    pub fn group_windows(&self, lengths: &[usize], most: usize, device: &Device) -> Vec<WindowGroup> {
-        let over = self.branches.iter().all(|branch| branch.encoder.passes_padding_over(device));
+    /// Histories padded in groups for all branches, at most `most`. The same on every device: a group's shape is part of
+    /// what dropout draws.
+    pub fn group_windows(&self, lengths: &[usize], most: usize) -> Vec<WindowGroup> {
+        let over = self.branches.iter().all(|branch| branch.encoder.passes_padding_over());
         group_windows(lengths, most, if over { WORTH_OF_COPIES } else { WORTH })
     }
 }

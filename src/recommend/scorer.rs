@@ -87,7 +87,7 @@ impl<'a> ModelScorer<'a> {
     fn users(&self, histories: &[&[u32]], branches: &[usize]) -> Vec<Tensor<2>> {
         let kept = |history: &[u32]| history.len().min(self.max_seq_len);
         let lengths: Vec<usize> = histories.iter().map(|h| kept(h)).collect();
-        let groups = self.model.group_windows(&lengths, LENGTH_GROUPS, &self.device);
+        let groups = self.model.group_windows(&lengths, LENGTH_GROUPS);
         let mut place = vec![0i32; histories.len()];
         let order = groups.iter().flat_map(|group| &group.windows);
         order.enumerate().for_each(|(row, &window)| place[window as usize] = row as i32);

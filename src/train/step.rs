@@ -127,8 +127,7 @@ impl Step {
         items: &[Tensor<2>],
         noise: &mut Noise,
     ) -> Vec<Tensor<2>> {
-        let groups =
-            Padded::groups(batch, &|lengths| model.group_windows(lengths, self.length_groups, &self.device));
+        let groups = Padded::groups(batch, &|lengths| model.group_windows(lengths, self.length_groups));
         let rows = self.index(&groups.rows);
         let users = items.iter().enumerate().map(|(branch, items_ud)| {
             let [_, d] = items_ud.dims();
