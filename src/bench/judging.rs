@@ -64,15 +64,12 @@ impl Judging {
         steps: Steps,
         on_step: &mut dyn FnMut(&Ranking) -> Result<(), BenchError>,
     ) -> Result<(), BenchError> {
-        for _ in 0..steps.warmup {
-            self.rank()?;
-        }
-        for index in 0..steps.timed {
+        let step = |index, _| {
             let start = Instant::now();
             let evaluation = self.rank()?;
-            on_step(&Ranking { index, seconds: start.elapsed().as_secs_f64(), evaluation })?;
-        }
-        Ok(())
+            Ok(Ranking { index, seconds: start.elapsed().as_secs_f64(), evaluation })
+        };
+        steps.run(step, on_step)
     }
 
     fn rank(&mut self) -> Result<Evaluation, BenchError> {

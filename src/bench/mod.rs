@@ -62,6 +62,24 @@ pub struct Steps {
     pub timed: usize,
 }
 
+impl Steps {
+    /// Runs `step`, which is told its number and how many steps were run before it; `on_step` is told of every timed
+    /// one. Warm-up steps count from 0 too.
+    ///
+    /// # Errors
+    /// The first of either.
+    pub(super) fn run<T>(
+        self,
+        mut step: impl FnMut(usize, usize) -> Result<T, BenchError>,
+        on_step: &mut dyn FnMut(&T) -> Result<(), BenchError>,
+    ) -> Result<(), BenchError> {
+        for index in 0..self.warmup {
+            step(index, index)?;
+        }
+        (0..self.timed).try_for_each(|index| on_step(&step(index, self.warmup + index)?))
+    }
+}
+
 /// Why a workload can't be made or run.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {

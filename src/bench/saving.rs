@@ -89,10 +89,7 @@ impl Saving {
         steps: Steps,
         on_step: &mut dyn FnMut(&Saved) -> Result<(), BenchError>,
     ) -> Result<(), BenchError> {
-        for index in 0..steps.warmup {
-            self.step(index)?;
-        }
-        (0..steps.timed).try_for_each(|index| on_step(&self.step(index)?))
+        steps.run(|index, _| self.step(index), on_step)
     }
 
     fn step(&self, index: usize) -> Result<Saved, BenchError> {

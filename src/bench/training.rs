@@ -97,13 +97,7 @@ impl Training {
         on_step: &mut dyn FnMut(&StepTime) -> Result<(), BenchError>,
     ) -> Result<(), BenchError> {
         let total = steps.warmup + steps.timed;
-        for index in 0..steps.warmup {
-            self.step(index, index, total)?;
-        }
-        for index in 0..steps.timed {
-            on_step(&self.step(index, steps.warmup + index, total)?)?;
-        }
-        Ok(())
+        steps.run(|index, done| self.step(index, done, total), on_step)
     }
 
     /// `index` picks the batch; `done` of `total` steps came before.

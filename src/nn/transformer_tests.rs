@@ -5,6 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::*;
 use crate::model::params::host;
 use crate::ops::kernels_are_on;
+use crate::ops::spared::{ALONE, Spared};
 
 const D: usize = 12;
 const L: usize = 9;
@@ -200,6 +201,26 @@ fn slopes_of_the_kernels_equal_finite_differences() {
     let step = 2e-3;
     let difference = (value(step) - value(-step)) / (2.0 * f64::from(step));
     assert!((slope - difference).abs() < 2e-3 * slope.abs().max(1.0), "{slope} {difference}");
+}
+
+/// Of the sum of the block's results by its rows, and by a map inside it.
+fn gradients_with_room(room: bool) -> [Vec<f32>; 2] {
+    let _full = (!room).then(Spared::all_room);
+    let block = block(D, 2);
+    let rows = Rows { lengths: Some(Arc::new(vec![4, 9])), ..Rows::all(2, L) };
+    let x = tracked(&values(2 * L * D, 1.0), [2, L, D]);
+    let y = block.forward(x.clone(), &rows, &Mask::Causal, &mut Noise::new(2, 0.2));
+    let weight = Tensor::from_data(TensorData::new(values(2 * L * D, 6.0), [2, L, D]), &y.device());
+    let grads = (y * weight).sum().backward();
+    [host(x.grad(&grads).unwrap()), host(block.query.weight.val().grad(&grads).unwrap())]
+}
+
+#[test]
+fn inner_values_that_are_kept_and_those_computed_again_give_the_same_bits() {
+    let _alone = ALONE.lock().unwrap();
+    let [kept, again] = [true, false].map(gradients_with_room);
+    assert_eq!(kept, again);
+    assert!(kept[1].iter().any(|&g| g != 0.0));
 }
 
 #[test]

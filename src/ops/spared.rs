@@ -14,6 +14,10 @@ const MOST_BYTES: usize = 1 << 30;
 /// Taken of [`MOST_BYTES`].
 static TAKEN: AtomicUsize = AtomicUsize::new(0);
 
+/// Held by tests that count on room, or take it all.
+#[cfg(test)]
+pub static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
 /// Values of each chunk of rows.
 #[derive(Debug)]
 pub struct Spared {
@@ -36,6 +40,13 @@ impl Spared {
 
     pub fn none() -> Self {
         Self { chunks: Vec::new(), bytes: 0 }
+    }
+
+    /// All the room that is left, so that others get none.
+    #[cfg(test)]
+    pub fn all_room() -> Self {
+        let taken = TAKEN.swap(MOST_BYTES, Ordering::Relaxed);
+        Self { chunks: Vec::new(), bytes: MOST_BYTES - taken }
     }
 
     /// Takes the values of a chunk where there is room.
@@ -64,6 +75,7 @@ mod tests {
 
     #[test]
     fn room_is_taken_and_given_back() {
+        let _alone = ALONE.lock().unwrap();
         let chunk = |number: usize| Chunk { number, sequences: number..number + 1, rows: 10 };
         let chunks = [chunk(0), chunk(1)];
         let most = MOST_BYTES / size_of::<f32>() / 20;

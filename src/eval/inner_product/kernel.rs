@@ -237,7 +237,7 @@ pub(super) mod wide {
         }
     }
 
-    /// `vpdpwssd`. The compiler takes its own intrinsic apart into two instructions, which costs a fifth.
+    /// `vpdpwssd`. The compiler takes its own intrinsic apart into `vpmaddwd` and `vpaddd`.
     #[target_feature(enable = "avx512f,avx512vnni")]
     #[inline]
     fn add_pairs(sum: &mut __m512i, x: __m512i, y: __m512i) {

@@ -112,11 +112,6 @@ impl Catalogue {
         Self { d, items, branches: branches.collect() }
     }
 
-    /// I
-    pub fn items(&self) -> usize {
-        self.items
-    }
-
     /// Exact score of an item for a user, given by the vector of each branch.
     #[inline(always)]
     pub fn score(&self, view: View, user: &[&[f32]], item: u32) -> f32 {
