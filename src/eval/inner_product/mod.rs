@@ -9,26 +9,36 @@
 //! f32.
 //!
 //! Reading order: [`quantized`] (rounded vectors and the bound), [`kernel`] (their products, and what needs vector
-//! instructions), [`shortlist`] (the best so far), `tile` (some users against the catalogue).
+//! instructions), [`shortlist`] (the best so far), `tile` (some users against the catalogue), `pass` (a few of them against
+//! a block of it).
 //!
 //! Shapes: `I` items, `N` users, `D` width.
 
 pub mod kernel;
+mod pass;
 pub mod quantized;
 pub mod shortlist;
 #[cfg(test)]
 mod tests;
 mod tile;
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::rank::{Best, Standing, standing};
-use crate::ops::simd;
+use kernel::{Kernel, Plain};
 use quantized::{MAX_WIDTH, Quantized};
 use tile::Tile;
 
 /// Users whose state one thread keeps while the catalogue passes by.
-const USERS: usize = kernel::GROUP * 12;
+const USERS: usize = kernel::GROUP * 8;
+
+/// Users of each tile: at most [`USERS`], in whole groups, and so that each thread gets as many tiles as the next.
+fn share(users: usize, threads: usize) -> usize {
+    let tiles = users.div_ceil(USERS).max(1).next_multiple_of(threads);
+    users.div_ceil(tiles).max(1).next_multiple_of(kernel::GROUP)
+}
 
 /// What a score is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +56,15 @@ impl View {
             views.insert(0, Self::Ensemble);
         }
         views
+    }
+
+    /// The branches whose mean it is, of so many.
+    #[inline(always)]
+    fn branches(self, count: usize) -> Range<usize> {
+        match self {
+            Self::Ensemble => 0..count,
+            Self::Branch(b) => b..b + 1,
+        }
     }
 }
 
@@ -112,10 +131,10 @@ impl Catalogue {
         Self { d, items, branches: branches.collect() }
     }
 
-    /// Exact score of an item for a user, given by the vector of each branch.
+    /// Exact score of an item for a user.
     #[inline(always)]
-    pub fn score(&self, view: View, user: &[&[f32]], item: u32) -> f32 {
-        let of = |b: usize| kernel::dot(user[b], self.row(b, item));
+    fn score(&self, kernel: impl Kernel, view: View, user: &[f64], item: u32) -> f32 {
+        let of = |b: usize| kernel.dot(&user[b * self.d..(b + 1) * self.d], self.row(b, item));
         match view {
             View::Branch(b) => of(b),
             View::Ensemble => {
@@ -151,19 +170,35 @@ impl Catalogue {
     /// # Panics
     /// There are not as many users as queries.
     pub fn rank(&self, views: &[View], users: &[Vec<f32>], queries: &[Query], k: usize) -> Vec<Vec<Found>> {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(kernel) = kernel::Wide::detect() {
+            return self.rank_with(kernel, views, users, queries, k);
+        }
+        self.rank_with(Plain, views, users, queries, k)
+    }
+
+    fn rank_with(
+        &self,
+        kernel: impl Kernel,
+        views: &[View],
+        users: &[Vec<f32>],
+        queries: &[Query],
+        k: usize,
+    ) -> Vec<Vec<Found>> {
         assert!(users.len() == self.branches.len(), "vectors of each branch");
         assert!(users.iter().all(|users| users.len() == queries.len() * self.d), "a vector for each query");
-        let tiles = queries.par_chunks(USERS).enumerate().map(|(tile, queries)| {
-            let first = tile * USERS;
+        let share = share(queries.len(), rayon::current_num_threads());
+        let tiles = queries.par_chunks(share).enumerate().map(|(tile, queries)| {
+            let first = tile * share;
             let user = |n: usize| users.iter().map(|u| &u[n * self.d..(n + 1) * self.d]).collect();
             let users: Vec<Vec<&[f32]>> = (first..first + queries.len()).map(user).collect();
-            let mut found = simd::dispatch(
+            let mut found = kernel.with_instructions(
                 #[inline(always)]
-                || Tile::new(self, views, &users, queries, k).rank(),
+                || Tile::new(kernel, self, views, &users, queries, k).rank(),
             );
             for ((found, user), query) in found.iter_mut().zip(&users).zip(queries) {
                 if !self.fits(user) {
-                    *found = views.iter().map(|&view| self.rank_all(view, user, query, k)).collect();
+                    *found = views.iter().map(|&view| self.rank_all(kernel, view, user, query, k)).collect();
                 }
             }
             found
@@ -178,11 +213,22 @@ impl Catalogue {
     }
 
     /// By scoring every item: what broken vectors get.
-    fn rank_all(&self, view: View, user: &[&[f32]], query: &Query, k: usize) -> Found {
+    fn rank_all(&self, kernel: impl Kernel, view: View, user: &[&[f32]], query: &Query, k: usize) -> Found {
+        let mut wide = Vec::new();
+        widen(user, &mut wide);
         let mut scores = vec![0.0; self.items + 1];
         for (score, item) in scores.iter_mut().zip(0u32..).skip(1) {
-            *score = self.score(view, user, item);
+            *score = self.score(kernel, view, &wide, item);
         }
         Found::of_scores(&mut scores, query, &mut Best::new(k.min(self.items)))
+    }
+}
+
+/// The vectors of a user in each branch, one after the other, as [`Catalogue::score`] takes them.
+#[inline(always)]
+fn widen(user: &[&[f32]], wide: &mut Vec<f64>) {
+    wide.clear();
+    for row in user {
+        wide.extend(row.iter().map(|&x| f64::from(x)));
     }
 }

@@ -4,8 +4,13 @@
 
 use rayon::prelude::*;
 
+use super::kernel::slot;
+
 /// Rows of a block; they share a [`Unit`].
-pub const BLOCK: usize = 256;
+pub const BLOCK: usize = PANEL * PANELS;
+/// Panels of a block: so many that what is done once a block and user is little, and at width 64 it still fits the
+/// second-level cache.
+pub const PANELS: usize = 32;
 /// Rows whose pairs of coordinates lie side by side.
 pub const PANEL: usize = 32;
 /// Widest vectors.
@@ -92,25 +97,26 @@ pub fn pairs(d: usize) -> usize {
 pub struct Quantized {
     /// By block.
     pub units: Vec<Unit>,
-    /// `[blocks, BLOCK / PANEL, P, PANEL, 2]`; rows that the last block lacks are zero.
-    blocks: Vec<i16>,
-    block_len: usize,
+    /// `[panels, P, PANEL, 2]`; rows that the last panel lacks are zero.
+    panels: Vec<i16>,
+    panel_len: usize,
 }
 
 impl Quantized {
     /// # Shapes
     /// - rows: `[rows, D]`
     pub fn new(rows: &[f32], d: usize) -> Self {
-        let block_len = BLOCK * pairs(d) * 2;
-        let mut blocks = vec![0i16; (rows.len() / d).div_ceil(BLOCK) * block_len];
-        let each = rows.par_chunks(BLOCK * d).zip(blocks.par_chunks_exact_mut(block_len));
+        let panel_len = PANEL * pairs(d) * 2;
+        let mut panels = vec![0i16; (rows.len() / d).div_ceil(PANEL) * panel_len];
+        let each = rows.par_chunks(BLOCK * d).zip(panels.par_chunks_mut(PANELS * panel_len));
         let units = each.map(|(rows, block)| quantize_block(rows, d, block)).collect();
-        Self { units, blocks, block_len }
+        Self { units, panels, panel_len }
     }
 
-    /// `[BLOCK / PANEL, P, PANEL, 2]`
-    pub fn block(&self, block: usize) -> &[i16] {
-        &self.blocks[block * self.block_len..(block + 1) * self.block_len]
+    /// `[P, PANEL, 2]`
+    #[inline(always)]
+    pub fn panel(&self, panel: usize) -> &[i16] {
+        &self.panels[panel * self.panel_len..(panel + 1) * self.panel_len]
     }
 }
 
@@ -120,7 +126,8 @@ fn quantize_block(rows: &[f32], d: usize, block: &mut [i16]) -> Unit {
     let panels = block.chunks_exact_mut(PANEL * pairs(d) * 2);
     for (rows, panel) in rows.chunks(PANEL * d).zip(panels) {
         for (i, row) in rows.chunks_exact(d).enumerate() {
-            unit.round(row, |place, whole| panel[(place / 2 * PANEL + i) * 2 + place % 2] = whole);
+            let slot = slot(i);
+            unit.round(row, |place, whole| panel[(place / 2 * PANEL + slot) * 2 + place % 2] = whole);
         }
     }
     unit

@@ -21,7 +21,7 @@ pub struct Shortlist {
 impl Shortlist {
     pub fn new(k: usize) -> Self {
         let bar = if k == 0 { f32::INFINITY } else { f32::NEG_INFINITY };
-        Self { k, entries: Vec::new(), full: Self::room(k), bar }
+        Self { k, entries: Vec::with_capacity(Self::room(k)), full: Self::room(k), bar }
     }
 
     /// Between two looks the list grows to four times what it must hold: in random order that takes twenty times as
@@ -36,6 +36,11 @@ impl Shortlist {
         self.bar
     }
 
+    /// Tells that k items surely score this much.
+    pub fn raise(&mut self, bar: f32) {
+        self.bar = self.bar.max(bar);
+    }
+
     #[inline(always)]
     pub fn offer(&mut self, entry: Entry) {
         if entry.upper >= self.bar {
@@ -43,12 +48,14 @@ impl Shortlist {
         }
     }
 
-    /// [`Self::prune`] where it is time.
+    /// [`Self::prune`] where it is time; whether it was.
     #[inline(always)]
-    pub fn tidy(&mut self) {
-        if self.entries.len() >= self.full && self.k > 0 {
+    pub fn tidy(&mut self) -> bool {
+        let full = self.entries.len() >= self.full && self.k > 0;
+        if full {
             self.prune();
         }
+        full
     }
 
     /// Raises the bar and drops what lies below it.
@@ -57,15 +64,17 @@ impl Shortlist {
             let (_, kth, _) =
                 self.entries.select_nth_unstable_by(self.k - 1, |a, b| b.lower.total_cmp(&a.lower));
             let bar = kth.lower;
-            self.bar = bar;
+            self.raise(bar);
             self.entries.retain(|entry| entry.upper >= bar);
         }
         // Many that the bounds can't tell apart stay, and are not looked at again before they have doubled.
         self.full = Self::room(self.k).max(2 * self.entries.len());
     }
 
-    #[inline(always)]
-    pub fn entries(&self) -> &[Entry] {
+    /// What may be among the best k, in order of its upper bounds, best first.
+    pub fn ordered(&mut self) -> &[Entry] {
+        self.prune();
+        self.entries.sort_unstable_by(|a, b| b.upper.total_cmp(&a.upper));
         &self.entries
     }
 }
