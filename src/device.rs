@@ -14,6 +14,10 @@ pub enum DeviceError {
     Absent { flag: String, known: Vec<String> },
     #[error("`{0}` is not compiled into this program")]
     NotCompiled(String),
+    #[error(
+        "the driver of {0} lacks VK_KHR_workgroup_memory_explicit_layout, which this program's kernels need"
+    )]
+    NoLayout(String),
     #[error("`{flag}` could not be started: {reason}")]
     Start { flag: String, reason: String },
 }
@@ -25,6 +29,11 @@ impl DeviceError {
             Self::Absent { .. } => "`codistill devices` lists what there is".into(),
             Self::NotCompiled(_) => "rebuild with `cargo build --release --features wgpu`".into(),
             Self::Start { .. } => "run on `--device cpu`, or update the graphics driver".into(),
+            Self::NoLayout(_) => {
+                "run on `--device cpu`, update the graphics driver, or build without `spirv`: \
+                 `cargo build --release --no-default-features --features wgpu,fusion`"
+                    .into()
+            }
         })
     }
 }
@@ -112,7 +121,7 @@ pub fn process_memory() -> Option<(u64, u64)> {
 #[cfg(feature = "wgpu")]
 mod gpu {
     use burn::tensor::{Device, DeviceKind, DeviceType};
-    use burn_wgpu::{MemoryConfiguration, WgpuBackend, WgpuSetup};
+    use burn_wgpu::{MemoryConfiguration, WgpuBackend, WgpuSetup, wgpu};
 
     use super::{DeviceError, Found, Opened};
 
@@ -132,11 +141,13 @@ mod gpu {
     /// On Linux that is Vulkan or nothing: OpenGL there computes on the CPU more slowly than our CPU kernels
     /// do, and its libraries write to stderr when they are only asked.
     fn api() -> (WgpuBackend, fn(DeviceKind) -> Device, Vec<Device>) {
+        #[cfg(feature = "spirv")]
         if cfg!(target_os = "linux") {
-            (WgpuBackend::Vulkan, Device::vulkan, Device::enumerate(DeviceType::Vulkan).into_vec())
-        } else {
-            (WgpuBackend::Auto, Device::wgpu, Device::enumerate(DeviceType::Wgpu).into_vec())
+            let reachable = Device::enumerate(DeviceType::Vulkan).into_vec();
+            return (WgpuBackend::Vulkan, Device::vulkan, reachable);
         }
+        let api = if cfg!(target_os = "linux") { WgpuBackend::Vulkan } else { WgpuBackend::Auto };
+        (api, Device::wgpu, Device::enumerate(DeviceType::Wgpu).into_vec())
     }
 
     /// Adapters, GPUs first.
@@ -165,7 +176,23 @@ mod gpu {
             .graphics_api(api)
             .memory_config(MemoryConfiguration::default());
         let (device, setup) = options.init_with_setup().map_err(|e| refused(e.to_string()))?;
-        Ok(Opened { flag: found.flag.clone(), name: adapter_name(&setup), device })
+        let name = adapter_name(&setup);
+        if cfg!(feature = "spirv") && lacks_layout(&setup) {
+            return Err(DeviceError::NoLayout(name));
+        }
+        Ok(Opened { flag: found.flag.clone(), name, device })
+    }
+
+    /// Whether a Vulkan device lacks the extension without which CubeCL 0.11.3 writes invalid SPIR-V for shared memory
+    /// (it confuses the memory's type with that of its address), at which drivers crash.
+    fn lacks_layout(setup: &WgpuSetup) -> bool {
+        // SAFETY: the adapter is asked for a list that it made when it was found.
+        #[allow(unsafe_code)]
+        let adapter = unsafe { setup.adapter.as_hal::<wgpu::hal::api::Vulkan>() };
+        adapter.is_some_and(|adapter| {
+            let capabilities = adapter.physical_device_capabilities();
+            !capabilities.supports_extension(c"VK_KHR_workgroup_memory_explicit_layout")
+        })
     }
 
     fn adapter_name(setup: &WgpuSetup) -> String {
