@@ -26,9 +26,9 @@ use crate::objective::Objective;
 use crate::ops::Noise;
 use crate::train::batch::{Sampler, SamplerOptions};
 use crate::train::experiment::store_dir;
-use crate::train::gradients::global_norm;
-use crate::train::optim::{AdamW, clip_coefficient, learning_rate};
+use crate::train::optim::{AdamW, learning_rate};
 use crate::train::step::{Dropout, Step};
+use crate::train::update::{Rates, update};
 
 /// One timed step, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -108,17 +108,15 @@ impl Training {
         let seconds = || start.elapsed().as_secs_f64();
         let batch = self.sampler.assemble(windows, Noise::key(self.config.seed, 1, done as u64, 0));
         let batch_seconds = seconds();
-        // The values of the loss come to the host: the device is done with the backward pass but for its tail.
-        let (losses, grads) = self.step.gradients(&self.model, &batch, 1);
-        let gradient_seconds = seconds() - batch_seconds;
-        let optim = &self.config.optim;
-        let norm = global_norm(&grads);
-        if !(norm.is_finite() && losses.total.is_finite()) {
-            return Err(BenchError::Diverged { loss: losses.total, step: done });
+        let lr = learning_rate(&self.config.optim, done as u64, total as u64);
+        let rates = Rates { lr, clip_norm: self.config.optim.clip_norm };
+        let found =
+            update(&self.step, &mut self.optimizer, &mut self.model, std::slice::from_ref(&batch), 1, rates);
+        let gradient_seconds = (found.gradients_at - start).as_secs_f64() - batch_seconds;
+        let loss = found.losses[0].total;
+        if !found.is_finite() {
+            return Err(BenchError::Diverged { loss, step: done });
         }
-        let lr = learning_rate(optim, done as u64, total as u64);
-        self.model =
-            self.optimizer.step(self.model.take(), grads, lr, clip_coefficient(norm, optim.clip_norm));
         self.device.sync().map_err(|e| BenchError::Device(format!("{e:?}")))?;
         let all = seconds();
         let content = Content::of(&batch, windows, &self.views);
@@ -132,7 +130,7 @@ impl Training {
             batch_seconds,
             gradient_seconds,
             update_seconds: all - gradient_seconds - batch_seconds,
-            loss: losses.total,
+            loss,
             flops,
             items: batch.block.items.len(),
             positions: batch.rows.len(),

@@ -7,10 +7,11 @@
 
 use std::collections::HashMap;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::Tensor;
 
 use super::input::{ItemBlock, ItemGroup};
 use super::{Recommender, View};
+use crate::ops::lookup::lookup;
 
 /// Rows of the ID table.
 #[derive(Clone, Debug)]
@@ -33,8 +34,8 @@ impl IdRows {
 }
 
 impl Recommender {
-    /// What the ID view reads for the items of `block`; `None` without such a view. `device` is the autodiff device.
-    pub fn id_rows(&self, block: &ItemBlock, device: &Device) -> Option<IdRows> {
+    /// What the ID view reads for the items of `block`; `None` without such a view.
+    pub fn id_rows(&self, block: &ItemBlock) -> Option<IdRows> {
         let views = self.views.iter().zip(&self.config().views);
         let (table, name) = views.into_iter().find_map(|(view, config)| match view {
             View::Id(view) => Some((view.table.val(), &config.name)),
@@ -49,20 +50,9 @@ impl Recommender {
             }) as u32
         });
         let places: Vec<u32> = places.collect();
-        let plain = device.clone().inner();
-        let values = table.inner().select(0, index(&rows, &plain));
-        let values = Tensor::from_inner(values).require_grad();
-        let of_block = if rows.len() == places.len() {
-            values.clone()
-        } else {
-            values.clone().select(0, index(&places, device))
-        };
+        let values = Tensor::from_inner(lookup(table.inner(), &rows)).require_grad();
+        let of_block =
+            if rows.len() == places.len() { values.clone() } else { lookup(values.clone(), &places) };
         Some(IdRows { table: format!("views.{name}.table"), rows, values, of_block })
     }
-}
-
-fn index(values: &[u32], device: &Device) -> Tensor<1, Int> {
-    let values: Vec<i32> = values.iter().map(|&v| v as i32).collect();
-    let n = values.len();
-    Tensor::from_data(TensorData::new(values, [n]), device)
 }

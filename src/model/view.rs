@@ -4,11 +4,12 @@
 
 use burn::module::{Module, Param};
 use burn::nn::Linear;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 
 use super::input::GroupTokens;
 use crate::nn::init::Scheme;
 use crate::nn::{Init, linear};
+use crate::ops::lookup::lookup;
 
 /// One view of an item.
 #[derive(Module, Debug)]
@@ -58,16 +59,14 @@ impl View {
         match (self, tokens) {
             (Self::Tokens(view), Some(tokens)) => view.forward(ids.len(), tokens, device),
             (Self::Tokens(view), None) => view.all_missing(ids.len()),
-            (Self::Id(view), _) => view.forward(ids, device),
+            (Self::Id(view), _) => view.forward(ids),
         }
     }
 }
 
 impl IdView {
-    fn forward(&self, ids: &[u32], device: &Device) -> Tensor<3> {
-        let index: Vec<i32> = ids.iter().map(|&i| i as i32).collect();
-        let index = Tensor::<1, Int>::from_data(TensorData::new(index, [ids.len()]), device);
-        self.tokens(self.table.val().select(0, index))
+    fn forward(&self, ids: &[u32]) -> Tensor<3> {
+        self.tokens(lookup(self.table.val(), ids))
     }
 
     /// Rows of the table as tokens at the model's width.

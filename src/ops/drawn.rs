@@ -13,10 +13,11 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
+use super::lookup::lookup;
 use super::{simd, use_kernels};
 
 /// Which items the rows are scored against.
@@ -66,13 +67,12 @@ pub fn drawn_scores(users: Tensor<2>, items: Tensor<2>, drawn: &Arc<Drawn>) -> T
 
 /// [`drawn_scores`] out of tensor operations, on any device.
 pub fn composed(users_rd: Tensor<2>, items_ud: Tensor<2>, drawn: &Drawn) -> Tensor<2> {
-    let device = users_rd.device();
     let [r, d] = users_rd.dims();
     let (g, k) = (drawn.group_rows.len(), drawn.count);
     let longest = drawn.group_rows.iter().copied().max().unwrap_or(0) as usize;
-    let labels_rd = items_ud.clone().select(0, index(&drawn.labels, &device));
+    let labels_rd = lookup(items_ud.clone(), &drawn.labels);
     let label_r1 = (users_rd.clone() * labels_rd).sum_dim(1);
-    let negatives_gkd = items_ud.select(0, index(&drawn.negatives, &device)).reshape([g, k, d]);
+    let negatives_gkd = lookup(items_ud, &drawn.negatives).reshape([g, k, d]);
     // Rows of a group stand side by side; short groups repeat row 0, which is cut off again.
     let (mut places, mut real) = (vec![0u32; g * longest], Vec::with_capacity(r));
     let mut row = 0;
@@ -83,16 +83,10 @@ pub fn composed(users_rd: Tensor<2>, items_ud: Tensor<2>, drawn: &Drawn) -> Tens
             row += 1;
         }
     }
-    let padded_gld = users_rd.select(0, index(&places, &device)).reshape([g, longest, d]);
+    let padded_gld = lookup(users_rd, &places).reshape([g, longest, d]);
     let scores_glk = padded_gld.matmul(negatives_gkd.swap_dims(1, 2));
-    let scores_rk = scores_glk.reshape([g * longest, k]).select(0, index(&real, &device));
+    let scores_rk = lookup(scores_glk.reshape([g * longest, k]), &real);
     Tensor::cat(vec![label_r1, scores_rk], 1)
-}
-
-fn index(values: &[u32], device: &Device) -> Tensor<1, Int> {
-    let values: Vec<i32> = values.iter().map(|&v| v as i32).collect();
-    let n = values.len();
-    Tensor::from_data(TensorData::new(values, [n]), device)
 }
 
 /// The operation behind [`drawn_scores`].
@@ -258,6 +252,7 @@ fn dims(x: &FlexTensor) -> (usize, usize) {
 mod tests {
     use super::*;
     use crate::model::params::host;
+    use burn::tensor::Device;
     use rand::{RngExt, SeedableRng};
 
     const D: usize = 19;

@@ -1,8 +1,9 @@
 //! The walk out of tensor operations, on any device.
 
-use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
+use burn::tensor::Tensor;
 
 use super::{Branch, Terms, Walk};
+use crate::ops::lookup::{lookup, sum_by_row};
 
 /// As [`super::walk_by_chunks`].
 pub(super) fn walk(
@@ -12,9 +13,8 @@ pub(super) fn walk(
     factors: Option<&[f32]>,
 ) -> (Tensor<1>, Vec<Branch<Tensor<2>>>) {
     let composed = Composed { branches, walk, terms };
-    let label_r = composed.labels();
-    let (values, kept) = composed.forward(&label_r);
-    let slopes = factors.map_or(Vec::new(), |factors| composed.backward(&kept, factors, &label_r));
+    let (values, kept) = composed.forward();
+    let slopes = factors.map_or(Vec::new(), |factors| composed.backward(&kept, factors));
     (values, slopes)
 }
 
@@ -61,13 +61,6 @@ impl Running {
 }
 
 impl Composed<'_> {
-    /// `[R]`
-    fn labels(&self) -> Tensor<1, Int> {
-        let labels: Vec<i32> = self.walk.labels.iter().map(|&l| l as i32).collect();
-        let r = labels.len();
-        Tensor::from_data(TensorData::new(labels, [r]), &self.branches[0].users.device())
-    }
-
     /// Logits of a chunk, `[R, C]` per branch; the same over tau, with their mean behind, where there are pairs.
     fn scores(&self, (start, count): (usize, usize)) -> (Vec<Tensor<2>>, Vec<Tensor<2>>) {
         let of = |b: &Branch<Tensor<2>>| {
@@ -91,8 +84,8 @@ impl Composed<'_> {
     }
 
     /// The terms, `[N + K]`.
-    fn forward(&self, label_r: &Tensor<1, Int>) -> (Tensor<1>, Kept) {
-        let device = label_r.device();
+    fn forward(&self) -> (Tensor<1>, Kept) {
+        let device = self.branches[0].users.device();
         let (n, k) = (self.branches.len(), self.terms.pairs.len());
         let ([r, _], [v, _]) = (self.branches[0].users.dims(), self.branches[0].items.dims());
         let running = |sums: usize| Running {
@@ -122,7 +115,7 @@ impl Composed<'_> {
             .iter()
             .zip(&norms)
             .map(|(branch, norm_r1)| {
-                let labels_rd = branch.items.clone().select(0, label_r.clone());
+                let labels_rd = lookup(branch.items.clone(), &self.walk.labels);
                 (norm_r1.clone() - (branch.users.clone() * labels_rd).sum_dim(1)).mean()
             })
             .collect();
@@ -148,15 +141,15 @@ impl Composed<'_> {
     }
 
     /// Gradients of the sum of the terms times `factors`.
-    fn backward(&self, kept: &Kept, factors: &[f32], label_r: &Tensor<1, Int>) -> Vec<Branch<Tensor<2>>> {
+    fn backward(&self, kept: &Kept, factors: &[f32]) -> Vec<Branch<Tensor<2>>> {
         let ([r, d], [v, _]) = (self.branches[0].users.dims(), self.branches[0].items.dims());
         let grad: Vec<f32> = factors.iter().map(|f| f / r as f32).collect();
         let mut by_users: Vec<Tensor<2>> = Vec::new();
         for (branch, &g) in self.branches.iter().zip(&grad) {
-            by_users.push(branch.items.clone().select(0, label_r.clone()) * -g);
+            by_users.push(lookup(branch.items.clone(), &self.walk.labels) * -g);
         }
         // Padding is no candidate.
-        let padding = Tensor::zeros([1, d], &label_r.device());
+        let padding = Tensor::zeros([1, d], &self.branches[0].users.device());
         let mut by_items = vec![vec![padding]; self.branches.len()];
         for (start, count) in self.walk.chunks(v) {
             let by_scores = self.chunk_backward((start, count), kept, &grad);
@@ -171,8 +164,7 @@ impl Composed<'_> {
         parts
             .map(|(((branch, users), items), &g)| {
                 let of_labels = branch.users.clone() * -g;
-                let items = Tensor::cat(items, 0);
-                let items = items.select_assign(0, label_r.clone(), of_labels, IndexingUpdateOp::Add);
+                let items = Tensor::cat(items, 0) + sum_by_row(of_labels, &self.walk.labels, v);
                 Branch { users, items }
             })
             .collect()

@@ -12,6 +12,7 @@ pub mod feed_forward;
 pub mod full_softmax;
 pub mod gelu;
 pub mod gemm;
+pub mod lookup;
 pub mod losses;
 pub mod norm;
 pub mod readout;

@@ -94,8 +94,12 @@ pub fn global_norm(grads: &Gradients) -> f64 {
         return all.into_iter().map(square_sum).sum::<f64>().sqrt();
     }
     // One transfer for all.
-    let sums = params::host(Tensor::cat(all.into_iter().map(|g| g.square().sum()).collect(), 0));
-    sums.iter().map(|&s| f64::from(s)).sum::<f64>().sqrt()
+    params::host(square_sums(grads)).iter().map(|&s| f64::from(s)).sum::<f64>().sqrt()
+}
+
+/// Sum of the squares of each gradient, `[gradients]`, left on the device.
+pub fn square_sums(grads: &Gradients) -> Tensor<1> {
+    Tensor::cat(grads.values().map(|grad| grad.values().square().sum()).collect(), 0)
 }
 
 #[cfg(test)]

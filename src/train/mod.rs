@@ -1,7 +1,7 @@
 //! From a data set to trained weights: batches, optimiser, checkpoints and the loop.
 //!
 //! Reading order: [`experiment`] (a configuration with everything it names opened), [`batch`], [`step`],
-//! [`optim`], [`checkpoint`], [`trainer`] (the loop).
+//! [`optim`], [`update`], [`checkpoint`], [`trainer`] (the loop).
 
 pub mod batch;
 pub mod checkpoint;
@@ -13,6 +13,7 @@ pub mod prefetch;
 pub mod run_dir;
 pub mod step;
 pub mod trainer;
+pub mod update;
 
 pub use batch::{Batch, Sampler};
 pub use experiment::{Experiment, ExperimentError};

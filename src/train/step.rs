@@ -2,7 +2,7 @@
 //!
 //! Shapes: `B` users, `S` positions of this batch, `R` rows, `U` items, `D` width.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
 use super::batch::Batch;
 use super::gradients::{Gradient, Gradients, RowGradient};
@@ -12,6 +12,7 @@ use crate::objective::{Losses, Objective};
 use crate::ops::Noise;
 use crate::ops::drawn::drawn_scores;
 use crate::ops::full_softmax::Branch;
+use crate::ops::lookup::lookup;
 use crate::ops::rows::Rows;
 
 /// Runs micro-batches of one objective on one device.
@@ -41,6 +42,46 @@ pub struct LossValues {
     /// Unweighted distillation term per pair.
     pub pairs: Vec<f64>,
     pub weight: f64,
+}
+
+/// Loss values of one micro-batch that may still be being computed.
+#[derive(Clone, Debug)]
+pub struct DeviceLosses {
+    /// The total, the cross-entropy per branch, the term per pair.
+    values: Tensor<1>,
+    branches: usize,
+    weight: f64,
+}
+
+impl DeviceLosses {
+    /// Waits for them.
+    pub fn read(self) -> LossValues {
+        let values = params::host(self.values.clone());
+        self.of(&values)
+    }
+
+    /// As they lie on the device.
+    pub fn values(&self) -> Tensor<1> {
+        self.values.clone()
+    }
+
+    /// How many [`Self::values`] there are.
+    pub fn len(&self) -> usize {
+        self.values.dims()[0]
+    }
+
+    /// Where they are.
+    pub fn device(&self) -> Device {
+        self.values.device()
+    }
+
+    /// Of [`Self::values`] that were brought to the host.
+    pub fn of(self, values: &[f32]) -> LossValues {
+        let values: Vec<f64> = values.iter().copied().map(f64::from).collect();
+        let (branches, pairs) = values[1..].split_at(self.branches);
+        let (branches, pairs) = (branches.to_vec(), pairs.to_vec());
+        LossValues { total: values[0], branches, pairs, weight: self.weight }
+    }
 }
 
 impl Step {
@@ -94,12 +135,12 @@ impl Step {
             return self.objective.losses(scores_nru, &batch.candidates, epoch);
         }
         let mut noise = Noise::new(batch.noise_key, self.dropout.elements);
-        let block = self.index(&batch.block.items);
         // Validation lets the full softmax through only where every branch has such vectors.
         let catalogues = (0..model.branches.len()).filter_map(|branch| model.catalogue_vectors(branch));
         let catalogues: Vec<Tensor<2>> =
             catalogues.map(|items_id| noise.dropout_at(items_id, self.dropout.items)).collect();
-        let items: Vec<Tensor<2>> = catalogues.iter().map(|x| x.clone().select(0, block.clone())).collect();
+        let items: Vec<Tensor<2>> =
+            catalogues.iter().map(|x| lookup(x.clone(), &batch.block.items)).collect();
         let users = self.users(model, batch, &items, &mut noise);
         let branches = users.into_iter().zip(catalogues).map(|(users, items)| Branch { users, items });
         self.objective.catalogue_losses(branches.collect(), &batch.candidates.labels, epoch)
@@ -128,22 +169,27 @@ impl Step {
         noise: &mut Noise,
     ) -> Vec<Tensor<2>> {
         let groups = Padded::groups(batch, &|lengths| model.group_windows(lengths, self.length_groups));
-        let rows = self.index(&groups.rows);
         let users = items.iter().enumerate().map(|(branch, items_ud)| {
             let [_, d] = items_ud.dims();
             let encoded = groups.groups.iter().map(|group| {
                 let (b, s) = (group.windows, group.positions);
-                let x_bsd = items_ud.clone().select(0, self.slots(group)).reshape([b, s, d]);
+                let x_bsd = lookup(items_ud.clone(), &slots(group)).reshape([b, s, d]);
                 model.encode_users(branch, x_bsd, &Rows::padded(&group.slots, s), noise).reshape([b * s, d])
             });
-            Tensor::cat(encoded.collect(), 0).select(0, rows.clone())
+            lookup(Tensor::cat(encoded.collect(), 0), &groups.rows)
         });
         users.collect()
     }
 
     /// Loss values and gradients of the total.
     pub fn gradients(&self, model: &Recommender, batch: &Batch, epoch: usize) -> (LossValues, Gradients) {
-        let id_rows = self.row_sparse.then(|| model.id_rows(&batch.block, &self.device)).flatten();
+        let (losses, gradients) = self.queue(model, batch, epoch);
+        (losses.read(), gradients)
+    }
+
+    /// The same without waiting for the device.
+    pub fn queue(&self, model: &Recommender, batch: &Batch, epoch: usize) -> (DeviceLosses, Gradients) {
+        let id_rows = self.row_sparse.then(|| model.id_rows(&batch.block)).flatten();
         let losses = self.losses_from(model, batch, id_rows.as_ref(), epoch);
         let mut grads = losses.total.backward();
         let dense = params::gradients(model, &mut grads).into_iter();
@@ -153,20 +199,15 @@ impl Step {
         {
             gradients.insert(table, Gradient::Rows(RowGradient { rows, values }));
         }
-        (read(losses, model.branches.len()), gradients)
+        let Losses { total, terms, weight } = losses;
+        let values = Tensor::cat(vec![total.inner(), terms.inner()], 0);
+        (DeviceLosses { values, branches: model.branches.len(), weight }, gradients)
     }
+}
 
-    /// Item index of every position; padding reads item 0 of the block: masked, never used.
-    fn slots(&self, group: &Padded) -> Tensor<1, Int> {
-        let index: Vec<u32> = group.slots.iter().map(|&slot| slot.saturating_sub(1)).collect();
-        self.index(&index)
-    }
-
-    fn index(&self, values: &[u32]) -> Tensor<1, Int> {
-        let values: Vec<i32> = values.iter().map(|&v| v as i32).collect();
-        let n = values.len();
-        Tensor::from_data(TensorData::new(values, [n]), &self.device)
-    }
+/// Item index of every position; padding reads item 0 of the block: masked, never used.
+fn slots(group: &Padded) -> Vec<u32> {
+    group.slots.iter().map(|&slot| slot.saturating_sub(1)).collect()
 }
 
 /// Windows of a batch that are padded to one length.
@@ -209,13 +250,4 @@ impl Padded {
         });
         PaddedGroups { groups, rows: rows.collect() }
     }
-}
-
-/// Brings all loss terms to the host in one transfer.
-fn read(losses: Losses, branches: usize) -> LossValues {
-    let Losses { total, terms, weight } = losses;
-    let values = params::host(Tensor::cat(vec![total.inner(), terms.inner()], 0));
-    let values: Vec<f64> = values.into_iter().map(f64::from).collect();
-    let (branches, pairs) = values[1..].split_at(branches);
-    LossValues { total: values[0], branches: branches.to_vec(), pairs: pairs.to_vec(), weight }
 }

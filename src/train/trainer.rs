@@ -11,10 +11,10 @@ use burn::module::Module;
 
 use super::checkpoint::{self, Checkpoint, CheckpointError, RunState};
 use super::experiment::Experiment;
-use super::gradients::{Gradients, accumulate, global_norm};
-use super::optim::{AdamW, clip_coefficient, learning_rate};
+use super::optim::{AdamW, learning_rate};
 use super::prefetch::Prefetch;
 use super::step::{Dropout, LossValues, Step};
+use super::update::{Rates, Update, update};
 use crate::artefact;
 use crate::config::IdTable;
 use crate::data::Part;
@@ -260,24 +260,21 @@ impl<'a> Trainer<'a> {
         observer: &mut dyn Observer,
     ) -> Result<(), TrainError> {
         let config = &self.experiment.config.optim;
-        let mut grads = Gradients::new();
-        let mut losses = None;
-        for batch in batches {
-            let (values, of_batch) = self.runner.gradients(&self.model, batch, self.state.epoch);
-            self.state.loss_sum += values.total;
-            accumulate(&mut grads, of_batch);
-            losses = Some(values);
+        if batches.is_empty() {
+            return Ok(());
         }
-        let Some(losses) = losses else { return Ok(()) };
-        let share = 1.0 / batches.len() as f64;
-        let grad_norm = global_norm(&grads) * share;
-        if !(grad_norm.is_finite() && losses.total.is_finite()) {
+        let lr = learning_rate(config, self.state.step, self.total_steps());
+        let rates = Rates { lr, clip_norm: config.clip_norm };
+        let found =
+            update(&self.runner, &mut self.optimizer, &mut self.model, batches, self.state.epoch, rates);
+        let finite = found.is_finite();
+        let Update { mut losses, grad_norm, .. } = found;
+        self.state.loss_sum += losses.iter().map(|losses| losses.total).sum::<f64>();
+        let Some(losses) = losses.pop() else { return Ok(()) };
+        if !finite {
             let (step, epoch) = (self.state.step, self.state.epoch);
             return Err(TrainError::Diverged { loss: losses.total, grad_norm, step, epoch });
         }
-        let lr = learning_rate(config, self.state.step, self.total_steps());
-        let scale = clip_coefficient(grad_norm, config.clip_norm) * share;
-        self.model = self.optimizer.step(self.model.take(), grads, lr, scale);
         self.state.step += 1;
         observer.step(&StepReport {
             epoch: self.state.epoch,

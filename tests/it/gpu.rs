@@ -17,9 +17,9 @@ use burn_wgpu::WgpuBackend;
 use codistill::config::{OptimConfig, SavingsConfig};
 use codistill::device;
 use codistill::model::params;
-use codistill::train::gradients::global_norm;
-use codistill::train::optim::{AdamW, clip_coefficient};
+use codistill::train::optim::AdamW;
 use codistill::train::step::{Dropout, Step};
+use codistill::train::update::{Rates, update};
 
 use crate::fixture::{Case, ITEMS, World};
 
@@ -90,7 +90,7 @@ struct OneStep {
 
 fn one_step(world: &World, device: &Device) -> OneStep {
     let case = Case::main(SavingsConfig::default());
-    let model = world.model(&case, "none.", device);
+    let mut model = world.model(&case, "none.", device);
     let branches = ["id", "text", "image"].map(String::from);
     let objective = codistill::objective::Objective::new(&case.objective_config(), &branches, ITEMS);
     // Every device computes the same noise, so that dropout is part of the comparison.
@@ -98,10 +98,13 @@ fn one_step(world: &World, device: &Device) -> OneStep {
         Step::new(objective, device, Dropout { elements: 0.1, items: 0.1 }, case.savings.length_groups);
     let batch = world.batch(&world.main.ints("in.item_ids"), &case);
     let (losses, grads) = step.gradients(&model, &batch, 15);
-    let norm = global_norm(&grads);
     let gradients = grads.iter().map(|(name, g)| (name.clone(), params::host(g.values()))).collect();
     let config = OptimConfig::default();
-    let model = AdamW::new(&config).step(model, grads, config.lr, clip_coefficient(norm, config.clip_norm));
+    let rates = Rates { lr: config.lr, clip_norm: config.clip_norm };
+    let batches = std::slice::from_ref(&batch);
+    let found = update(&step, &mut AdamW::new(&config), &mut model, batches, 15, rates);
+    assert_eq!(found.losses, [losses.clone()], "the same step again");
+    let norm = found.grad_norm;
     let weights = params::read(&model).into_iter().map(|(name, v)| (name, v.values)).collect();
     let losses = [vec![losses.total, norm], losses.branches, losses.pairs].concat();
     OneStep { losses, gradients, weights }

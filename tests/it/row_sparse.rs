@@ -72,7 +72,7 @@ fn items_of_several_columns_have_one_row() {
     let objective = ObjectiveConfig::default();
     let mut batch = batch(&objective);
     let model = model(true);
-    let rows = model.id_rows(&batch.block, &Device::flex().autodiff()).unwrap();
+    let rows = model.id_rows(&batch.block).unwrap();
     assert_eq!(rows.rows, batch.block.items);
     batch.block.items[1] = batch.block.items[0];
     let [dense, sparse] =

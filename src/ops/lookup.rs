@@ -1,0 +1,239 @@
+//! Rows of a table by numbers that the host knows.
+//!
+//! On a GPU the gradient of Burn 0.22's own look-up is summed by one thread for each column, which walks all look-ups one
+//! after the other (burn.md 4). Here the host sorts the look-ups by row once, and the gradient is gathered and summed in
+//! a few steps that are parallel over rows and columns, without atomic additions: always in the same order.
+//!
+//! Shapes: `U` rows of the table, `N` look-ups, `D` width.
+
+use std::sync::Arc;
+
+use burn::backend::TensorMetadata;
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
+use burn::tensor::{Device, IndexingUpdateOp, Int, Shape, Tensor, TensorData};
+
+use super::use_kernels;
+
+/// Most values that one step adds up to one.
+const FAN_IN: usize = 8;
+
+/// `table[index]`, `[N, D]`.
+///
+/// # Shapes
+/// - table: `[U, D]`
+/// - index: `[N]`, below U
+pub fn lookup(table: Tensor<2>, index: &[u32]) -> Tensor<2> {
+    let device = table.device();
+    if use_kernels(&device) {
+        // The CPU's own gradient is one pass over the look-ups.
+        return table.select(0, places(index, &device));
+    }
+    let [rows, _] = table.dims();
+    let plan = Arc::new(Plan::new(index, rows));
+    Tensor::from_dispatch(<Dispatch as LookupOps>::lookup(table.into_dispatch(), plan))
+}
+
+/// Sum of the values of each row, `[rows, D]`: what [`lookup`] does to a gradient.
+///
+/// # Shapes
+/// - values: `[N, D]`
+/// - index: `[N]`, below `rows`
+pub fn sum_by_row(values: Tensor<2>, index: &[u32], rows: usize) -> Tensor<2> {
+    let device = values.device();
+    if use_kernels(&device) {
+        let [_, d] = values.dims();
+        let zeros = Tensor::zeros([rows, d], &device);
+        return zeros.select_assign(0, places(index, &device), values, IndexingUpdateOp::Add);
+    }
+    let plan = Arc::new(Plan::new(index, rows));
+    Tensor::from_dispatch(<Dispatch as LookupOps>::sum_by_row(values.into_dispatch(), plan))
+}
+
+fn places(index: &[u32], device: &Device) -> Tensor<1, Int> {
+    let index: Vec<i32> = index.iter().map(|&i| i as i32).collect();
+    let n = index.len();
+    Tensor::from_data(TensorData::new(index, [n]), device)
+}
+
+/// Where each look-up reads, and how what comes back is summed by row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// `[N]`
+    index: Vec<u32>,
+    /// From the N gradients to the U sums.
+    sums: Vec<Sum>,
+}
+
+/// Adds up `width` values of those before for each value of those after.
+#[derive(Clone, Debug, PartialEq)]
+struct Sum {
+    /// `[after, width]`: places among the values before; their number for none.
+    parts: Vec<u32>,
+    width: usize,
+}
+
+impl Plan {
+    fn new(index: &[u32], rows: usize) -> Self {
+        // The look-ups of row r stand at `starts[r]..starts[r + 1]`.
+        let mut starts = vec![0; rows + 1];
+        for &row in index {
+            starts[row as usize + 1] += 1;
+        }
+        for row in 0..rows {
+            starts[row + 1] += starts[row];
+        }
+        let mut next = starts.clone();
+        let mut places = vec![0u32; index.len()];
+        for (place, &row) in index.iter().enumerate() {
+            places[next[row as usize]] = place as u32;
+            next[row as usize] += 1;
+        }
+        let mut sums = Vec::new();
+        let mut before = index.len() as u32;
+        loop {
+            let most = starts.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
+            let last = most <= FAN_IN;
+            let width = most.clamp(1, FAN_IN);
+            let mut parts = Vec::new();
+            let mut after = vec![0; rows + 1];
+            for row in 0..rows {
+                let own = &places[starts[row]..starts[row + 1]];
+                let count = if last { 1 } else { own.len().div_ceil(width) };
+                after[row + 1] = after[row] + count;
+                parts.extend_from_slice(own);
+                parts.resize(after[row + 1] * width, before);
+            }
+            sums.push(Sum { parts, width });
+            if last {
+                return Self { index: index.to_vec(), sums };
+            }
+            before = after[rows] as u32;
+            places = (0..before).collect();
+            starts = after;
+        }
+    }
+}
+
+/// The operation behind [`lookup`].
+#[backend_extension(Cube: cfg(feature = "wgpu"), Flex, Autodiff, Fusion: cfg(feature = "fusion"))]
+pub trait LookupOps: Backend {
+    /// See [`lookup`].
+    #[fusion(default)]
+    fn lookup(table: FloatTensor<Self>, plan: Arc<Plan>) -> FloatTensor<Self> {
+        select::<Self>(table, &plan.index)
+    }
+
+    /// See [`sum_by_row`].
+    #[fusion(default)]
+    fn sum_by_row(values: FloatTensor<Self>, plan: Arc<Plan>) -> FloatTensor<Self> {
+        plan.sums.iter().fold(values, |values, sum| add_up::<Self>(values, sum))
+    }
+}
+
+impl LookupOps for Flex {}
+
+#[cfg(feature = "wgpu")]
+impl LookupOps for burn_wgpu::CubeBackend {}
+
+impl<B: LookupOps, C: CheckpointStrategy> LookupOps for Autodiff<B, C> {
+    fn lookup(table: FloatTensor<Self>, plan: Arc<Plan>) -> FloatTensor<Self> {
+        match LookupBackward.prepare::<C>([table.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let rows = select::<B>(table.into_primitive(), &plan.index);
+                prep.finish(plan, rows)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(select::<B>(table.into_primitive(), &plan.index)),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct LookupBackward;
+
+impl<B: LookupOps> Backward<B, 1> for LookupBackward {
+    type State = Arc<Plan>;
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let [node] = ops.parents;
+        let grad = grads.consume::<B>(&ops.node);
+        if let Some(node) = node {
+            grads.register::<B>(node.id, B::sum_by_row(grad, ops.state));
+        }
+    }
+}
+
+/// `[before, D] -> [after, D]`
+fn add_up<B: Backend>(values: FloatTensor<B>, sum: &Sum) -> FloatTensor<B> {
+    let [before, d] = values.shape().dims();
+    let after = sum.parts.len() / sum.width;
+    let zeros = B::float_zeros(Shape::new([1, d]), &values.device(), values.dtype().into());
+    // Without an absent part there is no need of a row of zeros.
+    let absent = sum.parts.contains(&(before as u32));
+    let values = if absent { B::float_cat(vec![values, zeros], 0) } else { values };
+    let parts = select::<B>(values, &sum.parts);
+    if sum.width == 1 {
+        return parts;
+    }
+    let parts = B::float_reshape(parts, Shape::new([after, sum.width, d]));
+    B::float_reshape(B::float_sum_dim(parts, 1), Shape::new([after, d]))
+}
+
+fn select<B: Backend>(table: FloatTensor<B>, index: &[u32]) -> FloatTensor<B> {
+    let index: Vec<i32> = index.iter().map(|&i| i as i32).collect();
+    let n = index.len();
+    let index = B::int_from_data(TensorData::new(index, [n]), &table.device());
+    B::float_select(table, 0, index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Distribution;
+    use proptest::prelude::*;
+
+    /// Values and the gradient of a weighted sum, by the operation and by Burn's own look-up.
+    fn both(index: &[u32], rows: usize, d: usize) -> [(Vec<f32>, Vec<f32>); 2] {
+        let device = Device::flex().autodiff();
+        // Whole numbers, so that sums in any order are the same.
+        let whole =
+            |shape| Tensor::<2>::random(shape, Distribution::Uniform(-50.0, 50.0), &device).inner().round();
+        let (table, weights) = (whole([rows, d]), whole([index.len(), d]));
+        [true, false].map(|ours| {
+            let table = Tensor::<2>::from_inner(table.clone()).require_grad();
+            let found: Tensor<2> = if ours {
+                let plan = Arc::new(Plan::new(index, rows));
+                Tensor::from_dispatch(<Dispatch as LookupOps>::lookup(table.clone().into_dispatch(), plan))
+            } else {
+                table.clone().select(0, places(index, &device))
+            };
+            let weighted = (found.clone() * Tensor::from_inner(weights.clone())).sum();
+            let grad = table.grad(&weighted.backward()).unwrap();
+            (crate::model::params::host(found.inner()), crate::model::params::host(grad))
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+        #[test]
+        fn rows_and_their_gradient_equal_those_of_the_plain_look_up(
+            seed in prop::collection::vec(0u32..1000, 1..400), rows in 1usize..60, d in 1usize..5, skew in 1u32..60,
+        ) {
+            let index: Vec<u32> = seed.iter().map(|i| i % skew % rows as u32).collect();
+            let [ours, plain] = both(&index, rows, d);
+            prop_assert_eq!(ours, plain);
+        }
+    }
+
+    #[test]
+    fn a_row_read_very_often_is_summed_in_logarithmically_many_steps() {
+        let plan = Plan::new(&[3; 1000], 5);
+        assert_eq!(plan.sums.len(), 4);
+        assert!(plan.sums.iter().all(|sum| sum.width <= FAN_IN));
+        // Distinct rows are placed, and nothing is added.
+        assert_eq!(Plan::new(&[4, 0, 2], 5).sums, [Sum { parts: vec![1, 3, 2, 3, 0], width: 1 }]);
+    }
+}
