@@ -6,6 +6,7 @@ use burn::tensor::Device;
 use codistill::config::{ObjectiveConfig, ObjectiveKind, OptimConfig};
 use codistill::model::params;
 use codistill::objective::Objective;
+use codistill::ops::kernels_are_on;
 use codistill::train::gradients::{Gradient, accumulate, global_norm};
 use codistill::train::optim::AdamW;
 use codistill::train::step::{Dropout, Step};
@@ -95,6 +96,17 @@ fn trained(row_sparse: bool, optim: &OptimConfig) -> (Vec<f32>, AdamW) {
     (params::read(&model).remove(TABLE).unwrap().values, optimizer)
 }
 
+/// The CPU kernel writes rows; the composed update adds what they change by, which rounds once more in each step.
+#[track_caller]
+fn as_written(found: &[f32], expected: &[f32]) {
+    if kernels_are_on() {
+        assert_eq!(found, expected);
+    }
+    for (a, b) in found.iter().zip(expected) {
+        assert!((a - b).abs() <= 4.0 * f32::EPSILON * b.abs().max(0.1), "{found:?} {expected:?}");
+    }
+}
+
 #[test]
 fn rows_of_every_step_end_as_under_dense_updates_and_the_others_as_they_began() {
     let optim = OptimConfig { weight_decay: 0.3, ..OptimConfig::default() };
@@ -110,8 +122,8 @@ fn rows_of_every_step_end_as_under_dense_updates_and_the_others_as_they_began() 
         let of = |values: &[f32]| values[row * width..(row + 1) * width].to_vec();
         let of_moments = |values: &[f32]| [of(values), of(&values[start.len()..])].concat();
         if read.contains(&(row as u32)) {
-            assert_eq!(of(&sparse), of(&dense), "row {row}");
-            assert_eq!(of_moments(&moments), of_moments(&expected_moments), "row {row}");
+            as_written(&of(&sparse), &of(&dense));
+            as_written(&of_moments(&moments), &of_moments(&expected_moments));
         } else {
             assert_eq!(of(&sparse), of(&start), "row {row}");
             assert!(of_moments(&moments).iter().all(|m| m.to_bits() == 0), "row {row}");
