@@ -10,8 +10,8 @@ use super::scorer::{ScoreError, Scorer};
 use crate::config::{EvalConfig, HistoryRule, TieRule};
 use crate::data::{Dataset, Part, Sequences, Target};
 
-/// Targets that are ranked between two reports of progress; their shares of any usual number of threads are equal.
-const TILE: usize = 1536;
+/// Targets that are ranked between two reports of progress: so many that threads seldom wait for each other.
+const TILE: usize = 6144;
 
 /// Ranks every target of `part` ([`Part::Valid`] or [`Part::Test`]) under every score name.
 ///

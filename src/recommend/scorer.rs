@@ -17,6 +17,8 @@ use crate::ops::{Noise, kernels_are_on};
 
 /// Histories of a tile are padded in at most so many groups of similar length.
 const LENGTH_GROUPS: usize = 4;
+/// Histories that are encoded together where many are ranked: what the encoders need for them is what takes memory.
+const ENCODED: usize = 1024;
 
 /// A model with its catalogue, ready to score.
 pub struct ModelScorer<'a> {
@@ -178,8 +180,11 @@ impl Scorer for ModelScorer<'_> {
         k: usize,
     ) -> Result<Option<Vec<Vec<Found>>>, ScoreError> {
         let Some(catalogue) = self.catalogue() else { return Ok(None) };
-        let users =
-            self.user_vectors(&self.histories(targets)?).into_iter().map(params::host).collect::<Vec<_>>();
+        let mut users = vec![Vec::new(); self.vectors.branches.len()];
+        for histories in self.histories(targets)?.chunks(ENCODED) {
+            let encoded = self.user_vectors(histories).into_iter().map(params::host);
+            users.iter_mut().zip(encoded).for_each(|(users, rows)| users.extend(rows));
+        }
         Ok(Some(catalogue.rank(&self.views(), &users, queries, k)))
     }
 }

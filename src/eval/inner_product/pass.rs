@@ -41,6 +41,8 @@ pub(super) struct Pass {
     above: Vec<[u32; GROUP]>,
     /// Products with the panel at hand, by branch.
     accs: Vec<Grid<i32>>,
+    /// `[panels][branches]`: those of the first block, between its two looks.
+    first_accs: Vec<Vec<Grid<i32>>>,
 }
 
 impl Pass {
@@ -53,6 +55,7 @@ impl Pass {
             bars: views.iter().map(ViewBars::new).collect(),
             above: vec![[0; GROUP]; views.len()],
             accs: vec![[[0; PANEL]; GROUP]; branches],
+            first_accs: Vec::new(),
         }
     }
 
@@ -66,7 +69,10 @@ impl Pass {
         }
         for panel in 0..panels(tile, block) {
             let first = block * BLOCK + panel * PANEL + 1;
-            self.multiply(tile, users.start, block, panel);
+            match self.first_accs.get_mut(panel) {
+                Some(accs) if block == 0 => std::mem::swap(&mut self.accs, accs),
+                _ => multiply(tile, users.start, block, panel, &mut self.accs),
+            }
             for (v, &view) in tile.views.iter().enumerate() {
                 let parted = self.part(tile.kernel, v, view, panel);
                 let mut left = parted.users & ((1 << users.len()) - 1);
@@ -84,16 +90,6 @@ impl Pass {
                 tile.searches[n * tile.views.len() + v].above += above;
             }
             *above = [0; GROUP];
-        }
-    }
-
-    #[inline(always)]
-    fn multiply(&mut self, tile: &Tile<impl Kernel>, first_user: usize, block: usize, panel: usize) {
-        let p = quantized::pairs(tile.catalogue.d);
-        let group = first_user * p..(first_user + GROUP) * p;
-        for (b, branch) in tile.catalogue.branches.iter().enumerate() {
-            let items = branch.quantized.panel(block * PANELS + panel);
-            tile.kernel.products(&tile.pairs[b][group.clone()], items, &mut self.accs[b]);
         }
     }
 
@@ -157,12 +153,13 @@ impl Pass {
         // More places than k, so that the k-th highest stands high: the same place of so many panels is told apart.
         let rounds = (3 * tile.k).div_ceil(PANEL).min(PANELS);
         let mut highest = vec![[[f32::NEG_INFINITY; PANEL]; GROUP]; rounds * tile.views.len()];
-        for panel in 0..panels(tile, 0) {
-            self.multiply(tile, users.start, 0, panel);
+        self.first_accs.resize(panels(tile, 0), self.accs.clone());
+        for (panel, accs) in self.first_accs.iter_mut().enumerate() {
+            multiply(tile, users.start, 0, panel, accs);
             for (v, view) in tile.views.iter().enumerate() {
                 let branches = view.branches(self.accs.len());
                 let highest = &mut highest[v * rounds + panel % rounds];
-                let (accs, units) = (&self.accs[branches.clone()], &self.units[branches]);
+                let (accs, units) = (&accs[branches.clone()], &self.units[branches]);
                 tile.kernel.raise(accs, units, &self.candidates[panel], highest);
             }
         }
@@ -232,6 +229,17 @@ impl Pass {
         if search.shortlist.tidy() {
             self.set_bars(search, v, view, g);
         }
+    }
+}
+
+/// Products of a group with a panel, by branch.
+#[inline(always)]
+fn multiply(tile: &Tile<impl Kernel>, first_user: usize, block: usize, panel: usize, accs: &mut [Grid<i32>]) {
+    let p = quantized::pairs(tile.catalogue.d);
+    let group = first_user * p..(first_user + GROUP) * p;
+    for (b, branch) in tile.catalogue.branches.iter().enumerate() {
+        let items = branch.quantized.panel(block * PANELS + panel);
+        tile.kernel.products(&tile.pairs[b][group.clone()], items, &mut accs[b]);
     }
 }
 
