@@ -46,7 +46,7 @@ versus odmt-small-compiled odmt-small --profile dense --contenders codistill,tor
   --rounds 1 --warmup 3 --steps 12
 versus sasrec-ml1m sasrec-ml1m --profile sparse --contenders "codistill,torch-eager$recbole" \
   --rounds 2 --warmup 2 --steps 4 "${sasrec[@]}"
-versus eval-arts eval-arts --profile sparse --contenders codistill,torch-sort-loop,torch-topk --rounds 2 --warmup 0 --steps 1
+versus eval-arts eval-arts --profile sparse --contenders codistill,torch-sort-loop,torch-topk --rounds 5 --warmup 1 --steps 1
 for profile in dense sparse; do
   for name in odmt-tokens-small odmt-cls-small; do
     versus "$name-$profile" "$name" --profile "$profile" "${peers[@]}" --rounds 3 --warmup 3 --steps 12

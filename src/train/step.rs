@@ -66,7 +66,7 @@ impl DeviceLosses {
     }
 
     /// How many [`Self::values`] there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.values.dims()[0]
     }
 

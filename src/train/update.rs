@@ -103,7 +103,7 @@ fn on_a_gpu(
     };
     *model = optimizer.step(model.take(), grads, lr, share);
     // One transfer for all.
-    let lengths: Vec<usize> = losses.iter().map(DeviceLosses::len).collect();
+    let lengths: Vec<usize> = losses.iter().map(DeviceLosses::count).collect();
     let values = losses.iter().map(DeviceLosses::values).chain([norm_1]).collect();
     let values = params::host(Tensor::cat(values, 0));
     let mut rest = values.as_slice();
