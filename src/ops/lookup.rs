@@ -32,9 +32,8 @@ pub fn lookup(table: Tensor<2>, index: &[u32]) -> Tensor<2> {
         // The CPU's own gradient is one pass over the look-ups.
         return table.select(0, places(index, &device));
     }
-    let [rows, _] = table.dims();
-    let plan = Arc::new(Plan::new(index, rows));
-    Tensor::from_dispatch(<Dispatch as LookupOps>::lookup(table.into_dispatch(), plan))
+    let index = Arc::new(index.to_vec());
+    Tensor::from_dispatch(<Dispatch as LookupOps>::lookup(table.into_dispatch(), index))
 }
 
 /// Sum of the values of each row, `[rows, D]`: what [`lookup`] does to a gradient.
@@ -59,12 +58,9 @@ fn places(index: &[u32], device: &Device) -> Tensor<1, Int> {
     Tensor::from_data(TensorData::new(index, [n]), device)
 }
 
-/// Where each look-up reads, and how what comes back is summed by row.
+/// How the values of N look-ups are summed to the U rows that they read, one step after the other.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// `[N]`
-    index: Vec<u32>,
-    /// From the N gradients to the U sums.
     sums: Vec<Sum>,
 }
 
@@ -109,7 +105,7 @@ impl Plan {
             }
             sums.push(Sum { parts, width });
             if last {
-                return Self { index: index.to_vec(), sums };
+                return Self { sums };
             }
             before = after[rows] as u32;
             places = (0..before).collect();
@@ -123,8 +119,8 @@ impl Plan {
 pub trait LookupOps: Backend {
     /// See [`lookup`].
     #[fusion(default)]
-    fn lookup(table: FloatTensor<Self>, plan: Arc<Plan>) -> FloatTensor<Self> {
-        select::<Self>(table, &plan.index)
+    fn lookup(table: FloatTensor<Self>, index: Arc<Vec<u32>>) -> FloatTensor<Self> {
+        select::<Self>(table, &index)
     }
 
     /// See [`sum_by_row`].
@@ -140,13 +136,15 @@ impl LookupOps for Flex {}
 impl LookupOps for burn_wgpu::CubeBackend {}
 
 impl<B: LookupOps, C: CheckpointStrategy> LookupOps for Autodiff<B, C> {
-    fn lookup(table: FloatTensor<Self>, plan: Arc<Plan>) -> FloatTensor<Self> {
+    fn lookup(table: FloatTensor<Self>, index: Arc<Vec<u32>>) -> FloatTensor<Self> {
         match LookupBackward.prepare::<C>([table.node()]).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
-                let rows = select::<B>(table.into_primitive(), &plan.index);
-                prep.finish(plan, rows)
+                let table = table.into_primitive();
+                let [rows, _] = table.shape().dims();
+                let found = select::<B>(table, &index);
+                prep.finish((index, rows), found)
             }
-            OpsKind::UnTracked(prep) => prep.finish(select::<B>(table.into_primitive(), &plan.index)),
+            OpsKind::UnTracked(prep) => prep.finish(select::<B>(table.into_primitive(), &index)),
         }
     }
 }
@@ -155,13 +153,15 @@ impl<B: LookupOps, C: CheckpointStrategy> LookupOps for Autodiff<B, C> {
 struct LookupBackward;
 
 impl<B: LookupOps> Backward<B, 1> for LookupBackward {
-    type State = Arc<Plan>;
+    /// The index and U: who needs no gradient makes no plan.
+    type State = (Arc<Vec<u32>>, usize);
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let [node] = ops.parents;
         let grad = grads.consume::<B>(&ops.node);
         if let Some(node) = node {
-            grads.register::<B>(node.id, B::sum_by_row(grad, ops.state));
+            let (index, rows) = ops.state;
+            grads.register::<B>(node.id, B::sum_by_row(grad, Arc::new(Plan::new(&index, rows))));
         }
     }
 }
@@ -170,10 +170,13 @@ impl<B: LookupOps> Backward<B, 1> for LookupBackward {
 fn add_up<B: Backend>(values: FloatTensor<B>, sum: &Sum) -> FloatTensor<B> {
     let [before, d] = values.shape().dims();
     let after = sum.parts.len() / sum.width;
-    let zeros = B::float_zeros(Shape::new([1, d]), &values.device(), values.dtype().into());
-    // Without an absent part there is no need of a row of zeros.
-    let absent = sum.parts.contains(&(before as u32));
-    let values = if absent { B::float_cat(vec![values, zeros], 0) } else { values };
+    // What stands for an absent part.
+    let values = if sum.parts.contains(&(before as u32)) {
+        let zeros = B::float_zeros(Shape::new([1, d]), &values.device(), values.dtype().into());
+        B::float_cat(vec![values, zeros], 0)
+    } else {
+        values
+    };
     let parts = select::<B>(values, &sum.parts);
     if sum.width == 1 {
         return parts;
@@ -205,8 +208,8 @@ mod tests {
         [true, false].map(|ours| {
             let table = Tensor::<2>::from_inner(table.clone()).require_grad();
             let found: Tensor<2> = if ours {
-                let plan = Arc::new(Plan::new(index, rows));
-                Tensor::from_dispatch(<Dispatch as LookupOps>::lookup(table.clone().into_dispatch(), plan))
+                let index = Arc::new(index.to_vec());
+                Tensor::from_dispatch(<Dispatch as LookupOps>::lookup(table.clone().into_dispatch(), index))
             } else {
                 table.clone().select(0, places(index, &device))
             };

@@ -185,6 +185,7 @@ impl Catalogue {
         queries: &[Query],
         k: usize,
     ) -> Vec<Vec<Found>> {
+        let k = k.min(self.items);
         assert!(users.len() == self.branches.len(), "vectors of each branch");
         assert!(users.iter().all(|users| users.len() == queries.len() * self.d), "a vector for each query");
         let share = share(queries.len(), rayon::current_num_threads());

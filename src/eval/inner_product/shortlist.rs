@@ -8,6 +8,9 @@ pub struct Entry {
     pub item: u32,
 }
 
+/// Entries for which memory is set aside at once.
+const ROOM: usize = 256;
+
 /// Every item that may still be among the best k.
 #[derive(Debug)]
 pub struct Shortlist {
@@ -21,7 +24,7 @@ pub struct Shortlist {
 impl Shortlist {
     pub fn new(k: usize) -> Self {
         let bar = if k == 0 { f32::INFINITY } else { f32::NEG_INFINITY };
-        Self { k, entries: Vec::with_capacity(Self::room(k)), full: Self::room(k), bar }
+        Self { k, entries: Vec::with_capacity(Self::room(k).min(ROOM)), full: Self::room(k), bar }
     }
 
     /// Between two looks the list grows to four times what it must hold: in random order that takes twenty times as
