@@ -138,6 +138,7 @@ pub fn described(snapshot: &Snapshot) -> Items {
         titles: column(|row| &row.title),
         categories: column(|row| &row.category),
         images: column(|row| &row.image),
+        kept: Vec::new(),
     }
 }
 

@@ -45,6 +45,9 @@ pub struct PrepareArgs {
     /// there is one.
     #[arg(long = "text-column", value_name = "NAME")]
     text_columns: Vec<String>,
+    /// Store a further column of the catalogue, for `recommend --filter NAME=VALUE`; may be repeated.
+    #[arg(long = "keep-column", value_name = "NAME")]
+    keep_columns: Vec<String>,
     /// Field separator of a delimited file.
     #[arg(long)]
     delimiter: Option<char>,
@@ -159,8 +162,12 @@ fn options(args: &PrepareArgs) -> Result<PrepareOptions, Failure> {
 }
 
 fn columns(args: &PrepareArgs) -> Result<Columns, Failure> {
-    let mut columns =
-        Columns { text: args.text_columns.clone(), delimiter: args.delimiter, ..Columns::default() };
+    let mut columns = Columns {
+        text: args.text_columns.clone(),
+        kept: args.keep_columns.clone(),
+        delimiter: args.delimiter,
+        ..Columns::default()
+    };
     for pair in &args.columns {
         let wrong = || {
             Failure::user(

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::log::Log;
 use super::source::{self, BadLines, Format, RawItem};
-use super::{DataError, Items, PrepareOptions};
+use super::{DataError, Items, KeptColumn, PrepareOptions};
 
 /// Catalogue rows by id, with their place in the file.
 pub(super) type Rows = HashMap<String, (usize, RawItem)>;
@@ -82,7 +82,8 @@ impl Numbering {
 
 /// The catalogue in final order, and how many items it has no row for.
 pub(super) fn describe(numbering: &Numbering, catalogue: &Rows, options: &PrepareOptions) -> (Items, usize) {
-    let mut items = Items::default();
+    let kept = options.columns.kept.iter().map(|name| KeptColumn { name: name.clone(), values: Vec::new() });
+    let mut items = Items { kept: kept.collect(), ..Items::default() };
     let mut missing = 0;
     let folder = options.items.as_ref().or(Some(&options.interactions)).and_then(|p| p.parent());
     let empty = RawItem::default();
@@ -93,6 +94,10 @@ pub(super) fn describe(numbering: &Numbering, catalogue: &Rows, options: &Prepar
         items.texts.push(text.trim().to_owned());
         items.categories.push(row.category.clone());
         items.images.push(image_path(id, row, options, folder));
+        for (n, column) in items.kept.iter_mut().enumerate() {
+            // An item that the catalogue lacks has no values.
+            column.values.push(row.kept.get(n).cloned().unwrap_or_default());
+        }
     };
     push("", &empty);
     for id in &numbering.order {

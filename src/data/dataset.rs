@@ -69,12 +69,31 @@ pub struct Items {
     /// Path or address of the picture; empty where there is none. A catalogue's relative path begins at the
     /// catalogue's folder, as that folder was named to `prepare`.
     pub images: Vec<String>,
+    /// Further columns of the catalogue that `prepare --keep-column` asked for, in that order.
+    pub kept: Vec<KeptColumn>,
+}
+
+/// A catalogue column that is stored as the source gave it, to choose items by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeptColumn {
+    /// The source's own name of the column; none of [`Items::FIXED`].
+    pub name: String,
+    /// I + 1 entries; empty where the source gave none, and for padding. A list's elements are joined by `|`.
+    pub values: Vec<String>,
 }
 
 impl Items {
+    /// Names of the columns that every catalogue has, in the order of `items.parquet`.
+    pub const FIXED: [&str; 5] = ["id", "title", "text", "category", "image"];
+
     /// I, the number of items without padding.
     pub fn count(&self) -> usize {
         self.ids.len().saturating_sub(1)
+    }
+
+    /// The fixed columns, in the order of [`Self::FIXED`].
+    pub fn fixed(&self) -> [&Vec<String>; 5] {
+        [&self.ids, &self.titles, &self.texts, &self.categories, &self.images]
     }
 }
 

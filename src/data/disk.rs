@@ -1,7 +1,7 @@
 //! The dataset directory: Parquet and JSON, readable by anything, complete or absent.
 //!
 //! `interactions.parquet` (user, item, time, part; user after user in time order), `items.parquet` (row n is
-//! item n + 1), `users.parquet` (row n is user n), `report.json`, and the manifest with all hashes.
+//! item n + 1; behind the five fixed columns those that were asked to be kept), `users.parquet` (row n is user n), `report.json`, and the manifest with all hashes.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, ConvertedType, Repetition, Type as Physical, ZstdLevel};
 use parquet::data_type::{ByteArray, ByteArrayType, Int32Type, Int64Type};
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::properties::WriterProperties;
@@ -17,10 +17,11 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::record::{Row, RowAccessor};
 use parquet::schema::parser::parse_message_type;
+use parquet::schema::types::{Type, TypePtr};
 use serde_json::Value;
 
 use super::guard::guarded;
-use super::{DataError, Dataset, Items, Part, Sequences};
+use super::{DataError, Dataset, Items, KeptColumn, Part, Sequences};
 use crate::artefact::{self, Staging, at};
 
 #[cfg(test)]
@@ -37,10 +38,6 @@ const REPORT: &str = "report.json";
 
 const INTERACTIONS_SCHEMA: &str = "message interactions {
     required int32 user; required int32 item; required int64 time; required int32 part; }";
-const ITEMS_SCHEMA: &str = "message items {
-    required binary id (UTF8); required binary title (UTF8); required binary text (UTF8);
-    required binary category (UTF8); required binary image (UTF8); }";
-const USERS_SCHEMA: &str = "message users { required binary id (UTF8); }";
 
 /// Rows of a row group: bounds the writer's memory.
 const GROUP: usize = 1 << 20;
@@ -60,7 +57,7 @@ pub fn write_dataset(
     let s = &dataset.sequences;
     let users: Vec<i32> =
         (0..s.users()).flat_map(|u| std::iter::repeat_n(u as i32, s.offsets[u + 1] - s.offsets[u])).collect();
-    write_table(&staging.path(INTERACTIONS), INTERACTIONS_SCHEMA, s.items.len(), |group, rows| {
+    write_table(&staging.path(INTERACTIONS), interactions_schema(), s.items.len(), |group, rows| {
         int_column(group, &users[rows.clone()])?;
         int_column(group, &s.items[rows.clone()].iter().map(|&i| i as i32).collect::<Vec<_>>())?;
         long_column(group, &s.times[rows.clone()])?;
@@ -68,12 +65,14 @@ pub fn write_dataset(
     })
     .map_err(|e| failed(INTERACTIONS, e))?;
     let items = &dataset.items;
-    let texts = [&items.ids, &items.titles, &items.texts, &items.categories, &items.images];
-    write_table(&staging.path(ITEMS), ITEMS_SCHEMA, items.count(), |group, rows| {
-        texts.iter().try_for_each(|column| text_column(group, &column[(rows.start + 1)..=rows.end]))
+    let names = Items::FIXED.into_iter().chain(items.kept.iter().map(|column| column.name.as_str()));
+    let columns: Vec<&Vec<String>> =
+        items.fixed().into_iter().chain(items.kept.iter().map(|column| &column.values)).collect();
+    write_table(&staging.path(ITEMS), texts_schema("items", names), items.count(), |group, rows| {
+        columns.iter().try_for_each(|column| text_column(group, &column[(rows.start + 1)..=rows.end]))
     })
     .map_err(|e| failed(ITEMS, e))?;
-    write_table(&staging.path(USERS), USERS_SCHEMA, dataset.users.len(), |group, rows| {
+    write_table(&staging.path(USERS), texts_schema("users", ["id"]), dataset.users.len(), |group, rows| {
         text_column(group, &dataset.users[rows])
     })
     .map_err(|e| failed(USERS, e))?;
@@ -106,7 +105,7 @@ impl Dataset {
                 return Err(malformed(&dir.join(name), "missing from the manifest"));
             }
         }
-        let users = read_texts::<1>(&dir.join(USERS))?.into_iter().map(|[id]| id).collect::<Vec<_>>();
+        let users = read_texts(&dir.join(USERS), &["id"])?.swap_remove(0).values;
         let items = read_items(&dir.join(ITEMS))?;
         distinct(&dir.join(USERS), &users)?;
         distinct(&dir.join(ITEMS), &items.ids[1..])?;
@@ -116,13 +115,30 @@ impl Dataset {
     }
 }
 
+fn interactions_schema() -> ParquetResult<TypePtr> {
+    Ok(Arc::new(parse_message_type(INTERACTIONS_SCHEMA)?))
+}
+
+/// Required strings, whatever characters their names have.
+fn texts_schema<'n>(table: &str, names: impl IntoIterator<Item = &'n str>) -> ParquetResult<TypePtr> {
+    let column = |name: &str| {
+        Type::primitive_type_builder(name, Physical::BYTE_ARRAY)
+            .with_repetition(Repetition::REQUIRED)
+            .with_converted_type(ConvertedType::UTF8)
+            .build()
+    };
+    let columns: Vec<TypePtr> =
+        names.into_iter().map(|name| column(name).map(Arc::new)).collect::<ParquetResult<_>>()?;
+    Ok(Arc::new(Type::group_type_builder(table).with_fields(columns).build()?))
+}
+
 fn write_table(
     path: &Path,
-    schema: &str,
+    schema: ParquetResult<TypePtr>,
     rows: usize,
     mut columns: impl FnMut(&mut SerializedRowGroupWriter<'_, File>, std::ops::Range<usize>) -> ParquetResult<()>,
 ) -> ParquetResult<()> {
-    let schema = Arc::new(parse_message_type(schema)?);
+    let schema = schema?;
     let level = ZstdLevel::try_new(3)?;
     let properties = Arc::new(WriterProperties::builder().set_compression(Compression::ZSTD(level)).build());
     let mut writer = SerializedFileWriter::new(File::create(path)?, schema, properties)?;
@@ -159,26 +175,36 @@ fn malformed(path: &Path, reason: impl ToString) -> DataError {
     DataError::Malformed { path: path.to_owned(), reason: reason.to_string() }
 }
 
-/// Hands every row of a table and its number, from 1, to `take`.
-fn each_row(
-    path: &Path,
-    columns: usize,
-    mut take: impl FnMut(usize, &Row) -> Result<(), DataError>,
-) -> Result<(), DataError> {
-    let wrong = |reason| malformed(path, reason);
-    let file = File::open(path).map_err(at(path))?;
-    let reader = guarded(|| SerializedFileReader::new(file)).map_err(wrong)?;
-    let found = reader.metadata().file_metadata().schema_descr().num_columns();
-    if found != columns {
-        return Err(malformed(path, format!("{found} columns instead of {columns}")));
+/// An opened table, its rows still unread.
+struct Table<'p> {
+    path: &'p Path,
+    reader: SerializedFileReader<File>,
+}
+
+impl<'p> Table<'p> {
+    fn open(path: &'p Path) -> Result<Self, DataError> {
+        let file = File::open(path).map_err(at(path))?;
+        let reader = guarded(|| SerializedFileReader::new(file)).map_err(|reason| malformed(path, reason))?;
+        Ok(Self { path, reader })
     }
-    let mut rows = guarded(|| reader.get_row_iter(None)).map_err(wrong)?;
-    let mut number = 0;
-    while let Some(row) = guarded(|| rows.next().transpose()).map_err(wrong)? {
-        number += 1;
-        take(number, &row)?;
+
+    /// Names of the columns.
+    fn names(&self) -> Vec<String> {
+        let schema = self.reader.metadata().file_metadata().schema_descr();
+        schema.columns().iter().map(|column| column.path().string()).collect()
     }
-    Ok(())
+
+    /// Hands every row and its number, from 1, to `take`.
+    fn each_row(&self, mut take: impl FnMut(usize, &Row) -> Result<(), DataError>) -> Result<(), DataError> {
+        let wrong = |reason| malformed(self.path, reason);
+        let mut rows = guarded(|| self.reader.get_row_iter(None)).map_err(wrong)?;
+        let mut number = 0;
+        while let Some(row) = guarded(|| rows.next().transpose()).map_err(wrong)? {
+            number += 1;
+            take(number, &row)?;
+        }
+        Ok(())
+    }
 }
 
 /// Ids are how other artefacts find a user or an item: each is there, once.
@@ -193,36 +219,48 @@ fn distinct(path: &Path, ids: &[String]) -> Result<(), DataError> {
     Ok(())
 }
 
-fn read_texts<const N: usize>(path: &Path) -> Result<Vec<[String; N]>, DataError> {
-    let mut rows = Vec::new();
-    each_row(path, N, |number, record| {
-        let mut row = [const { String::new() }; N];
-        for (i, cell) in row.iter_mut().enumerate() {
-            let found = record.get_string(i);
-            cell.clone_from(found.map_err(|e| malformed(path, format!("row {number}: {e}")))?);
+/// A table of strings, column by column; the first must be `fixed`, further ones may have any other name.
+fn read_texts(path: &Path, fixed: &[&str]) -> Result<Vec<KeptColumn>, DataError> {
+    let table = Table::open(path)?;
+    let names = table.names();
+    if !names.iter().map(String::as_str).take(fixed.len()).eq(fixed.iter().copied()) {
+        let reason =
+            format!("the columns are {} and don't begin with {}", names.join(", "), fixed.join(", "));
+        return Err(malformed(path, reason));
+    }
+    if let Some(n) = (1..names.len()).find(|&n| names[..n].contains(&names[n])) {
+        return Err(malformed(path, format!("two columns are called {:?}", names[n])));
+    }
+    let mut columns: Vec<KeptColumn> =
+        names.into_iter().map(|name| KeptColumn { name, values: Vec::new() }).collect();
+    table.each_row(|number, record| {
+        for (i, column) in columns.iter_mut().enumerate() {
+            let cell = record.get_string(i).map_err(|e| malformed(path, format!("row {number}: {e}")))?;
+            column.values.push(cell.clone());
         }
-        rows.push(row);
         Ok(())
     })?;
-    Ok(rows)
+    Ok(columns)
 }
 
 fn read_items(path: &Path) -> Result<Items, DataError> {
-    let mut items = Items::default();
-    let padding = [const { String::new() }; 5];
-    for [id, title, text, category, image] in std::iter::once(padding).chain(read_texts::<5>(path)?) {
-        items.ids.push(id);
-        items.titles.push(title);
-        items.texts.push(text);
-        items.categories.push(category);
-        items.images.push(image);
-    }
-    Ok(items)
+    let mut columns = read_texts(path, &Items::FIXED)?;
+    // Place 0 is padding.
+    columns.iter_mut().for_each(|column| column.values.insert(0, String::new()));
+    let kept = columns.split_off(Items::FIXED.len());
+    let mut fixed = columns.into_iter().map(|column| column.values);
+    let mut next = || fixed.next().unwrap_or_default();
+    Ok(Items { ids: next(), titles: next(), texts: next(), categories: next(), images: next(), kept })
 }
 
 fn read_sequences(path: &Path, users: usize, items: usize) -> Result<Sequences, DataError> {
     let mut s = Sequences { offsets: vec![0], ..Sequences::default() };
-    each_row(path, 4, |number, record| {
+    let table = Table::open(path)?;
+    let found = table.names().len();
+    if found != 4 {
+        return Err(malformed(path, format!("{found} columns instead of 4")));
+    }
+    table.each_row(|number, record| {
         let wrong = |what: String| malformed(path, format!("row {number}: {what}"));
         let int = |column| record.get_int(column).map_err(|e| wrong(e.to_string()));
         let (user, item, part) = (int(0)?, int(1)?, int(2 + 1)?);

@@ -19,7 +19,7 @@ pub mod split;
 #[cfg(test)]
 mod tests;
 
-pub use dataset::{Dataset, Items, Part, Sequences, Target};
+pub use dataset::{Dataset, Items, KeptColumn, Part, Sequences, Target};
 pub use disk::write_dataset;
 pub use error::DataError;
 pub(crate) use guard::{guarded, silence_guarded_panics};

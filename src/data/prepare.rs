@@ -10,7 +10,7 @@ use super::filter::{self, Duplicates, Interaction, StepCounts};
 use super::log::Log;
 use super::source::{self, BadLines, Columns, Format};
 use super::split::{Split, split};
-use super::{DataError, Dataset, Part, Sequences};
+use super::{DataError, Dataset, Items, Part, Sequences};
 use crate::artefact::hash_file;
 
 /// Everything that decides what a data set is.
@@ -175,6 +175,35 @@ fn check(options: &PrepareOptions) -> Result<(), DataError> {
     }
     if options.catalogue_only && options.items.is_none() {
         return Err(wrong("catalogue_only", "there is no catalogue"));
+    }
+    check_kept(options)?;
+    Ok(())
+}
+
+/// Columns to keep are the catalogue's, each once, and none that is kept anyway.
+fn check_kept(options: &PrepareOptions) -> Result<(), DataError> {
+    let kept = &options.columns.kept;
+    let wrong = |n: usize, reason: &str| DataError::Option {
+        option: format!("keep_column {}", kept[n]),
+        reason: reason.into(),
+    };
+    for (n, name) in kept.iter().enumerate() {
+        if options.items.is_none() {
+            return Err(wrong(n, "there is no catalogue; name one with --items"));
+        }
+        if name.trim().is_empty() {
+            return Err(wrong(n, "a column has a name"));
+        }
+        if Items::FIXED.contains(&name.as_str()) {
+            return Err(wrong(
+                n,
+                "the data set has a column of this name of its own (id, title, text, category and image are \
+                 always kept); give the catalogue's another name",
+            ));
+        }
+        if kept[..n].contains(name) {
+            return Err(wrong(n, "named twice"));
+        }
     }
     Ok(())
 }

@@ -47,6 +47,48 @@ const LOG: &str =
 const ITEMS: &str =
     "item,title,genres,image\nz,Zed,,\na,Ann,G,pictures/a.png\nb,,G,\na,Again,,\nc,Cee,,https://h/c.png\n";
 
+/// [`Home::options`] with columns to keep.
+fn keeping(home: &Home, kept: &[&str]) -> PrepareOptions {
+    let mut options = home.options();
+    options.columns.kept = kept.iter().map(|&name| name.into()).collect();
+    options
+}
+
+#[test]
+fn kept_columns_follow_their_items_and_stand_on_disk() {
+    let home = Home::new(&[("log.csv", LOG), ("items.csv", ITEMS)]);
+    let (dataset, _) = run(&keeping(&home, &["genres", "item"])).unwrap();
+    let column = |name: &str, values: [&str; 5]| KeptColumn {
+        name: name.into(),
+        values: values.map(str::to_owned).into(),
+    };
+    // The catalogue has no row for x.
+    let expected = [column("genres", ["", "G", "G", "", ""]), column("item", ["", "a", "b", "c", ""])];
+    assert_eq!(dataset.items.ids, ["", "a", "b", "c", "x"]);
+    assert_eq!(dataset.items.kept, expected);
+    let dir = home.path("data");
+    write_dataset(&dir, &dataset, &serde_json::json!({}), serde_json::json!({})).unwrap();
+    assert_eq!(Dataset::open(&dir).unwrap().items, dataset.items);
+}
+
+#[test]
+fn a_column_that_cannot_be_kept_is_refused_by_its_name() {
+    let home = Home::new(&[("log.csv", LOG), ("items.csv", ITEMS)]);
+    let cases = [
+        (&["title"][..], "keep_column title: the data set has a column of this name of its own"),
+        (&["genres", "genres"], "keep_column genres: named twice"),
+        (&["genres", "price"], "no column price; found item, title, genres, image"),
+        (&[" "], "a column has a name"),
+    ];
+    for (kept, expected) in cases {
+        let message = run(&keeping(&home, kept)).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message} instead of {expected}");
+    }
+    let bare = Home::new(&[("log.csv", LOG)]);
+    let message = run(&keeping(&bare, &["genres"])).unwrap_err().to_string();
+    assert!(message.contains("keep_column genres: there is no catalogue"), "{message}");
+}
+
 #[test]
 fn items_follow_the_catalogue_and_what_it_lacks_is_counted() {
     let home = Home::new(&[("log.csv", LOG), ("items.csv", ITEMS)]);

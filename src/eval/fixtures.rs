@@ -16,8 +16,14 @@ pub fn dataset(items: usize, users: &[Vec<(u32, Part)>]) -> Dataset {
     }
     let ids = (0..=items).map(|i| if i == 0 { String::new() } else { format!("i{i}") }).collect();
     let empty = vec![String::new(); items + 1];
-    let items =
-        Items { ids, titles: empty.clone(), texts: empty.clone(), categories: empty.clone(), images: empty };
+    let items = Items {
+        ids,
+        titles: empty.clone(),
+        texts: empty.clone(),
+        categories: empty.clone(),
+        images: empty,
+        kept: Vec::new(),
+    };
     let names = (0..users.len()).map(|u| format!("u{u}")).collect();
     Dataset { users: names, items, sequences, timed: true, hash: "hash".into() }
 }

@@ -29,6 +29,9 @@ fn dataset(lengths: &[usize], items: usize) -> Dataset {
         texts: column("text"),
         categories: column(""),
         images: column("image"),
+        kept: ["stock level", "Größe;(cm)"]
+            .map(|name| KeptColumn { name: name.into(), values: column(name) })
+            .into(),
     };
     Dataset {
         users: (0..lengths.len()).map(|u| format!("u{u}")).collect(),
@@ -74,7 +77,7 @@ fn no_changed_byte_is_a_panic() {
     let readers: [(&str, Reader); 3] = [
         (INTERACTIONS, |path| drop(read_sequences(path, 2, 5))),
         (ITEMS, |path| drop(read_items(path))),
-        (USERS, |path| drop(read_texts::<1>(path))),
+        (USERS, |path| drop(read_texts(path, &["id"]))),
     ];
     for (name, read) in readers {
         let path = dir.join(name);
@@ -123,6 +126,31 @@ fn a_directory_that_breaks_a_promise_is_refused_and_the_row_named() {
         let home = tempfile::tempdir().unwrap();
         let mut wrong = dataset(&[4, 3], 5);
         breaks(&mut wrong);
+        written(&home.path().join("d"), &wrong);
+        let message = Dataset::open(&home.path().join("d")).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message} instead of {expected}");
+    }
+}
+
+/// Data sets of before there were kept columns are these.
+#[test]
+fn a_data_set_without_kept_columns_opens_with_none() {
+    let home = tempfile::tempdir().unwrap();
+    let mut plain = dataset(&[4, 3], 5);
+    plain.items.kept.clear();
+    written(&home.path().join("d"), &plain);
+    assert_eq!(Table::open(&home.path().join("d").join(ITEMS)).unwrap().names(), Items::FIXED);
+    assert_eq!(Dataset::open(&home.path().join("d")).unwrap().items, plain.items);
+}
+
+#[test]
+fn a_kept_column_of_another_ones_name_is_refused() {
+    for (name, expected) in
+        [("title", "two columns are called \"title\""), ("stock level", "\"stock level\"")]
+    {
+        let home = tempfile::tempdir().unwrap();
+        let mut wrong = dataset(&[4, 3], 5);
+        wrong.items.kept[1].name = name.into();
         written(&home.path().join("d"), &wrong);
         let message = Dataset::open(&home.path().join("d")).unwrap_err().to_string();
         assert!(message.contains(expected), "{message} instead of {expected}");

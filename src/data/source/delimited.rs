@@ -56,6 +56,7 @@ pub(super) fn items(
             text,
             category: field(places.category)?,
             image: field(places.image)?,
+            kept: places.kept.iter().map(|&place| field(Some(place))).collect::<Result<_, _>>()?,
         });
         Ok(())
     })

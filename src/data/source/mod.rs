@@ -51,6 +51,8 @@ pub struct RawItem {
     pub category: String,
     /// Path or address as the source gives it.
     pub image: String,
+    /// One entry a name of [`Columns::kept`]; the elements of a list are joined by `|`.
+    pub kept: Vec<String>,
 }
 
 /// How a source is written.
@@ -126,6 +128,8 @@ pub struct Columns {
     pub text: Vec<String>,
     pub category: String,
     pub image: String,
+    /// Catalogue columns that are stored as they are, to choose items by.
+    pub kept: Vec<String>,
     /// Absent: found out from the header line.
     pub delimiter: Option<char>,
 }
@@ -202,6 +206,9 @@ pub fn read_items(
         rows += match format {
             Format::Delimited | Format::Atomic | Format::MovielensCsv => {
                 delimited::items(&file, format, columns.delimiter, &names, bad, row)
+            }
+            Format::MovielensDat | Format::AmazonJsonl if !columns.kept.is_empty() => {
+                return Err(SourceError::Unsupported { path: file, format, what: "columns to keep" });
             }
             Format::MovielensDat => movielens_dat::items(&file, bad, row),
             Format::AmazonJsonl => jsonl::items(&file, bad, row),

@@ -70,6 +70,7 @@ pub(super) struct ItemNames {
     pub text: Vec<Wanted>,
     pub category: Wanted,
     pub image: Wanted,
+    pub kept: Vec<Wanted>,
 }
 
 impl ItemNames {
@@ -83,6 +84,7 @@ impl ItemNames {
             },
             category: Wanted::new(&c.category, CATEGORY),
             image: Wanted::new(&c.image, IMAGE),
+            kept: c.kept.iter().map(|name| Wanted::new(name, &[])).collect(),
         }
     }
 }
@@ -113,6 +115,7 @@ pub(super) struct ItemPlaces {
     pub text: Vec<usize>,
     pub category: Option<usize>,
     pub image: Option<usize>,
+    pub kept: Vec<usize>,
 }
 
 impl ItemPlaces {
@@ -127,6 +130,7 @@ impl ItemPlaces {
                 .collect::<Result<_, _>>()?,
             category: names.category.find(path, header)?,
             image: names.image.find(path, header)?,
+            kept: names.kept.iter().map(|n| n.require(path, header)).collect::<Result<_, _>>()?,
         })
     }
 }

@@ -71,6 +71,7 @@ pub(super) fn items(
     for (place, separator) in optional.iter().zip([" ", "|", " "]) {
         wanted.extend(place.map(|place| (place, Role::Text(separator))));
     }
+    wanted.extend(places.kept.iter().map(|&place| (place, Role::Kept)));
     table.rows(&wanted, bad, |cells| {
         let text_of = |n: usize| cells[n].text().map_err(|reason| Fault::at(&header[wanted[n].0], reason));
         let mut item = RawItem { id: id(&text_of(0)?, &header[places.id])?.to_owned(), ..RawItem::default() };
@@ -84,6 +85,9 @@ pub(super) fn items(
                 text_of(next)?.trim().clone_into(out);
                 next += 1;
             }
+        }
+        for n in next..wanted.len() {
+            item.kept.push(text_of(n)?.trim().to_owned());
         }
         row(item);
         Ok(())

@@ -121,6 +121,33 @@ fn text_columns_are_joined_in_the_order_asked_for() {
 }
 
 #[test]
+fn kept_columns_are_read_as_they_stand_in_the_order_asked_for() {
+    let columns = |kept: &[&str]| Columns {
+        kept: kept.iter().map(|&name| name.into()).collect(),
+        ..Columns::default()
+    };
+    let text = b"item,title,price,in stock,genres\n5,Heat, 3.50 ,yes,Crime|Drama\n6,,,no,\n";
+    let items = items_of("items.csv", text, Format::Delimited, &columns(&["in stock", "price", "genres"]));
+    assert_eq!(items[0].kept, ["yes", "3.50", "Crime|Drama"]);
+    assert_eq!(items[1].kept, ["no", "", ""]);
+    assert_eq!(items[0].category, "Crime|Drama");
+    let atomic = b"item_id:token\tprice:float\n5\t3.50\n";
+    assert_eq!(items_of("a.item", atomic, Format::Atomic, &columns(&["price"]))[0].kept, ["3.50"]);
+}
+
+#[test]
+fn a_kept_column_that_the_catalogue_lacks_is_refused_with_those_it_has() {
+    let (_dir, path) = file("items.csv", b"item,title,Price\n5,Heat,3\n");
+    let columns = Columns { kept: vec!["price".into()], ..Columns::default() };
+    let error = read_items(&path, Format::Delimited, &columns, &mut BadLines::default(), &mut |_| {});
+    let message = error.unwrap_err().to_string();
+    assert!(message.contains("no column price; found item, title, Price"), "{message}");
+    let (_dir, path) = file("movies.dat", b"73::Les (1995)::Drama\n");
+    let error = read_items(&path, Format::MovielensDat, &columns, &mut BadLines::default(), &mut |_| {});
+    assert!(error.unwrap_err().to_string().contains("movielens_dat has no columns to keep"));
+}
+
+#[test]
 fn atomic_files_have_typed_headers_and_literal_quotes() {
     let log = b"user_id:token\titem_id:token\trating:float\ttimestamp:float\n196\t242\t3\t881250949\n";
     let rows = read("ml.inter", log, Format::Atomic).unwrap();
@@ -173,6 +200,7 @@ fn amazon_metadata_of_both_layouts_are_read() {
         text: text.into(),
         category: category.into(),
         image: image.into(),
+        kept: Vec::new(),
     };
     assert_eq!(items[0], item("B1", "Strings", "D'A Bright tone", "Music|Guitar", "u2"));
     assert_eq!(items[1], item("P2", "Pick", "Thin", "Music", "l2"));

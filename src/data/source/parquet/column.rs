@@ -23,15 +23,27 @@ pub enum Role {
     Value,
     /// A string, an integer, or a list of them joined by this.
     Text(&'static str),
+    /// A string, a number, true or false, or a list of them joined by `|`: whatever items can be chosen by.
+    Kept,
 }
 
 impl Role {
+    /// What stands between the elements of a list; absent where a list makes no sense.
+    fn separator(self) -> Option<&'static str> {
+        match self {
+            Self::Text(separator) => Some(separator),
+            Self::Kept => Some("|"),
+            Self::Id | Self::Time | Self::Value => None,
+        }
+    }
+
     fn wanted(self) -> &'static str {
         match self {
             Self::Id => "a string or an integer",
             Self::Time => "a time stamp or a number",
             Self::Value => "a number",
             Self::Text(_) => "a string or a list of strings",
+            Self::Kept => "a string, a number, a truth value or a list of them",
         }
     }
 }
@@ -91,7 +103,7 @@ pub fn leaf(
         return Err(wrong(format!("a group of {} columns", leaves.len())));
     };
     let column = schema.column(leaf);
-    if column.max_rep_level() > 1 || (column.max_rep_level() == 1 && !matches!(role, Role::Text(_))) {
+    if column.max_rep_level() > 1 || (column.max_rep_level() == 1 && role.separator().is_none()) {
         return Err(wrong(format!("a list of {}", describe(&column))));
     }
     if fits(&column, role) { Ok(leaf) } else { Err(wrong(describe(&column))) }
@@ -114,13 +126,14 @@ fn fits(column: &ColumnDescriptor, role: Role) -> bool {
     );
     let is_time = !matches!(time_unit(column), Unit::Guess);
     match (column.physical_type(), role) {
-        (Physical::BYTE_ARRAY, Role::Id | Role::Text(_)) => {
+        (Physical::BYTE_ARRAY, Role::Id | Role::Text(_) | Role::Kept) => {
             matches!(annotation, C::NONE | C::UTF8 | C::ENUM | C::JSON)
         }
         (Physical::INT32 | Physical::INT64, Role::Time) => plain_int || is_time,
         (Physical::INT32 | Physical::INT64, _) => plain_int && !is_time,
         (Physical::INT96, Role::Time) => true,
-        (Physical::FLOAT | Physical::DOUBLE, Role::Time | Role::Value) => true,
+        (Physical::FLOAT | Physical::DOUBLE, Role::Time | Role::Value | Role::Kept) => true,
+        (Physical::BOOLEAN, Role::Kept) => true,
         _ => false,
     }
 }
@@ -186,6 +199,7 @@ impl Column {
             Unit::Days => Cell::Int(n.saturating_mul(86_400)),
             Unit::PerSecond(steps) => Cell::Int(n.div_euclid(steps)),
         };
+        let kept = matches!(role, Role::Kept);
         let float = |x: f64| if time { seconds_f64(x).map_or(Cell::Null, Cell::Int) } else { Cell::Float(x) };
         let small_unsigned = descr.converted_type() == ConvertedType::UINT_32;
         let int32 = |&n: &i32| int(if small_unsigned { i64::from(n.cast_unsigned()) } else { i64::from(n) });
@@ -200,8 +214,18 @@ impl Column {
                 };
                 cells_of(r, descr, rows, levels, cells, *role, second)
             }
+            // As decimal digits before it is widened: 0.1 stays 0.1.
+            ColumnReader::FloatColumnReader(r) if kept => {
+                cells_of(r, descr, rows, levels, cells, *role, |x| digits(x.is_nan(), x))
+            }
             ColumnReader::FloatColumnReader(r) => {
                 cells_of(r, descr, rows, levels, cells, *role, |&x| float(f64::from(x)))
+            }
+            ColumnReader::DoubleColumnReader(r) if kept => {
+                cells_of(r, descr, rows, levels, cells, *role, |x| digits(x.is_nan(), x))
+            }
+            ColumnReader::BoolColumnReader(r) => {
+                cells_of(r, descr, rows, levels, cells, *role, |b| Cell::Text(b.to_string()))
             }
             ColumnReader::DoubleColumnReader(r) => {
                 cells_of(r, descr, rows, levels, cells, *role, |&x| float(x))
@@ -217,6 +241,11 @@ impl Column {
     pub fn take(&mut self, row: usize) -> Cell {
         std::mem::take(&mut self.cells[row])
     }
+}
+
+/// A number as it is written; NaN stands for none in tables that can't say null.
+fn digits(is_nan: bool, number: impl ToString) -> Cell {
+    if is_nan { Cell::Null } else { Cell::Text(number.to_string()) }
 }
 
 /// Reads a batch and puts values on rows by their levels (Dremel): a definition level below the highest is null,
@@ -250,7 +279,7 @@ fn cells_of<T: DataType>(
 
 /// Joins a further element of a list to the row's cell.
 fn append(last: &mut Cell, value: &Cell, role: Role) {
-    let Role::Text(separator) = role else { return };
+    let Some(separator) = role.separator() else { return };
     // Elements that aren't UTF-8 are as good as missing: a list has no place to report them.
     let mut text = last.text().map(Cow::into_owned).unwrap_or_default();
     join(&mut text, separator, &value.text().unwrap_or_default());

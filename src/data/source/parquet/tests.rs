@@ -167,6 +167,33 @@ fn catalogue_lists_are_joined_and_nulls_are_empty() {
 }
 
 #[test]
+fn kept_columns_of_every_type_are_text_as_it_is_written() {
+    let schema =
+        "required binary item (UTF8); required boolean new; required double price; required int32 stock;
+        optional group tags (LIST) { repeated group list { optional binary element (UTF8); } }";
+    let tags = Data::Text(vec!["A", "B"], Some(vec![3, 3, 0]), Some(vec![0, 1, 0]));
+    let columns = [
+        text(&["1", "2"]),
+        Data::Bool(vec![true, false]),
+        Data::F64(vec![0.1, f64::NAN]),
+        Data::I32(vec![7, -1]),
+        tags,
+    ];
+    let (_dir, path) = saved(&encode(schema, &columns, 1));
+    let read = |kept: &[&str]| {
+        let columns = Columns { kept: kept.iter().map(|&name| name.into()).collect(), ..Columns::default() };
+        let mut items = Vec::new();
+        let mut bad = BadLines::default();
+        read_items(&path, Format::Parquet, &columns, &mut bad, &mut |item| items.push(item.kept))
+            .map(|_| items)
+    };
+    let found = read(&["tags", "new", "price", "stock"]).unwrap();
+    assert_eq!(found, [["A|B", "true", "0.1", "7"], ["", "false", "", "-1"]]);
+    let message = read(&["colour"]).unwrap_err().to_string();
+    assert!(message.contains("no column colour; found item, new, price, stock, tags"), "{message}");
+}
+
+#[test]
 fn a_directory_as_spark_writes_it_is_read_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let schema = "required int32 user; required int32 item;";
