@@ -34,6 +34,7 @@ pub mod encode;
 pub mod eval;
 pub mod export;
 pub mod features;
+pub mod lock;
 pub mod model;
 pub mod monitor;
 pub mod nn;

@@ -4,8 +4,8 @@ use crate::artefact::ArtefactError;
 use crate::compare::CompareError;
 use crate::config::ConfigError;
 use crate::eval::{RowsError, ScoreError};
-use crate::train::ExperimentError;
 use crate::train::checkpoint::CheckpointError;
+use crate::train::inputs::InputsError;
 
 /// Why a study can't be read, run or reported.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +37,7 @@ pub enum StudyError {
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     #[error(transparent)]
-    Experiment(#[from] ExperimentError),
+    Inputs(#[from] InputsError),
     #[error(transparent)]
     Score(#[from] ScoreError),
     #[error(transparent)]
@@ -67,7 +67,7 @@ impl StudyError {
             Self::OtherMetric { .. } => Some("give all studies the same metric".into()),
             Self::Compare(e) => e.hint(),
             Self::Checkpoint(e) => e.hint(),
-            Self::Experiment(e) => e.hint(),
+            Self::Inputs(e) => e.hint(),
             Self::Score(e) => e.hint(),
             Self::Rows(e) => e.hint(),
             Self::Artefact(_) => None,

@@ -13,11 +13,14 @@ use super::study::OnFault;
 use crate::compare::contrast::by_user;
 use crate::compare::group::comparable;
 use crate::compare::run::{Opened, Run};
-use crate::eval::rows;
+use crate::eval::{kept, rows};
 use crate::features::FeatureStore;
 use crate::stats::Estimate;
 use crate::train::experiment::store_dir;
 use crate::train::run_dir::{RunDir, Which};
+
+/// Score name of the baseline that a sound run exceeds.
+const POPULARITY: &str = "popularity";
 
 /// A cell after the gates.
 pub struct Judged {
@@ -178,12 +181,19 @@ fn above_popularity(plan: &Plan, all: &mut [Judged]) -> Result<(), StudyError> {
     let Some(reference) = all.iter().find(|j| j.cell.condition == REFERENCE && j.run().is_some()) else {
         return Ok(());
     };
-    let path = RunDir::at(&reference.cell.dir).rows(&plan.options.part);
-    let stored = rows::read_where(&path, &|name| name == "popularity")?;
-    let Some((_, popular)) = stored.scored.into_iter().find(|(name, _)| name == "popularity") else {
+    let run = RunDir::at(&reference.cell.dir);
+    let path = run.rows(&plan.options.part);
+    let stored = rows::read_where(&path, &|name| name == POPULARITY)?;
+    let Some((_, popular)) = stored.scored.iter().find(|(name, _)| name == POPULARITY) else {
         return Ok(());
     };
-    let popular = by_user(&popular, metric);
+    kept::owner(
+        &path,
+        &stored,
+        POPULARITY,
+        &kept::reports(&[run.report(), run.report_of(&plan.options.part)])?,
+    )?;
+    let popular = by_user(popular, metric);
     let full = reference.run().map(|run| by_user(&run.rows, metric)).unwrap_or_default();
     if mean(&full) <= mean(&popular) {
         return Ok(());

@@ -13,9 +13,10 @@ use super::cell::Cell;
 use super::condition::Condition;
 use crate::config::ENSEMBLE;
 use crate::data::{Part, Target};
-use crate::eval::{Report, ScoreError, Scorer, TimeOrder, rows};
+use crate::eval::kept::keep;
+use crate::eval::{Report, ScoreError, Scorer, TimeOrder};
 use crate::recommend::ModelScorer;
-use crate::train::Experiment;
+use crate::train::inputs::{self, Asked};
 use crate::train::run_dir::{RunDir, Which};
 
 /// The mean of some branches of a model, under the name of the ensemble.
@@ -62,7 +63,9 @@ pub fn judge(
     device: &Device,
 ) -> Result<(), StudyError> {
     let (path, checkpoint) = RunDir::at(&reference.dir).checkpoint(&Which::Best)?;
-    let experiment = Experiment::open(cell.config.clone(), device)?;
+    let asked = Asked::default();
+    let (experiment, _) =
+        inputs::open(&reference.dir, cell.config.clone(), &checkpoint.parents, &asked, device)?;
     let model = checkpoint.restore(&path, experiment.new_model())?.valid();
     let vectors = experiment.catalogue(&model);
     let s = experiment.config.data.max_seq_len;
@@ -78,16 +81,15 @@ pub fn judge(
     std::fs::create_dir_all(&cell.dir).map_err(crate::artefact::at(&cell.dir))?;
     let run = RunDir::at(&cell.dir);
     run.write(&run.config(), &cell.config.to_toml()?)?;
-    let report = Report {
+    let mut report = Report {
         dataset: experiment.dataset.hash.clone(),
         seed: cell.seed,
         time_order: TimeOrder::of(&experiment.dataset, Part::Test),
         evaluations: vec![evaluation],
         global_time: None,
         cold: None,
+        accepted: Vec::new(),
     };
-    rows::write_all(&run.rows("test"), &report.evaluations)?;
-    // The report last: with it the cell is complete.
-    run.write(&run.report(), &serde_json::to_string_pretty(&report).unwrap_or_default())?;
-    Ok(())
+    // The report comes last: with it the cell is complete.
+    Ok(keep(&mut report, &run.rows("test"), &run.report())?)
 }

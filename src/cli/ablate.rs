@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use clap::Args;
 
 use super::crew::{Crew, POLL};
-use super::setup::{ensure_data, open_device};
+use super::setup::{ensure_data, lock, open_device};
 use super::train::stop_flag;
 use super::{Exit, Failure, Terminal};
 use crate::ablate::across::{Across, Model, same_metric};
@@ -102,6 +103,8 @@ fn run_one(
         list(&plan, &[trials, cells].concat(), terminal)?;
         return Ok((Exit::Done, None));
     }
+    std::fs::create_dir_all(&plan.root).map_err(|e| Failure::io(&plan.root, &e))?;
+    let _lock = lock(&plan.root, "ablate", Duration::ZERO, terminal)?;
     if !args.report && !plan.trials.is_empty() {
         if train_all(&plan, &chosen(&plan, &plan.trials, &args.only)?, args, terminal)? == Exit::Interrupted {
             return Ok((Exit::Interrupted, None));

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{Exit, Failure, Terminal};
 use crate::ablate::{Cell, State};
+use crate::lock::is_held;
 
 /// How long trainings may take to save after an interruption.
 const GRACE: Duration = Duration::from_mins(1);
@@ -106,6 +107,10 @@ impl<'a> Crew<'a> {
             match status.code() {
                 Some(0) => terminal.say(format!("{count} {name}: trained in {seconds:.0} s")),
                 Some(4) => interrupted = Exit::Interrupted,
+                // Nothing is wrong with the cell: another training has it.
+                Some(1) if is_held(&path) => {
+                    terminal.warn(format!("{count} {name} is left: {}", last_error(ended.cell)));
+                }
                 Some(_) => {
                     let reason = last_error(ended.cell);
                     terminal.warn(format!("{count} {name} FAILED: {reason}"));

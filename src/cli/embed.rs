@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::encode::downloads;
-use super::setup::{Trained, open_run};
+use super::setup::{InputArgs, Trained, open_run};
 use super::{Exit, Failure, Terminal};
 use crate::data::Items;
 use crate::embed::encoders::fill_features;
@@ -86,9 +86,8 @@ struct ModelArgs {
     /// best, last or the number of a step.
     #[arg(long, default_value = "best")]
     checkpoint: Which,
-    /// Dataset directory, if it has moved.
-    #[arg(long)]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    inputs: InputArgs,
     /// auto, cpu, wgpu or wgpu:N.
     #[arg(long, default_value = "auto")]
     device: String,
@@ -143,7 +142,7 @@ pub fn described(snapshot: &Snapshot) -> Items {
 }
 
 fn open(args: &ModelArgs, terminal: &Terminal) -> Result<Trained, Failure> {
-    open_run(&args.run, &args.checkpoint, args.data.as_deref(), &args.device, terminal)
+    open_run(&args.run, &args.checkpoint, &args.inputs, &args.device, terminal)
 }
 
 fn build(args: &BuildArgs, terminal: &Terminal) -> Result<Snapshot, Failure> {
@@ -190,6 +189,9 @@ fn append(args: &AppendArgs, terminal: &Terminal) -> Result<Snapshot, Failure> {
 
 fn tell(snapshot: &Snapshot, terminal: &Terminal) -> Result<(), Failure> {
     let (about, head) = (&snapshot.about, &snapshot.head);
+    if let Some(warning) = &snapshot.unguarded {
+        terminal.warn(warning);
+    }
     let gone = snapshot.rows.iter().filter(|row| !row.offered).count();
     for (view, share) in snapshot.coverage().into_iter().filter(|(_, share)| *share < COVERAGE) {
         terminal.warn(format!("only {:.1} % of the items have features of view `{view}`", 100.0 * share));

@@ -1,10 +1,11 @@
 //! `codistill evaluate`, and the report at the end of a training.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
-use super::setup::{open_run, parse_part, part_name};
+use super::setup::{InputArgs, lock, open_run, parse_part, part_name};
 use super::{Exit, Failure, Terminal};
 use crate::config::{ColdConfig, ColdId, HistoryRule, TieRule};
 use crate::data::{Part, Target};
@@ -12,7 +13,9 @@ use crate::embed::{ColdRule, encode};
 use crate::eval::baseline::{ContentKnn, ItemKnn, Popularity, RecentPopularity, Transitions};
 use crate::eval::cold::OwnKind;
 use crate::eval::content::ContentNearest;
+use crate::eval::kept::keep;
 use crate::eval::{ColdReport, Evaluation, GlobalTime, Report, ScoreError, Scorer, TimeOrder, rows};
+use crate::lock::DirLock;
 use crate::model::Recommender;
 use crate::recommend::{Calibration, Mixed, MixedScorer};
 use crate::synth::Truth;
@@ -46,9 +49,8 @@ pub struct EvaluateArgs {
     /// mid, optimistic or pessimistic.
     #[arg(long, value_parser = ties)]
     ties: Option<TieRule>,
-    /// Dataset directory, if it has moved.
-    #[arg(long)]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    inputs: InputArgs,
     /// auto, cpu, wgpu or wgpu:N.
     #[arg(long, default_value = "auto")]
     device: String,
@@ -92,7 +94,12 @@ fn ties(text: &str) -> Result<TieRule, String> {
 }
 
 pub fn run(args: &EvaluateArgs, terminal: &Terminal) -> Result<Exit, Failure> {
-    let mut trained = open_run(&args.run, &args.checkpoint, args.data.as_deref(), &args.device, terminal)?;
+    // A run in use is told before the work; the lock itself is held only while files are replaced, so that several
+    // evaluations may run at one time.
+    if args.rows.is_none() && args.run.is_dir() {
+        drop(lock_run(args, Duration::ZERO, terminal)?);
+    }
+    let mut trained = open_run(&args.run, &args.checkpoint, &args.inputs, &args.device, terminal)?;
     let eval = &mut trained.experiment.config.eval;
     if !args.ks.is_empty() {
         eval.ks.clone_from(&args.ks);
@@ -108,9 +115,14 @@ pub fn run(args: &EvaluateArgs, terminal: &Terminal) -> Result<Exit, Failure> {
         min_events: args.min_events.unwrap_or(cold.min_events),
         calibration: args.calibrate,
     });
-    let report = judge(&trained.experiment, &trained.model, args.part, &args.baselines, cold)?;
+    let mut report = judge(&trained.experiment, &trained.model, args.part, &args.baselines, cold)?;
     let path = args.rows.clone().unwrap_or_else(|| trained.run.rows(part_name(args.part)));
-    rows::write_all(&path, &report.evaluations)?;
+    if args.rows.is_some() {
+        rows::write_all(&path, &report.evaluations)?;
+    } else {
+        let _lock = lock_run(args, PATIENCE, terminal)?;
+        keep(&mut report, &path, &trained.run.report_of(part_name(args.part)))?;
+    }
     if terminal.json {
         terminal.data_json(&report)?;
     } else if args.markdown {
@@ -123,6 +135,16 @@ pub fn run(args: &EvaluateArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     }
     terminal.say(format!("checkpoint {}; rows {}", trained.path.display(), path.display()));
     Ok(Exit::Done)
+}
+
+/// How long the end of an evaluation waits for another one to write its files.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn lock_run(args: &EvaluateArgs, patience: Duration, terminal: &Terminal) -> Result<DirLock, Failure> {
+    lock(&args.run, "evaluate", patience, terminal).map_err(|failure| Failure {
+        hint: failure.hint.map(|hint| format!("{hint}; --rows FILE writes the rows elsewhere")),
+        ..failure
+    })
 }
 
 /// How items that no training has seen are judged.
@@ -149,10 +171,9 @@ pub fn final_report(
         min_events: cold.min_events,
         calibration: Calibration::default(),
     });
-    let report = judge(experiment, model, part, baselines, cold)?;
+    let mut report = judge(experiment, model, part, baselines, cold)?;
     if let Some(run) = run {
-        rows::write_all(&run.rows(part_name(part)), &report.evaluations)?;
-        run.write(&run.report(), &serde_json::to_string_pretty(&report).unwrap_or_default())?;
+        keep(&mut report, &run.rows(part_name(part)), &run.report())?;
     }
     Ok(report)
 }
@@ -238,7 +259,8 @@ fn judge(
     } else {
         None
     };
-    Ok(Report { evaluations, dataset: hash, seed, time_order, global_time, cold: of_cold })
+    let accepted = experiment.accepted.iter().map(ToString::to_string).collect();
+    Ok(Report { evaluations, dataset: hash, seed, time_order, global_time, cold: of_cold, accepted })
 }
 
 /// The model's evaluation where items without training are scored as new ones, and what became of them.

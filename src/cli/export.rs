@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use burn::module::Module;
 use clap::Args;
 
-use super::setup::open_run;
+use super::setup::{InputArgs, open_run};
 use super::{Exit, Failure, Terminal};
 use crate::eval::Report;
 use crate::export::{self, Export, card};
@@ -24,16 +24,15 @@ pub struct ExportArgs {
     /// best, last or the number of a step.
     #[arg(long, default_value = "best")]
     checkpoint: Which,
-    /// Dataset directory, if it has moved.
-    #[arg(long)]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    inputs: InputArgs,
     /// auto, cpu, wgpu or wgpu:N.
     #[arg(long, default_value = "auto")]
     device: String,
 }
 
 pub fn run(args: &ExportArgs, terminal: &Terminal) -> Result<Exit, Failure> {
-    let trained = open_run(&args.run, &args.checkpoint, args.data.as_deref(), &args.device, terminal)?;
+    let trained = open_run(&args.run, &args.checkpoint, &args.inputs, &args.device, terminal)?;
     let checkpoint = &trained.checkpoint;
     // Figures belong to the best checkpoint only.
     let report: Option<Report> = match args.checkpoint {

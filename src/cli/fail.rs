@@ -13,8 +13,10 @@ use crate::encode::EncodeError;
 use crate::eval::{RowsError, ScoreError};
 use crate::export::ExportError;
 use crate::features::FeatureError;
+use crate::lock::LockError;
 use crate::synth::SynthError;
 use crate::train::checkpoint::CheckpointError;
+use crate::train::inputs::InputsError;
 use crate::train::{ExperimentError, TrainError};
 use crate::tune::TuneError;
 
@@ -80,6 +82,8 @@ failures!(
     CompareError,
     ExperimentError,
     ExportError,
+    InputsError,
+    LockError,
     TuneError
 );
 

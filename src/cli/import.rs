@@ -9,6 +9,7 @@ use super::{Exit, Failure, Terminal};
 use crate::config::{Loaded, load};
 use crate::export::import_weights;
 use crate::train::checkpoint::{self, RunState};
+use crate::train::inputs::Inputs;
 use crate::train::run_dir::RunDir;
 use crate::train::{AdamW, Experiment};
 
@@ -41,6 +42,7 @@ pub fn run(args: &ImportArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let config = &experiment.config;
     let origins = serde_json::to_string_pretty(&origins).unwrap_or_default();
     let run = RunDir::create(&config.run.dir, &config.run.name, &config.to_toml()?, &origins)?;
+    Inputs::of(&experiment, &run.root)?.write(&run)?;
     let state = RunState { epoch: 1, ..RunState::default() };
     let optimizer = AdamW::new(&config.optim);
     checkpoint::save(&run.steps(), config, &experiment.parents, &state, &model, &optimizer)?;

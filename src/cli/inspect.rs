@@ -7,7 +7,7 @@ use image::RgbImage;
 use serde::Serialize;
 
 use super::embed::{described, embedder};
-use super::setup::{Trained, open_run};
+use super::setup::{InputArgs, Trained, open_run};
 use super::{Exit, Failure, Terminal};
 use crate::artefact::write_atomic;
 use crate::data::Items;
@@ -51,9 +51,8 @@ struct ItemArgs {
     /// best, last or the number of a step.
     #[arg(long, default_value = "best")]
     checkpoint: Which,
-    /// Dataset directory, if it has moved.
-    #[arg(long)]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    inputs: InputArgs,
     /// auto, cpu, wgpu or wgpu:N.
     #[arg(long, default_value = "auto")]
     device: String,
@@ -79,7 +78,7 @@ struct Neighbour {
 
 pub fn run(args: &InspectArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let What::Item(item) = &args.what;
-    let trained = open_run(&args.run, &item.checkpoint, item.data.as_deref(), &item.device, terminal)?;
+    let trained = open_run(&args.run, &item.checkpoint, &item.inputs, &item.device, terminal)?;
     let (mixed, items) = shelf(item, &trained)?;
     let found = items.ids.iter().skip(1).position(|id| *id == item.id);
     let number = found.map(|place| place as u32 + 1).ok_or_else(|| {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::setup::parse_part;
+use super::setup::{parse_part, tell_inputs};
 use super::{Exit, Failure, Terminal};
 use crate::artefact::write_atomic;
 use crate::config::{Config, ENSEMBLE, ViewKind, load};
@@ -17,6 +17,7 @@ use crate::features::FeatureStore;
 use crate::probe::validity::{ENOUGH, Validity, Variant};
 use crate::probe::{Options, Probe, joined};
 use crate::train::experiment::feature_dir;
+use crate::train::inputs::{self, Asked};
 use crate::train::run_dir::RunDir;
 
 #[derive(Debug, Args)]
@@ -53,6 +54,9 @@ pub struct ProbeArgs {
     /// Finished runs (or patterns) on this data set whose views have different features.
     #[arg(long, value_name = "RUN", num_args = 1..)]
     validity: Vec<String>,
+    /// With --validity: go on where the features are not those that a run was trained on.
+    #[arg(long, requires = "validity")]
+    accept_changed: bool,
     /// Folder for `probe.md` and `probe.json`.
     #[arg(long, short)]
     output: Option<PathBuf>,
@@ -135,6 +139,10 @@ fn validity(
     let mut variants: BTreeMap<Vec<String>, (Variant, Vec<ContentView>)> = BTreeMap::new();
     for root in expand(&args.validity)? {
         let Some((config, metric)) = finished(&root, dataset, terminal)? else { continue };
+        let asked = Asked { data: Some(args.data.clone()), accept_changed: args.accept_changed };
+        let mut config = config;
+        let found = inputs::resolve(&root, &mut config, &inputs::recorded(&RunDir::at(&root))?, &asked)?;
+        tell_inputs(&found, terminal);
         let views = run_views(&config, &args.data, dataset)?;
         let key = views.iter().map(|v| v.store.hash().to_owned()).collect();
         let name = root.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::embed::{described, embedder};
-use super::setup::{Trained, open_run};
+use super::setup::{InputArgs, Trained, open_run};
 use super::{Exit, Failure, Terminal};
 use crate::artefact;
 use crate::data::Items;
@@ -61,9 +61,8 @@ pub struct RecommendArgs {
     /// best, last or the number of a step.
     #[arg(long, default_value = "best")]
     checkpoint: Which,
-    /// Dataset directory, if it has moved.
-    #[arg(long)]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    inputs: InputArgs,
     /// auto, cpu, wgpu or wgpu:N.
     #[arg(long, default_value = "auto")]
     device: String,
@@ -102,7 +101,7 @@ struct Line {
 }
 
 pub fn run(args: &RecommendArgs, terminal: &Terminal) -> Result<Exit, Failure> {
-    let trained = open_run(&args.run, &args.checkpoint, args.data.as_deref(), &args.device, terminal)?;
+    let trained = open_run(&args.run, &args.checkpoint, &args.inputs, &args.device, terminal)?;
     let shelf = Shelf::open(args, &trained)?;
     let mut writer = Writer::new(args, shelf.items(&trained))?;
     match &args.who.item {

@@ -4,12 +4,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use burn::module::Module;
 use clap::Args;
 
 use super::evaluate::final_report;
-use super::setup::{ensure_data, open_device};
+use super::setup::{InputArgs, ensure_data, lock, open_device, open_inputs};
 use super::show::show;
 use super::watch::Watch;
 use super::{Exit, Failure, Terminal};
@@ -18,6 +19,7 @@ use crate::config::{Config, load};
 use crate::data::Part;
 use crate::monitor::{HValue, Monitor, Progress, ProgressMode};
 use crate::train::checkpoint;
+use crate::train::inputs::{self, Inputs};
 use crate::train::run_dir::{RunDir, Which};
 use crate::train::trainer::Outcome;
 use crate::train::{Experiment, Trainer};
@@ -28,6 +30,7 @@ Examples:
   codistill train configs/quickstart.toml
   codistill train configs/odmt-arts.toml --set data.path=data/arts --device wgpu
   codistill train --resume checkpoints/quickstart
+  codistill train --resume checkpoints/odmt-arts --data /mnt/data/arts
   codistill train configs/quickstart.toml --dry-run
 
 Ctrl-C finishes the step, saves, and exits with status 4; --resume goes on to the same bits on the CPU.")]
@@ -44,6 +47,8 @@ pub struct TrainArgs {
     /// Go on from the last whole checkpoint of a run directory.
     #[arg(long, value_name = "RUN")]
     resume: Option<PathBuf>,
+    #[command(flatten)]
+    inputs: InputArgs,
     /// Print the plan, run two steps of every stage, and write nothing.
     #[arg(long)]
     dry_run: bool,
@@ -52,6 +57,9 @@ pub struct TrainArgs {
     stop_with_stdin: bool,
 }
 
+/// What a lock says of the process that holds it.
+const COMMAND: &str = "train";
+
 /// Settings that may change when a run is resumed: none of them touches what was computed before.
 const RESUMABLE: [&str; 6] =
     ["train.epochs", "train.patience", "train.checkpoint_steps", "train.keep", "train.prefetch", "monitor"];
@@ -59,9 +67,16 @@ const RESUMABLE: [&str; 6] =
 pub fn run(args: &TrainArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     match &args.resume {
         Some(root) => resume(args, root, terminal),
-        None => start(args, terminal),
+        None if args.inputs.is_default() => start(args, terminal),
+        None => Err(Failure::user(
+            "--data and --accept-changed are for a run that is resumed",
+            "name the data set of a new run with --set data.path=DIR",
+        )),
     }
 }
+
+/// How long a training that another command started waits for one before it to leave the run.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn start(args: &TrainArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     // Clap requires one of them.
@@ -80,6 +95,8 @@ fn start(args: &TrainArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let origins = serde_json::to_string_pretty(&loaded.origins).unwrap_or_default();
     let place = &experiment.config.run;
     let run = RunDir::create(&place.dir, &place.name, &loaded.config.to_toml()?, &origins)?;
+    let _lock = lock(&run.root, COMMAND, Duration::ZERO, terminal)?;
+    Inputs::of(&experiment, &run.root)?.write(&run)?;
     let trainer = Trainer::new(&experiment, &run.steps());
     terminal.say(format!("{}: {} on {}", run.root.display(), plan_line(&experiment, &trainer), device.name));
     train(args, &experiment, trainer, &run, None, terminal)
@@ -87,6 +104,9 @@ fn start(args: &TrainArgs, terminal: &Terminal) -> Result<Exit, Failure> {
 
 fn resume(args: &TrainArgs, root: &Path, terminal: &Terminal) -> Result<Exit, Failure> {
     let run = RunDir::at(root);
+    let patience = if args.stop_with_stdin { PATIENCE } else { Duration::ZERO };
+    let writes = run.config().exists() && !args.dry_run;
+    let _lock = if writes { Some(lock(root, COMMAND, patience, terminal)?) } else { None };
     if checkpoint::list(&run.steps()).is_empty() && run.config().exists() {
         return begin_again(args, &run, terminal);
     }
@@ -105,10 +125,10 @@ fn resume(args: &TrainArgs, root: &Path, terminal: &Terminal) -> Result<Exit, Fa
         config = crate::config::parse(&text, &run.config(), &args.sets)?.config;
     }
     let device = open_device(args.device.as_ref().unwrap_or(&config.device), terminal)?;
-    let experiment = Experiment::open(config, &device.device)?;
-    experiment.verify_features()?;
+    let experiment = open_inputs(root, config, &checkpoint.parents, &args.inputs, &device, terminal)?;
     let mut trainer = Trainer::new(&experiment, &run.steps());
     trainer.resume(&path, &checkpoint)?;
+    Inputs::of(&experiment, root)?.write(&run)?;
     let state = trainer.state();
     terminal.say(format!("{}: going on at epoch {}, step {}", path.display(), state.epoch, state.step));
     train(args, &experiment, trainer, &run, Some(checkpoint.state.step), terminal)
@@ -150,8 +170,9 @@ fn begin_again(args: &TrainArgs, run: &RunDir, terminal: &Terminal) -> Result<Ex
         refuse_sets(&args.sets)?;
     }
     let device = open_device(args.device.as_ref().unwrap_or(&config.device), terminal)?;
-    let experiment = Experiment::open(config, &device.device)?;
-    experiment.verify_features()?;
+    let then = inputs::recorded(run)?;
+    let experiment = open_inputs(&run.root, config, &then, &args.inputs, &device, terminal)?;
+    Inputs::of(&experiment, &run.root)?.write(run)?;
     artefact::sweep(&run.steps());
     terminal.say(format!("{}: no checkpoint yet, starting at the beginning", run.root.display()));
     train(args, &experiment, Trainer::new(&experiment, &run.steps()), run, None, terminal)

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
 
 use super::evaluate::final_report;
-use super::setup::{ensure_data, open_device, open_run};
+use super::setup::{InputArgs, ensure_data, lock, open_device, open_run, tell_inputs};
 use super::train::stop_flag;
 use super::watch::Watch;
 use super::{Exit, Failure, Terminal};
@@ -17,7 +18,9 @@ use crate::compare::table::Table;
 use crate::config::{Config, ConfigError, load};
 use crate::data::Part;
 use crate::eval::{Evaluation, Report};
+use crate::lock::DirLock;
 use crate::monitor::{HValue, Monitor, Progress};
+use crate::train::inputs::{self, Asked, Inputs};
 use crate::train::run_dir::{RunDir, Which};
 use crate::train::trainer::{Observer, Outcome, StepReport};
 use crate::train::{Experiment, TrainError, Trainer, checkpoint};
@@ -66,7 +69,11 @@ struct Search {
     trials: Vec<Trial>,
     metric: String,
     epochs: usize,
+    _lock: DirLock,
 }
+
+/// What a lock says of the process that holds it.
+const COMMAND: &str = "tune";
 
 pub fn run(args: &TuneArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let mut search = Search::open(args, terminal)?;
@@ -104,6 +111,7 @@ impl Search {
         let base = load(&spec.base, &spec.set)?.config;
         let dir = spec.dir.clone().unwrap_or_default();
         std::fs::create_dir_all(&dir).map_err(|e| Failure::io(&dir, &e))?;
+        let lock = lock(&dir, COMMAND, Duration::ZERO, terminal)?;
         artefact::sweep(&dir);
         let study = Study::at(&dir);
         let mut configs = Vec::new();
@@ -124,7 +132,7 @@ impl Search {
             configs.push(config);
         }
         let (metric, epochs) = (base.train.metric.clone(), base.train.epochs);
-        Ok(Self { spec, study, configs, trials, metric, epochs })
+        Ok(Self { spec, study, configs, trials, metric, epochs, _lock: lock })
     }
 
     /// Brings a trial to `until` epochs and saves what it reached; false if it was interrupted.
@@ -161,21 +169,32 @@ impl Search {
         terminal: &Terminal,
     ) -> Result<Advance, Failure> {
         let device = open_device(&config.device, terminal)?;
-        let experiment = match Experiment::open(config.clone(), &device.device) {
-            Ok(experiment) => experiment,
-            Err(e) => return Ok(Advance::Failed(e.to_string())),
-        };
         let run = RunDir::at(&self.study.trial_dir(number));
+        std::fs::create_dir_all(&run.root).map_err(|e| Failure::io(&run.root, &e))?;
+        let _lock = lock(&run.root, COMMAND, Duration::ZERO, terminal)?;
+        let begun = if checkpoint::list(&run.steps()).is_empty() { None } else { Some(run.latest()?) };
+        let experiment = if let Some((_, saved, _)) = &begun {
+            // Other inputs are no failure of the trial: it goes on when they are back.
+            let asked = Asked::default();
+            let (experiment, found) =
+                inputs::open(&run.root, config.clone(), &saved.parents, &asked, &device.device)?;
+            tell_inputs(&found, terminal);
+            experiment
+        } else {
+            match Experiment::open(config.clone(), &device.device) {
+                Ok(experiment) => experiment,
+                Err(e) => return Ok(Advance::Failed(e.to_string())),
+            }
+        };
         if !run.config().exists() {
-            std::fs::create_dir_all(&run.root).map_err(|e| Failure::io(&run.root, &e))?;
             run.write(&run.origins(), "{}")?;
+            Inputs::of(&experiment, &run.root)?.write(&run)?;
             run.write(&run.config(), &config.to_toml()?)?;
         }
         let mut trainer = Trainer::new(&experiment, &run.steps());
         let mut resumed = None;
-        if !checkpoint::list(&run.steps()).is_empty() {
-            let (path, saved, _) = run.latest()?;
-            trainer.resume(&path, &saved)?;
+        if let Some((path, saved, _)) = &begun {
+            trainer.resume(path, saved)?;
             resumed = Some(saved.state.step);
         }
         let monitor = Monitor::open(&run.root, &config.monitor, resumed, Progress::hidden());
@@ -258,7 +277,7 @@ impl Search {
             return Ok(report);
         }
         let device = self.configs[number].as_ref().map_or("auto", |c| c.device.as_str());
-        let trained = open_run(&run.root, &Which::Best, None, device, terminal)?;
+        let trained = open_run(&run.root, &Which::Best, &InputArgs::default(), device, terminal)?;
         final_report(&trained.experiment, &trained.model, Part::Test, &[], Some(&run))
     }
 

@@ -263,5 +263,6 @@ fn warnings(groups: &[Group], summaries: &[Summary], contrasts: &[Contrast]) -> 
     if let Some(warning) = groups.iter().flat_map(|g| &g.runs).find_map(|run| run.warning.clone()) {
         warnings.push(warning);
     }
+    warnings.extend(groups.iter().flat_map(|g| &g.runs).flat_map(|run| run.notes.clone()));
     warnings
 }

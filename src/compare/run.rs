@@ -12,9 +12,9 @@ use super::CompareError;
 use crate::artefact::MANIFEST;
 use crate::config::{self, ENSEMBLE};
 use crate::eval::metrics::Protocol;
-use crate::eval::{Report, Row, Scored, rows};
-use crate::train::checkpoint;
+use crate::eval::{Report, Row, Scored, kept, rows};
 use crate::train::run_dir::RunDir;
+use crate::train::{checkpoint, inputs};
 
 /// A finished run.
 pub struct Run {
@@ -35,6 +35,8 @@ pub struct Run {
     pub progress: Vec<Point>,
     /// What the report warns of.
     pub warning: Option<String>,
+    /// What else a reader of the figures must know.
+    pub notes: Vec<String>,
     /// Figures of the popularity baseline in the run's report.
     pub popularity: Option<BTreeMap<String, f64>>,
 }
@@ -76,8 +78,7 @@ impl Opened {
         if last.as_ref().and_then(|(_, path)| finished(path)) == Some(false) {
             return Ok(failed(metrics.why_unfinished()));
         }
-        let report: Report =
-            serde_json::from_str(&report).map_err(|e| not_a_run(format!("report.json: {e}")))?;
+        serde_json::from_str::<Report>(&report).map_err(|e| not_a_run(format!("report.json: {e}")))?;
         let path = run.rows(part);
         if !path.is_file() {
             return Err(CompareError::NoRows { dir: dir.to_owned(), part: part.to_owned() });
@@ -91,10 +92,17 @@ impl Opened {
             None => names.first().cloned().unwrap_or_default(),
         };
         let stored = rows::read_where(&path, &|name| name == score)?;
-        let found = stored.scored.into_iter().find(|(name, _)| *name == score);
-        let Some((_, rows)) = found.filter(|(_, rows)| !rows.is_empty()) else {
+        if !stored.scored.iter().any(|(name, rows)| *name == score && !rows.is_empty()) {
             return Err(CompareError::NoScore { dir: dir.to_owned(), name: score, found: names.join(", ") });
+        }
+        let reports = kept::reports(&[run.report(), run.report_of(part)])?;
+        let owner = kept::owner(&path, &stored, &score, &reports)?;
+        let Some((file, report)) = reports.into_iter().nth(owner.unwrap_or(0)) else {
+            return Err(not_a_run("its report.json is gone".into()));
         };
+        let anew = file != run.report();
+        let found = stored.scored.into_iter().find(|(name, _)| *name == score);
+        let rows = found.map(|(_, rows)| rows).unwrap_or_default();
         if let Some(reason) = broken(&rows) {
             return Ok(failed(reason));
         }
@@ -107,11 +115,20 @@ impl Opened {
         }
         // The model's own evaluation is a report's first.
         let own = report.evaluations.first().is_some_and(|e| e.scored.iter().any(|s| s.name == score));
+        let dataset_dir = inputs::dataset_dir(&run, &config);
         let mut settings = BTreeMap::new();
         flatten("", &serde_json::to_value(&config).unwrap_or_default(), &mut settings);
         if let Some((_, path)) = &last {
             flatten("parents", &parents(path), &mut settings);
         }
+        let judged = anew.then(|| "its figures are those of a later `codistill evaluate`".to_owned());
+        let accepted = report
+            .accepted
+            .iter()
+            .map(|c| format!("it was judged on other inputs than it learned from: {c}"));
+        let order = report.time_order.and_then(|order| order.warning());
+        let notes =
+            judged.into_iter().chain(accepted).map(|note| format!("{}: {note}", dir.display())).collect();
         Ok(Self::Finished(Box::new(Run {
             dir: dir.to_owned(),
             seed: report.seed,
@@ -121,9 +138,10 @@ impl Opened {
             rows,
             reported: reported.map(|(_, s)| s.clone()),
             settings,
-            dataset_dir: config.data.path,
+            dataset_dir,
             progress: if own { metrics.progress } else { Vec::new() },
-            warning: report.time_order.and_then(|order| order.warning()),
+            warning: order,
+            notes,
             popularity: floor(&report, part),
         })))
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::artefact::ArtefactError;
 use crate::encode::EncodeError;
 use crate::features::FeatureError;
+use crate::lock::LockError;
 use crate::tensors::TensorsError;
 
 /// Why a store can't be built, read or changed.
@@ -27,10 +28,12 @@ pub enum EmbedError {
     StoreExists(PathBuf),
     #[error("{dir}: generation {generation} does not follow the one before it")]
     BrokenChain { dir: PathBuf, generation: u32 },
-    #[error("another process is writing to {0}")]
-    Busy(PathBuf),
+    #[error(transparent)]
+    Lock(#[from] LockError),
     #[error("{dir} was made by another {what}: {theirs} there, {ours} here")]
     OtherParent { dir: PathBuf, what: &'static str, theirs: String, ours: String },
+    #[error("{dir} was made from other features of view `{view}`: {theirs} there, {ours} here")]
+    OtherFeatures { dir: PathBuf, view: String, theirs: String, ours: String },
     #[error("{dir}: branches {theirs} there, {ours} here")]
     OtherBranches { dir: PathBuf, theirs: String, ours: String },
     #[error(
@@ -79,9 +82,12 @@ impl EmbedError {
             Self::NoStore(_) => "make one with `codistill embed build RUN --store DIR`".into(),
             Self::StoreExists(_) => "append to it, or choose another --store".into(),
             Self::BrokenChain { .. } => "generations were removed or mixed; build the store anew".into(),
-            Self::Busy(_) => "wait for it to finish".into(),
+            Self::Lock(e) => return e.hint(),
             Self::OtherParent { .. } | Self::OtherBranches { .. } => {
                 "build a store with this model; vectors of two models can't be compared".into()
+            }
+            Self::OtherFeatures { .. } => {
+                "build a store from the features that the model was trained on".into()
             }
             Self::Canary { .. } | Self::CanaryScores { .. } => "its vectors are not this model's; build the store anew".into(),
             Self::BadLine { .. } => {

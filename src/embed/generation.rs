@@ -1,5 +1,6 @@
 //! One generation on disk: what it changes, and what it says of itself.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -31,6 +32,9 @@ pub struct About {
     pub model: String,
     /// Content hash of the data set whose numbering the first rows follow.
     pub dataset: String,
+    /// Content hash of the features that went into the catalogue's vectors, by view; older stores do not say.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub features: BTreeMap<String, String>,
     pub branches: Vec<String>,
     /// D
     pub width: usize,
@@ -158,11 +162,7 @@ impl Generation {
             return Err(malformed(&path, "a row knows another number of branches".into()));
         }
         let path = dir.join(VECTORS);
-        let mut tensors = if stored.rows.is_empty() {
-            std::collections::BTreeMap::default()
-        } else {
-            tensors::read(&path)?
-        };
+        let mut tensors = if stored.rows.is_empty() { BTreeMap::default() } else { tensors::read(&path)? };
         let mut vectors = Vec::with_capacity(about.branches.len());
         for branch in &about.branches {
             let found = tensors.remove(&format!("branch.{branch}"));

@@ -110,8 +110,22 @@ impl Embedder<'_> {
         if theirs.model != ours.model {
             return Err(other("model", &theirs.model, &ours.model));
         }
-        if theirs.dataset != ours.dataset {
+        // Who accepted other inputs than the model's may use a store of the model's own, as long as its first rows
+        // are the same items.
+        let accepted = !self.experiment.accepted.is_empty() && self.lists_the_catalogue(&snapshot);
+        if theirs.dataset != ours.dataset && !accepted {
             return Err(other("data set", &theirs.dataset, &ours.dataset));
+        }
+        for (view, theirs) in theirs.features.iter().filter(|_| !accepted) {
+            let ours = ours.features.get(view).map_or("none", String::as_str);
+            if theirs != ours {
+                return Err(EmbedError::OtherFeatures {
+                    dir: dir.to_owned(),
+                    view: view.clone(),
+                    theirs: theirs.clone(),
+                    ours: ours.to_owned(),
+                });
+            }
         }
         let shape = |about: &About| format!("{} of width {}", about.branches.join(", "), about.width);
         let rule_fits = snapshot.head.rule.fits(&Parts::of(self.model));
@@ -122,6 +136,13 @@ impl Embedder<'_> {
         let mixed = snapshot.mixed(&self.experiment.device);
         snapshot.head.canary.check(&snapshot, &self.scorer(&mixed))?;
         Ok(snapshot)
+    }
+
+    /// Whether a snapshot's first rows are the data set's items in their order.
+    fn lists_the_catalogue(&self, snapshot: &Snapshot) -> bool {
+        let items = &self.experiment.dataset.items;
+        let ids = snapshot.rows[..snapshot.head.catalogue].iter().map(|row| &row.id);
+        items.count() == snapshot.head.catalogue && items.ids.iter().skip(1).eq(ids)
     }
 
     /// Scores of a snapshot's items.
@@ -137,6 +158,7 @@ impl Embedder<'_> {
             parent: None,
             model: self.hash.to_owned(),
             dataset: self.experiment.dataset.hash.clone(),
+            features: self.experiment.parents.features.clone(),
             branches: config.branches.iter().map(|b| b.name.clone()).collect(),
             width: config.width,
             rows: 0,

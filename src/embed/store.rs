@@ -6,7 +6,7 @@
 //! into memory and keeps it whatever is written later.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -14,10 +14,10 @@ use super::EmbedError;
 use super::generation::{self, Generation, ROWS, read_json, write_json};
 pub use super::generation::{About, Change, Head, Row};
 use crate::artefact::{self, Staging, at};
+use crate::lock::DirLock;
 
 const PREFIX: &str = "generation-";
 const HEAD: &str = "head.json";
-const LOCK: &str = "lock";
 /// Tokens of a generation's items, a feature store a view.
 const FEATURES: &str = "features";
 
@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub rows: Vec<Row>,
     /// `[rows, D]` per branch.
     pub vectors: Vec<Vec<f32>>,
+    /// That nothing guards the store while it is written, where the file system has no locks.
+    pub unguarded: Option<String>,
     /// Row of each id.
     index: HashMap<String, usize>,
 }
@@ -41,8 +43,7 @@ pub struct Snapshot {
 /// The only writer of a store while it lives.
 pub struct Writer {
     dir: PathBuf,
-    /// Holds the lock.
-    _lock: File,
+    lock: DirLock,
 }
 
 /// A generation under construction.
@@ -65,16 +66,10 @@ impl Writer {
     /// Another process writes to it, or it can't be made.
     pub fn lock(dir: &Path) -> Result<Self, EmbedError> {
         fs::create_dir_all(dir).map_err(at(dir))?;
-        let path = dir.join(LOCK);
-        let file = File::options().create(true).append(true).open(&path).map_err(at(&path))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(EmbedError::Busy(dir.to_owned())),
-            Err(TryLockError::Error(source)) => return Err(EmbedError::Io { path, source }),
-        }
+        let lock = DirLock::take(dir, "embed")?;
         // Alone here: what killed writers left behind can go.
         artefact::sweep(dir);
-        Ok(Self { dir: dir.to_owned(), _lock: file })
+        Ok(Self { dir: dir.to_owned(), lock })
     }
 
     /// Starts generation `number`.
@@ -108,6 +103,7 @@ impl Writer {
             head: head.clone(),
             rows: Vec::new(),
             vectors: vec![Vec::new(); change.vectors.len()],
+            unguarded: self.lock.warning().map(str::to_owned),
             index: HashMap::new(),
         };
         snapshot.apply(change);
@@ -127,6 +123,7 @@ impl Writer {
         let about = About { parent: Some(snapshot.hash.clone()), ..snapshot.about.clone() };
         let (about, hash, change) = generation::commit(draft.staging, draft.generation, about, change)?;
         (snapshot.about, snapshot.hash) = (about, hash);
+        snapshot.unguarded = self.lock.warning().map(str::to_owned);
         snapshot.apply(change);
         Ok(())
     }
@@ -206,6 +203,7 @@ impl Snapshot {
             head,
             rows: Vec::new(),
             vectors: vec![Vec::new(); base.change.vectors.len()],
+            unguarded: None,
             index: HashMap::new(),
         };
         snapshot.apply(base.change);

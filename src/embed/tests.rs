@@ -1,11 +1,13 @@
 //! Generations on disk: what a reader sees, and what it refuses.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use super::canary::Canary;
 use super::store::{About, Change, Head, Row, Snapshot, Writer, generations};
 use super::{ColdRule, EmbedError, compact, delete};
+use crate::lock::LockError;
 
 /// Vectors of width 2 in two branches: the item's number and a mark.
 fn change(ids: &[&str], mark: f32) -> Change {
@@ -34,6 +36,7 @@ fn about() -> About {
         parent: None,
         model: "m".into(),
         dataset: "d".into(),
+        features: BTreeMap::default(),
         branches: vec!["id".into(), "text".into()],
         width: 2,
         rows: 0,
@@ -166,7 +169,7 @@ fn a_second_writer_is_turned_away() {
     let home = tempfile::tempdir().unwrap();
     three_generations(home.path());
     let writer = Writer::lock(home.path()).unwrap();
-    assert!(matches!(delete(home.path(), &["a".to_owned()]), Err(EmbedError::Busy(_))));
+    assert!(matches!(delete(home.path(), &["a".to_owned()]), Err(EmbedError::Lock(LockError::InUse { .. }))));
     drop(writer);
     assert!(delete(home.path(), &["a".to_owned()]).is_ok());
     assert!(matches!(delete(home.path(), &["a".to_owned()]), Err(EmbedError::UnknownItem { .. })));

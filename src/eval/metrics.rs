@@ -79,6 +79,9 @@ pub struct Scored {
     /// Who gets the places in the lists, by training count of the item.
     #[serde(default)]
     pub exposure: Vec<Exposure>,
+    /// Digest of the rows that stand in the file beside the report ([`super::kept`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_sha256: Option<String>,
     #[serde(skip)]
     pub rows: Vec<Row>,
 }
@@ -197,6 +200,7 @@ impl Tally {
             by_user_length: buckets(&self.rows, k, &LENGTH_EDGES, |row| Some(row.history)),
             by_item_age: buckets(&self.rows, k, &AGE_EDGES, age_in_days),
             exposure,
+            rows_sha256: None,
             rows: self.rows,
         }
     }

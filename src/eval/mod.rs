@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`scorer`], [`rank`] (one target), [`inner_product`] (many, where scores are that), [`metrics`] (all of them), [`protocol`], [`rows`],
 //! [`baseline`], [`cold`] (items that no training has seen), [`content`] (their floor), [`time_order`], [`global_time`],
-//! [`report`].
+//! [`report`], [`kept`] (report and rows on disk).
 
 pub mod baseline;
 pub mod cold;
@@ -14,6 +14,7 @@ pub mod content;
 mod fixtures;
 pub mod global_time;
 pub mod inner_product;
+pub mod kept;
 pub mod metrics;
 pub mod protocol;
 pub mod rank;

@@ -44,6 +44,9 @@ pub struct Report {
     /// Targets that no training has seen, where there are such items and a rule for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cold: Option<ColdReport>,
+    /// Inputs that are not those of the training and were accepted all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accepted: Vec<String>,
 }
 
 impl Report {

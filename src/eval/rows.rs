@@ -17,6 +17,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::record::RowAccessor;
 use parquet::schema::parser::parse_message_type;
+use sha2::{Digest, Sha256};
 
 use super::metrics::{Evaluation, Protocol, Scored};
 use crate::artefact::{ArtefactError, write_atomic};
@@ -65,14 +66,16 @@ pub enum RowsError {
     Open { path: PathBuf, source: io::Error },
     #[error("{path} does not hold evaluation rows: {reason}")]
     Content { path: PathBuf, reason: String },
+    #[error("{path}: the rows of `{name}` are not those of {report}: {reason}")]
+    Stray { path: PathBuf, name: String, report: PathBuf, reason: String },
 }
 
 impl RowsError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Write(_) => Some("check that the folder exists and has room".into()),
-            Self::Open { .. } | Self::Content { .. } => {
-                Some("`codistill evaluate` writes the rows of a run anew".into())
+            Self::Open { .. } | Self::Content { .. } | Self::Stray { .. } => {
+                Some("`codistill evaluate` writes rows and report of a run anew".into())
             }
         }
     }
@@ -123,6 +126,19 @@ impl Field {
         }
     }
 
+    fn hash(&self, row: &Row, hasher: &mut Sha256) {
+        match self {
+            Self::Name => {}
+            Self::Int(value) => hasher.update(value(row).to_le_bytes()),
+            Self::Double(value) => hasher.update(value(row).to_bits().to_le_bytes()),
+            Self::Flag(value) => hasher.update([u8::from(value(row))]),
+            Self::OptionalLong(value) => {
+                hasher.update([u8::from(value(row).is_some())]);
+                hasher.update(value(row).unwrap_or_default().to_le_bytes());
+            }
+        }
+    }
+
     fn write(&self, name: &str, rows: &[Row], column: &mut SerializedColumnWriter) -> ParquetResult<usize> {
         match self {
             Self::Name => {
@@ -148,6 +164,20 @@ impl Field {
             }
         }
     }
+}
+
+/// SHA-256 of the rows of one score name, column by column.
+pub fn digest(part: &str, name: &str, rows: &[Row]) -> String {
+    let mut hasher = Sha256::new();
+    for text in [part, name] {
+        hasher.update((text.len() as u64).to_le_bytes());
+        hasher.update(text.as_bytes());
+    }
+    for (column, field) in &COLUMNS {
+        hasher.update(column.as_bytes());
+        rows.iter().for_each(|row| field.hash(row, &mut hasher));
+    }
+    hasher.finalize().iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Writes the rows of an evaluation beside `path` and renames them into place.

@@ -73,8 +73,10 @@ pub struct RunState {
     pub metrics: BTreeMap<String, f64>,
 }
 
-/// Content hashes of what the run reads; a resumed run must find the same.
+/// Content hashes of what the run reads; whatever opens it must find the same ([`super::inputs`]). An empty hash
+/// was not recorded.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Parents {
     pub dataset: String,
     /// Feature store hash by view.
@@ -134,8 +136,12 @@ pub fn save(
 /// A file is missing, damaged or malformed.
 pub fn load(path: &Path) -> Result<Checkpoint, CheckpointError> {
     let manifest = artefact::verify(path, KIND, SCHEMA)?;
-    let parents = serde_json::from_value(manifest.about["parents"].clone())
-        .map_err(|e| malformed(&path.join(artefact::MANIFEST), e))?;
+    // What is not recorded can't be checked, and is said to be so where the inputs are opened.
+    let parents = match &manifest.about["parents"] {
+        serde_json::Value::Null => Parents::default(),
+        parents => serde_json::from_value(parents.clone())
+            .map_err(|e| malformed(&path.join(artefact::MANIFEST), e))?,
+    };
     let (state, updates): (RunState, BTreeMap<String, u64>) = read_json(&path.join(STATE))?;
     let mut raw = tensors::read(&path.join(OPTIMIZER))?;
     let mut moments = BTreeMap::new();
@@ -155,6 +161,12 @@ pub fn load(path: &Path) -> Result<Checkpoint, CheckpointError> {
         params: tensors::read(&path.join(MODEL))?,
         moments,
     })
+}
+
+/// What the manifest of a checkpoint says it was trained on; none where it says nothing.
+pub fn parents(path: &Path) -> Option<Parents> {
+    let manifest = artefact::read_manifest(path, KIND, SCHEMA).ok()?;
+    serde_json::from_value(manifest.about["parents"].clone()).ok()
 }
 
 impl Checkpoint {

@@ -8,7 +8,8 @@ use burn::tensor::Device;
 
 use super::batch::{Sampler, SamplerOptions};
 use super::checkpoint::Parents;
-use crate::config::{Config, ViewConfig, ViewKind};
+use super::inputs::Change;
+use crate::config::{Config, DataConfig, ViewConfig, ViewKind};
 use crate::data::{DataError, Dataset, Part};
 use crate::eval::baseline::ContentView;
 use crate::eval::{Evaluation, ScoreError, Scorer, evaluate};
@@ -50,6 +51,10 @@ impl ExperimentError {
 /// Everything a training or an evaluation reads.
 pub struct Experiment {
     pub config: Config,
+    /// The data as the run's own configuration names it: `config` says where it lies now.
+    pub named: DataConfig,
+    /// Inputs of a trained run that are not those of its training.
+    pub accepted: Vec<Change>,
     pub dataset: Dataset,
     pub views: Vec<Option<ViewSource>>,
     pub shape: DataShape,
@@ -99,7 +104,13 @@ impl Experiment {
         if sampler.windows().is_empty() {
             return Err(ExperimentError::NoWindows(config.data.min_train_len.max(2)));
         }
-        Ok(Self { config, dataset, views, shape, parents, sampler, device: device.clone() })
+        let (named, accepted, device) = (config.data.clone(), Vec::new(), device.clone());
+        Ok(Self { config, named, accepted, dataset, views, shape, parents, sampler, device })
+    }
+
+    /// The configuration as checkpoints keep it.
+    pub fn named_config(&self) -> Config {
+        Config { data: self.named.clone(), ..self.config.clone() }
     }
 
     /// Reads every feature store once and compares it with its hashes, which opening leaves out.

@@ -1,14 +1,16 @@
 //! From a data set to trained weights: batches, optimiser, checkpoints and the loop.
 //!
 //! Reading order: [`experiment`] (a configuration with everything it names opened), [`batch`], [`step`],
-//! [`optim`], [`update`], [`checkpoint`], [`trainer`] (the loop).
+//! [`optim`], [`update`], [`checkpoint`], [`trainer`] (the loop); [`inputs`]: what a trained model may be opened with.
 
 pub mod batch;
 pub mod checkpoint;
 pub mod experiment;
 pub mod gradients;
+pub mod inputs;
 pub mod negatives;
 pub mod optim;
+mod places;
 pub mod prefetch;
 pub mod run_dir;
 pub mod step;

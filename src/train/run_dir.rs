@@ -82,9 +82,19 @@ impl RunDir {
         self.root.join("config.origins.json")
     }
 
+    /// Where the run's inputs lay and what they held ([`super::inputs`]).
+    pub fn inputs(&self) -> PathBuf {
+        self.root.join("inputs.json")
+    }
+
     /// Metrics of the final evaluation, as JSON and as text.
     pub fn report(&self) -> PathBuf {
         self.root.join("report.json")
+    }
+
+    /// Metrics of the last `codistill evaluate` of a part.
+    pub fn report_of(&self, part: &str) -> PathBuf {
+        self.root.join(format!("report-{part}.json"))
     }
 
     /// One row per user, target and score name.

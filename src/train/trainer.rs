@@ -29,8 +29,6 @@ pub enum TrainError {
     Diverged { loss: f64, grad_norm: f64, step: u64, epoch: usize },
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    #[error("the run was trained on other {what}: {before} then, {now} now")]
-    OtherParents { what: String, before: String, now: String },
     #[error(transparent)]
     Score(#[from] ScoreError),
     #[error("`{metric}` is not measured; there is {}", known.join(", "))]
@@ -45,9 +43,6 @@ impl TrainError {
                     .into(),
             ),
             Self::Checkpoint(e) => e.hint(),
-            Self::OtherParents { .. } => {
-                Some("restore the data the run was started with, or start a new run".into())
-            }
             Self::Score(_) => None,
             Self::UnknownMetric { .. } => Some("set train.metric to one of them".into()),
         }
@@ -129,25 +124,12 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// Goes on from `checkpoint`, which lies at `path`.
+    /// Goes on from `checkpoint`, which lies at `path`; the experiment was opened for it
+    /// ([`super::inputs::open`]).
     ///
     /// # Errors
-    /// It was trained on other data or features, or its weights don't fit the configuration.
+    /// Its weights don't fit the configuration.
     pub fn resume(&mut self, path: &Path, checkpoint: &Checkpoint) -> Result<(), TrainError> {
-        let (then, now) = (&checkpoint.parents, &self.experiment.parents);
-        let differs = |what: &str, before: &str, now: &str| {
-            let (what, before, now) = (what.to_owned(), before.to_owned(), now.to_owned());
-            Err(TrainError::OtherParents { what, before, now })
-        };
-        if then.dataset != now.dataset {
-            return differs("data", &then.dataset, &now.dataset);
-        }
-        for (view, before) in &then.features {
-            let now = now.features.get(view).map_or("none", String::as_str);
-            if before != now {
-                return differs(&format!("features of view `{view}`"), before, now);
-            }
-        }
         self.model = checkpoint.restore(path, self.model.clone())?;
         self.optimizer.state = checkpoint.moments(&self.experiment.device);
         self.state = checkpoint.state.clone();
@@ -313,8 +295,9 @@ impl<'a> Trainer<'a> {
     /// Saves, then drops checkpoints beyond the newest `keep` that are not the best one.
     fn save(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
         let Experiment { config, parents, .. } = self.experiment;
+        let named = self.experiment.named_config();
         let path =
-            checkpoint::save(&self.checkpoints, config, parents, &self.state, &self.model, &self.optimizer)?;
+            checkpoint::save(&self.checkpoints, &named, parents, &self.state, &self.model, &self.optimizer)?;
         observer.saved(self.state.step, &path);
         let best = self.state.best.map(|(_, step)| step);
         let all = checkpoint::list(&self.checkpoints);

@@ -86,6 +86,7 @@ impl Fake {
             by_user_length: Vec::new(),
             by_item_age: Vec::new(),
             exposure: Vec::new(),
+            rows_sha256: None,
             rows: self.rows(),
         };
         let protocol = Protocol {
@@ -111,6 +112,7 @@ impl Fake {
             time_order: None,
             global_time: None,
             cold: None,
+            accepted: Vec::new(),
         };
         fs::write(dir.join("report.json"), serde_json::to_string(&report).unwrap()).unwrap();
         dir

@@ -15,6 +15,7 @@ mod fixture;
 mod flip;
 #[cfg(feature = "wgpu")]
 mod gpu;
+mod inputs;
 mod objectives;
 mod parity;
 mod planted;

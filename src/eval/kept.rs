@@ -1,0 +1,218 @@
+//! A report and its rows as they lie side by side in a run directory, and whether they still belong together.
+//!
+//! Statistics are computed from rows and shown beside a report's figures, so that rows of another evaluation,
+//! checkpoint or run would pass unseen. Each score name of a report therefore carries a digest of its rows.
+
+use std::path::{Path, PathBuf};
+
+use super::metrics::{Scored, recall_ndcg};
+use super::report::Report;
+use super::rows::{self, Row, RowsError, StoredRows};
+use crate::artefact::{ArtefactError, write_atomic};
+
+/// Largest difference between a figure of a report and the same one computed from its rows: what summing in
+/// another order may make.
+const TOLERANCE: f64 = 1e-9;
+
+/// Writes the rows of `report` and then the report, which names them.
+///
+/// # Errors
+/// A file can't be written. A kill between the two leaves rows that the older report does not own to.
+pub fn keep(report: &mut Report, rows: &Path, file: &Path) -> Result<(), RowsError> {
+    for evaluation in &mut report.evaluations {
+        for scored in &mut evaluation.scored {
+            scored.rows_sha256 = Some(rows::digest(&evaluation.part, &scored.name, &scored.rows));
+        }
+    }
+    rows::write_all(rows, &report.evaluations)?;
+    let text = serde_json::to_string_pretty(report)
+        .map_err(|e| RowsError::Content { path: file.to_owned(), reason: e.to_string() })?;
+    Ok(write_atomic(file, text.as_bytes())?)
+}
+
+/// The reports that may stand beside the rows at `rows`: those of `files` that are there.
+///
+/// # Errors
+/// One is no report.
+pub fn reports(files: &[PathBuf]) -> Result<Vec<(PathBuf, Report)>, RowsError> {
+    let mut found = Vec::new();
+    for path in files {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(source) => return Err(ArtefactError::Io { path: path.clone(), source }.into()),
+        };
+        let report = serde_json::from_str(&text)
+            .map_err(|e| RowsError::Content { path: path.clone(), reason: e.to_string() })?;
+        found.push((path.clone(), report));
+    }
+    Ok(found)
+}
+
+/// Place in `reports` of the one that the rows of `name`, which were read from `path`, belong to; none where only
+/// reports of older programs are there and they say nothing of `name`.
+///
+/// # Errors
+/// [`RowsError::Stray`]: they belong to none.
+pub fn owner(
+    path: &Path,
+    stored: &StoredRows,
+    name: &str,
+    reports: &[(PathBuf, Report)],
+) -> Result<Option<usize>, RowsError> {
+    let found = stored.scored.iter().find(|(own, _)| own == name);
+    let rows = found.map(|(_, rows)| rows.as_slice()).unwrap_or_default();
+    let digest = rows::digest(&stored.part, name, rows);
+    let stray = |report: &Path, reason: String| RowsError::Stray {
+        path: path.to_owned(),
+        name: name.to_owned(),
+        report: report.to_owned(),
+        reason,
+    };
+    let mut refusal = None;
+    let mut digests = None;
+    for (place, (file, report)) in reports.iter().enumerate() {
+        let all = report.evaluations.iter().flat_map(|e| e.scored.iter().map(move |s| (e, s)));
+        if all.clone().any(|(_, scored)| scored.rows_sha256.is_some()) {
+            digests.get_or_insert(file);
+        }
+        for (evaluation, scored) in all.filter(|(e, s)| e.part == stored.part && s.name == name) {
+            let reason = match &scored.rows_sha256 {
+                Some(own) if *own == digest => return Ok(Some(place)),
+                Some(_) => Some(difference(scored, rows).unwrap_or_else(|| "the ranks changed".into())),
+                None if evaluation.protocol != stored.protocol => {
+                    Some("they were ranked under another protocol".into())
+                }
+                None => difference(scored, rows).or_else(|| miscount(rows, evaluation.targets())),
+            };
+            match reason {
+                None => return Ok(Some(place)),
+                Some(reason) => refusal = refusal.or(Some(stray(file, reason))),
+            }
+        }
+    }
+    let unknown = digests.map(|file| stray(file, "it has no figures of them".into()));
+    refusal.or(unknown).map_or(Ok(None), Err)
+}
+
+/// The first figure of a report that the rows do not give.
+fn difference(scored: &Scored, rows: &[Row]) -> Option<String> {
+    let n = rows.len().max(1) as f64;
+    scored.metrics.iter().find_map(|(metric, &reported)| {
+        let (kind, k) = metric.split_once('@')?;
+        let k: usize = k.parse().ok()?;
+        let of = |row: &Row| -> Option<f64> {
+            let (recall, ndcg) = recall_ndcg(row.rank, k);
+            match kind {
+                "recall" => Some(recall),
+                "ndcg" => Some(ndcg),
+                "mrr" => Some(if recall > 0.0 { 1.0 / row.rank } else { 0.0 }),
+                _ => None,
+            }
+        };
+        let by_rows = rows.iter().map(of).sum::<Option<f64>>()? / n;
+        let differs = (by_rows - reported).abs() > TOLERANCE;
+        differs.then(|| format!("{metric} is {by_rows:.6} by the rows and {reported:.6} in the report"))
+    })
+}
+
+fn miscount(rows: &[Row], targets: usize) -> Option<String> {
+    (rows.len() != targets).then(|| format!("there are {} rows for {targets} targets", rows.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{HistoryRule, TieRule};
+    use crate::eval::metrics::{Evaluation, Protocol, Tally};
+
+    fn evaluation(part: &str, ranks: &[f64]) -> Evaluation {
+        let mut tally = Tally::new(&[2, 10], 9);
+        for (user, &rank) in ranks.iter().enumerate() {
+            let row = Row { user: user as u32, item: 3, rank, candidates: 8, ..Row::default() };
+            tally.add(row, false, &[1, 2]);
+        }
+        let protocol = Protocol {
+            dataset: "d".into(),
+            targets: ranks.len(),
+            items: 8,
+            history: HistoryRule::All,
+            ties: TieRule::Mid,
+            ks: vec![2, 10],
+            bucket_k: 10,
+            masked_targets: 0,
+        };
+        let scored = vec![tally.summarise("ensemble", &[0; 9])];
+        Evaluation { part: part.into(), protocol, scored }
+    }
+
+    fn report(evaluation: Evaluation) -> Report {
+        Report {
+            evaluations: vec![evaluation],
+            dataset: "d".into(),
+            seed: 1,
+            time_order: None,
+            global_time: None,
+            cold: None,
+            accepted: Vec::new(),
+        }
+    }
+
+    /// A report of an older program: figures without digests.
+    fn old(evaluation: Evaluation) -> Report {
+        let mut report = report(evaluation);
+        report.evaluations[0].scored[0].rows_sha256 = None;
+        report
+    }
+
+    /// Keeps `own`, replaces the rows by those of `rows`, and asks whose they are.
+    fn asked(own: Report, is_old: bool, rows: &Evaluation) -> Result<Option<usize>, RowsError> {
+        let home = tempfile::tempdir().unwrap();
+        let (path, file) = (home.path().join("rows.parquet"), home.path().join("report.json"));
+        let mut own = own;
+        keep(&mut own, &path, &file).unwrap();
+        if is_old {
+            std::fs::write(&file, serde_json::to_string(&old(own.evaluations.remove(0))).unwrap()).unwrap();
+        }
+        rows::write(&path, rows).unwrap();
+        owner(&path, &rows::read(&path).unwrap(), "ensemble", &reports(&[file]).unwrap())
+    }
+
+    #[test]
+    fn rows_belong_to_the_report_that_was_written_with_them() {
+        let own = evaluation("test", &[1.0, 4.0, 11.0]);
+        for is_old in [false, true] {
+            assert_eq!(asked(report(own.clone()), is_old, &own).unwrap(), Some(0));
+            let other = evaluation("test", &[1.0, 3.0, 11.0]);
+            let refused = asked(report(own.clone()), is_old, &other).unwrap_err().to_string();
+            assert!(
+                refused.contains("mrr@10 is 0.444444 by the rows and 0.416667 in the report"),
+                "{refused}"
+            );
+        }
+        // Beyond every cut-off a rank changes no figure, but the digest.
+        let beyond = evaluation("test", &[1.0, 4.0, 12.0]);
+        let refused = asked(report(own.clone()), false, &beyond).unwrap_err().to_string();
+        assert!(refused.contains("the ranks changed"), "{refused}");
+        let more = evaluation("test", &[1.0, 4.0, 11.0, 1.0, 4.0, 11.0]);
+        let refused = asked(report(own.clone()), true, &more).unwrap_err().to_string();
+        assert!(refused.contains("another protocol"), "{refused}");
+        // A part that the report does not speak of.
+        let valid = evaluation("valid", &[1.0, 4.0, 11.0]);
+        let refused = asked(report(own.clone()), false, &valid).unwrap_err().to_string();
+        assert!(refused.contains("has no figures of them"), "{refused}");
+        assert_eq!(asked(report(own), true, &valid).unwrap(), None);
+    }
+
+    #[test]
+    fn the_second_report_may_own_the_rows() {
+        let home = tempfile::tempdir().unwrap();
+        let (path, files) =
+            (home.path().join("rows.parquet"), ["a.json", "b.json"].map(|f| home.path().join(f)));
+        keep(&mut report(evaluation("test", &[1.0, 4.0])), &path, &files[0]).unwrap();
+        keep(&mut report(evaluation("test", &[2.0, 4.0])), &path, &files[1]).unwrap();
+        let stored = rows::read(&path).unwrap();
+        assert_eq!(owner(&path, &stored, "ensemble", &reports(&files).unwrap()).unwrap(), Some(1));
+        assert!(owner(&path, &stored, "ensemble", &reports(&files[..1]).unwrap()).is_err());
+    }
+}

@@ -1,0 +1,178 @@
+//! One writer at a time: an advisory lock on a directory that a command changes.
+//!
+//! The lock belongs to the open file, not to its name: the system takes it back when the process ends, however
+//! that comes about, so that a kill leaves nothing to clear away. The file stays and says who held it last.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::artefact::{ArtefactError, at};
+
+/// Name of the lock file in a directory.
+pub const LOCK: &str = "lock";
+/// Time between two tries.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Why a directory can't be locked.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    #[error("{} is in use{}", dir.display(), holder.as_ref().map(|h| format!(" by {h}")).unwrap_or_default())]
+    InUse { dir: PathBuf, holder: Option<Holder> },
+    #[error(transparent)]
+    Artefact(#[from] ArtefactError),
+}
+
+impl LockError {
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::InUse { .. } => Some("wait for it to end, or end it first".into()),
+            Self::Artefact(_) => None,
+        }
+    }
+}
+
+/// Who holds a lock, as the lock file says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// E.g. `train`.
+    pub command: String,
+    pub pid: u32,
+    /// Empty where the system does not tell.
+    #[serde(default)]
+    pub host: String,
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "`codistill {}`, process {}", self.command, self.pid)?;
+        if self.host.is_empty() { Ok(()) } else { write!(f, " on {}", self.host) }
+    }
+}
+
+/// A directory that nobody else changes while this lives.
+#[derive(Debug)]
+pub struct DirLock {
+    /// Holds the lock; absent where the file system has none.
+    _file: Option<File>,
+    unguarded: Option<String>,
+}
+
+impl DirLock {
+    /// Locks `dir`, which exists, for `command`.
+    ///
+    /// # Errors
+    /// Another process has it, or the lock file can't be written.
+    pub fn take(dir: &Path, command: &str) -> Result<Self, LockError> {
+        Self::take_within(dir, command, Duration::ZERO)
+    }
+
+    /// [`DirLock::take`] that waits for another process to end for at most `patience`.
+    ///
+    /// # Errors
+    /// As [`DirLock::take`].
+    pub fn take_within(dir: &Path, command: &str, patience: Duration) -> Result<Self, LockError> {
+        let path = dir.join(LOCK);
+        // Opened without truncation: what it says belongs to whoever holds it.
+        let opened = File::options().create(true).read(true).write(true).truncate(false).open(&path);
+        let mut file = opened.map_err(at(&path))?;
+        let start = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if start.elapsed() < patience => std::thread::sleep(POLL),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(LockError::InUse { dir: dir.to_owned(), holder: read_holder(&path) });
+                }
+                Err(TryLockError::Error(e)) => {
+                    let unguarded = format!(
+                        "{} can't be locked ({e}); see to it that no other command writes there",
+                        dir.display()
+                    );
+                    return Ok(Self { _file: None, unguarded: Some(unguarded) });
+                }
+            }
+        }
+        let holder = Holder { command: command.to_owned(), pid: std::process::id(), host: host() };
+        write_holder(&mut file, &holder).map_err(at(&path))?;
+        Ok(Self { _file: Some(file), unguarded: None })
+    }
+
+    /// What to warn of where the file system has no locks; the directory is then unguarded.
+    pub fn warning(&self) -> Option<&str> {
+        self.unguarded.as_deref()
+    }
+}
+
+/// Whether another process holds the lock of `dir` now. Nothing is written.
+pub fn is_held(dir: &Path) -> bool {
+    let Ok(file) = File::open(dir.join(LOCK)) else { return false };
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+fn read_holder(path: &Path) -> Option<Holder> {
+    serde_json::from_str(&fs::read_to_string(path).ok()?).ok()
+}
+
+fn write_holder(file: &mut File, holder: &Holder) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    let text = serde_json::to_string(holder).map_err(|e| io::Error::new(ErrorKind::InvalidData, e))?;
+    writeln!(file, "{text}")?;
+    file.flush()
+}
+
+/// Name of this machine.
+fn host() -> String {
+    let kernel =
+        fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| fs::read_to_string("/etc/hostname"));
+    let name =
+        kernel.ok().or_else(|| std::env::var("HOSTNAME").or_else(|_| std::env::var("COMPUTERNAME")).ok());
+    name.map(|name| name.trim().to_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_taker_is_told_who_has_it_and_the_end_of_the_first_frees_it() {
+        let home = tempfile::tempdir().unwrap();
+        assert!(!is_held(home.path()));
+        let first = DirLock::take(home.path(), "train").unwrap();
+        assert!(first.warning().is_none() && is_held(home.path()));
+        let refused = DirLock::take(home.path(), "evaluate").unwrap_err();
+        let own = format!("is in use by `codistill train`, process {}", std::process::id());
+        assert!(refused.to_string().contains(&own), "{refused}");
+        drop(first);
+        assert!(!is_held(home.path()));
+        DirLock::take(home.path(), "evaluate").unwrap();
+    }
+
+    #[test]
+    fn a_lock_file_without_a_holder_is_no_lock_and_one_that_cannot_be_read_names_none() {
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join(LOCK), "{\"command\": \"train\", \"pid\": 1").unwrap();
+        let held = DirLock::take(home.path(), "tune").unwrap();
+        fs::write(home.path().join(LOCK), "torn").unwrap();
+        let refused = DirLock::take(home.path(), "tune").unwrap_err();
+        assert_eq!(refused.to_string(), format!("{} is in use", home.path().display()));
+        drop(held);
+    }
+
+    #[test]
+    fn patience_outlasts_a_holder_that_leaves() {
+        let home = tempfile::tempdir().unwrap();
+        let held = DirLock::take(home.path(), "train").unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                std::thread::sleep(Duration::from_millis(200));
+                drop(held);
+            });
+            DirLock::take_within(home.path(), "train", Duration::from_secs(30)).unwrap();
+        });
+    }
+}

@@ -1,0 +1,431 @@
+//! What a model was trained on, and whether that is what lies there now.
+//!
+//! A run keeps in `inputs.json` where its data set and its feature stores lay, and each checkpoint what they held.
+//! Whatever opens a trained model goes through [`resolve`]: it finds the inputs from any working directory, also
+//! where run and data moved together, compares their hashes with those of the training, reads every feature store
+//! once against its manifest, and refuses what changed unless it was told to go on.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use super::checkpoint::{self, Parents};
+use super::experiment::{Experiment, ExperimentError, feature_dir};
+use super::places::{Choice, Places};
+use super::run_dir::RunDir;
+use crate::artefact::{self, ArtefactError, write_atomic};
+use crate::config::{Config, DataConfig, ViewKind};
+use crate::data::{self, Dataset};
+use crate::features;
+
+/// Layout version of `inputs.json`.
+const SCHEMA: u32 = 1;
+
+/// Where the inputs of a run lay when it was trained, and what they held: `inputs.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Inputs {
+    schema_version: u32,
+    /// The run directory, absolute.
+    pub run: PathBuf,
+    /// Where relative paths of the configuration begin.
+    pub working_dir: PathBuf,
+    pub dataset: Input,
+    /// By view.
+    pub features: BTreeMap<String, Input>,
+    /// File of the items that were held out of the training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_out: Option<PathBuf>,
+}
+
+/// One artefact that was read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Input {
+    /// Absolute.
+    pub path: PathBuf,
+    /// Content hash.
+    pub hash: String,
+}
+
+/// What the user says about the inputs of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// Where the data set lies now.
+    pub data: Option<PathBuf>,
+    /// Go on with other inputs than the run's.
+    pub accept_changed: bool,
+}
+
+/// Why the inputs of a run are refused.
+#[derive(Debug, thiserror::Error)]
+pub enum InputsError {
+    #[error("{run} was trained on other inputs than there are now:{}", changes.iter().map(|c| format!("\n  {c}")).collect::<String>())]
+    Changed { run: PathBuf, changes: Vec<Change> },
+    #[error("{path}: {reason}")]
+    Malformed { path: PathBuf, reason: String },
+    #[error(transparent)]
+    Artefact(#[from] ArtefactError),
+    #[error(transparent)]
+    Experiment(#[from] ExperimentError),
+}
+
+impl InputsError {
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Changed { changes, .. } => Some(way_out(changes)),
+            Self::Malformed { .. } => {
+                Some("remove the file; the checkpoints know what the run was trained on".into())
+            }
+            Self::Artefact(_) => None,
+            Self::Experiment(e) => e.hint(),
+        }
+    }
+}
+
+/// One input that is not what the training read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// `the data set`, or the features of a view.
+    pub what: String,
+    pub path: PathBuf,
+    pub fault: Fault,
+}
+
+/// How an input changed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fault {
+    /// Nothing that can be read lies there.
+    Absent(String),
+    /// Content hashes.
+    Other { recorded: String, found: String },
+    /// It is not what was written there.
+    Damaged(String),
+}
+
+impl std::fmt::Display for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}, {}: ", self.what, self.path.display())?;
+        match &self.fault {
+            Fault::Absent(reason) => write!(f, "not found ({reason})"),
+            Fault::Other { recorded, found } => {
+                write!(f, "{} at the training, {} now", short(recorded), short(found))
+            }
+            Fault::Damaged(reason) => write!(f, "damaged ({reason})"),
+        }
+    }
+}
+
+fn way_out(changes: &[Change]) -> String {
+    if changes.iter().any(|c| matches!(c.fault, Fault::Absent(_))) {
+        return "if it has moved, say where the data set lies now: --data DIR (features lie below it, in features/NAME)"
+            .into();
+    }
+    if changes.iter().all(|c| matches!(c.fault, Fault::Damaged(_))) {
+        return "make the store anew or restore it; --accept-changed goes on all the same".into();
+    }
+    "put back what it was trained on, or name where that lies now: --data DIR; --accept-changed goes on all the same"
+        .into()
+}
+
+/// Twelve digits tell hashes apart; what stands behind a `+` says how features were replaced.
+fn short(hash: &str) -> String {
+    let (stem, replaced) = hash.split_once('+').map_or((hash, None), |(stem, rest)| (stem, Some(rest)));
+    let stem: String = stem.chars().take(12).collect();
+    replaced.map_or(stem.clone(), |rest| format!("{stem}+{rest}"))
+}
+
+impl Inputs {
+    /// What `experiment`, whose run lies at `run`, reads and where.
+    ///
+    /// # Errors
+    /// A path can't be made absolute.
+    pub fn of(experiment: &Experiment, run: &Path) -> Result<Self, InputsError> {
+        let data = &experiment.config.data;
+        let input = |path: &Path, hash: &str| -> Result<Input, InputsError> {
+            Ok(Input { path: absolute(path)?, hash: hash.to_owned() })
+        };
+        let mut features = BTreeMap::new();
+        for (view, source) in experiment.config.model.views.iter().zip(&experiment.views) {
+            if let Some(source) = source {
+                features.insert(view.name.clone(), input(source.store.dir(), source.store.hash())?);
+            }
+        }
+        let ids = data.cold.as_ref().map(|cold| &cold.ids).filter(|ids| !ids.as_os_str().is_empty());
+        Ok(Self {
+            schema_version: SCHEMA,
+            run: absolute(run)?,
+            working_dir: absolute(Path::new("."))?,
+            dataset: input(&data.path.clone().unwrap_or_default(), &experiment.parents.dataset)?,
+            features,
+            held_out: ids.map(|ids| absolute(ids)).transpose()?,
+        })
+    }
+
+    /// Reads `inputs.json` of a run; absent in runs of older programs.
+    ///
+    /// # Errors
+    /// It can't be read, or says something else.
+    pub fn read(run: &RunDir) -> Result<Option<Self>, InputsError> {
+        let path = run.inputs();
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(artefact::at(&path)(e).into()),
+        };
+        let malformed = |reason: String| InputsError::Malformed { path: path.clone(), reason };
+        let inputs: Self = serde_json::from_str(&text).map_err(|e| malformed(e.to_string()))?;
+        if inputs.schema_version > SCHEMA {
+            return Err(malformed(format!("its schema {} is newer than {SCHEMA}", inputs.schema_version)));
+        }
+        Ok(Some(inputs))
+    }
+
+    /// Writes `inputs.json`.
+    ///
+    /// # Errors
+    /// It can't be written, or a path is not UTF-8.
+    pub fn write(&self, run: &RunDir) -> Result<(), InputsError> {
+        let path = run.inputs();
+        let text = serde_json::to_string_pretty(self)
+            .map_err(|e| InputsError::Malformed { path: path.clone(), reason: e.to_string() })?;
+        Ok(write_atomic(&path, text.as_bytes())?)
+    }
+
+    fn parents(&self) -> Parents {
+        let features = self.features.iter().map(|(view, input)| (view.clone(), input.hash.clone()));
+        Parents { dataset: self.dataset.hash.clone(), features: features.collect() }
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, InputsError> {
+    Ok(path.canonicalize().map_err(artefact::at(path))?)
+}
+
+/// What a run's newest checkpoint was trained on; of a run without one, what it was started with. Empty where
+/// neither says.
+///
+/// # Errors
+/// `inputs.json` can't be read.
+pub fn recorded(run: &RunDir) -> Result<Parents, InputsError> {
+    let newest = checkpoint::list(&run.steps()).into_iter().rev();
+    if let Some(parents) = newest.filter_map(|(_, path)| checkpoint::parents(&path)).next() {
+        return Ok(parents);
+    }
+    Ok(Inputs::read(run)?.map(|inputs| inputs.parents()).unwrap_or_default())
+}
+
+/// What was found about the inputs of a run that may be used.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// Changes that the user accepted.
+    pub accepted: Vec<Change>,
+    /// What can't be checked, because the run does not record it.
+    pub unchecked: Vec<String>,
+    /// Inputs that were passed over for those of the training, which lie elsewhere.
+    pub passed_over: Vec<String>,
+}
+
+impl Found {
+    fn pass_over(&mut self, what: &str, taken: &Path, other: Option<&Path>) {
+        if let Some(other) = other {
+            let (taken, other) = (taken.display(), other.display());
+            self.passed_over
+                .push(format!("takes {what} from {taken}, as at the training: {other} holds another"));
+        }
+    }
+
+    /// What to warn of, a line each.
+    pub fn warnings(&self) -> Vec<String> {
+        let accepted =
+            self.accepted.iter().map(|c| format!("--accept-changed goes on with other inputs: {c}"));
+        accepted.collect()
+    }
+
+    /// What to say beside, a line each.
+    pub fn notes(&self) -> Vec<String> {
+        let unchecked = self.unchecked.iter();
+        let unchecked =
+            unchecked.map(|what| format!("the run records no hash of {what}, so that it can't be checked"));
+        unchecked.chain(self.passed_over.iter().cloned()).collect()
+    }
+}
+
+/// Puts into `config` where the inputs of the run at `root` lie now, and holds them against `parents`.
+///
+/// Content hashes are compared and every byte of the feature stores; the bytes of the data set are compared when
+/// it is opened. An input with the recorded hash is taken wherever it is found: at the place that was asked for;
+/// as the run lay to it; at its old place; where the configuration says, seen from here.
+///
+/// # Errors
+/// Something is absent, or changed and not accepted.
+pub fn resolve(
+    root: &Path,
+    config: &mut Config,
+    parents: &Parents,
+    asked: &Asked,
+) -> Result<Found, InputsError> {
+    let places = Places::of(root, config, Inputs::read(&RunDir::at(root))?, asked)?;
+    let mut found = Found::default();
+    let mut changes = Vec::new();
+    if let Some(cold) = &mut config.data.cold {
+        cold.ids = places.held_out(&cold.ids);
+    }
+    let cold = config.data.cold.clone();
+    let hash_of = |dir: &Path| -> Result<String, String> {
+        let manifest = artefact::read_manifest(dir, data::disk::KIND, data::disk::SCHEMA).map_err(reason)?;
+        let Some(cold) = &cold else { return Ok(manifest.content_hash()) };
+        let mut dataset = Dataset::open(dir).map_err(|e| e.to_string())?;
+        dataset.hold_out(cold).map_err(|e| e.to_string())?;
+        Ok(dataset.hash)
+    };
+    let Some(named) = config.data.path.clone() else { return Err(ExperimentError::NoData.into()) };
+    let wanted = Some(parents.dataset.as_str()).filter(|hash| !hash.is_empty());
+    let Choice { path: dataset, hash, passed_over } =
+        Places::choose(places.dataset(&named), wanted, &hash_of);
+    found.pass_over("the data set", &dataset, passed_over.as_deref());
+    judge("the data set", &dataset, wanted, hash, &mut found, &mut changes);
+    config.data.path = Some(dataset.clone());
+
+    let mut seen: BTreeMap<String, PathBuf> = BTreeMap::new();
+    for view in config.model.views.clone().iter().filter(|view| view.kind != ViewKind::Id) {
+        let name = view.store();
+        let what = format!("the features of view `{}`", view.name);
+        let wanted = parents.features.get(&view.name).map(String::as_str);
+        let default = feature_dir(&dataset, name);
+        let candidates = match (seen.get(name), config.data.features.get(name)) {
+            (Some(place), _) => vec![place.clone()],
+            (None, Some(listed)) => places.features(&view.name, listed, &dataset, default.clone()),
+            (None, None) => vec![default.clone()],
+        };
+        let Choice { path: dir, hash, passed_over } =
+            Places::choose(candidates, wanted.map(stem), &store_hash);
+        found.pass_over(&what, &dir, passed_over.as_deref());
+        if judge(&what, &dir, wanted, hash, &mut found, &mut changes)
+            && !seen.contains_key(name)
+            && let Err(e) = artefact::verify(&dir, features::KIND, features::SCHEMA_VERSION)
+        {
+            changes.push(Change { what, path: dir.clone(), fault: Fault::Damaged(reason(e)) });
+        }
+        if dir != default || config.data.features.contains_key(name) {
+            config.data.features.insert(name.to_owned(), dir.clone());
+        }
+        seen.insert(name.to_owned(), dir);
+    }
+    let absent = changes.iter().any(|change| matches!(change.fault, Fault::Absent(_)));
+    if !changes.is_empty() && (absent || !asked.accept_changed) {
+        return Err(InputsError::Changed { run: root.to_owned(), changes });
+    }
+    found.accepted = changes;
+    Ok(found)
+}
+
+/// Where the data set of a run seems to lie, whatever it holds now.
+pub fn dataset_dir(run: &RunDir, config: &Config) -> Option<PathBuf> {
+    let named = config.data.path.as_ref()?;
+    let record = Inputs::read(run).ok()?;
+    let places = Places::of(&run.root, config, record, &Asked::default()).ok()?;
+    places.dataset(named).into_iter().find(|path| path.join(artefact::MANIFEST).is_file())
+}
+
+/// Compares one input; false where there is nothing to look into further.
+fn judge(
+    what: &str,
+    path: &Path,
+    wanted: Option<&str>,
+    hash: Result<String, String>,
+    found: &mut Found,
+    changes: &mut Vec<Change>,
+) -> bool {
+    let mut change = |fault| changes.push(Change { what: what.to_owned(), path: path.to_owned(), fault });
+    match (hash, wanted) {
+        (Err(reason), _) => {
+            change(Fault::Absent(reason));
+            return false;
+        }
+        (Ok(_), None) => found.unchecked.push(format!("{what} ({})", path.display())),
+        (Ok(hash), Some(wanted)) if hash != stem(wanted) => {
+            change(Fault::Other { recorded: wanted.to_owned(), found: hash });
+        }
+        (Ok(_), Some(_)) => {}
+    }
+    true
+}
+
+fn store_hash(dir: &Path) -> Result<String, String> {
+    let manifest = artefact::read_manifest(dir, features::KIND, features::SCHEMA_VERSION);
+    manifest.map(|manifest| manifest.content_hash()).map_err(reason)
+}
+
+/// A store's own hash: a declared replacement of its features is part of the configuration.
+fn stem(hash: &str) -> &str {
+    hash.split('+').next().unwrap_or(hash)
+}
+
+/// An artefact's error without the path, which stands beside it.
+fn reason(e: ArtefactError) -> String {
+    match e {
+        ArtefactError::NotAnArtefact { reason, .. } => reason,
+        ArtefactError::Damaged { path, reason } => {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            format!("{name}: {reason}")
+        }
+        ArtefactError::Io { path, source } => {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            format!("{name}: {source}")
+        }
+        other @ ArtefactError::Exists(_) => other.to_string(),
+    }
+}
+
+/// Opens what a run was trained on: [`resolve`], then [`Experiment::open`]. Checkpoints that are written from the
+/// experiment name its inputs as `config` does.
+///
+/// # Errors
+/// As [`resolve`] and [`Experiment::open`].
+pub fn open(
+    root: &Path,
+    mut config: Config,
+    parents: &Parents,
+    asked: &Asked,
+    device: &Device,
+) -> Result<(Experiment, Found), InputsError> {
+    let named: DataConfig = config.data.clone();
+    let found = resolve(root, &mut config, parents, asked)?;
+    let mut experiment = Experiment::open(config, device)?;
+    experiment.named = named;
+    experiment.accepted.clone_from(&found.accepted);
+    Ok((experiment, found))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(fault: Fault) -> Change {
+        Change { what: "the data set".into(), path: "data/x".into(), fault }
+    }
+
+    #[test]
+    fn a_change_names_place_and_short_hashes() {
+        let other = |recorded: &str, found: &str| {
+            change(Fault::Other { recorded: recorded.into(), found: found.into() }).to_string()
+        };
+        let (a, b) = ("a".repeat(64), "b".repeat(64));
+        assert_eq!(other(&a, &b), "the data set, data/x: aaaaaaaaaaaa at the training, bbbbbbbbbbbb now");
+        assert!(other(&format!("{a}+shuffle.7"), &b).contains("aaaaaaaaaaaa+shuffle.7 at"));
+    }
+
+    #[test]
+    fn the_way_out_fits_the_fault() {
+        let hint = |faults: &[Fault]| way_out(&faults.iter().cloned().map(change).collect::<Vec<_>>());
+        let (absent, damaged) = (Fault::Absent("x".into()), Fault::Damaged("x".into()));
+        let other = Fault::Other { recorded: "a".into(), found: "b".into() };
+        assert!(hint(&[other.clone(), damaged.clone()]).contains("--accept-changed"));
+        assert!(hint(&[other.clone()]).contains("--data DIR"));
+        assert!(hint(&[damaged]).contains("make the store anew"));
+        // What is not there can't be gone on with.
+        assert!(!hint(&[other, absent]).contains("--accept-changed"));
+    }
+}
