@@ -10,10 +10,11 @@ use super::cell::{Cell, State};
 use super::condition::REFERENCE;
 use super::plan::Plan;
 use super::study::OnFault;
+use crate::compare::CompareError;
 use crate::compare::contrast::by_user;
 use crate::compare::group::comparable;
 use crate::compare::run::{Opened, Run};
-use crate::eval::{kept, rows};
+use crate::eval::{RowsError, kept, rows};
 use crate::features::FeatureStore;
 use crate::stats::Estimate;
 use crate::train::experiment::store_dir;
@@ -68,9 +69,11 @@ pub fn judge(plan: &Plan) -> Result<Vec<Judged>, StudyError> {
         let outcome = match cell.state(None)? {
             State::Failed(reason) => Outcome::Failed(reason),
             State::Missing | State::Unfinished => Outcome::Pending,
-            State::Complete => match Opened::open(&cell.dir, &plan.options.part, None)? {
-                Opened::Finished(run) => Outcome::Sound(run),
-                Opened::Failed { reason, .. } => Outcome::Failed(reason),
+            State::Complete => match Opened::open(&cell.dir, &plan.options.part, None) {
+                Ok(Opened::Finished(run)) => Outcome::Sound(run),
+                Ok(Opened::Failed { reason, .. }) => Outcome::Failed(reason),
+                Err(e @ CompareError::Rows(RowsError::Stray { .. })) => Outcome::Failed(e.to_string()),
+                Err(e) => return Err(e.into()),
             },
         };
         all.push(Judged { cell: cell.clone(), outcome, warnings: Vec::new() });

@@ -277,14 +277,21 @@ fn a_failed_cell_is_named_and_in_no_mean() {
     assert!(ablate(&file, &[]).fine().stderr.contains("failed before"));
     let mean = |report: &Value| report["comparison"]["groups"][1]["by_seed"].as_array().unwrap().len();
     assert_eq!(mean(&report), 2);
-    let rows = |condition: &str| home.path().join("study").join(condition).join("seed-1/rows-test.parquet");
-    fs::copy(rows("C0"), rows("S-text")).unwrap();
-    ablate(&file, &["--report"]).fine();
-    let report = json(&home.path().join("study/study.json"));
-    assert_eq!(mean(&report), 1);
-    assert_eq!(states(&report)["S-text/1"], "FAILED");
-    let page = fs::read_to_string(home.path().join("study/study.html")).unwrap();
-    assert!(page.contains("ranks every target as C0 seed 1 does"));
+    let faults = [
+        ("rows-test.parquet", "the rows of `ensemble` are not those of"),
+        // With the report, too, they belong together, and are another cell's.
+        ("report.json", "ranks every target as C0 seed 1 does"),
+    ];
+    for (name, reason) in faults {
+        let of = |condition: &str| home.path().join("study").join(condition).join("seed-1").join(name);
+        fs::copy(of("C0"), of("S-text")).unwrap();
+        ablate(&file, &["--report"]).fine();
+        let report = json(&home.path().join("study/study.json"));
+        assert_eq!(mean(&report), 1);
+        assert_eq!(states(&report)["S-text/1"], "FAILED");
+        let page = fs::read_to_string(home.path().join("study/study.html")).unwrap();
+        assert!(page.contains(reason), "{reason}");
+    }
 }
 
 #[test]

@@ -274,6 +274,6 @@ fn other_data_or_another_configuration_is_refused_and_nothing_changes() {
     let mut synth = vec!["synth", "--output", path(&data)];
     synth.extend(world.iter().flat_map(|set| ["--set", *set]));
     run(&synth).fine();
-    resume(&[]).refused("trained on other data", "restore the data");
+    resume(&[]).refused("was trained on other inputs", "put back what it was trained on");
     Ended::of(&run_dir).must_equal(&expected);
 }
