@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::disk::Loaded;
 use super::{BenchError, Steps};
 use crate::artefact::{self, at};
-use crate::data::source::Format;
+use crate::data::source::{Format, SourceOptions};
 use crate::data::{PrepareOptions, PrepareReport, prepare, write_dataset};
 
 /// A preparation, ready to run.
@@ -41,7 +41,7 @@ impl Preparing {
     pub fn new(loaded: &Loaded) -> Result<Self, BenchError> {
         let options = PrepareOptions {
             interactions: loaded.reviews(),
-            format: Some(Format::AmazonJsonl),
+            log: SourceOptions { format: Some(Format::AmazonJsonl), ..SourceOptions::default() },
             ..PrepareOptions::default()
         };
         let home = tempfile::tempdir().map_err(at(&std::env::temp_dir()))?;

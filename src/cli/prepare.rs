@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Exit, Failure, Terminal};
-use crate::data::filter::Duplicates;
-use crate::data::source::{Columns, Format};
+use crate::data::filter::{Duplicates, Ties};
+use crate::data::source::{Columns, Format, Role, SourceOptions, TimeUnit};
 use crate::data::split::{CutOff, Split};
-use crate::data::{PrepareOptions, PrepareReport, prepare, write_dataset};
+use crate::data::{PrepareOptions, PrepareReport, Untimed, prepare, replace_dataset, write_dataset};
+
+mod plan;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -16,51 +18,104 @@ Formats, found out from the file unless given: delimited (CSV, TSV with named co
 and .item), movielens_dat, movielens_csv, amazon_jsonl (2018 and 2023), parquet (a file or a folder of parts), \
 sequences (user item item … per line). All but Parquet may be gzipped.
 
+Columns that are not named are found by their usual names, without regard to case and punctuation; what was chosen \
+and what was not read is printed. Times are numbers (one unit for the whole column) or ISO 8601, UTC where they name \
+no offset.
+
 Examples:
   codistill prepare ratings.csv --items movies.csv --user-core 5 --item-core 5 --output data/movies
+  codistill prepare orders.csv --column user=customer --column item=sku --column time=ordered_at \
+    --items products.csv --items-column item=sku --items-column title=product --output data/shop
+  codistill prepare u.data --no-header --column user=1 --column item=2 --column value=3 --column time=4 \
+    --output data/ml-100k
   codistill prepare reviews.jsonl.gz --items meta.jsonl.gz --output data/arts
   codistill prepare Beauty.txt --format sequences --output data/beauty
-  codistill prepare log.parquet --split global_time --valid-from 0.8 --test-from 0.9 --output data/log
-
-Equal time stamps of a user keep the order of the source.")]
+  codistill prepare log.parquet --split global_time --valid-from 0.8 --test-from 0.9 --output data/log")]
 pub struct PrepareArgs {
-    /// Interaction log: a file, or a folder of Parquet part files.
+    /// Interaction log: a file, or a folder of part files.
     interactions: PathBuf,
     /// Dataset directory to make.
     #[arg(long, short)]
     output: PathBuf,
-    /// Format of the log.
+    /// Put the data set in the place of an older one; its feature stores move along.
     #[arg(long)]
-    format: Option<Format>,
+    overwrite: bool,
     /// Catalogue with titles, categories and picture paths.
     #[arg(long)]
     items: Option<PathBuf>,
+    #[command(flatten)]
+    sources: SourceArgs,
+    #[command(flatten)]
+    rules: RuleArgs,
+    /// Make errors of all warnings; nothing is then written.
+    #[arg(long)]
+    strict: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "How the files are read")]
+struct SourceArgs {
+    /// Format of the log.
+    #[arg(long)]
+    format: Option<Format>,
     /// Format of the catalogue.
     #[arg(long)]
     items_format: Option<Format>,
-    /// Name a column: user, item, time, value, title, category, image; e.g. `user=customer_id`.
+    /// Name a column of the log: user, item, time, value, part; e.g. `user=customer_id`; `time=` reads none. Of a
+    /// catalogue that has such a column too: item, title, category, image.
     #[arg(long = "column", value_name = "ROLE=NAME")]
     columns: Vec<String>,
+    /// Name a column of the catalogue: item, title, category, image; e.g. `item=sku`.
+    #[arg(long = "items-column", value_name = "ROLE=NAME")]
+    items_columns: Vec<String>,
     /// Further text columns of the catalogue, joined behind the title. Default: text, description or plot, where
     /// there is one.
     #[arg(long = "text-column", value_name = "NAME")]
     text_columns: Vec<String>,
-    /// Store a further column of the catalogue, for `recommend --filter NAME=VALUE`; may be repeated.
+    /// Columns of the catalogue that the data set keeps as they stand, for `--filter NAME=VALUE`.
     #[arg(long = "keep-column", value_name = "NAME")]
-    keep_columns: Vec<String>,
-    /// Field separator of a delimited file.
+    kept_columns: Vec<String>,
+    /// Field separator of a delimited log.
     #[arg(long)]
     delimiter: Option<char>,
+    /// Field separator of a delimited catalogue.
+    #[arg(long)]
+    items_delimiter: Option<char>,
+    /// The log has no header line: its columns are named by their places, from 1.
+    #[arg(long)]
+    no_header: bool,
+    /// The catalogue has no header line.
+    #[arg(long)]
+    items_no_header: bool,
     /// Where pictures lie, e.g. `posters/{id}.jpg`.
     #[arg(long, value_name = "PATTERN")]
     images: Option<String>,
+    /// What one step of numeric times is: seconds, milliseconds, microseconds, nanoseconds, date (20200705) or
+    /// date_time (20200705103000). Default: by the size of the column's numbers.
+    #[arg(long, value_name = "UNIT")]
+    time_unit: Option<TimeUnit>,
+    /// How times are written, as strptime has it; e.g. `%m/%d/%Y %I:%M:%S %p`.
+    #[arg(long, value_name = "FORMAT", conflicts_with = "time_unit")]
+    time_format: Option<String>,
     /// Pass over at most so many malformed lines.
     #[arg(long, default_value_t = 0, value_name = "N")]
     skip_bad: u64,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What is kept, and how it is split")]
+struct RuleArgs {
+    /// What becomes of rows without a time, where the log has times: refuse, or drop.
+    #[arg(long, default_value = "refuse", value_parser = untimed)]
+    untimed: Untimed,
+    /// Order of a user's interactions with equal times: source (that of the file), or hash (one that says nothing).
+    #[arg(long, default_value = "source", value_parser = ties)]
+    ties: Ties,
     /// Drop interactions whose rating is lower.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     min_value: Option<f64>,
-    /// What becomes of repeated (user, item) pairs: first, last or keep_all.
+    /// What becomes of repeated (user, item) pairs: first or last (one stays), keep_all, or keep_returns (exact doubles
+    /// and immediate repetitions go, a later return stays).
     #[arg(long, default_value = "first", value_parser = duplicates)]
     duplicates: Duplicates,
     /// Fewest interactions of a user.
@@ -81,12 +136,12 @@ pub struct PrepareArgs {
     /// leave_one_out or global_time.
     #[arg(long, default_value = "leave_one_out")]
     split: String,
-    /// Start of validation under global_time: a date, or a share of the interactions.
-    #[arg(long, default_value = "0.8", value_name = "WHEN")]
-    valid_from: CutOff,
-    /// Start of test under global_time.
-    #[arg(long, default_value = "0.9", value_name = "WHEN")]
-    test_from: CutOff,
+    /// Start of validation under global_time: a date, or a share of the interactions. Default 0.8.
+    #[arg(long, value_name = "WHEN")]
+    valid_from: Option<CutOff>,
+    /// Start of test under global_time. Default 0.9.
+    #[arg(long, value_name = "WHEN")]
+    test_from: Option<CutOff>,
 }
 
 fn duplicates(text: &str) -> Result<Duplicates, String> {
@@ -94,15 +149,35 @@ fn duplicates(text: &str) -> Result<Duplicates, String> {
         "first" => Ok(Duplicates::First),
         "last" => Ok(Duplicates::Last),
         "keep_all" => Ok(Duplicates::KeepAll),
-        _ => Err("use first, last or keep_all".into()),
+        "keep_returns" => Ok(Duplicates::KeepReturns),
+        _ => Err("use first, last, keep_all or keep_returns".into()),
+    }
+}
+
+fn untimed(text: &str) -> Result<Untimed, String> {
+    match text {
+        "refuse" => Ok(Untimed::Refuse),
+        "drop" => Ok(Untimed::Drop),
+        _ => Err("use refuse or drop".into()),
+    }
+}
+
+fn ties(text: &str) -> Result<Ties, String> {
+    match text {
+        "source" => Ok(Ties::Source),
+        "hash" => Ok(Ties::Hash),
+        _ => Err("use source or hash".into()),
     }
 }
 
 pub fn run(args: &PrepareArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let options = options(args)?;
-    if args.output.exists() {
+    if args.output.exists() && !args.overwrite {
         let message = format!("{} already exists", args.output.display());
-        return Err(Failure::user(message, "choose another --output, or remove the old directory"));
+        return Err(Failure::user(
+            message,
+            "choose another --output, or replace the old data set with --overwrite",
+        ));
     }
     let bar = if terminal.progress {
         indicatif::ProgressBar::new_spinner()
@@ -114,16 +189,25 @@ pub fn run(args: &PrepareArgs, terminal: &Terminal) -> Result<Exit, Failure> {
         bar.tick();
     })?;
     bar.finish_and_clear();
+    let warnings = report.warnings();
+    if args.strict && !warnings.is_empty() {
+        let message = format!("--strict: nothing was written because of {}", warnings.join("\nand "));
+        return Err(Failure::user(message, "mend the input or name the option that settles it"));
+    }
     let as_json = serde_json::to_value(&report).unwrap_or_default();
     let about = serde_json::json!({"source": "prepare", "options": options, "report": as_json});
-    let hash = write_dataset(&args.output, &dataset, &as_json, about)?;
+    let hash = if args.overwrite {
+        replace_dataset(&args.output, &dataset, &as_json, about)?
+    } else {
+        write_dataset(&args.output, &dataset, &as_json, about)?
+    };
     if terminal.json {
         terminal.data_json(&serde_json::json!({"path": args.output, "hash": hash, "report": report}))?;
     } else {
-        terminal.data(&table(&report))?;
+        terminal.data(&(plan::plan(&report) + &table(&report)))?;
     }
-    for problem in warnings(&report) {
-        terminal.warn(problem);
+    for warning in warnings {
+        terminal.warn(warning);
     }
     terminal.say(format!(
         "{} ({} users, {} items)",
@@ -135,60 +219,140 @@ pub fn run(args: &PrepareArgs, terminal: &Terminal) -> Result<Exit, Failure> {
 }
 
 fn options(args: &PrepareArgs) -> Result<PrepareOptions, Failure> {
-    let split = match args.split.as_str() {
+    let rules = &args.rules;
+    let (valid, test) = (rules.valid_from.clone(), rules.test_from.clone());
+    let split = match rules.split.as_str() {
+        "leave_one_out" if valid.is_some() || test.is_some() => {
+            let option = if valid.is_some() { "--valid-from" } else { "--test-from" };
+            return Err(Failure::user(
+                format!("{option} has no effect under --split leave_one_out"),
+                "add --split global_time, or leave it out",
+            ));
+        }
         "leave_one_out" => Split::LeaveOneOut,
-        "global_time" => Split::GlobalTime { valid: args.valid_from.clone(), test: args.test_from.clone() },
+        "global_time" => Split::GlobalTime {
+            valid: valid.unwrap_or(CutOff::Quantile(0.8)),
+            test: test.unwrap_or(CutOff::Quantile(0.9)),
+        },
         other => {
             return Err(Failure::user(format!("`{other}` is no split"), "use leave_one_out or global_time"));
         }
     };
+    let (log, catalogue) = sources(args)?;
     Ok(PrepareOptions {
         interactions: args.interactions.clone(),
-        format: args.format,
+        log,
         items: args.items.clone(),
-        items_format: args.items_format,
-        columns: columns(args)?,
-        images: args.images.clone(),
-        skip_bad: args.skip_bad,
-        min_value: args.min_value,
-        duplicates: args.duplicates,
-        user_core: args.user_core,
-        item_core: args.item_core,
-        min_length: args.min_length,
-        catalogue_only: args.catalogue_only,
-        keep_unseen_items: args.keep_unseen_items,
+        catalogue,
+        images: args.sources.images.clone(),
+        skip_bad: args.sources.skip_bad,
+        time_unit: args.sources.time_unit,
+        untimed: rules.untimed,
+        ties: rules.ties,
+        min_value: rules.min_value,
+        duplicates: rules.duplicates,
+        user_core: rules.user_core,
+        item_core: rules.item_core,
+        min_length: rules.min_length,
+        catalogue_only: rules.catalogue_only,
+        keep_unseen_items: rules.keep_unseen_items,
         split,
     })
 }
 
-fn columns(args: &PrepareArgs) -> Result<Columns, Failure> {
-    let mut columns = Columns {
-        text: args.text_columns.clone(),
-        kept: args.keep_columns.clone(),
-        delimiter: args.delimiter,
+/// How the log and the catalogue are to be read.
+fn sources(args: &PrepareArgs) -> Result<(SourceOptions, SourceOptions), Failure> {
+    let given = &args.sources;
+    let mut log = Columns { no_header: given.no_header, ..Columns::default() };
+    let mut catalogue = Columns {
+        text: given.text_columns.clone(),
+        kept: given.kept_columns.clone(),
+        no_header: given.items_no_header,
         ..Columns::default()
     };
-    for pair in &args.columns {
-        let wrong = || {
-            Failure::user(
-                format!("`{pair}` names no column"),
-                "use ROLE=NAME with user, item, time, value, title, category or image",
-            )
-        };
-        let (role, name) = pair.split_once('=').ok_or_else(wrong)?;
-        let field = match role {
-            "user" => &mut columns.user,
-            "item" => &mut columns.item,
-            "time" => &mut columns.time,
-            "value" => &mut columns.value,
-            "title" => &mut columns.title,
-            "category" => &mut columns.category,
-            "image" => &mut columns.image,
-            _ => return Err(wrong()),
-        };
-        name.clone_into(field);
+    if args.rules.min_value.is_some() {
+        log.needed.push((Role::Value, "--min-value"));
     }
-    Ok(columns)
+    for pair in &given.columns {
+        match role(pair, "--column")? {
+            (Role::Item, name) => {
+                set(&mut log, Role::Item, name);
+                // Log and catalogue may name it alike: it is meant for those that have it.
+                if args.items.is_some() {
+                    set(&mut catalogue, Role::Item, name);
+                    (log.item_or_usual, catalogue.item_or_usual) = (true, true);
+                }
+            }
+            (role @ (Role::User | Role::Time | Role::Value | Role::Part), name) => set(&mut log, role, name),
+            (role, name) => set(&mut catalogue, role, name),
+        }
+    }
+    for pair in &given.items_columns {
+        match role(pair, "--items-column")? {
+            (role @ (Role::User | Role::Time | Role::Value | Role::Part), name) => {
+                let message = format!("--items-column {}={name} has no effect on a catalogue", role.name());
+                return Err(Failure::user(message, format!("use --column {}={name}", role.name())));
+            }
+            (Role::Item, name) => {
+                set(&mut catalogue, Role::Item, name);
+                (log.item_or_usual, catalogue.item_or_usual) = (false, false);
+            }
+            (role, name) => set(&mut catalogue, role, name),
+        }
+    }
+    let options =
+        |format, columns, delimiter| SourceOptions { format, columns, delimiter, time_format: None };
+    let log = SourceOptions {
+        time_format: given.time_format.clone(),
+        ..options(given.format, log, given.delimiter)
+    };
+    Ok((log, options(given.items_format, catalogue, given.items_delimiter)))
+}
+
+/// `ROLE=NAME` taken apart.
+fn role<'a>(pair: &'a str, option: &str) -> Result<(Role, &'a str), Failure> {
+    let roles = [
+        Role::User,
+        Role::Item,
+        Role::Time,
+        Role::Value,
+        Role::Part,
+        Role::Title,
+        Role::Category,
+        Role::Image,
+    ];
+    let (name, column) = pair.split_once('=').unwrap_or((pair, ""));
+    match roles.into_iter().find(|role| role.name() == name && pair.contains('=')) {
+        Some(role) => Ok((role, column)),
+        None if name == "text" => Err(Failure::user(
+            format!("{option} {pair} names no role"),
+            format!("use --text-column {column}"),
+        )),
+        None => Err(Failure::user(
+            format!("{option} {pair} names no role"),
+            "use ROLE=NAME with user, item, time, value, part, title, category or image",
+        )),
+    }
+}
+
+/// An empty name means that the role has no column.
+fn set(columns: &mut Columns, role: Role, name: &str) {
+    if name.is_empty() {
+        columns.without.push(role);
+        return;
+    }
+    let field = match role {
+        Role::User => &mut columns.user,
+        Role::Item => &mut columns.item,
+        Role::Time => &mut columns.time,
+        Role::Value => &mut columns.value,
+        Role::Part => &mut columns.part,
+        Role::Title => &mut columns.title,
+        Role::Category => &mut columns.category,
+        Role::Image => &mut columns.image,
+        Role::Text | Role::Kept => return,
+    };
+    name.clone_into(field);
 }
 
 fn table(report: &PrepareReport) -> String {
@@ -208,30 +372,4 @@ fn table(report: &PrepareReport) -> String {
         report.image_files_missing,
         report.rows_without_time
     )
-}
-
-fn warnings(report: &PrepareReport) -> Vec<String> {
-    let mut found = Vec::new();
-    if report.bad_lines > 0 {
-        let first = report.first_bad_line.as_deref().unwrap_or_default();
-        found.push(format!("{} malformed lines passed over; the first: {first}", report.bad_lines));
-    }
-    if report.users_without_targets > 0 {
-        found
-            .push(format!("{} users are too short for targets and only train", report.users_without_targets));
-    }
-    if report.catalogue_repeated > 0 {
-        found.push(format!(
-            "{} catalogue lines repeat an item; its first line counts",
-            report.catalogue_repeated
-        ));
-    }
-    if report.equal_time_pairs > 0 {
-        let share = 100.0 * report.equal_time_pairs as f64 / report.train_interactions.max(1) as f64;
-        found.push(format!(
-            "{} neighbouring interactions ({share:.0} %) have equal times; they keep the order of the source",
-            report.equal_time_pairs
-        ));
-    }
-    found
 }

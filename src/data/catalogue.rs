@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::log::Log;
-use super::source::{self, BadLines, Format, RawItem};
+use super::source::{self, RawItem, Reading};
 use super::{DataError, Items, KeptColumn, PrepareOptions};
 
 /// Catalogue rows by id, with their place in the file.
@@ -25,23 +25,23 @@ impl Catalogue {
     /// Holds the rows of items with interactions in `log`, or all if unseen ones are to be kept.
     pub fn read(
         options: &PrepareOptions,
-        format: Option<Format>,
+        reading: Option<&mut Reading<'_>>,
         log: &Log,
-        bad: &mut BadLines,
     ) -> Result<Self, DataError> {
         let mut catalogue = Self::default();
-        let (Some(path), Some(format)) = (&options.items, format) else { return Ok(catalogue) };
+        let (Some(path), Some(reading)) = (&options.items, reading) else { return Ok(catalogue) };
         let present: HashSet<&str> = log.present().map(|(_, id)| id).collect();
-        source::read_items(path, format, &options.columns, bad, &mut |row| {
+        source::read_items(path, reading, &mut |row| {
             let place = catalogue.read;
             catalogue.read += 1;
             if !options.keep_unseen_items && !present.contains(row.id.as_str()) {
-                return;
+                return Ok(());
             }
             match catalogue.rows.entry(row.id.clone()) {
                 Entry::Occupied(_) => catalogue.repeated += 1,
                 Entry::Vacant(free) => drop(free.insert((place, row))),
             }
+            Ok(())
         })?;
         Ok(catalogue)
     }
@@ -82,7 +82,12 @@ impl Numbering {
 
 /// The catalogue in final order, and how many items it has no row for.
 pub(super) fn describe(numbering: &Numbering, catalogue: &Rows, options: &PrepareOptions) -> (Items, usize) {
-    let kept = options.columns.kept.iter().map(|name| KeptColumn { name: name.clone(), values: Vec::new() });
+    let kept = options
+        .catalogue
+        .columns
+        .kept
+        .iter()
+        .map(|name| KeptColumn { name: name.clone(), values: Vec::new() });
     let mut items = Items { kept: kept.collect(), ..Items::default() };
     let mut missing = 0;
     let folder = options.items.as_ref().or(Some(&options.interactions)).and_then(|p| p.parent());

@@ -2,6 +2,9 @@
 //!
 //! Items are numbered 1..=I; 0 is padding and never occurs in a sequence. Users are numbered 0..U.
 
+/// Steps of [`Sequences::times`] in a second.
+pub const MICROS: i64 = 1_000_000;
+
 /// What an interaction is used for. Within a sequence the parts follow each other in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -25,7 +28,7 @@ pub struct Sequences {
     pub offsets: Vec<usize>,
     /// Item numbers, 1..=I.
     pub items: Vec<u32>,
-    /// Unix seconds; the position in the source where the log has no times.
+    /// Unix time in microseconds; the position in the source where the log has no times.
     pub times: Vec<i64>,
     pub parts: Vec<Part>,
 }

@@ -1,7 +1,8 @@
 //! The dataset directory: Parquet and JSON, readable by anything, complete or absent.
 //!
-//! `interactions.parquet` (user, item, time, part; user after user in time order), `items.parquet` (row n is
-//! item n + 1; behind the five fixed columns those that were asked to be kept), `users.parquet` (row n is user n), `report.json`, and the manifest with all hashes.
+//! `interactions.parquet` (user, item, time in microseconds, part; user after user in time order), `items.parquet`
+//! (row n is item n + 1; behind the five fixed columns those that were asked to be kept), `users.parquet` (row n is
+//! user n), `report.json`, and the manifest with all hashes.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -21,7 +22,7 @@ use parquet::schema::types::{Type, TypePtr};
 use serde_json::Value;
 
 use super::guard::guarded;
-use super::{DataError, Dataset, Items, KeptColumn, Part, Sequences};
+use super::{DataError, Dataset, Items, KeptColumn, MICROS, Part, Sequences};
 use crate::artefact::{self, Staging, at};
 
 #[cfg(test)]
@@ -29,18 +30,62 @@ mod tests;
 
 /// Manifest kind and layout version.
 pub const KIND: &str = "codistill/dataset";
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
+/// The layout before it had times in whole seconds.
+const SECONDS: u32 = 1;
 
 const INTERACTIONS: &str = "interactions.parquet";
 const ITEMS: &str = "items.parquet";
 const USERS: &str = "users.parquet";
 const REPORT: &str = "report.json";
+/// Where a data set's feature stores lie.
+const FEATURES: &str = "features";
 
-const INTERACTIONS_SCHEMA: &str = "message interactions {
+/// Where the log has times, and where places in it stand for them.
+const TIMED_SCHEMA: &str = "message interactions {
+    required int32 user; required int32 item; required int64 time (TIMESTAMP(MICROS,true)); required int32 part; }";
+const UNTIMED_SCHEMA: &str = "message interactions {
     required int32 user; required int32 item; required int64 time; required int32 part; }";
 
 /// Rows of a row group: bounds the writer's memory.
 const GROUP: usize = 1 << 20;
+
+/// [`write_dataset`] in the place of an older data set, whose feature stores move along: a store knows the items that it
+/// belongs to, so that one which no longer fits is found where it is used.
+///
+/// # Errors
+/// As [`write_dataset`]; or what is there is no data set. The old one is then still there.
+pub fn replace_dataset(
+    dest: &Path,
+    dataset: &Dataset,
+    report: &Value,
+    about: Value,
+) -> Result<String, DataError> {
+    if !dest.exists() {
+        return write_dataset(dest, dataset, report, about);
+    }
+    artefact::read_manifest(dest, KIND, SCHEMA)?;
+    let parent = dest.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let scratch =
+        tempfile::Builder::new().prefix(artefact::SCRATCH).tempdir_in(parent).map_err(at(parent))?;
+    let fresh = scratch.path().join("dataset");
+    let hash = write_dataset(&fresh, dataset, report, about)?;
+    let (old, new) = (dest.join(FEATURES), fresh.join(FEATURES));
+    if old.exists() {
+        fs::rename(&old, &new).map_err(at(&old))?;
+    }
+    let gone = scratch.path().join("old");
+    let swapped = fs::rename(dest, &gone).and_then(|()| fs::rename(&fresh, dest)).map_err(at(dest));
+    if let Err(error) = swapped {
+        // What can't be put back stays in the scratch directory, which is then kept.
+        let _ = fs::rename(&new, &old).or_else(|_| fs::rename(&new, gone.join(FEATURES)));
+        if gone.exists() && fs::rename(&gone, dest).is_err() {
+            let _ = scratch.keep();
+        }
+        return Err(error.into());
+    }
+    Ok(hash)
+}
 
 /// Writes `dataset` to the directory `dest` and returns its content hash.
 ///
@@ -57,12 +102,17 @@ pub fn write_dataset(
     let s = &dataset.sequences;
     let users: Vec<i32> =
         (0..s.users()).flat_map(|u| std::iter::repeat_n(u as i32, s.offsets[u + 1] - s.offsets[u])).collect();
-    write_table(&staging.path(INTERACTIONS), interactions_schema(), s.items.len(), |group, rows| {
-        int_column(group, &users[rows.clone()])?;
-        int_column(group, &s.items[rows.clone()].iter().map(|&i| i as i32).collect::<Vec<_>>())?;
-        long_column(group, &s.times[rows.clone()])?;
-        int_column(group, &s.parts[rows].iter().map(|&p| p as i32).collect::<Vec<_>>())
-    })
+    write_table(
+        &staging.path(INTERACTIONS),
+        interactions_schema(dataset.timed),
+        s.items.len(),
+        |group, rows| {
+            int_column(group, &users[rows.clone()])?;
+            int_column(group, &s.items[rows.clone()].iter().map(|&i| i as i32).collect::<Vec<_>>())?;
+            long_column(group, &s.times[rows.clone()])?;
+            int_column(group, &s.parts[rows].iter().map(|&p| p as i32).collect::<Vec<_>>())
+        },
+    )
     .map_err(|e| failed(INTERACTIONS, e))?;
     let items = &dataset.items;
     let names = Items::FIXED.into_iter().chain(items.kept.iter().map(|column| column.name.as_str()));
@@ -109,14 +159,21 @@ impl Dataset {
         let items = read_items(&dir.join(ITEMS))?;
         distinct(&dir.join(USERS), &users)?;
         distinct(&dir.join(ITEMS), &items.ids[1..])?;
-        let sequences = read_sequences(&dir.join(INTERACTIONS), users.len(), items.count())?;
-        let untimed = manifest.about["report"]["rows_without_time"].as_u64().unwrap_or(0);
-        Ok(Self { users, items, sequences, timed: untimed == 0, hash: manifest.content_hash() })
+        let mut sequences = read_sequences(&dir.join(INTERACTIONS), users.len(), items.count())?;
+        let report = &manifest.about["report"];
+        // Rows without a time may have been dropped; only where they were kept no time is one.
+        let timed = report["timed"]
+            .as_bool()
+            .unwrap_or_else(|| report["rows_without_time"].as_u64().unwrap_or(0) == 0);
+        if timed && manifest.schema_version <= SECONDS {
+            sequences.times.iter_mut().for_each(|time| *time = time.saturating_mul(MICROS));
+        }
+        Ok(Self { users, items, sequences, timed, hash: manifest.content_hash() })
     }
 }
 
-fn interactions_schema() -> ParquetResult<TypePtr> {
-    Ok(Arc::new(parse_message_type(INTERACTIONS_SCHEMA)?))
+fn interactions_schema(timed: bool) -> ParquetResult<TypePtr> {
+    Ok(Arc::new(parse_message_type(if timed { TIMED_SCHEMA } else { UNTIMED_SCHEMA })?))
 }
 
 /// Required strings, whatever characters their names have.
@@ -264,7 +321,8 @@ fn read_sequences(path: &Path, users: usize, items: usize) -> Result<Sequences, 
         let wrong = |what: String| malformed(path, format!("row {number}: {what}"));
         let int = |column| record.get_int(column).map_err(|e| wrong(e.to_string()));
         let (user, item, part) = (int(0)?, int(1)?, int(2 + 1)?);
-        let time = record.get_long(2).map_err(|e| wrong(e.to_string()))?;
+        let time = record.get_timestamp_micros(2).or_else(|_| record.get_long(2));
+        let time = time.map_err(|e| wrong(e.to_string()))?;
         let current = s.offsets.len() as i64 - 1;
         if i64::from(user) < current || user as usize >= users {
             return Err(wrong(format!("user {user} is out of order or range")));

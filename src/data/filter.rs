@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub struct Interaction {
     pub user: u32,
     pub item: u32,
-    /// Unix seconds; the place in the source where it gives no times.
+    /// In the unit of the source; the place in it where it gives no times.
     pub time: i64,
 }
 
@@ -23,6 +23,21 @@ pub enum Duplicates {
     First,
     /// The last stays.
     Last,
+    /// Rows that repeat another in user, item and time go, and of an item that follows itself the first stays; a
+    /// return after something else is behaviour.
+    KeepReturns,
+}
+
+/// The order of a user's interactions with equal times.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ties {
+    /// That of the source. Default: it is the best witness of what came first, unless the file is sorted.
+    #[default]
+    Source,
+    /// By a hash of user and item, which says nothing: where files are sorted by item, their order is a pattern that a
+    /// model learns and a service never sees.
+    Hash,
 }
 
 /// Counts after a step of the preparation.
@@ -36,14 +51,115 @@ pub struct StepCounts {
 
 /// Sorts by user, then time; equal times keep the order of the source.
 pub fn sort(interactions: &mut [Interaction]) {
-    // A stable sort is the tie rule: the log's own order is the best witness of what came first.
+    // A stable sort is the tie rule.
     interactions.sort_by_key(|i| (i.user, i.time));
+}
+
+/// Sorts by user, then time, then a hash of both ids: the order doesn't depend on that of the source.
+pub fn sort_by_hash(interactions: &mut [Interaction], user_ids: &[String], item_ids: &[String]) {
+    let hashes = |ids: &[String]| ids.iter().map(|id| fnv(id)).collect::<Vec<u64>>();
+    let (users, items) = (hashes(user_ids), hashes(item_ids));
+    interactions.sort_by_key(|i| {
+        let (user, item) = (users[i.user as usize], items[i.item as usize]);
+        (i.user, i.time, mix(user ^ mix(item)))
+    });
+}
+
+/// FNV-1a: the same on every machine and version.
+fn fnv(text: &str) -> u64 {
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// The last step of SplitMix64.
+fn mix(mut x: u64) -> u64 {
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+/// What neighbouring interactions of a user with equal times look like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TiedPairs {
+    /// Neighbouring interactions of one user.
+    pub neighbours: usize,
+    /// Those with equal times: their order is the tie rule's.
+    pub tied: usize,
+    /// Tied neighbours with different items, and those whose item ids ascend.
+    pub distinct: usize,
+    pub ascending: usize,
+}
+
+impl TiedPairs {
+    /// Counts neighbours of sorted interactions. Ids that are all numbers ascend as numbers, others as texts.
+    pub fn of(interactions: &[Interaction], item_ids: &[String]) -> Self {
+        let numbers: Option<Vec<u64>> = item_ids.iter().map(|id| id.parse().ok()).collect();
+        let ascends = |a: u32, b: u32| match &numbers {
+            Some(numbers) => numbers[a as usize] < numbers[b as usize],
+            None => item_ids[a as usize] < item_ids[b as usize],
+        };
+        let mut pairs = Self::default();
+        for pair in interactions.windows(2).filter(|pair| pair[0].user == pair[1].user) {
+            pairs.neighbours += 1;
+            if pair[0].time == pair[1].time {
+                pairs.tied += 1;
+                let distinct = pair[0].item != pair[1].item;
+                pairs.distinct += usize::from(distinct);
+                pairs.ascending += usize::from(distinct && ascends(pair[0].item, pair[1].item));
+            }
+        }
+        pairs
+    }
+
+    /// Whether ids ascend (or descend) far more often than in an order that knows nothing of them: three standard
+    /// deviations of a fair coin.
+    pub fn is_sorted(&self) -> bool {
+        let (n, ascending) = (self.distinct as f64, self.ascending as f64);
+        self.distinct >= 10 && (ascending - n / 2.0).abs() > 1.5 * n.sqrt()
+    }
+}
+
+/// Rows that repeat another in user, item and time; `interactions` are sorted.
+pub fn exact_duplicates(interactions: &[Interaction]) -> usize {
+    let mut items = Vec::new();
+    let mut repeated = 0;
+    for run in interactions.chunk_by(|a, b| (a.user, a.time) == (b.user, b.time)).filter(|run| run.len() > 1)
+    {
+        items.clear();
+        items.extend(run.iter().map(|i| i.item));
+        items.sort_unstable();
+        repeated += items.windows(2).filter(|pair| pair[0] == pair[1]).count();
+    }
+    repeated
+}
+
+/// Drops exact duplicates and immediate repetitions from sorted interactions.
+fn keep_returns(interactions: &mut Vec<Interaction>) {
+    let mut start = 0;
+    let mut kept = 0;
+    for n in 0..interactions.len() {
+        let this = interactions[n];
+        if kept == 0 || interactions[kept - 1].user != this.user || interactions[kept - 1].time != this.time {
+            // Where the kept run of this user and time begins.
+            start = kept;
+        }
+        let double = interactions[start..kept].iter().any(|other| other.item == this.item);
+        let again =
+            kept > 0 && interactions[kept - 1].user == this.user && interactions[kept - 1].item == this.item;
+        if !double && !again {
+            interactions[kept] = this;
+            kept += 1;
+        }
+    }
+    interactions.truncate(kept);
 }
 
 /// Applies the rule for duplicates to sorted interactions; order is kept.
 pub fn deduplicate(interactions: &mut Vec<Interaction>, rule: Duplicates) {
-    if rule == Duplicates::KeepAll {
-        return;
+    match rule {
+        Duplicates::KeepAll => return,
+        Duplicates::KeepReturns => return keep_returns(interactions),
+        Duplicates::First | Duplicates::Last => {}
     }
     let mut order: Vec<u32> = (0..interactions.len() as u32).collect();
     let key = |&i: &u32| (interactions[i as usize].user, interactions[i as usize].item);
@@ -150,6 +266,51 @@ mod tests {
             }
             prop_assert_eq!(all, expected);
         }
+    }
+
+    fn of(rows: &[(u32, u32, i64)]) -> Vec<Interaction> {
+        rows.iter().map(|&(user, item, time)| Interaction { user, item, time }).collect()
+    }
+
+    #[test]
+    fn a_return_is_behaviour_and_a_double_is_not() {
+        let [a, b, c, d] = [0, 1, 2, 3];
+        for (rows, expected) in [
+            // a a b b b c a d d, the last two logged twice.
+            (
+                vec![(a, 1), (a, 2), (b, 3), (b, 3), (b, 4), (c, 5), (a, 6), (d, 7), (d, 7)],
+                vec![a, b, c, a, d],
+            ),
+            // The double is not the neighbour: one moment holds a, b and a again.
+            (vec![(a, 1), (b, 1), (a, 1), (a, 2)], vec![a, b, a]),
+            (vec![(a, 1), (b, 2), (a, 3), (b, 4)], vec![a, b, a, b]),
+        ] {
+            let mut log: Vec<Interaction> =
+                rows.iter().map(|&(item, time)| Interaction { user: 0, item, time }).collect();
+            deduplicate(&mut log, Duplicates::KeepReturns);
+            assert_eq!(log.iter().map(|i| i.item).collect::<Vec<_>>(), expected);
+        }
+        let two_users = of(&[(0, a, 1), (1, a, 1), (1, a, 1)]);
+        assert_eq!(exact_duplicates(&two_users), 1);
+        assert_eq!(exact_duplicates(&of(&[(0, a, 1), (0, b, 1), (0, a, 1), (0, a, 2)])), 1);
+    }
+
+    #[test]
+    fn ties_that_ascend_by_id_are_seen_and_a_hash_breaks_them_alike_for_every_order() {
+        let ids: Vec<String> = (0..40).map(|n| n.to_string()).collect();
+        let mut log: Vec<Interaction> =
+            (0..40).map(|n| Interaction { user: n / 20, item: n, time: 7 }).collect();
+        let sorted = TiedPairs::of(&log, &ids);
+        // As texts 9 would come behind 10.
+        assert_eq!(sorted, TiedPairs { neighbours: 38, tied: 38, distinct: 38, ascending: 38 });
+        assert!(sorted.is_sorted());
+        let users = ["u".to_owned(), "v".to_owned()];
+        sort_by_hash(&mut log, &users, &ids);
+        let once = log.clone();
+        assert!(!TiedPairs::of(&log, &ids).is_sorted());
+        log.reverse();
+        sort_by_hash(&mut log, &users, &ids);
+        assert_eq!(log, once);
     }
 
     #[test]

@@ -14,13 +14,16 @@ mod guard;
 pub mod intern;
 mod log;
 pub mod prepare;
+mod report;
 pub mod source;
 pub mod split;
 #[cfg(test)]
 mod tests;
 
-pub use dataset::{Dataset, Items, KeptColumn, Part, Sequences, Target};
-pub use disk::write_dataset;
+pub use dataset::{Dataset, Items, KeptColumn, MICROS, Part, Sequences, Target};
+pub use disk::{replace_dataset, write_dataset};
 pub use error::DataError;
 pub(crate) use guard::{guarded, silence_guarded_panics};
-pub use prepare::{PrepareOptions, PrepareReport, prepare};
+pub use log::{NullLike, Untimed};
+pub use prepare::{PrepareOptions, prepare};
+pub use report::{PrepareReport, SourceHash};

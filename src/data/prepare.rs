@@ -6,9 +6,10 @@ use std::thread::JoinHandle;
 use serde::{Deserialize, Serialize};
 
 use super::catalogue::{Catalogue, Numbering, describe, is_lost};
-use super::filter::{self, Duplicates, Interaction, StepCounts};
-use super::log::Log;
-use super::source::{self, BadLines, Columns, Format};
+use super::filter::{self, Duplicates, Interaction, StepCounts, TiedPairs, Ties};
+use super::log::{Log, Untimed};
+use super::report::{PrepareReport, SourceHash};
+use super::source::{self, BadLines, Reading, Role, Source, SourceOptions, SourcePlan, TimeUnit};
 use super::split::{Split, split};
 use super::{DataError, Dataset, Items, Part, Sequences};
 use crate::artefact::hash_file;
@@ -18,12 +19,14 @@ use crate::artefact::hash_file;
 #[serde(deny_unknown_fields, default)]
 pub struct PrepareOptions {
     pub interactions: PathBuf,
-    /// Absent: found out from the file.
-    pub format: Option<Format>,
+    pub log: SourceOptions,
     /// Catalogue; absent: items are known by their ids only.
     pub items: Option<PathBuf>,
-    pub items_format: Option<Format>,
-    pub columns: Columns,
+    pub catalogue: SourceOptions,
+    /// What one step of numeric times is; absent: found out from their size.
+    pub time_unit: Option<TimeUnit>,
+    pub untimed: Untimed,
+    pub ties: Ties,
     /// Where pictures lie, with `{id}` for the item's id, e.g. `posters/{id}.jpg`.
     pub images: Option<String>,
     /// Malformed lines that are passed over instead of ending the work.
@@ -47,10 +50,12 @@ impl Default for PrepareOptions {
     fn default() -> Self {
         Self {
             interactions: PathBuf::new(),
-            format: None,
+            log: SourceOptions::default(),
             items: None,
-            items_format: None,
-            columns: Columns::default(),
+            catalogue: SourceOptions::default(),
+            time_unit: None,
+            untimed: Untimed::Refuse,
+            ties: Ties::Source,
             images: None,
             skip_bad: 0,
             min_value: None,
@@ -63,44 +68,6 @@ impl Default for PrepareOptions {
             split: Split::LeaveOneOut,
         }
     }
-}
-
-/// What was done, step by step.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PrepareReport {
-    pub steps: Vec<StepCounts>,
-    /// Lines passed over, and the first of them.
-    pub bad_lines: u64,
-    pub first_bad_line: Option<String>,
-    /// Users too short to have targets; they train.
-    pub users_without_targets: usize,
-    pub train_interactions: usize,
-    pub valid_targets: usize,
-    pub test_targets: usize,
-    /// Neighbouring interactions of a user with the same time: their order is the source's.
-    pub equal_time_pairs: usize,
-    /// Rows whose place in the log stands for their time.
-    pub rows_without_time: u64,
-    /// Catalogue rows; those that repeat a described item; and those whose item has no kept interaction.
-    pub catalogue_rows: usize,
-    pub catalogue_repeated: usize,
-    pub catalogue_unseen: usize,
-    pub items_without_catalogue_row: usize,
-    pub items_without_title: usize,
-    pub items_without_category: usize,
-    /// Items for which neither the catalogue nor the pattern gives a picture.
-    pub items_without_image: usize,
-    /// Items whose picture is a path that leads to no file. Addresses aren't followed.
-    pub image_files_missing: usize,
-    /// SHA-256 of every source file.
-    pub sources: Vec<SourceHash>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SourceHash {
-    pub path: PathBuf,
-    pub bytes: u64,
-    pub sha256: String,
 }
 
 /// Prepares a data set; `on_rows` is told now and then how many rows have been read.
@@ -116,35 +83,55 @@ pub fn prepare(
 ) -> Result<(Dataset, PrepareReport), DataError> {
     check(options)?;
     let hashes = Hashes::start(options);
-    let format = options.format.map_or_else(|| source::detect(&options.interactions), Ok)?;
+    let allowance = BadLines { allowed: options.skip_bad, ..BadLines::default() };
+    let mut log_reading = Reading::new(&options.interactions, Source::Log, &options.log, allowance)?;
     // A wrong path is told before an hour of reading.
-    let items_format =
-        options.items.as_ref().map(|p| options.items_format.map_or_else(|| source::detect(p), Ok));
-    let items_format = items_format.transpose()?;
-    let mut bad = BadLines { allowed: options.skip_bad, skipped: 0, first: None };
+    let catalogue_reading = options
+        .items
+        .as_ref()
+        .map(|path| Reading::new(path, Source::Catalogue, &options.catalogue, BadLines::default()));
+    let mut catalogue_reading = catalogue_reading.transpose()?;
     let mut steps = Vec::new();
-    let mut log = Log::read(options, format, &mut bad, &mut steps, on_rows)?;
+    let mut log = Log::read(options, &mut log_reading, &mut steps, on_rows)?;
+    if options.min_value.is_some() && !log_reading.plan.has_values() {
+        let reason = format!("{} has no column of values", options.interactions.display());
+        return Err(DataError::Option { option: "--min-value".into(), reason });
+    }
     not_empty(&steps, "check the file and its format, or lower --min-value")?;
+    let null_like = log.null_like();
+    // Log and catalogue share one allowance of bad lines.
+    let Reading { plan: log_plan, bad, .. } = log_reading;
+    if let Some(reading) = &mut catalogue_reading {
+        reading.bad = bad.clone();
+    }
     let mut catalogue = None;
     if options.catalogue_only {
-        let listed = Catalogue::read(options, items_format, &log, &mut bad)?;
+        let listed = Catalogue::read(options, catalogue_reading.as_mut(), &log)?;
         let known: Vec<bool> = log.item_ids.iter().map(|id| listed.rows.contains_key(id)).collect();
         log.interactions.retain(|i| known[i.item as usize]);
         steps.push(filter::counts("in the catalogue", &log.interactions));
         not_empty(&steps, "the log and the catalogue share no item id: name the item column of each")?;
         catalogue = Some(listed);
     }
-    keep(&mut log.interactions, options, &mut steps);
+    let kept = keep(&mut log, options, &mut steps);
     not_empty(&steps, "lower --user-core, --item-core or --min-length")?;
     // Read last, so that only rows of items that are kept take memory.
-    let catalogue = catalogue.map_or_else(|| Catalogue::read(options, items_format, &log, &mut bad), Ok)?;
+    let catalogue =
+        catalogue.map_or_else(|| Catalogue::read(options, catalogue_reading.as_mut(), &log), Ok)?;
+    let (catalogue_plan, bad) = match catalogue_reading {
+        Some(Reading { plan, bad, .. }) => (Some(plan), bad),
+        None => (None, bad),
+    };
+    found_item_column(options, &log_plan, catalogue_plan.as_ref())?;
     let numbering = Numbering::of(&log, &catalogue.rows, options.keep_unseen_items);
-    let (mut sequences, users) = number(&log, &numbering);
+    let (mut sequences, users) = number(&log, &numbering)?;
     let short = split(&mut sequences, &options.split)?;
     let (items, missing_rows) = describe(&numbering, &catalogue.rows, options);
     let count = |part: Part| sequences.parts.iter().filter(|&&p| p == part).count();
     let empty = |column: &[String]| column[1..].iter().filter(|v| v.is_empty()).count();
     let report = PrepareReport {
+        log: log_plan,
+        catalogue: catalogue_plan,
         steps,
         bad_lines: bad.skipped,
         first_bad_line: bad.first,
@@ -152,8 +139,12 @@ pub fn prepare(
         train_interactions: count(Part::Train),
         valid_targets: count(Part::Valid),
         test_targets: count(Part::Test),
-        equal_time_pairs: equal_time_pairs(&sequences),
+        tied_pairs: kept.tied_pairs,
+        exact_duplicates: kept.exact_duplicates,
+        null_like_ids: null_like,
+        timed: log.times.is_some(),
         rows_without_time: log.untimed,
+        rows_without_time_dropped: log.untimed_dropped,
         catalogue_rows: catalogue.read,
         catalogue_repeated: catalogue.repeated,
         catalogue_unseen: catalogue.read - catalogue.repeated - (numbering.seen - missing_rows),
@@ -164,17 +155,40 @@ pub fn prepare(
         image_files_missing: items.images.iter().filter(|image| is_lost(image)).count(),
         sources: hashes.finish(options)?,
     };
-    Ok((Dataset { users, items, sequences, timed: log.untimed == 0, hash: String::new() }, report))
+    let timed = log.times.is_some();
+    Ok((Dataset { users, items, sequences, timed, hash: String::new() }, report))
 }
 
+/// Refuses options that can't act on these sources.
 fn check(options: &PrepareOptions) -> Result<(), DataError> {
-    let wrong =
-        |option: &str, reason: &str| DataError::Option { option: option.into(), reason: reason.into() };
+    let wrong = |option: &str, reason: String| Err(DataError::Option { option: option.into(), reason });
     if options.min_value.is_some_and(f64::is_nan) {
-        return Err(wrong("min_value", "not a number"));
+        return wrong("--min-value", "not a number".into());
     }
-    if options.catalogue_only && options.items.is_none() {
-        return Err(wrong("catalogue_only", "there is no catalogue"));
+    if options.items.is_none() {
+        let columns = &options.catalogue.columns;
+        let fields = [
+            (Role::Item, &columns.item),
+            (Role::Title, &columns.title),
+            (Role::Category, &columns.category),
+            (Role::Image, &columns.image),
+        ];
+        let named = fields.iter().find(|(_, name)| !name.is_empty());
+        let options = [
+            ("--catalogue-only", options.catalogue_only),
+            ("--keep-unseen-items", options.keep_unseen_items),
+            ("--items-format", options.catalogue.format.is_some()),
+            ("--items-delimiter", options.catalogue.delimiter.is_some()),
+            ("--items-no-header", columns.no_header),
+            ("--text-column", !columns.text.is_empty()),
+            ("--keep-column", !columns.kept.is_empty()),
+        ];
+        let given = options.iter().find(|(_, given)| *given).map(|(option, _)| (*option).to_owned());
+        let given =
+            given.or_else(|| named.map(|(role, name)| format!("--items-column {}={name}", role.name())));
+        if let Some(option) = given {
+            return wrong(&option, "there is no catalogue; name one with --items FILE".into());
+        }
     }
     check_kept(options)?;
     Ok(())
@@ -182,15 +196,12 @@ fn check(options: &PrepareOptions) -> Result<(), DataError> {
 
 /// Columns to keep are the catalogue's, each once, and none that is kept anyway.
 fn check_kept(options: &PrepareOptions) -> Result<(), DataError> {
-    let kept = &options.columns.kept;
+    let kept = &options.catalogue.columns.kept;
     let wrong = |n: usize, reason: &str| DataError::Option {
-        option: format!("keep_column {}", kept[n]),
+        option: format!("--keep-column {}", kept[n]),
         reason: reason.into(),
     };
     for (n, name) in kept.iter().enumerate() {
-        if options.items.is_none() {
-            return Err(wrong(n, "there is no catalogue; name one with --items"));
-        }
         if name.trim().is_empty() {
             return Err(wrong(n, "a column has a name"));
         }
@@ -208,9 +219,37 @@ fn check_kept(options: &PrepareOptions) -> Result<(), DataError> {
     Ok(())
 }
 
+/// A name for items that neither file has was meant for one of them.
+fn found_item_column(
+    options: &PrepareOptions,
+    log: &SourcePlan,
+    catalogue: Option<&SourcePlan>,
+) -> Result<(), DataError> {
+    let asked = &options.log.columns;
+    let found = [Some(log), catalogue]
+        .into_iter()
+        .flatten()
+        .any(|plan| plan.column(Role::Item).is_none_or(|chosen| !chosen.guessed));
+    if asked.item.is_empty() || !asked.item_or_usual || found {
+        return Ok(());
+    }
+    let reason = "neither the log nor the catalogue has this column".to_owned();
+    Err(DataError::Option { option: format!("--column item={}", asked.item), reason })
+}
+
+/// What was seen of the interactions while they were sorted out.
+struct Kept {
+    tied_pairs: TiedPairs,
+    exact_duplicates: usize,
+}
+
 /// Order, duplicates, cores, length: one count each.
-fn keep(interactions: &mut Vec<Interaction>, options: &PrepareOptions, steps: &mut Vec<StepCounts>) {
-    filter::sort(interactions);
+fn keep(log: &mut Log, options: &PrepareOptions, steps: &mut Vec<StepCounts>) -> Kept {
+    let Log { interactions, user_ids, item_ids, .. } = log;
+    match options.ties {
+        Ties::Source => filter::sort(interactions),
+        Ties::Hash => filter::sort_by_hash(interactions, user_ids, item_ids),
+    }
     filter::deduplicate(interactions, options.duplicates);
     steps.push(filter::counts("duplicates", interactions));
     filter::k_core(interactions, options.user_core, options.item_core);
@@ -218,6 +257,10 @@ fn keep(interactions: &mut Vec<Interaction>, options: &PrepareOptions, steps: &m
     steps.push(filter::counts(&core, interactions));
     filter::minimum_length(interactions, options.min_length);
     steps.push(filter::counts(&format!("length {} or more", options.min_length), interactions));
+    Kept {
+        tied_pairs: TiedPairs::of(interactions, item_ids),
+        exact_duplicates: filter::exact_duplicates(interactions),
+    }
 }
 
 fn not_empty(steps: &[StepCounts], advice: &'static str) -> Result<(), DataError> {
@@ -228,21 +271,24 @@ fn not_empty(steps: &[StepCounts], advice: &'static str) -> Result<(), DataError
 }
 
 /// Sequences with final numbers; users keep the order of their first interaction in the source.
-fn number(log: &Log, numbering: &Numbering) -> (Sequences, Vec<String>) {
+fn number(log: &Log, numbering: &Numbering) -> Result<(Sequences, Vec<String>), DataError> {
+    let moment = |i: &Interaction| match &log.times {
+        Some(times) => times.micros(i.time),
+        None => Ok(i.time),
+    };
     let mut s = Sequences { offsets: vec![0], ..Sequences::default() };
     let mut users = Vec::new();
     for run in log.interactions.chunk_by(|a, b| a.user == b.user) {
         users.push(log.user_ids[run[0].user as usize].clone());
         s.items.extend(run.iter().map(|i| numbering.of_log[i.item as usize]));
-        s.times.extend(run.iter().map(|i| i.time));
+        for i in run {
+            let wrong = |reason| DataError::Option { option: "--time-unit".into(), reason };
+            s.times.push(moment(i).map_err(wrong)?);
+        }
         s.offsets.push(s.items.len());
     }
     s.parts = vec![Part::Train; s.items.len()];
-    (s, users)
-}
-
-fn equal_time_pairs(s: &Sequences) -> usize {
-    (0..s.users()).map(|u| s.times_of(u).windows(2).filter(|w| w[0] == w[1]).count()).sum()
+    Ok((s, users))
 }
 
 /// SHA-256 of the sources, computed beside the reading: both take seconds a gigabyte.

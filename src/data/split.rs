@@ -36,8 +36,8 @@ impl std::str::FromStr for CutOff {
 }
 
 impl CutOff {
-    /// Unix seconds of the cut-off.
-    fn seconds(&self, option: &str, times: &[i64]) -> Result<i64, DataError> {
+    /// The cut-off in the unit of [`Sequences::times`].
+    fn moment(&self, option: &str, times: &[i64]) -> Result<i64, DataError> {
         let wrong = |reason: String| DataError::Option { option: option.to_owned(), reason };
         match self {
             Self::Quantile(q) if *q > 0.0 && *q < 1.0 => {
@@ -52,7 +52,7 @@ impl CutOff {
                     Ok::<_, jiff::Error>(date.to_zoned(jiff::tz::TimeZone::UTC)?.timestamp())
                 });
                 moment
-                    .map(jiff::Timestamp::as_second)
+                    .map(jiff::Timestamp::as_microsecond)
                     .map_err(|_| wrong(format!("`{text}` is no share, date or RFC 3339 time")))
             }
         }
@@ -67,8 +67,8 @@ pub fn split(sequences: &mut Sequences, rule: &Split) -> Result<usize, DataError
     let short = match rule {
         Split::LeaveOneOut => leave_one_out(sequences),
         Split::GlobalTime { valid, test } => {
-            let valid = valid.seconds("valid", &sequences.times)?;
-            let test = test.seconds("test", &sequences.times)?;
+            let valid = valid.moment("valid", &sequences.times)?;
+            let test = test.moment("test", &sequences.times)?;
             if test <= valid {
                 let reason = "the test cut-off does not lie after the validation cut-off".into();
                 return Err(DataError::Option { option: "test".into(), reason });
@@ -124,6 +124,7 @@ fn global_time(sequences: &mut Sequences, valid: i64, test: i64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::MICROS;
 
     fn sequences(times: &[&[i64]]) -> Sequences {
         let mut s = Sequences { offsets: vec![0], ..Sequences::default() };
@@ -147,6 +148,7 @@ mod tests {
     #[test]
     fn global_time_trains_on_nothing_after_the_cut_off() {
         let mut s = sequences(&[&[1, 5, 11, 12, 21, 22], &[15, 25], &[2, 23], &[30]]);
+        s.times.iter_mut().for_each(|time| *time *= MICROS);
         let rule = Split::GlobalTime {
             valid: CutOff::Date("1970-01-01T00:00:10Z".into()),
             test: CutOff::Date("1970-01-01T00:00:20Z".into()),
@@ -158,7 +160,7 @@ mod tests {
         assert_eq!(s.parts_of(2), [Train, Test]);
         assert_eq!(s.parts_of(3), [Unused]);
         for (time, part) in s.times.iter().zip(&s.parts) {
-            assert!(*part != Train || *time < 10);
+            assert!(*part != Train || *time < 10 * MICROS);
         }
     }
 

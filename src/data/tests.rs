@@ -50,7 +50,7 @@ const ITEMS: &str =
 /// [`Home::options`] with columns to keep.
 fn keeping(home: &Home, kept: &[&str]) -> PrepareOptions {
     let mut options = home.options();
-    options.columns.kept = kept.iter().map(|&name| name.into()).collect();
+    options.catalogue.columns.kept = kept.iter().map(|&name| name.into()).collect();
     options
 }
 
@@ -75,8 +75,8 @@ fn kept_columns_follow_their_items_and_stand_on_disk() {
 fn a_column_that_cannot_be_kept_is_refused_by_its_name() {
     let home = Home::new(&[("log.csv", LOG), ("items.csv", ITEMS)]);
     let cases = [
-        (&["title"][..], "keep_column title: the data set has a column of this name of its own"),
-        (&["genres", "genres"], "keep_column genres: named twice"),
+        (&["title"][..], "--keep-column title: the data set has a column of this name of its own"),
+        (&["genres", "genres"], "--keep-column genres: named twice"),
         (&["genres", "price"], "no column price; found item, title, genres, image"),
         (&[" "], "a column has a name"),
     ];
@@ -86,7 +86,7 @@ fn a_column_that_cannot_be_kept_is_refused_by_its_name() {
     }
     let bare = Home::new(&[("log.csv", LOG)]);
     let message = run(&keeping(&bare, &["genres"])).unwrap_err().to_string();
-    assert!(message.contains("keep_column genres: there is no catalogue"), "{message}");
+    assert!(message.contains("--keep-column: there is no catalogue"), "{message}");
 }
 
 #[test]
@@ -129,7 +129,10 @@ fn catalogue_only_drops_interactions_with_unknown_items() {
 #[test]
 fn the_rule_for_duplicates_and_the_least_value_decide_what_stays() {
     let home = Home::new(&[("log.csv", LOG)]);
-    let times = |options: PrepareOptions| run(&options).unwrap().0.sequences.times_of(0).to_vec();
+    let times = |options: PrepareOptions| {
+        let times = run(&options).unwrap().0.sequences.times_of(0).to_vec();
+        times.into_iter().map(|time| time / MICROS).collect::<Vec<_>>()
+    };
     for (duplicates, expected) in [
         (Duplicates::First, vec![1, 2, 3]),
         (Duplicates::Last, vec![1, 2, 4]),
@@ -175,7 +178,7 @@ fn a_log_without_times_is_not_split_by_time() {
     assert_eq!((report.rows_without_time, dataset.timed), (10, false));
     let split = Split::GlobalTime { valid: CutOff::Quantile(0.5), test: CutOff::Quantile(0.8) };
     let error = run(&PrepareOptions { split, ..options }).unwrap_err();
-    assert_eq!(error.to_string(), "split: global_time needs times; 10 of 10 rows have none");
+    assert_eq!(error.to_string(), "--split: global_time needs times; 10 of 10 rows have none");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Small data sets and scorers for the tests of this module.
 
 use super::scorer::{ScoreError, Scorer};
-use crate::data::{Dataset, Items, Part, Sequences, Target};
+use crate::data::{Dataset, Items, MICROS, Part, Sequences, Target};
 
 /// A data set of `items` items; each user is a list of (item, part), a step a second.
 pub fn dataset(items: usize, users: &[Vec<(u32, Part)>]) -> Dataset {
@@ -9,7 +9,7 @@ pub fn dataset(items: usize, users: &[Vec<(u32, Part)>]) -> Dataset {
     for user in users {
         for (step, &(item, part)) in user.iter().enumerate() {
             sequences.items.push(item);
-            sequences.times.push(step as i64);
+            sequences.times.push(step as i64 * MICROS);
             sequences.parts.push(part);
         }
         sequences.offsets.push(sequences.items.len());

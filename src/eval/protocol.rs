@@ -8,7 +8,7 @@ use super::rank::{Best, Standing};
 use super::rows::Row;
 use super::scorer::{ScoreError, Scorer};
 use crate::config::{EvalConfig, HistoryRule, TieRule};
-use crate::data::{Dataset, Part, Sequences, Target};
+use crate::data::{Dataset, MICROS, Part, Sequences, Target};
 
 /// Targets that are ranked between two reports of progress: so many that threads seldom wait for each other.
 const TILE: usize = 6144;
@@ -171,7 +171,8 @@ impl<'a> Facts<'a> {
             candidates: found.candidates,
             missed: found.missed,
             item_count: self.train_counts[target.item as usize],
-            item_age: self.first_seen[target.item as usize].map(|first| time.saturating_sub(first)),
+            item_age: self.first_seen[target.item as usize]
+                .map(|first| time.saturating_sub(first).div_euclid(MICROS)),
             history: target.position,
         }
     }

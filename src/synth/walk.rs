@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::catalogue::Catalogue;
 use super::draws::{Draws, Stream, normalise};
 use crate::config::SynthConfig;
-use crate::data::{Part, Sequences};
+use crate::data::{MICROS, Part, Sequences};
 
 /// First second of the synthetic log: 2020-01-01 UTC.
 const EPOCH: i64 = 1_577_836_800;
@@ -41,7 +41,7 @@ pub(super) fn draw(config: &SynthConfig, catalogue: &Catalogue) -> Walks {
     for walk in walks {
         let n = walk.items.len();
         all.sequences.items.extend(walk.items);
-        all.sequences.times.extend(walk.times);
+        all.sequences.times.extend(walk.times.iter().map(|seconds| seconds * MICROS));
         all.sequences.parts.extend(std::iter::repeat_n(Part::Train, n - 2));
         all.sequences.parts.extend([Part::Valid, Part::Test]);
         all.sequences.offsets.push(all.sequences.items.len());

@@ -19,6 +19,7 @@ mod inputs;
 mod objectives;
 mod parity;
 mod planted;
+mod prepare;
 mod probe;
 mod program;
 mod real_data;

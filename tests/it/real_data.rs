@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use codistill::config::{EvalConfig, TieRule};
-use codistill::data::source::Format;
+use codistill::data::source::{Format, SourceOptions};
 use codistill::data::{Dataset, Part, PrepareOptions, prepare};
 use codistill::eval::baseline::{Popularity, Transitions};
 use codistill::eval::{Scorer, evaluate};
@@ -42,7 +42,7 @@ fn check(name: &str, dataset: &Dataset, popularity: (f64, f64), transitions: (f6
 fn sequences(path: PathBuf) -> Dataset {
     let options = PrepareOptions {
         interactions: path,
-        format: Some(Format::Sequences),
+        log: SourceOptions { format: Some(Format::Sequences), ..SourceOptions::default() },
         user_core: 1,
         item_core: 1,
         ..PrepareOptions::default()

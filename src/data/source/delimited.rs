@@ -6,59 +6,53 @@ use csv_core::{ReadRecordResult, Reader, ReaderBuilder, Terminator};
 
 use super::error::Fault;
 use super::lines::{LONGEST_LINE, Lines, too_long};
-use super::names::{InteractionNames, InteractionPlaces, ItemNames, ItemPlaces};
-use super::value::{id, join, parse_time, parse_value};
-use super::{BadLines, Format, OnInteraction, OnItem, RawInteraction, RawItem, SourceError};
+use super::names::{InteractionPlaces, ItemPlaces};
+use super::value::{id, join, parse_value};
+use super::{
+    BadLines, Format, OnInteraction, OnItem, RawInteraction, RawItem, RawTime, Reading, SourceError,
+};
 
 pub(super) fn interactions(
     path: &Path,
-    format: Format,
-    delimiter: Option<char>,
-    names: &InteractionNames,
-    bad: &mut BadLines,
+    reading: &mut Reading<'_>,
     row: OnInteraction<'_>,
 ) -> Result<u64, SourceError> {
-    let Some((mut table, header)) = Table::open(path, format, delimiter)? else { return Ok(0) };
-    let places = InteractionPlaces::new(names, path, &header)?;
-    table.rows(bad, |fields| {
+    let Some((mut table, header)) = Table::open(path, reading)? else { return Ok(0) };
+    let options = reading.options;
+    let places = InteractionPlaces::new(&options.columns, path, &header, &mut reading.plan)?;
+    let format = options.time_format.as_deref();
+    let time = |text: &str| RawTime::parse(text, format).map(Some);
+    table.rows(&mut reading.bad, |fields| {
         row(RawInteraction {
             user: id(fields.get(places.user)?, &header[places.user])?,
-            item: id(fields.get(places.item)?, &header[places.item])?,
-            time: optional(fields, places.time, &header, |text| parse_time(text).map(Some))?,
+            item: id(fields.first(places.item, &places.item_else)?, &header[places.item])?,
+            time: optional(fields, places.time, &header, time)?,
             value: optional(fields, places.value, &header, parse_value)?,
-        });
-        Ok(())
+        })
     })
 }
 
-pub(super) fn items(
-    path: &Path,
-    format: Format,
-    delimiter: Option<char>,
-    names: &ItemNames,
-    bad: &mut BadLines,
-    row: OnItem<'_>,
-) -> Result<u64, SourceError> {
-    let Some((mut table, header)) = Table::open(path, format, delimiter)? else { return Ok(0) };
-    let places = ItemPlaces::new(names, path, &header)?;
-    table.rows(bad, |fields| {
-        let field = |place: Option<usize>| match place {
-            Some(place) => fields.get(place).map(|text| text.trim().to_owned()),
+pub(super) fn items(path: &Path, reading: &mut Reading<'_>, row: OnItem<'_>) -> Result<u64, SourceError> {
+    let Some((mut table, header)) = Table::open(path, reading)? else { return Ok(0) };
+    let places = ItemPlaces::new(&reading.options.columns, path, &header, &mut reading.plan)?;
+    table.rows(&mut reading.bad, |fields| {
+        let field = |place: Option<usize>, others: &[usize]| match place {
+            Some(place) => fields.first(place, others).map(|text| text.trim().to_owned()),
             None => Ok(String::new()),
         };
         let mut text = String::new();
         for &place in &places.text {
             join(&mut text, " ", fields.get(place)?);
         }
+        let kept = places.kept.iter().map(|&place| fields.get(place).map(|text| text.trim().to_owned()));
         row(RawItem {
-            id: id(fields.get(places.id)?, &header[places.id])?.to_owned(),
-            title: field(places.title)?,
+            id: id(fields.first(places.id, &places.id_else)?, &header[places.id])?.to_owned(),
+            title: field(places.title, &[])?,
             text,
-            category: field(places.category)?,
-            image: field(places.image)?,
-            kept: places.kept.iter().map(|&place| field(Some(place))).collect::<Result<_, _>>()?,
-        });
-        Ok(())
+            category: field(places.category, &places.category_else)?,
+            image: field(places.image, &places.image_else)?,
+            kept: kept.collect::<Result<_, _>>()?,
+        })
     })
 }
 
@@ -85,6 +79,21 @@ impl Fields<'_> {
         std::str::from_utf8(&self.text[start..self.ends[place]])
             .map_err(|_| Fault::new(format!("field {} is not UTF-8", place + 1)))
     }
+
+    /// The field, or the first of `others` that isn't blank where it is.
+    fn first(&self, place: usize, others: &[usize]) -> Result<&str, Fault> {
+        let own = self.get(place)?;
+        if others.is_empty() || !own.trim().is_empty() {
+            return Ok(own);
+        }
+        for &other in others {
+            let text = self.get(other)?;
+            if !text.trim().is_empty() {
+                return Ok(text);
+            }
+        }
+        Ok(own)
+    }
 }
 
 /// A delimited file past its header.
@@ -102,11 +111,8 @@ struct Table<'p> {
 
 impl<'p> Table<'p> {
     /// The table and its column names; absent for an empty file.
-    fn open(
-        path: &'p Path,
-        format: Format,
-        delimiter: Option<char>,
-    ) -> Result<Option<(Self, Vec<String>)>, SourceError> {
+    fn open(path: &'p Path, reading: &mut Reading<'_>) -> Result<Option<(Self, Vec<String>)>, SourceError> {
+        let (format, delimiter) = (reading.plan.format, reading.options.delimiter);
         let mut lines = Lines::open(path)?;
         let Some(first) = lines.peek()? else { return Ok(None) };
         let fixed = match format {
@@ -123,6 +129,7 @@ impl<'p> Table<'p> {
             })?,
             None => guess_delimiter(first),
         };
+        reading.plan.delimiter = Some(char::from(delimiter));
         let parser = ReaderBuilder::new()
             .delimiter(delimiter)
             .terminator(Terminator::Any(b'\n'))

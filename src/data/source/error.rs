@@ -23,7 +23,21 @@ pub enum SourceError {
     #[error("{path}: damaged: {reason}")]
     Damaged { path: PathBuf, reason: String },
     #[error("{path}: no column {wanted}; found {}", found.join(", "))]
-    MissingColumn { path: PathBuf, wanted: String, found: Vec<String> },
+    MissingColumn {
+        path: PathBuf,
+        role: String,
+        /// The name that was asked for, or what the column is for.
+        wanted: String,
+        found: Vec<String>,
+        /// Of the catalogue, whose columns have an option of their own.
+        catalogue: bool,
+    },
+    #[error("{option} has no effect on {path}, which is read as {format}")]
+    NoEffect { path: PathBuf, option: String, format: Format },
+    #[error("{option}: {path} has no column that is known as the {role}; not read: {}", unread.join(", "))]
+    Needed { path: PathBuf, role: &'static str, option: &'static str, unread: Vec<String> },
+    #[error("{path}: several columns look like the {role}: {}", found.join(", "))]
+    Ambiguous { path: PathBuf, role: &'static str, found: Vec<String> },
     #[error("{path}: column {column} is {found}, not {wanted}")]
     WrongType { path: PathBuf, column: String, found: String, wanted: &'static str },
     #[error("{path}: can't tell the format")]
@@ -52,7 +66,30 @@ impl SourceError {
             Self::Truncated { .. } | Self::Damaged { .. } => {
                 "fetch the file again and compare its size or checksum with the origin's".into()
             }
-            Self::MissingColumn { .. } => "name the columns; the file's own are listed above".into(),
+            Self::MissingColumn { role, wanted, found, catalogue, .. } => {
+                let option = if *catalogue { "--items-column" } else { "--column" };
+                let nearest = found.iter().max_by(|a, b| {
+                    strsim::jaro_winkler(a, wanted).total_cmp(&strsim::jaro_winkler(b, wanted))
+                });
+                match (role.as_str(), nearest) {
+                    ("text", Some(nearest)) => format!("the nearest is --text-column {nearest}"),
+                    ("kept", Some(nearest)) => format!("the nearest is --keep-column {nearest}"),
+                    (role, Some(nearest)) if found.contains(nearest) && !wanted.starts_with("for ") => {
+                        format!("the nearest is {option} {role}={nearest}")
+                    }
+                    (role, _) => format!("name it with {option} {role}=NAME"),
+                }
+            }
+            Self::NoEffect { .. } => {
+                "leave it out, or name the format with --format or --items-format".into()
+            }
+            Self::Needed { role, option, .. } => {
+                format!("name it with --column {role}=NAME, or leave {option} out")
+            }
+            Self::Ambiguous { role, found, .. } => format!(
+                "choose one with --column {role}={}, or none with --column {role}=",
+                found.first().map_or("NAME", String::as_str)
+            ),
             Self::WrongType { .. } => "choose another column, or convert this one".into(),
             Self::Undetected { .. } | Self::UnknownFormat(_) => {
                 let names: Vec<&str> = Format::ALL.iter().map(|f| f.name()).collect();
@@ -73,8 +110,8 @@ fn malformed(path: &Path, line: u64, column: Option<&str>, reason: &str) -> Stri
 }
 
 /// What is wrong with one row; becomes [`SourceError::Malformed`] once the allowance is used up.
-#[derive(Debug, PartialEq)]
-pub(super) struct Fault {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
     pub column: Option<String>,
     pub reason: String,
 }

@@ -13,15 +13,15 @@ use serde::de::{Deserializer, Visitor};
 use super::error::Fault;
 use super::json_item::JsonItem;
 use super::lines::{Lines, utf8};
-use super::value::{id, parse_value, seconds_f64};
-use super::{BadLines, OnInteraction, OnItem, RawInteraction, SourceError};
+use super::value::{id, parse_value};
+use super::{OnInteraction, OnItem, RawInteraction, RawTime, Reading, SourceError};
 
 pub(super) fn interactions(
     path: &Path,
-    bad: &mut BadLines,
+    reading: &mut Reading<'_>,
     row: OnInteraction<'_>,
 ) -> Result<u64, SourceError> {
-    Lines::open(path)?.rows(bad, |_, line| {
+    Lines::open(path)?.rows(&mut reading.bad, |_, line| {
         let review: Review<'_> = parse(line)?;
         let (user, user_name) = first([(&review.reviewer_id, "reviewerID"), (&review.user_id, "user_id")]);
         let (item, item_name) = first([(&review.parent_asin, "parent_asin"), (&review.asin, "asin")]);
@@ -29,16 +29,16 @@ pub(super) fn interactions(
         row(RawInteraction {
             user: id(user, user_name)?,
             item: id(item, item_name)?,
-            time: Some(time.and_then(seconds_f64).ok_or_else(|| Fault::at("timestamp", "no time"))?),
+            time: Some(time.and_then(RawTime::of_f64).unwrap_or(RawTime::Missing)),
             value: review.overall.0.or(review.rating.0),
-        });
+        })?;
         Ok(1)
     })
 }
 
-pub(super) fn items(path: &Path, bad: &mut BadLines, row: OnItem<'_>) -> Result<u64, SourceError> {
-    Lines::open(path)?.rows(bad, |_, line| {
-        row(parse::<JsonItem<'_>>(line)?.into_item()?);
+pub(super) fn items(path: &Path, reading: &mut Reading<'_>, row: OnItem<'_>) -> Result<u64, SourceError> {
+    Lines::open(path)?.rows(&mut reading.bad, |_, line| {
+        row(parse::<JsonItem<'_>>(line)?.into_item()?)?;
         Ok(1)
     })
 }

@@ -12,10 +12,13 @@ mod jsonl;
 mod lines;
 mod movielens_dat;
 mod names;
+mod options;
 mod parquet;
+mod plan;
 mod sequences;
 #[cfg(test)]
 mod tests;
+pub mod time;
 mod value;
 
 use std::fmt;
@@ -25,17 +28,19 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use detect::detect;
-use error::Fault;
-pub use error::SourceError;
-use names::{InteractionNames, ItemNames};
+pub use error::{Fault, SourceError};
+pub use names::{ChosenColumn, Role, is_item_column};
+pub use options::{Columns, Reading, Source, SourceOptions};
+pub use plan::SourcePlan;
+pub use time::{RawTime, TimeColumn, TimeUnit};
 
 /// One interaction as the file gave it. Ids are never empty.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RawInteraction<'a> {
     pub user: &'a str,
     pub item: &'a str,
-    /// Unix seconds; absent where the source has no times.
-    pub time: Option<i64>,
+    /// Absent where the source has no column of times.
+    pub time: Option<RawTime>,
     /// The rating; finite.
     pub value: Option<f64>,
 }
@@ -51,7 +56,7 @@ pub struct RawItem {
     pub category: String,
     /// Path or address as the source gives it.
     pub image: String,
-    /// One entry a name of [`Columns::kept`]; the elements of a list are joined by `|`.
+    /// One field for each of [`Columns::kept`].
     pub kept: Vec<String>,
 }
 
@@ -99,6 +104,13 @@ impl Format {
     }
 }
 
+impl Format {
+    /// Whether columns have names, so that an option can choose among them.
+    pub fn names_columns(self) -> bool {
+        !matches!(self, Self::Sequences | Self::MovielensDat)
+    }
+}
+
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -112,26 +124,6 @@ impl FromStr for Format {
         let found = Self::ALL.into_iter().find(|f| f.name() == text);
         found.ok_or_else(|| SourceError::UnknownFormat(text.to_owned()))
     }
-}
-
-/// Names of columns; empty ones mean the format's usual names. Formats without named columns (`movielens_dat`,
-/// `amazon_jsonl`, `sequences`) don't look at them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Columns {
-    pub user: String,
-    pub item: String,
-    pub time: String,
-    pub value: String,
-    pub title: String,
-    /// Further text columns, in the order in which they are joined.
-    pub text: Vec<String>,
-    pub category: String,
-    pub image: String,
-    /// Catalogue columns that are stored as they are, to choose items by.
-    pub kept: Vec<String>,
-    /// Absent: found out from the header line.
-    pub delimiter: Option<char>,
 }
 
 /// Rows passed over because they make no sense, and how many may be.
@@ -157,33 +149,30 @@ impl BadLines {
     }
 }
 
-/// Takes one row; passed down by every reader.
-type OnInteraction<'a> = &'a mut dyn FnMut(RawInteraction<'_>);
-type OnItem<'a> = &'a mut dyn FnMut(RawItem);
+/// Takes one row; passed down by every reader. A row that makes no sense to the taker is a bad line too.
+type OnInteraction<'a> = &'a mut dyn FnMut(RawInteraction<'_>) -> Result<(), Fault>;
+type OnItem<'a> = &'a mut dyn FnMut(RawItem) -> Result<(), Fault>;
 
 /// Hands every interaction of `path` to `row`, in file order. Returns how many.
 ///
 /// # Errors
 /// A file that can't be read, lacks a column, has columns of wrong types, or has more malformed rows than
-/// `bad` allows.
+/// `reading.bad` allows.
 pub fn read_interactions(
     path: &Path,
-    format: Format,
-    columns: &Columns,
-    bad: &mut BadLines,
-    row: &mut dyn FnMut(RawInteraction<'_>),
+    reading: &mut Reading<'_>,
+    row: &mut dyn FnMut(RawInteraction<'_>) -> Result<(), Fault>,
 ) -> Result<u64, SourceError> {
-    let names = InteractionNames::new(columns);
     let mut rows = 0;
     for file in files(path)? {
-        rows += match format {
+        rows += match reading.plan.format {
             Format::Delimited | Format::Atomic | Format::MovielensCsv => {
-                delimited::interactions(&file, format, columns.delimiter, &names, bad, row)
+                delimited::interactions(&file, reading, row)
             }
-            Format::MovielensDat => movielens_dat::interactions(&file, bad, row),
-            Format::AmazonJsonl => jsonl::interactions(&file, bad, row),
-            Format::Parquet => parquet::interactions(&file, &names, bad, row),
-            Format::Sequences => sequences::interactions(&file, bad, row),
+            Format::MovielensDat => movielens_dat::interactions(&file, reading, row),
+            Format::AmazonJsonl => jsonl::interactions(&file, reading, row),
+            Format::Parquet => parquet::interactions(&file, reading, row),
+            Format::Sequences => sequences::interactions(&file, reading, row),
         }?;
     }
     Ok(rows)
@@ -195,25 +184,19 @@ pub fn read_interactions(
 /// As [`read_interactions`]; [`Format::Sequences`] has no catalogue.
 pub fn read_items(
     path: &Path,
-    format: Format,
-    columns: &Columns,
-    bad: &mut BadLines,
-    row: &mut dyn FnMut(RawItem),
+    reading: &mut Reading<'_>,
+    row: &mut dyn FnMut(RawItem) -> Result<(), Fault>,
 ) -> Result<u64, SourceError> {
-    let names = ItemNames::new(columns);
     let mut rows = 0;
     for file in files(path)? {
-        rows += match format {
+        rows += match reading.plan.format {
             Format::Delimited | Format::Atomic | Format::MovielensCsv => {
-                delimited::items(&file, format, columns.delimiter, &names, bad, row)
+                delimited::items(&file, reading, row)
             }
-            Format::MovielensDat | Format::AmazonJsonl if !columns.kept.is_empty() => {
-                return Err(SourceError::Unsupported { path: file, format, what: "columns to keep" });
-            }
-            Format::MovielensDat => movielens_dat::items(&file, bad, row),
-            Format::AmazonJsonl => jsonl::items(&file, bad, row),
-            Format::Parquet => parquet::items(&file, &names, bad, row),
-            Format::Sequences => {
+            Format::MovielensDat => movielens_dat::items(&file, reading, row),
+            Format::AmazonJsonl => jsonl::items(&file, reading, row),
+            Format::Parquet => parquet::items(&file, reading, row),
+            format @ Format::Sequences => {
                 return Err(SourceError::Unsupported { path: file, format, what: "catalogue" });
             }
         }?;

@@ -5,15 +5,16 @@ use std::path::Path;
 
 use super::error::Fault;
 use super::lines::{Lines, utf8};
-use super::value::{id, parse_time, parse_value};
-use super::{BadLines, OnInteraction, OnItem, RawInteraction, RawItem, SourceError};
+use super::value::{id, parse_value};
+use super::{OnInteraction, OnItem, RawInteraction, RawItem, RawTime, Reading, SourceError};
 
 pub(super) fn interactions(
     path: &Path,
-    bad: &mut BadLines,
+    reading: &mut Reading<'_>,
     row: OnInteraction<'_>,
 ) -> Result<u64, SourceError> {
-    Lines::open(path)?.rows(bad, |_, line| {
+    let format = reading.options.time_format.as_deref();
+    Lines::open(path)?.rows(&mut reading.bad, |_, line| {
         let fields: Vec<&str> = utf8(line)?.split("::").collect();
         let &[user, item, rating, time] = fields.as_slice() else {
             return Err(Fault::new(format!("{} fields, not user::item::rating::time", fields.len())));
@@ -21,15 +22,15 @@ pub(super) fn interactions(
         row(RawInteraction {
             user: id(user, "user")?,
             item: id(item, "item")?,
-            time: Some(parse_time(time).map_err(|reason| Fault::at("time", reason))?),
+            time: Some(RawTime::parse(time, format).map_err(|reason| Fault::at("time", reason))?),
             value: parse_value(rating).map_err(|reason| Fault::at("rating", reason))?,
-        });
+        })?;
         Ok(1)
     })
 }
 
-pub(super) fn items(path: &Path, bad: &mut BadLines, row: OnItem<'_>) -> Result<u64, SourceError> {
-    Lines::open(path)?.rows(bad, |_, line| {
+pub(super) fn items(path: &Path, reading: &mut Reading<'_>, row: OnItem<'_>) -> Result<u64, SourceError> {
+    Lines::open(path)?.rows(&mut reading.bad, |_, line| {
         let line = decode(line);
         let fields = line.split_once("::").and_then(|(item, rest)| Some((item, rest.rsplit_once("::")?)));
         let Some((item, (title, genres))) = fields else {
@@ -40,7 +41,7 @@ pub(super) fn items(path: &Path, bad: &mut BadLines, row: OnItem<'_>) -> Result<
             title: title.trim().to_owned(),
             category: genres.trim().to_owned(),
             ..RawItem::default()
-        });
+        })?;
         Ok(1)
     })
 }

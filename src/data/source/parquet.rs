@@ -7,9 +7,9 @@ use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::error::Fault;
-use super::names::{InteractionNames, InteractionPlaces, ItemNames, ItemPlaces};
+use super::names::{InteractionPlaces, ItemPlaces};
 use super::value::{id, join};
-use super::{BadLines, OnInteraction, OnItem, RawInteraction, RawItem, SourceError};
+use super::{BadLines, OnInteraction, OnItem, RawInteraction, RawItem, RawTime, Reading, SourceError};
 use crate::data::guard;
 
 mod column;
@@ -23,26 +23,20 @@ const BATCH: usize = 8192;
 
 pub(super) fn interactions(
     path: &Path,
-    names: &InteractionNames,
-    bad: &mut BadLines,
+    reading: &mut Reading<'_>,
     row: OnInteraction<'_>,
 ) -> Result<u64, SourceError> {
     let table = Table::open(path)?;
     let header = &table.header;
-    let places = InteractionPlaces::new(names, path, header)?;
+    let places = InteractionPlaces::new(&reading.options.columns, path, header, &mut reading.plan)?;
     let mut wanted = vec![(places.user, Role::Id), (places.item, Role::Id)];
     wanted.extend(places.time.map(|place| (place, Role::Time)));
     wanted.extend(places.value.map(|place| (place, Role::Value)));
-    table.rows(&wanted, bad, |cells| {
+    table.rows(&wanted, &mut reading.bad, |cells| {
         let mut rest = cells[2..].iter();
-        let mut number = |place: Option<usize>| place.and_then(|_| rest.next());
-        let time = match (places.time, number(places.time)) {
-            (Some(place), Some(cell)) => {
-                Some(cell.int().ok_or_else(|| Fault::at(&header[place], "no time"))?)
-            }
-            _ => None,
-        };
-        let value = match (places.value, number(places.value).and_then(Cell::float)) {
+        let mut next = |place: Option<usize>| place.and_then(|_| rest.next());
+        let time = next(places.time).map(|cell| cell.time().unwrap_or(RawTime::Missing));
+        let value = match (places.value, next(places.value).and_then(Cell::float)) {
             (Some(place), Some(value)) if !value.is_finite() => {
                 return Err(Fault::at(&header[place], "not finite"));
             }
@@ -51,20 +45,14 @@ pub(super) fn interactions(
         let user = cells[0].text().map_err(|reason| Fault::at(&header[places.user], reason))?;
         let item = cells[1].text().map_err(|reason| Fault::at(&header[places.item], reason))?;
         let (user, item) = (id(&user, &header[places.user])?, id(&item, &header[places.item])?);
-        row(RawInteraction { user, item, time, value });
-        Ok(())
+        row(RawInteraction { user, item, time, value })
     })
 }
 
-pub(super) fn items(
-    path: &Path,
-    names: &ItemNames,
-    bad: &mut BadLines,
-    row: OnItem<'_>,
-) -> Result<u64, SourceError> {
+pub(super) fn items(path: &Path, reading: &mut Reading<'_>, row: OnItem<'_>) -> Result<u64, SourceError> {
     let table = Table::open(path)?;
     let header = &table.header;
-    let places = ItemPlaces::new(names, path, header)?;
+    let places = ItemPlaces::new(&reading.options.columns, path, header, &mut reading.plan)?;
     let optional = [places.title, places.category, places.image];
     let mut wanted = vec![(places.id, Role::Id)];
     wanted.extend(places.text.iter().map(|&place| (place, Role::Text(" "))));
@@ -72,7 +60,7 @@ pub(super) fn items(
         wanted.extend(place.map(|place| (place, Role::Text(separator))));
     }
     wanted.extend(places.kept.iter().map(|&place| (place, Role::Kept)));
-    table.rows(&wanted, bad, |cells| {
+    table.rows(&wanted, &mut reading.bad, |cells| {
         let text_of = |n: usize| cells[n].text().map_err(|reason| Fault::at(&header[wanted[n].0], reason));
         let mut item = RawItem { id: id(&text_of(0)?, &header[places.id])?.to_owned(), ..RawItem::default() };
         let mut next = 1;
@@ -89,8 +77,7 @@ pub(super) fn items(
         for n in next..wanted.len() {
             item.kept.push(text_of(n)?.trim().to_owned());
         }
-        row(item);
-        Ok(())
+        row(item)
     })
 }
 

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use super::error::Fault;
 use super::lines::{Lines, utf8};
-use super::{BadLines, OnInteraction, RawInteraction, SourceError};
+use super::{OnInteraction, RawInteraction, Reading, SourceError};
 
 pub(super) fn interactions(
     path: &Path,
-    bad: &mut BadLines,
+    reading: &mut Reading<'_>,
     row: OnInteraction<'_>,
 ) -> Result<u64, SourceError> {
-    Lines::open(path)?.rows(bad, |number, line| {
+    Lines::open(path)?.rows(&mut reading.bad, |number, line| {
         let line = utf8(line)?;
         if number == 1 && is_header(line) {
             return Ok(0);
@@ -26,7 +26,7 @@ pub(super) fn interactions(
         }
         let mut rows = 0;
         for item in items.split_ascii_whitespace() {
-            row(RawInteraction { user, item, time: None, value: None });
+            row(RawInteraction { user, item, time: None, value: None })?;
             rows += 1;
         }
         if rows == 0 { Err(Fault::new("a user without items")) } else { Ok(rows) }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-type Row = (String, String, Option<i64>, Option<f64>);
+pub(super) type Row = (String, String, Option<i64>, Option<f64>);
 
 fn file(name: &str, bytes: &[u8]) -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
@@ -25,13 +25,52 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-fn rows_of(path: &Path, format: Format, bad: &mut BadLines) -> Result<Vec<Row>, SourceError> {
+/// Whole seconds of a time that stands alone in its column.
+pub(super) fn seconds(time: RawTime) -> Option<i64> {
+    let mut column = TimeColumn::default();
+    let packed = column.pack(time).ok()?.value;
+    Some(column.resolve(None).ok()?.micros(packed).ok()?.div_euclid(1_000_000))
+}
+
+pub(super) fn of_format(format: Format) -> SourceOptions {
+    SourceOptions { format: Some(format), ..SourceOptions::default() }
+}
+
+/// Reads all interactions; `bad` says how many bad lines there may be and learns how many there were.
+pub(super) fn interactions_of(
+    path: &Path,
+    options: &SourceOptions,
+    bad: &mut BadLines,
+) -> Result<Vec<Row>, SourceError> {
     let mut rows = Vec::new();
-    let count = read_interactions(path, format, &Columns::default(), bad, &mut |r| {
-        rows.push((r.user.to_owned(), r.item.to_owned(), r.time, r.value));
-    })?;
-    assert_eq!(count, rows.len() as u64);
+    let mut reading = Reading::new(path, Source::Log, options, bad.clone())?;
+    let count = read_interactions(path, &mut reading, &mut |r| {
+        rows.push((r.user.to_owned(), r.item.to_owned(), r.time.and_then(seconds), r.value));
+        Ok(())
+    });
+    *bad = reading.bad;
+    assert_eq!(count?, rows.len() as u64);
     Ok(rows)
+}
+
+pub(super) fn catalogue_of(
+    path: &Path,
+    options: &SourceOptions,
+    bad: &mut BadLines,
+) -> Result<Vec<RawItem>, SourceError> {
+    let mut rows = Vec::new();
+    let mut reading = Reading::new(path, Source::Catalogue, options, bad.clone())?;
+    let count = read_items(path, &mut reading, &mut |row| {
+        rows.push(row);
+        Ok(())
+    });
+    *bad = reading.bad;
+    assert_eq!(count?, rows.len() as u64);
+    Ok(rows)
+}
+
+fn rows_of(path: &Path, format: Format, bad: &mut BadLines) -> Result<Vec<Row>, SourceError> {
+    interactions_of(path, &of_format(format), bad)
 }
 
 /// Detects the format of `bytes`, checks it, and reads them as interactions without allowing bad lines.
@@ -44,9 +83,8 @@ fn read(name: &str, bytes: &[u8], expected: Format) -> Result<Vec<Row>, SourceEr
 fn items_of(name: &str, bytes: &[u8], expected: Format, columns: &Columns) -> Vec<RawItem> {
     let (_dir, path) = file(name, bytes);
     assert_eq!(detect(&path).unwrap(), expected);
-    let mut rows = Vec::new();
-    read_items(&path, expected, columns, &mut BadLines::default(), &mut |r| rows.push(r)).unwrap();
-    rows
+    let options = SourceOptions { columns: columns.clone(), ..of_format(expected) };
+    catalogue_of(&path, &options, &mut BadLines::default()).unwrap()
 }
 
 fn row(user: &str, item: &str, time: Option<i64>, value: Option<f64>) -> Row {
@@ -79,7 +117,7 @@ fn a_message_names_the_line_on_which_the_record_starts() {
         let text = ["item,title", "1,\"two", "lines\"", "", "2", "3,x"].join(end);
         let (_dir, path) = file("items.csv", text.as_bytes());
         let mut bad = BadLines::default();
-        let error = read_items(&path, Format::Delimited, &Columns::default(), &mut bad, &mut |_| {});
+        let error = catalogue_of(&path, &of_format(Format::Delimited), &mut bad);
         assert!(matches!(error, Err(SourceError::Malformed { line: 5, .. })), "{error:?}");
     }
 }
@@ -88,7 +126,7 @@ fn a_message_names_the_line_on_which_the_record_starts() {
 fn an_open_quote_is_an_error_and_swallows_nothing_silently() {
     let (_dir, path) = file("items.csv", b"item,title\n1,\"open\n2,x\n");
     let mut bad = BadLines { allowed: 9, ..BadLines::default() };
-    let error = read_items(&path, Format::Delimited, &Columns::default(), &mut bad, &mut |_| {});
+    let error = catalogue_of(&path, &of_format(Format::Delimited), &mut bad);
     assert!(matches!(error, Err(SourceError::Malformed { line: 2, .. })), "{error:?}");
 }
 
@@ -101,12 +139,12 @@ fn tables_with_other_names_and_iso_dates_are_read_by_the_names_asked_for() {
         time: "when".into(),
         ..Columns::default()
     };
-    let mut rows = Vec::new();
-    let mut bad = BadLines::default();
-    read_interactions(&path, Format::Delimited, &names("who"), &mut bad, &mut |r| rows.push(r.time)).unwrap();
-    assert_eq!(rows, [Some(964_982_703)]);
-    let error =
-        read_interactions(&path, Format::Delimited, &names("whom"), &mut bad, &mut |_| {}).unwrap_err();
+    let read = |user: &str| {
+        let options = SourceOptions { columns: names(user), ..of_format(Format::Delimited) };
+        interactions_of(&path, &options, &mut BadLines::default())
+    };
+    assert_eq!(read("who").unwrap(), [row("a", "b", Some(964_982_703), None)]);
+    let error = read("whom").unwrap_err();
     assert!(error.to_string().contains("whom") && error.to_string().contains("who, what, when"), "{error}");
     assert!(error.hint().is_some());
 }
@@ -138,13 +176,14 @@ fn kept_columns_are_read_as_they_stand_in_the_order_asked_for() {
 #[test]
 fn a_kept_column_that_the_catalogue_lacks_is_refused_with_those_it_has() {
     let (_dir, path) = file("items.csv", b"item,title,Price\n5,Heat,3\n");
-    let columns = Columns { kept: vec!["price".into()], ..Columns::default() };
-    let error = read_items(&path, Format::Delimited, &columns, &mut BadLines::default(), &mut |_| {});
-    let message = error.unwrap_err().to_string();
-    assert!(message.contains("no column price; found item, title, Price"), "{message}");
+    let columns = Columns { kept: vec!["prices".into()], ..Columns::default() };
+    let options = |format| SourceOptions { columns: columns.clone(), ..of_format(format) };
+    let error = catalogue_of(&path, &options(Format::Delimited), &mut BadLines::default()).unwrap_err();
+    assert!(error.to_string().contains("no column prices; found item, title, Price"), "{error}");
+    assert_eq!(error.hint().unwrap(), "the nearest is --keep-column Price");
     let (_dir, path) = file("movies.dat", b"73::Les (1995)::Drama\n");
-    let error = read_items(&path, Format::MovielensDat, &columns, &mut BadLines::default(), &mut |_| {});
-    assert!(error.unwrap_err().to_string().contains("movielens_dat has no columns to keep"));
+    let error = catalogue_of(&path, &options(Format::MovielensDat), &mut BadLines::default()).unwrap_err();
+    assert!(error.to_string().contains("--keep-column prices has no effect"), "{error}");
 }
 
 #[test]
@@ -257,7 +296,7 @@ fn bad_lines_count_against_the_allowance() {
     assert!(bad.first.unwrap().ends_with("log.csv:3: column user: empty id"));
     let mut bad = BadLines { allowed: 1, ..BadLines::default() };
     let error = rows_of(&path, Format::Delimited, &mut bad).unwrap_err();
-    assert!(error.to_string().ends_with("log.csv:4: column ts: \"soon\" is no time"), "{error}");
+    assert!(error.to_string().contains("log.csv:4: column ts: \"soon\" is no time that is read"), "{error}");
 }
 
 #[test]
@@ -307,9 +346,8 @@ fn read_in_every_format(bytes: &[u8]) {
         let mut bad = BadLines { allowed: 3, ..BadLines::default() };
         let _ = rows_of(&path, format, &mut bad);
         assert!(bad.skipped <= 3);
-        let _ = read_items(&path, format, &Columns::default(), &mut bad, &mut |item| {
-            assert!(!item.id.is_empty());
-        });
+        let items = catalogue_of(&path, &of_format(format), &mut bad).unwrap_or_default();
+        assert!(items.iter().all(|item| !item.id.is_empty()));
     }
 }
 

@@ -9,15 +9,15 @@ use parquet::data_type::{ByteArray, DataType};
 use parquet::errors::{ParquetError, Result};
 use parquet::schema::types::{ColumnDescPtr, ColumnDescriptor, SchemaDescriptor};
 
-use super::super::SourceError;
-use super::super::value::{join, seconds, seconds_f64};
+use super::super::value::join;
+use super::super::{RawTime, SourceError};
 
 /// What a column is read as.
 #[derive(Clone, Copy)]
 pub enum Role {
     /// A string or an integer.
     Id,
-    /// An integer, float or time stamp; cells are Unix seconds.
+    /// An integer, float or time stamp.
     Time,
     /// An integer or float.
     Value,
@@ -57,13 +57,14 @@ pub enum Cell {
     Float(f64),
     Bytes(ByteArray),
     Text(String),
+    Time(RawTime),
 }
 
 impl Cell {
     /// The cell as text; empty for null.
     pub fn text(&self) -> std::result::Result<Cow<'_, str>, &'static str> {
         Ok(match self {
-            Self::Null => Cow::Borrowed(""),
+            Self::Null | Self::Time(_) => Cow::Borrowed(""),
             Self::Int(n) => Cow::Owned(n.to_string()),
             Self::Float(x) => Cow::Owned(x.to_string()),
             Self::Bytes(bytes) => Cow::Borrowed(std::str::from_utf8(bytes.data()).map_err(|_| "not UTF-8")?),
@@ -71,8 +72,8 @@ impl Cell {
         })
     }
 
-    pub fn int(&self) -> Option<i64> {
-        if let Self::Int(n) = self { Some(*n) } else { None }
+    pub fn time(&self) -> Option<RawTime> {
+        if let Self::Time(time) = self { Some(*time) } else { None }
     }
 
     pub fn float(&self) -> Option<f64> {
@@ -195,12 +196,16 @@ impl Column {
         let int = |n: i64| match unit {
             _ if !time && unsigned && n < 0 => Cell::Text(n.cast_unsigned().to_string()),
             _ if !time => Cell::Int(n),
-            Unit::Guess => Cell::Int(seconds(n)),
-            Unit::Days => Cell::Int(n.saturating_mul(86_400)),
-            Unit::PerSecond(steps) => Cell::Int(n.div_euclid(steps)),
+            Unit::Guess => Cell::Time(RawTime::Number(n)),
+            Unit::Days => RawTime::of_days(n).map_or(Cell::Null, Cell::Time),
+            Unit::PerSecond(steps) => RawTime::of_steps(n, steps).map_or(Cell::Null, Cell::Time),
+        };
+        let float = |x: f64| match RawTime::of_f64(x) {
+            _ if !time => Cell::Float(x),
+            Some(moment) => Cell::Time(moment),
+            None => Cell::Null,
         };
         let kept = matches!(role, Role::Kept);
-        let float = |x: f64| if time { seconds_f64(x).map_or(Cell::Null, Cell::Int) } else { Cell::Float(x) };
         let small_unsigned = descr.converted_type() == ConvertedType::UINT_32;
         let int32 = |&n: &i32| int(if small_unsigned { i64::from(n.cast_unsigned()) } else { i64::from(n) });
         match reader {
@@ -210,7 +215,9 @@ impl Column {
                 // Not `to_seconds` of the library: it overflows on damaged days.
                 let second = |n: &parquet::data_type::Int96| {
                     let [low, high, day] = [n.data()[0], n.data()[1], n.data()[2]].map(i64::from);
-                    Cell::Int((day - 2_440_588) * 86_400 + ((high << 32) | low) / 1_000_000_000)
+                    let nanos = (day - 2_440_588).checked_mul(86_400_000_000_000);
+                    let nanos = nanos.and_then(|nanos| nanos.checked_add((high << 32) | low));
+                    nanos.map_or(Cell::Null, |nanos| Cell::Time(RawTime::Moment(nanos)))
                 };
                 cells_of(r, descr, rows, levels, cells, *role, second)
             }

@@ -12,7 +12,8 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use proptest::prelude::*;
 
-use super::super::{BadLines, Columns, Format, SourceError, detect, read_interactions, read_items};
+use super::super::tests::{Row, catalogue_of, interactions_of, of_format};
+use super::super::{BadLines, Columns, Format, SourceError, SourceOptions, detect};
 
 /// One column's values with its definition and repetition levels.
 enum Data {
@@ -57,14 +58,8 @@ fn encode(schema: &str, columns: &[Data], groups: usize) -> Vec<u8> {
     writer.into_inner().unwrap()
 }
 
-type Row = (String, String, Option<i64>, Option<f64>);
-
 fn read_at(path: &std::path::Path, bad: &mut BadLines) -> Result<Vec<Row>, SourceError> {
-    let mut rows = Vec::new();
-    read_interactions(path, Format::Parquet, &Columns::default(), bad, &mut |r| {
-        rows.push((r.user.to_owned(), r.item.to_owned(), r.time, r.value));
-    })?;
-    Ok(rows)
+    interactions_of(path, &of_format(Format::Parquet), bad)
 }
 
 fn read(bytes: &[u8]) -> Result<Vec<Row>, SourceError> {
@@ -159,9 +154,7 @@ fn catalogue_lists_are_joined_and_nulls_are_empty() {
     // Rows: two names, an empty list, null.
     let names = Data::Text(vec!["A", "B"], Some(vec![3, 3, 1, 0]), Some(vec![0, 1, 0, 0]));
     let (_dir, path) = saved(&encode(schema, &[text(&["1", "2", "3"]), title, names], 1));
-    let mut items = Vec::new();
-    let mut bad = BadLines::default();
-    read_items(&path, Format::Parquet, &Columns::default(), &mut bad, &mut |item| items.push(item)).unwrap();
+    let items = catalogue_of(&path, &of_format(Format::Parquet), &mut BadLines::default()).unwrap();
     assert_eq!(items.iter().map(|i| i.category.as_str()).collect::<Vec<_>>(), ["A|B", "", ""]);
     assert_eq!(items.iter().map(|i| i.title.as_str()).collect::<Vec<_>>(), ["T", "", ""]);
 }
@@ -182,10 +175,9 @@ fn kept_columns_of_every_type_are_text_as_it_is_written() {
     let (_dir, path) = saved(&encode(schema, &columns, 1));
     let read = |kept: &[&str]| {
         let columns = Columns { kept: kept.iter().map(|&name| name.into()).collect(), ..Columns::default() };
-        let mut items = Vec::new();
-        let mut bad = BadLines::default();
-        read_items(&path, Format::Parquet, &columns, &mut bad, &mut |item| items.push(item.kept))
-            .map(|_| items)
+        let options = SourceOptions { columns, ..of_format(Format::Parquet) };
+        let items = catalogue_of(&path, &options, &mut BadLines::default())?;
+        Ok::<_, SourceError>(items.into_iter().map(|item| item.kept).collect::<Vec<_>>())
     };
     let found = read(&["tags", "new", "price", "stock"]).unwrap();
     assert_eq!(found, [["A|B", "true", "0.1", "7"], ["", "false", "", "-1"]]);
@@ -234,6 +226,6 @@ proptest! {
         let (_dir, path) = saved(&bytes);
         let mut bad = BadLines { allowed: 100, ..BadLines::default() };
         let _ = read_at(&path, &mut bad);
-        let _ = read_items(&path, Format::Parquet, &Columns::default(), &mut bad, &mut |_| {});
+        let _ = catalogue_of(&path, &of_format(Format::Parquet), &mut bad);
     }
 }

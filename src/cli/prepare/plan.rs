@@ -1,0 +1,44 @@
+//! What `prepare` says of how it read the files.
+
+use crate::data::PrepareReport;
+use crate::data::source::{Role, SourcePlan};
+
+/// The plan of both files, a line a fact; what was not asked for is marked as a guess.
+pub fn plan(report: &PrepareReport) -> String {
+    let mut text = source("log", &report.log);
+    if let Some(catalogue) = &report.catalogue {
+        text += &source("catalogue", catalogue);
+    }
+    text + "\n"
+}
+
+fn source(what: &str, plan: &SourcePlan) -> String {
+    let guess = |guessed: bool| if guessed { " (guessed)" } else { "" };
+    let mut text = format!("{what}: {}, {}{}", plan.path.display(), plan.format, guess(plan.format_guessed));
+    if let Some(delimiter) = plan.delimiter {
+        text += &format!(", fields by {}", name_of(delimiter));
+    }
+    text.push('\n');
+    for chosen in &plan.columns {
+        text += &format!("  {:<8} = {}{}", chosen.role.name(), chosen.column, guess(chosen.guessed));
+        if chosen.role == Role::Time {
+            text += &match plan.time_unit {
+                Some(unit) => format!(", in {unit}{}", guess(plan.time_unit_guessed)),
+                None => ", as dates, UTC where they name no offset".to_owned(),
+            };
+        }
+        text.push('\n');
+    }
+    if !plan.unread.is_empty() {
+        text += &format!("  not read: {}\n", plan.unread.join(", "));
+    }
+    text
+}
+
+fn name_of(delimiter: char) -> String {
+    match delimiter {
+        '\t' => "tabs".to_owned(),
+        ' ' => "spaces".to_owned(),
+        other => format!("`{other}`"),
+    }
+}

@@ -1,0 +1,156 @@
+//! What a preparation did and what it saw: printed, and kept beside the data set.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::filter::{StepCounts, TiedPairs};
+use super::log::NullLike;
+use super::source::{Role, SourcePlan};
+
+/// What was done, step by step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PrepareReport {
+    /// How the log and the catalogue were read: columns, units, separators, and which of them were guessed.
+    pub log: SourcePlan,
+    pub catalogue: Option<SourcePlan>,
+    pub steps: Vec<StepCounts>,
+    /// Lines passed over, and the first of them.
+    pub bad_lines: u64,
+    pub first_bad_line: Option<String>,
+    /// Users too short to have targets; they train.
+    pub users_without_targets: usize,
+    pub train_interactions: usize,
+    pub valid_targets: usize,
+    pub test_targets: usize,
+    /// Neighbouring interactions of a user, and those with the same time.
+    pub tied_pairs: TiedPairs,
+    /// Kept rows that repeat another in user, item and time.
+    pub exact_duplicates: usize,
+    /// Ids that look like missing values.
+    pub null_like_ids: Vec<NullLike>,
+    /// Whether times are times, not places in the log.
+    pub timed: bool,
+    /// Rows whose place in the log stands for their time, and rows that were left out for want of one.
+    pub rows_without_time: u64,
+    pub rows_without_time_dropped: u64,
+    /// Catalogue rows; those that repeat a described item; and those whose item has no kept interaction.
+    pub catalogue_rows: usize,
+    pub catalogue_repeated: usize,
+    pub catalogue_unseen: usize,
+    pub items_without_catalogue_row: usize,
+    pub items_without_title: usize,
+    pub items_without_category: usize,
+    /// Items for which neither the catalogue nor the pattern gives a picture.
+    pub items_without_image: usize,
+    /// Items whose picture is a path that leads to no file. Addresses aren't followed.
+    pub image_files_missing: usize,
+    /// SHA-256 of every source file.
+    pub sources: Vec<SourceHash>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SourceHash {
+    pub path: PathBuf,
+    pub bytes: u64,
+    pub sha256: String,
+}
+
+impl PrepareReport {
+    /// What the owner of the data should know before anything is made of it; `--strict` makes errors of it.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut found = self.log.warnings.clone();
+        found.extend(self.catalogue.iter().flat_map(|plan| plan.warnings.clone()));
+        found.extend(self.of_columns());
+        found.extend(self.of_rows());
+        found.extend(self.of_ties());
+        found
+    }
+
+    /// Columns that nothing was taken from.
+    fn of_columns(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let unread = |plan: &SourcePlan| match plan.unread.is_empty() {
+            true => String::new(),
+            false => format!(" (not read: {})", plan.unread.join(", ")),
+        };
+        if !self.timed && self.log.format.names_columns() && !self.log.without.contains(&Role::Time) {
+            found.push(format!(
+                "{} has no column that is known as the time, so that the order of the file stands for it{}; name it \
+                 with --column time=NAME, or say --column time= if there is none",
+                self.log.path.display(),
+                unread(&self.log)
+            ));
+        }
+        let Some(catalogue) = self.catalogue.as_ref().filter(|plan| plan.format.names_columns()) else {
+            return found;
+        };
+        let lacks = |role| catalogue.column(role).is_none() && !catalogue.without.contains(&role);
+        if !catalogue.unread.is_empty() && lacks(Role::Title) && lacks(Role::Text) {
+            found.push(format!(
+                "{} has no column that is known as a title or text{}; name it with --items-column title=NAME or \
+                 --text-column NAME, or say --items-column title= if there is none",
+                catalogue.path.display(),
+                unread(catalogue)
+            ));
+        }
+        found
+    }
+
+    fn of_rows(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        if self.bad_lines > 0 {
+            let first = self.first_bad_line.as_deref().unwrap_or_default();
+            found.push(format!("{} malformed lines passed over; the first: {first}", self.bad_lines));
+        }
+        for null in &self.null_like_ids {
+            found.push(format!(
+                "{} interactions have the {} {:?}, which looks like a missing value",
+                null.interactions,
+                null.role.name(),
+                null.id
+            ));
+        }
+        if self.exact_duplicates > 0 && self.timed {
+            found.push(format!(
+                "{} interactions repeat another in user, item and time; --duplicates keep_returns drops such doubles \
+                 and keeps true returns",
+                self.exact_duplicates
+            ));
+        }
+        if self.users_without_targets > 0 {
+            found.push(format!(
+                "{} users are too short for targets and only train",
+                self.users_without_targets
+            ));
+        }
+        if self.catalogue_repeated > 0 {
+            found.push(format!(
+                "{} catalogue lines repeat an item; its first line counts",
+                self.catalogue_repeated
+            ));
+        }
+        found
+    }
+
+    fn of_ties(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let pairs = &self.tied_pairs;
+        if self.timed && pairs.tied > 0 {
+            let share = 100.0 * pairs.tied as f64 / pairs.neighbours.max(1) as f64;
+            let mut text = format!(
+                "{} of {} neighbouring interactions ({share:.0} %) have equal times",
+                pairs.tied, pairs.neighbours
+            );
+            if pairs.is_sorted() {
+                let share = 100.0 * pairs.ascending as f64 / pairs.distinct as f64;
+                text += &format!(
+                    "; {share:.0} % of them ascend by item id (by chance 50 %), so that their order is a sorting and not \
+                     time, a pattern that models learn; --ties hash breaks them without one"
+                );
+            }
+            found.push(text);
+        }
+        found
+    }
+}

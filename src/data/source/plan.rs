@@ -1,0 +1,76 @@
+//! How a source was read: what was asked for, what was guessed, what was left.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::names::{ChosenColumn, Role};
+use super::{Format, time::TimeUnit};
+
+/// Printed by `prepare`, and part of the data set's report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SourcePlan {
+    pub path: PathBuf,
+    pub format: Format,
+    /// Found out from the file; otherwise it was asked for.
+    pub format_guessed: bool,
+    /// Between fields, where the format has a separator.
+    pub delimiter: Option<char>,
+    pub columns: Vec<ChosenColumn>,
+    /// Columns that no role was found for.
+    pub unread: Vec<String>,
+    /// Roles that no column was to be taken for.
+    pub without: Vec<Role>,
+    /// What one step of the times is; absent where they are dates, or where there are none.
+    pub time_unit: Option<TimeUnit>,
+    pub time_unit_guessed: bool,
+    /// What the reader of the figures should know: `--strict` makes errors of them.
+    pub warnings: Vec<String>,
+}
+
+impl Default for SourcePlan {
+    fn default() -> Self {
+        Self::new(Path::new(""), Format::Delimited, true)
+    }
+}
+
+impl SourcePlan {
+    pub fn new(path: &Path, format: Format, format_guessed: bool) -> Self {
+        Self {
+            path: path.to_owned(),
+            format,
+            format_guessed,
+            delimiter: None,
+            columns: Vec::new(),
+            unread: Vec::new(),
+            without: Vec::new(),
+            time_unit: None,
+            time_unit_guessed: true,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// The column of a role; formats with fixed places have none.
+    pub fn column(&self, role: Role) -> Option<&ChosenColumn> {
+        self.columns.iter().find(|chosen| chosen.role == role)
+    }
+
+    /// Whether rows may have a value (a rating).
+    pub fn has_values(&self) -> bool {
+        match self.format {
+            Format::MovielensDat => true,
+            Format::Sequences => false,
+            // Its reader knows the names.
+            Format::AmazonJsonl => true,
+            _ => self.column(Role::Value).is_some(),
+        }
+    }
+
+    /// Notes a warning, once.
+    pub(in crate::data) fn warn(&mut self, warning: String) {
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+}
