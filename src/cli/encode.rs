@@ -18,10 +18,14 @@ use crate::train::experiment::feature_dir;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Encoders:
-  FOLDER          config.json, model.safetensors, and tokenizer.json or preprocessor_config.json: BERT and its
-                  relatives (sentence-transformers with their pooling), ViT, CLIP (texts and pictures)
-  OWNER/MODEL     the same from a hub; HF_ENDPOINT names another than huggingface.co
-  FILE.onnx       anything else; runs on the CPU
+  FOLDER          config.json, model.safetensors, and tokenizer.json, preprocessor_config.json or
+                  processor_config.json: BERT, ViT, CLIP (texts and pictures). A sentence-transformers folder
+                  (modules.json) is followed as its library does: pooling modes, modules behind them, length,
+                  default prompt; what is not understood is refused by name
+  OWNER/MODEL     the same from a hub, OWNER/MODEL@REVISION another state of it; HF_ENDPOINT names another hub
+                  than huggingface.co, HF_TOKEN opens what is not public
+  FILE.onnx       anything else; runs on the CPU. The folder beside it, or around its `onnx` folder, says how
+                  texts are pooled
   tfidf[:WIDTH]   no weights: hashed words and word parts, projected to WIDTH (256); the default for texts
 
 Examples:
@@ -67,6 +71,9 @@ pub struct EncodeArgs {
     /// and a mean and deviation of 0.5.
     #[arg(long)]
     preset: Option<Preset>,
+    /// What stands before every text. Default: the encoder's default prompt, if it has one; '' leaves it out.
+    #[arg(long, value_name = "TEXT")]
+    prompt: Option<String>,
     /// Longest text in tokens. Default: the model's own, or 128.
     #[arg(long, value_name = "N")]
     max_tokens: Option<usize>,
@@ -134,6 +141,9 @@ enum How {
     Cls,
     Mean,
     Max,
+    MeanSqrtLen,
+    WeightedMean,
+    Last,
     End,
 }
 
@@ -176,10 +186,14 @@ impl EncodeArgs {
                 How::Cls => Pool::Cls,
                 How::Mean => Pool::Mean,
                 How::Max => Pool::Max,
+                How::MeanSqrtLen => Pool::MeanSqrtLen,
+                How::WeightedMean => Pool::WeightedMean,
+                How::Last => Pool::Last,
                 How::End => Pool::End,
             }),
             unit: self.unit,
             max_tokens: self.max_tokens,
+            prompt: self.prompt.clone(),
             preprocess: self.preprocess.clone(),
             side: self.side,
             odmt: self.preset.is_some(),
@@ -222,6 +236,10 @@ pub fn run(args: &EncodeArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let encoder = Encoder::open(&settings, args.modality(), texts, &device.device, &mut tell)?;
     terminal.detail(format!("device {}: {}", device.flag, device.name));
     let recipe = encoder.recipe();
+    let told = recipe.told();
+    if !told.is_empty() {
+        terminal.say(told);
+    }
     terminal.detail(serde_json::to_string(recipe).unwrap_or_default());
     if args.dry_run {
         return dry_run(&dataset, &encoder, &job, terminal);

@@ -9,20 +9,36 @@ use serde_json::Value;
 use super::EncodeError;
 use super::error::malformed;
 use super::families::{self, Modality};
+use super::head::Head;
 use super::hub::{self, Hub};
 use super::onnx::Onnx;
 use super::picture::{Refused, decode};
+use super::pool::Pool;
 use super::recipe::{Engine, Recipe, Settings};
-use super::resolve::{MAX_TOKENS, native_output, open_tokenizer, picture_settings, text_limit};
+use super::resolve::{Asked, MAX_TOKENS, as_tokens, open_tokenizer, picture_settings, text_limit};
+use super::sentence;
 use super::tfidf::{self, Tfidf};
 use super::tokenizer::Tokenizer;
-use super::tower::{Encoded, Output, Pool, Tower};
+use super::tower::{Encoded, Output, Tower};
+use super::weights;
 use crate::artefact::hash_file;
+
+/// Files that belong to an ONNX file, the most telling first.
+const ASSETS: [&str; 6] = [
+    sentence::MODULES,
+    "tokenizer.json",
+    "vocab.txt",
+    "processor_config.json",
+    "preprocessor_config.json",
+    "config.json",
+];
 
 /// An encoder that is ready.
 pub struct Encoder {
     recipe: Recipe,
     body: Body,
+    /// Modules behind the pooling.
+    head: Head,
     tokenizer: Option<Tokenizer>,
     settings: Settings,
 }
@@ -57,6 +73,19 @@ impl Encoder {
         device: &Device,
         tell: &mut dyn FnMut(&str, u64, Option<u64>),
     ) -> Result<Self, EncodeError> {
+        Self::open_as(settings, modality, texts, device, None, tell)
+    }
+
+    /// The same; `made` is the recipe of a store that gets more items, which goes before what today's reading of the
+    /// encoder's files would choose.
+    fn open_as(
+        settings: &Settings,
+        modality: Modality,
+        texts: &[String],
+        device: &Device,
+        made: Option<&Recipe>,
+        tell: &mut dyn FnMut(&str, u64, Option<u64>),
+    ) -> Result<Self, EncodeError> {
         let name = &settings.encoder;
         let path = PathBuf::from(name);
         if name == "tfidf" || name.starts_with("tfidf:") {
@@ -83,14 +112,15 @@ impl Encoder {
             return Ok(Self::of_table(table, settings));
         }
         if path.extension().is_some_and(|e| e == "onnx") {
-            return Self::open_onnx(&path, settings, modality);
+            return Self::open_onnx(&path, settings, modality, made);
         }
-        if path.join("config.json").is_file() {
-            return Self::open_folder(&path, settings, modality, device);
+        // Older sentence-transformers folders keep their transformer in one of their own.
+        if path.join("config.json").is_file() || path.join(sentence::MODULES).is_file() {
+            return Self::open_folder(&path, settings, modality, device, made);
         }
         if !path.exists() && hub::is_name(name) {
             let folder = Hub::from_environment().folder(name, tell)?;
-            return Self::open_folder(&folder, settings, modality, device);
+            return Self::open_folder(&folder, settings, modality, device, made);
         }
         Err(EncodeError::NoEncoder(name.clone()))
     }
@@ -117,7 +147,7 @@ impl Encoder {
         let encoder = if recipe.engine == Engine::Tfidf {
             Self::of_table(Tfidf::read(&store.join(tfidf::FILE))?, &settings)
         } else {
-            Self::open(&settings, recipe.modality, &[], device, tell)?
+            Self::open_as(&settings, recipe.modality, &[], device, Some(&recipe), tell)?
         };
         // What a picture may cost decides which are refused, not what the others give.
         let same = Recipe { bounds: recipe.bounds, ..encoder.recipe.clone() };
@@ -138,17 +168,22 @@ impl Encoder {
             output: Output {
                 layer: 0,
                 final_norm: false,
-                pool: Some(Pool::Mean),
+                pool: Some(Pool::Mean.into()),
                 projection: false,
                 unit: true,
+                skip: 0,
             },
             onnx_output: None,
             tokens: 1,
             width: table.width(),
             max_tokens: None,
+            prompt: None,
+            lowercase: false,
+            modules: Vec::new(),
             bounds: settings.bounds,
         };
-        Self { recipe, body: Body::Tfidf(table), tokenizer: None, settings: settings.anchored() }
+        let settings = settings.anchored();
+        Self { recipe, body: Body::Tfidf(table), head: Head::default(), tokenizer: None, settings }
     }
 
     fn open_folder(
@@ -156,23 +191,35 @@ impl Encoder {
         settings: &Settings,
         modality: Modality,
         device: &Device,
+        made: Option<&Recipe>,
     ) -> Result<Self, EncodeError> {
-        let weights = folder.join("model.safetensors");
-        if !weights.exists() {
-            return Err(EncodeError::Unsupported {
-                path: folder.to_owned(),
-                what: "there is no model.safetensors".into(),
-                hint: "save the model again with `save_pretrained`, which writes safetensors in one file"
-                    .into(),
-            });
-        }
+        let asked = Asked::open(folder, settings, modality, made)?;
+        let folder = asked.transformer(folder);
+        let weights = weights::files(folder)?;
         let loaded = families::load(folder, modality, device)?;
-        let output = native_output(folder, settings, &loaded)?;
-        let (mut tokenizer, mut tokenizer_sha256, mut max_tokens, mut preprocessing) =
-            (None, None, None, None);
-        let mut tokens = 1;
+        let (output, head) = asked.native_output(folder, &loaded)?;
+        let width = loaded.tower.output_width(&output);
+        let width = head.width(width).map_err(|reason| malformed(&folder.join(sentence::MODULES), reason))?;
+        let mut recipe = Recipe {
+            modality,
+            engine: Engine::Native(loaded.family),
+            weights_sha256: weights::hash(&weights)?,
+            config_sha256: Some(hash_file(&folder.join("config.json"))?.0),
+            tokenizer_sha256: None,
+            preprocessing: None,
+            width,
+            output,
+            onnx_output: None,
+            tokens: 1,
+            max_tokens: None,
+            prompt: None,
+            lowercase: false,
+            modules: head.described.clone(),
+            bounds: settings.bounds,
+        };
+        let mut tokenizer = None;
         if modality == Modality::Text {
-            let (found, hash) = open_tokenizer(folder, settings)?;
+            let (found, hash) = open_tokenizer(folder, settings, asked.lowercase())?;
             if found.largest() as usize >= loaded.vocabulary {
                 let reason = format!(
                     "its largest id is {}, but the model knows {} tokens",
@@ -181,52 +228,44 @@ impl Encoder {
                 );
                 return Err(malformed(&folder.join("tokenizer.json"), reason));
             }
-            let most = text_limit(settings, folder)?.min(loaded.input_size);
-            if output.pool.is_none() {
-                tokens = most;
+            let most = text_limit(settings, folder, asked.sentence.as_ref())?.min(loaded.input_size);
+            recipe.read_texts(&asked, &found, hash, most)?;
+            if recipe.output.pool.is_none() {
+                recipe.tokens = most;
             }
-            (tokenizer, tokenizer_sha256, max_tokens) = (Some(found), Some(hash), Some(most));
+            tokenizer = Some(found);
         } else {
-            let found = picture_settings(folder, settings, Some(loaded.input_size as u32))?;
+            let found = picture_settings(folder, settings, Some(loaded.input_size as u32), made)?;
             if found.side as usize != loaded.input_size {
                 let reason =
                     format!("pictures of {} pixels, but the model reads {}", found.side, loaded.input_size);
                 return Err(EncodeError::Options(reason));
             }
-            if output.pool.is_none() {
-                tokens = loaded.tower.picture_tokens();
+            if recipe.output.pool.is_none() {
+                recipe.tokens = loaded.tower.picture_tokens();
             }
-            preprocessing = Some(found);
+            recipe.preprocessing = Some(found);
         }
-        let recipe = Recipe {
-            modality,
-            engine: Engine::Native(loaded.family),
-            weights_sha256: hash_file(&weights)?.0,
-            config_sha256: Some(hash_file(&folder.join("config.json"))?.0),
-            tokenizer_sha256,
-            preprocessing,
-            width: loaded.tower.output_width(&output),
-            output,
-            onnx_output: None,
-            tokens,
-            max_tokens,
-            bounds: settings.bounds,
-        };
         let settings = settings.anchored();
-        Ok(Self { recipe, body: Body::Native(Box::new(loaded.tower)), tokenizer, settings })
+        Ok(Self { recipe, body: Body::Native(Box::new(loaded.tower)), head, tokenizer, settings })
     }
 
-    fn open_onnx(path: &Path, settings: &Settings, modality: Modality) -> Result<Self, EncodeError> {
+    fn open_onnx(
+        path: &Path,
+        settings: &Settings,
+        modality: Modality,
+        made: Option<&Recipe>,
+    ) -> Result<Self, EncodeError> {
         if settings.layer.is_some() || settings.final_norm.is_some() {
             return Err(EncodeError::Options(
                 "an ONNX file has no layers to choose; --onnx-output names one of its outputs".into(),
             ));
         }
         let onnx = Onnx::open(path, modality, settings.onnx_output.as_deref())?;
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let pool = settings.pool.unwrap_or(if modality == Modality::Text { Pool::Mean } else { Pool::Cls });
-        let pool = (!settings.tokens.unwrap_or(settings.odmt)).then_some(pool);
-        let unit = settings.unit.unwrap_or(false);
+        let folder = onnx_folder(path);
+        let asked = Asked::open(&folder, settings, modality, made)?;
+        let folder = asked.transformer(&folder);
+        let (output, mut head) = asked.onnx_output(modality)?;
         let mut recipe = Recipe {
             modality,
             engine: Engine::Onnx,
@@ -234,34 +273,44 @@ impl Encoder {
             config_sha256: None,
             tokenizer_sha256: None,
             preprocessing: None,
-            output: Output { layer: 0, final_norm: false, pool, projection: false, unit },
+            output,
             onnx_output: settings.onnx_output.clone(),
             tokens: 1,
             width: 1,
             max_tokens: None,
+            prompt: None,
+            lowercase: false,
+            modules: Vec::new(),
             bounds: settings.bounds,
         };
         let mut tokenizer = None;
         // A first run finds out the width, and that the model works at all.
-        let probe = if modality == Modality::Text {
-            let (found, hash) = open_tokenizer(folder, settings)?;
-            let most = text_limit(settings, folder)?;
-            (recipe.tokenizer_sha256, recipe.max_tokens) = (Some(hash), Some(most));
+        let (probe, vector) = if modality == Modality::Text {
+            let (found, hash) = open_tokenizer(folder, settings, asked.lowercase())?;
+            let most = text_limit(settings, folder, asked.sentence.as_ref())?;
+            recipe.read_texts(&asked, &found, hash, most)?;
             let ids = found.encode("a", most);
             tokenizer = Some(found);
             onnx.encode_texts(&[&ids], &recipe.output)?
         } else {
-            let found = picture_settings(folder, settings, onnx.side)?;
+            let found = picture_settings(folder, settings, onnx.side, made)?;
             let side = found.side as usize;
             recipe.preprocessing = Some(found);
             onnx.encode_pictures(vec![0.0; 3 * side * side], 1, side, &recipe.output)?
         };
-        recipe.width = probe.width;
-        recipe.tokens = match (pool, recipe.max_tokens) {
-            (None, Some(most)) if probe.tokens > 1 => most,
+        // A graph that pools by itself was exported with the modules behind the pooling.
+        if vector {
+            head = Head::default();
+        }
+        recipe.width =
+            head.width(probe.width).map_err(|reason| malformed(&folder.join(sentence::MODULES), reason))?;
+        recipe.modules.clone_from(&head.described);
+        recipe.tokens = match (as_tokens(settings), recipe.max_tokens) {
+            (true, Some(most)) if probe.tokens > 1 => most,
             _ => probe.tokens,
         };
-        Ok(Self { recipe, body: Body::Onnx(Box::new(onnx)), tokenizer, settings: settings.anchored() })
+        let settings = settings.anchored();
+        Ok(Self { recipe, body: Body::Onnx(Box::new(onnx)), head, tokenizer, settings })
     }
 
     /// What its features depend on.
@@ -299,7 +348,11 @@ impl Encoder {
 
     fn ids(&self, text: &str) -> Vec<u32> {
         let most = self.recipe.max_tokens.unwrap_or(MAX_TOKENS);
-        self.tokenizer.as_ref().map_or_else(Vec::new, |t| t.encode(text, most))
+        let Some(tokenizer) = &self.tokenizer else { return Vec::new() };
+        match &self.recipe.prompt {
+            Some(prompt) => tokenizer.encode(&format!("{prompt}{text}"), most),
+            None => tokenizer.encode(text, most),
+        }
     }
 
     /// Tokenises, on all cores.
@@ -337,6 +390,11 @@ impl Encoder {
 
     /// The computation proper.
     pub(super) fn compute(&self, ready: Ready) -> Result<Encoded, EncodeError> {
+        Ok(self.head.apply(self.states(ready)?))
+    }
+
+    /// States or vectors, before the modules behind the pooling.
+    fn states(&self, ready: Ready) -> Result<Encoded, EncodeError> {
         let output = &self.recipe.output;
         let side = self.recipe.preprocessing.as_ref().map_or(0, |p| p.side as usize);
         match (&self.body, ready) {
@@ -347,10 +405,11 @@ impl Encoder {
                 Ok(tower.encode_pictures(values, count, side, output))
             }
             (Body::Onnx(onnx), Ready::Ids(ids)) => {
-                onnx.encode_texts(&ids.iter().map(Vec::as_slice).collect::<Vec<_>>(), output)
+                let ids: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+                Ok(onnx.encode_texts(&ids, output)?.0)
             }
             (Body::Onnx(onnx), Ready::Pixels { values, count }) => {
-                onnx.encode_pictures(values, count, side, output)
+                Ok(onnx.encode_pictures(values, count, side, output)?.0)
             }
             (Body::Tfidf(table), Ready::Texts(texts)) => {
                 let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
@@ -392,4 +451,15 @@ impl Encoder {
         });
         Ok(rows.collect())
     }
+}
+
+/// Where the files that belong to an ONNX file lie: beside it, or one above where exporters put it into a folder of
+/// its own (`onnx/model.onnx`).
+fn onnx_folder(path: &Path) -> PathBuf {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let beside = whole.parent().unwrap_or(Path::new("."));
+    let Some(above) = beside.parent().filter(|_| beside.ends_with("onnx")) else { return beside.to_owned() };
+    // A list of modules says how the vector is made; exporters leave it above even where they copy the tokenizer.
+    let first = |file: &&'static str| [beside, above].into_iter().find(|folder| folder.join(file).is_file());
+    ASSETS.iter().find_map(first).unwrap_or(beside).to_owned()
 }

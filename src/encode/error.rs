@@ -42,7 +42,7 @@ pub enum EncodeError {
     #[error("no item has a {0} to encode")]
     NothingToDo(&'static str),
     #[error("{url}: {reason}")]
-    Download { url: String, reason: String, missing: bool },
+    Download { url: String, reason: String, status: Option<u16> },
     #[error("interrupted; {done} of {total} items are kept in {dir}")]
     Interrupted { dir: PathBuf, done: usize, total: usize },
 }
@@ -65,7 +65,10 @@ impl EncodeError {
                 "prepare the data set with --images PATTERN or a catalogue that names pictures".into()
             }
             Self::NothingToDo(_) => "prepare the data set with a catalogue (--items) that has titles".into(),
-            Self::Download { missing: true, .. } => {
+            Self::Download { status: Some(401 | 403), .. } => {
+                "check the name; HF_TOKEN opens repositories that are not public".into()
+            }
+            Self::Download { status: Some(_), .. } => {
                 "check the name; HF_ENDPOINT chooses another hub, and a folder works without any".into()
             }
             Self::Download { .. } => "check the network, or download the folder and give its path".into(),

@@ -9,7 +9,7 @@ use super::EncodeError;
 use super::error::{at, malformed};
 use super::layers::{Activation, Block, BlockNames, Dims, Linear, Norm};
 use super::tower::{Embedding, Tower};
-use super::weights::Weights;
+use super::weights::{self, Weights};
 
 /// Largest width, depth and so on that are believed; real models stay far below.
 const MOST: u64 = 1 << 24;
@@ -99,7 +99,7 @@ pub(super) fn load(folder: &Path, modality: Modality, device: &Device) -> Result
     let text = std::fs::read_to_string(&path).map_err(at(&path))?;
     let root: Value = serde_json::from_str(&text).map_err(|e| malformed(&path, e))?;
     let kind = root.get("model_type").and_then(Value::as_str).unwrap_or("").to_owned();
-    let mut weights = Weights::open(&folder.join("model.safetensors"), device)?;
+    let mut weights = Weights::open(&weights::files(folder)?, device)?;
     let config = Config { path: &path, root: &root };
     let wrong = |reads: &'static str| EncodeError::WrongModality {
         path: path.clone(),
@@ -322,12 +322,13 @@ fn clip_text(config: &Config, mut w: Weights, device: &Device) -> Result<Loaded,
     let d = dims.width;
     let vocabulary = config.number("vocab_size", Some(49_408))?;
     let positions = config.number("max_position_embeddings", Some(77))?;
-    let word_vd = w.take("text_model.embeddings.token_embedding.weight", [vocabulary, d])?;
-    let position_td = w.take("text_model.embeddings.position_embedding.weight", [positions, d])?;
-    let blocks = blocks(&mut w, config, "text_model.encoder.layers", &CLIP, dims)?;
-    let final_norm = Some(Norm::read(&mut w, "text_model.final_layer_norm", d, dims.eps)?);
+    let at = w.prefix_of(&["text_model.", ""], "embeddings.token_embedding.weight");
+    let word_vd = w.take(&format!("{at}embeddings.token_embedding.weight"), [vocabulary, d])?;
+    let position_td = w.take(&format!("{at}embeddings.position_embedding.weight"), [positions, d])?;
+    let blocks = blocks(&mut w, config, &format!("{at}encoder.layers"), &CLIP, dims)?;
+    let final_norm = Some(Norm::read(&mut w, &format!("{at}final_layer_norm"), d, dims.eps)?);
     let (projection, projected) = projection(&mut w, config, "text_projection", d)?;
-    w.ignore("text_model.embeddings.position_ids");
+    w.ignore(&format!("{at}embeddings.position_ids"));
     w.finish()?;
     // The first releases state 2 here, which is not the end token; their reader takes the largest id.
     let end = config.root.get("eos_token_id").and_then(Value::as_u64).unwrap_or(49_407);
@@ -350,15 +351,16 @@ fn clip_vision(config: &Config, mut w: Weights, device: &Device) -> Result<Loade
     let dims = config.dims(1e-5, "quick_gelu")?;
     let d = dims.width;
     let (side, patch, tokens) = patches(config)?;
-    let class_d = w.take("vision_model.embeddings.class_embedding", [d])?;
-    let patch_dcpp = w.take("vision_model.embeddings.patch_embedding.weight", [d, 3, patch, patch])?;
-    let position_td = w.take("vision_model.embeddings.position_embedding.weight", [tokens, d])?;
+    let at = w.prefix_of(&["vision_model.", ""], "embeddings.class_embedding");
+    let class_d = w.take(&format!("{at}embeddings.class_embedding"), [d])?;
+    let patch_dcpp = w.take(&format!("{at}embeddings.patch_embedding.weight"), [d, 3, patch, patch])?;
+    let position_td = w.take(&format!("{at}embeddings.position_embedding.weight"), [tokens, d])?;
     // The misspelling is the files' own.
-    let norm = Some(Norm::read(&mut w, "vision_model.pre_layrnorm", d, dims.eps)?);
-    let blocks = blocks(&mut w, config, "vision_model.encoder.layers", &CLIP, dims)?;
-    let final_norm = Some(Norm::read(&mut w, "vision_model.post_layernorm", d, dims.eps)?);
+    let norm = Some(Norm::read(&mut w, &format!("{at}pre_layrnorm"), d, dims.eps)?);
+    let blocks = blocks(&mut w, config, &format!("{at}encoder.layers"), &CLIP, dims)?;
+    let final_norm = Some(Norm::read(&mut w, &format!("{at}post_layernorm"), d, dims.eps)?);
     let (projection, projected) = projection(&mut w, config, "visual_projection", d)?;
-    w.ignore("vision_model.embeddings.position_ids");
+    w.ignore(&format!("{at}embeddings.position_ids"));
     w.finish()?;
     let embedding = Embedding::Picture { patch_dcpp, bias_d: None, class_d, position_td, patch, norm };
     let tower = Tower {

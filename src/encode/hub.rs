@@ -1,6 +1,7 @@
 //! Encoders by hub name: the files of a model repository, downloaded once.
 //!
-//! Routes are those of the Hugging Face hub, `BASE/REPO/resolve/REVISION/FILE`; `HF_ENDPOINT` names another base.
+//! Routes are those of the Hugging Face hub, `BASE/REPO/resolve/REVISION/FILE`; `HF_ENDPOINT` names another base. Why
+//! not the hub's own crate: see `Cargo.toml`.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -11,34 +12,38 @@ use sha2::{Digest, Sha256};
 
 use super::EncodeError;
 use super::error::at;
+use super::{sentence, weights};
 
 const BASE: &str = "https://huggingface.co";
-/// Required, and those that some models lack.
-const NEEDED: [&str; 2] = ["config.json", "model.safetensors"];
-const OPTIONAL: [&str; 7] = [
+/// Small files beside `config.json`; most models have only some of them.
+const SMALL: [&str; 5] = [
     "tokenizer.json",
     "vocab.txt",
     "tokenizer_config.json",
     "preprocessor_config.json",
-    "modules.json",
-    "1_Pooling/config.json",
-    "sentence_bert_config.json",
+    "processor_config.json",
 ];
 /// Largest file of weights, and largest other file, in bytes.
 const MOST_WEIGHTS: u64 = 20 << 30;
 const MOST_OTHER: u64 = 100 << 20;
-/// Closes a complete download.
-const DONE: &str = ".complete";
+/// Most modules of a list that are followed.
+const MOST_MODULES: usize = 32;
+/// Closes a complete download. The number counts the changes of what belongs to one, so that an older download is
+/// completed: what it already has is not fetched again.
+const DONE: &str = ".complete-2";
 
 /// Where files come from and go to.
 #[derive(Clone, Debug)]
 pub struct Hub {
     pub base: String,
     pub cache: PathBuf,
+    /// Opens repositories that are not public. It is sent to `base` alone.
+    pub token: Option<String>,
 }
 
 impl Hub {
-    /// The hub and cache folder that the environment names: `HF_ENDPOINT`, `CODISTILL_CACHE`, `XDG_CACHE_HOME`.
+    /// The hub, cache folder and token that the environment names: `HF_ENDPOINT`, `CODISTILL_CACHE`, `XDG_CACHE_HOME`,
+    /// `HF_TOKEN`, and the file that the hub's own tools keep a token in (`HF_TOKEN_PATH`, below `HF_HOME`).
     pub fn from_environment() -> Self {
         let variable = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
         let base = variable("HF_ENDPOINT").unwrap_or_else(|| BASE.to_owned());
@@ -49,7 +54,12 @@ impl Hub {
             },
             PathBuf::from,
         );
-        Self { base: base.trim_end_matches('/').to_owned(), cache }
+        let hub_home = variable("HF_HOME").map(PathBuf::from);
+        let hub_home = hub_home.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".cache/huggingface")));
+        let kept = variable("HF_TOKEN_PATH").map(PathBuf::from).or_else(|| Some(hub_home?.join("token")));
+        let token = variable("HF_TOKEN").or_else(|| fs::read_to_string(kept?).ok());
+        let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
+        Self { base: base.trim_end_matches('/').to_owned(), cache, token }
     }
 
     /// The folder of `name` (`owner/model` or `owner/model@revision`), downloaded if it is not there yet.
@@ -70,18 +80,141 @@ impl Hub {
         if folder.join(DONE).exists() {
             return Ok(folder);
         }
-        fs::create_dir_all(folder.join("1_Pooling")).map_err(at(&folder))?;
-        for file in NEEDED.into_iter().chain(OPTIONAL) {
+        fs::create_dir_all(&folder).map_err(at(&folder))?;
+        let mut get = |file: &str| -> Result<bool, EncodeError> {
             let url = format!("{}/{repo}/resolve/{revision}/{file}", self.base);
-            match fetch(&url, &folder.join(file), file, tell) {
-                Err(EncodeError::Download { missing: true, .. }) if OPTIONAL.contains(&file) => {}
-                done => done?,
+            match self.fetch(&url, &folder.join(file), file, tell) {
+                Ok(()) => Ok(true),
+                Err(EncodeError::Download { status: Some(404), .. }) => Ok(false),
+                Err(e) => Err(e),
+            }
+        };
+        let missing = |file: &str| EncodeError::Download {
+            url: format!("{}/{repo}/resolve/{revision}/{file}", self.base),
+            reason: "not found".into(),
+            status: Some(404),
+        };
+        // Where the transformer lies, and the folders of the modules behind it.
+        let (mut transformer, mut modules) = (String::new(), Vec::new());
+        if get(sentence::MODULES)? {
+            get(sentence::PROMPTS)?;
+            let list = folder.join(sentence::MODULES);
+            let paths = sentence::places(&list, MOST_MODULES)?;
+            transformer = paths.first().map(|inner| prefix(inner)).unwrap_or_default();
+            modules = paths.into_iter().skip(1).filter(|inner| !inner.is_empty()).collect();
+            for file in sentence::SETTINGS {
+                if get(&format!("{transformer}{file}"))? {
+                    break;
+                }
+            }
+        }
+        let config = format!("{transformer}config.json");
+        if !get(&config)? {
+            return Err(missing(&config));
+        }
+        for file in SMALL {
+            get(&format!("{transformer}{file}"))?;
+        }
+        for inner in &modules {
+            for file in ["config.json", weights::FILE] {
+                get(&format!("{}{file}", prefix(inner)))?;
+            }
+        }
+        let single = format!("{transformer}{}", weights::FILE);
+        if !get(&single)? {
+            let index = format!("{transformer}{}", weights::INDEX);
+            if !get(&index)? {
+                return Err(missing(&single));
+            }
+            for path in weights::files(&folder.join(&transformer))? {
+                let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+                let shard = format!("{transformer}{name}");
+                if !get(&shard)? {
+                    return Err(missing(&shard));
+                }
             }
         }
         let done = folder.join(DONE);
         fs::write(&done, b"").map_err(at(&done))?;
         Ok(folder)
     }
+
+    /// Downloads one file beside its place and renames it when it is whole.
+    fn fetch(
+        &self,
+        url: &str,
+        dest: &Path,
+        file: &str,
+        tell: &mut dyn FnMut(&str, u64, Option<u64>),
+    ) -> Result<(), EncodeError> {
+        if dest.exists() {
+            return Ok(());
+        }
+        if let Some(parent) = dest.parent() {
+            fs::create_dir_all(parent).map_err(at(parent))?;
+        }
+        let failed = |reason: String, status| EncodeError::Download { url: url.to_owned(), reason, status };
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .timeout_connect(Some(Duration::from_secs(30)))
+            .timeout_recv_response(Some(Duration::from_mins(1)))
+            .user_agent(concat!("codistill/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .into();
+        let mut request = agent.get(url);
+        if let Some(token) = &self.token {
+            // ureq does not hand it on where the hub redirects to another host.
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        let mut response = request.call().map_err(|e| match e {
+            ureq::Error::StatusCode(404) => failed("not found".into(), Some(404)),
+            ureq::Error::StatusCode(status @ (401 | 403)) => {
+                let with =
+                    if self.token.is_some() { "the token does not open it" } else { "not a public one" };
+                failed(format!("refused with status {status}: no such repository, or {with}"), Some(status))
+            }
+            other => failed(other.to_string(), None),
+        })?;
+        let header =
+            |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let length = header("content-length").and_then(|n| n.parse::<u64>().ok());
+        // Large files are named by their SHA-256; small ones by another hash, which says nothing to us.
+        let tag = header("x-linked-etag").or_else(|| header("etag")).unwrap_or_default();
+        let tag = tag.trim_start_matches("W/").trim_matches('"').to_ascii_lowercase();
+        let sha256 = Some(tag).filter(|t| t.len() == 64 && t.bytes().all(|b| b.is_ascii_hexdigit()));
+        let most = if file.ends_with(".safetensors") { MOST_WEIGHTS } else { MOST_OTHER };
+        if length.is_some_and(|n| n > most) {
+            return Err(failed(format!("{} bytes, at most {most} are taken", length.unwrap_or(0)), None));
+        }
+        let parent = dest.parent().unwrap_or(Path::new("."));
+        let mut out = tempfile::NamedTempFile::new_in(parent).map_err(at(dest))?;
+        let mut body = response.body_mut().with_config().limit(most + 1).reader();
+        let (mut done, mut hasher, mut buffer) = (0u64, Sha256::new(), vec![0u8; 1 << 18]);
+        loop {
+            let n = body.read(&mut buffer).map_err(|e| failed(e.to_string(), None))?;
+            if n == 0 {
+                break;
+            }
+            done += n as u64;
+            hasher.update(&buffer[..n]);
+            out.write_all(&buffer[..n]).map_err(at(dest))?;
+            tell(file, done, length);
+        }
+        if length.is_some_and(|n| n != done) || done > most {
+            return Err(failed(format!("cut short or too long at {done} bytes"), None));
+        }
+        let found: String = hasher.finalize().iter().map(|b| format!("{b:02x}")).collect();
+        if sha256.is_some_and(|wanted| wanted != found) {
+            return Err(failed("the file differs from its SHA-256".into(), None));
+        }
+        out.as_file().sync_all().map_err(at(dest))?;
+        out.persist(dest).map_err(|e| at(dest)(e.error))?;
+        Ok(())
+    }
+}
+
+/// What stands before the names of the files in the folder `inner` of a repository.
+fn prefix(inner: &str) -> String {
+    if inner.is_empty() { String::new() } else { format!("{inner}/") }
 }
 
 /// Whether `name` has the form of a hub name: `owner/model`.
@@ -94,64 +227,4 @@ pub fn is_name(name: &str) -> bool {
 fn is_part(part: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     !part.is_empty() && part.len() < 100 && part.chars().all(plain) && !part.starts_with('.')
-}
-
-/// Downloads one file beside its place and renames it when it is whole.
-fn fetch(
-    url: &str,
-    dest: &Path,
-    file: &str,
-    tell: &mut dyn FnMut(&str, u64, Option<u64>),
-) -> Result<(), EncodeError> {
-    if dest.exists() {
-        return Ok(());
-    }
-    let failed = |reason: String, missing| EncodeError::Download { url: url.to_owned(), reason, missing };
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_connect(Some(Duration::from_secs(30)))
-        .timeout_recv_response(Some(Duration::from_mins(1)))
-        .user_agent(concat!("codistill/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .into();
-    let mut response = agent.get(url).call().map_err(|e| match e {
-        ureq::Error::StatusCode(404) => failed("not found".into(), true),
-        ureq::Error::StatusCode(status @ (401 | 403)) => {
-            failed(format!("refused with status {status}: no such repository, or not a public one"), true)
-        }
-        other => failed(other.to_string(), false),
-    })?;
-    let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
-    let length = header("content-length").and_then(|n| n.parse::<u64>().ok());
-    // Large files are named by their SHA-256; small ones by another hash, which says nothing to us.
-    let tag = header("x-linked-etag").or_else(|| header("etag")).unwrap_or_default();
-    let tag = tag.trim_start_matches("W/").trim_matches('"').to_ascii_lowercase();
-    let sha256 = Some(tag).filter(|t| t.len() == 64 && t.bytes().all(|b| b.is_ascii_hexdigit()));
-    let most = if file.ends_with(".safetensors") { MOST_WEIGHTS } else { MOST_OTHER };
-    if length.is_some_and(|n| n > most) {
-        return Err(failed(format!("{} bytes, at most {most} are taken", length.unwrap_or(0)), false));
-    }
-    let parent = dest.parent().unwrap_or(Path::new("."));
-    let mut out = tempfile::NamedTempFile::new_in(parent).map_err(at(dest))?;
-    let mut body = response.body_mut().with_config().limit(most + 1).reader();
-    let (mut done, mut hasher, mut buffer) = (0u64, Sha256::new(), vec![0u8; 1 << 18]);
-    loop {
-        let n = body.read(&mut buffer).map_err(|e| failed(e.to_string(), false))?;
-        if n == 0 {
-            break;
-        }
-        done += n as u64;
-        hasher.update(&buffer[..n]);
-        out.write_all(&buffer[..n]).map_err(at(dest))?;
-        tell(file, done, length);
-    }
-    if length.is_some_and(|n| n != done) || done > most {
-        return Err(failed(format!("cut short or too long at {done} bytes"), false));
-    }
-    let found: String = hasher.finalize().iter().map(|b| format!("{b:02x}")).collect();
-    if sha256.is_some_and(|wanted| wanted != found) {
-        return Err(failed("the file differs from its SHA-256".into(), false));
-    }
-    out.as_file().sync_all().map_err(at(dest))?;
-    out.persist(dest).map_err(|e| at(dest)(e.error))?;
-    Ok(())
 }

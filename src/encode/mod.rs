@@ -4,22 +4,25 @@
 //! [`Encoder::encode_texts`] and [`Encoder::encode_pictures`] use it; [`run()`] encodes a whole data set,
 //! resumably; [`Encoder::reopen`] opens the encoder that a store was made with, for items that come later.
 //!
-//! Reading order: `recipe` (what is asked and what is recorded), `resolve`, `encoder`; then the native encoders `weights`,
-//! `layers`, `tower`, `families`; `onnx`; `tfidf`; their inputs `tokenizer` and `picture`; `hub`; and the drive
-//! over a data set, `partial` and `run`.
+//! Reading order: `recipe` (what is asked and what is recorded), `sentence` (what a sentence-transformers folder says),
+//! `resolve`, `encoder`; then the native encoders `weights`, `layers`, `pool`, `tower`, `families`; `onnx`; `head`;
+//! `tfidf`; their inputs `tokenizer` and `picture`; `hub`; and the drive over a data set, `partial` and `run`.
 
 mod encoder;
 mod error;
 mod families;
+mod head;
 pub mod hub;
 mod layers;
 mod onnx;
 mod onnx_lengths;
 mod partial;
 pub mod picture;
+mod pool;
 mod recipe;
 mod resolve;
 mod run;
+mod sentence;
 #[cfg(test)]
 mod tests;
 pub mod tfidf;
@@ -30,6 +33,7 @@ mod weights;
 pub use encoder::Encoder;
 pub use error::EncodeError;
 pub use families::{Family, Modality};
+pub use pool::{Pool, Pools};
 pub use recipe::{Engine, Recipe, Settings};
 pub use run::{Estimate, Job, Report, TextField, estimate, run};
-pub use tower::{Encoded, Output, Pool};
+pub use tower::{Encoded, Output};

@@ -9,7 +9,9 @@ use rten::{DataType, Dimension, Model, NodeId, Value, ValueOrView, ValueType};
 
 use super::EncodeError;
 use super::families::Modality;
-use super::tower::{Encoded, Output, Pool};
+use super::head::to_unit;
+use super::pool::{Pool, Pooling};
+use super::tower::{Encoded, Output};
 
 /// Largest file that is loaded.
 const MOST_BYTES: u64 = 8 << 30;
@@ -78,8 +80,8 @@ impl Onnx {
         Ok(Self { path: path.to_owned(), single: fixed(0) == Some(1), side, model, inputs, output })
     }
 
-    /// Encodes texts given as token ids, padded to the longest.
-    pub fn encode_texts(&self, texts: &[&[u32]], output: &Output) -> Result<Encoded, EncodeError> {
+    /// Encodes texts given as token ids, padded to the longest; and whether the graph gives one vector a text.
+    pub fn encode_texts(&self, texts: &[&[u32]], output: &Output) -> Result<(Encoded, bool), EncodeError> {
         let lengths: Vec<usize> = texts.iter().map(|ids| ids.len()).collect();
         let tokens = lengths.iter().copied().max().unwrap_or(1).max(1);
         let shape = [texts.len(), tokens];
@@ -99,14 +101,14 @@ impl Onnx {
         self.run(inputs, &lengths, output)
     }
 
-    /// Encodes preprocessed pictures `[count, 3, side, side]`.
+    /// Encodes preprocessed pictures `[count, 3, side, side]`; and whether the graph gives one vector a picture.
     pub fn encode_pictures(
         &self,
         pixels: Vec<f32>,
         count: usize,
         side: usize,
         output: &Output,
-    ) -> Result<Encoded, EncodeError> {
+    ) -> Result<(Encoded, bool), EncodeError> {
         let value = Value::from_shape([count, 3, side, side], pixels).map_err(|e| self.failed(e))?;
         // `open` has found exactly one.
         let inputs = self.inputs.iter().take(1).map(|&(id, _)| id);
@@ -119,7 +121,7 @@ impl Onnx {
         inputs: Vec<(NodeId, ValueOrView)>,
         lengths: &[usize],
         output: &Output,
-    ) -> Result<Encoded, EncodeError> {
+    ) -> Result<(Encoded, bool), EncodeError> {
         let b = lengths.len();
         let run = || self.model.run(inputs, &[self.output], None).map_err(|e| e.to_string());
         let value = guarded(run).map_err(|e| self.failed(e))?.swap_remove(0);
@@ -128,10 +130,10 @@ impl Onnx {
         };
         let value = Value::from(tensor);
         // Rank 3 are token states, rank 2 a vector per input.
-        let (tokens, width, values) = match value.clone().into_shape_vec::<f32, 3>() {
-            Ok(([n, t, f], values)) if n == b && t > 0 && f > 0 => (t, f, values),
+        let (tokens, width, values, vector) = match value.clone().into_shape_vec::<f32, 3>() {
+            Ok(([n, t, f], values)) if n == b && t > 0 && f > 0 => (t, f, values, false),
             _ => match value.into_shape_vec::<f32, 2>() {
-                Ok(([n, f], values)) if n == b && f > 0 => (1, f, values),
+                Ok(([n, f], values)) if n == b && f > 0 => (1, f, values, true),
                 _ => {
                     return Err(
                         self.failed("its output is neither [inputs, width] nor [inputs, tokens, width]")
@@ -140,7 +142,7 @@ impl Onnx {
             },
         };
         let lengths: Vec<usize> = lengths.iter().map(|&n| n.min(tokens)).collect();
-        Ok(pooled(Encoded { values, tokens, width, lengths }, output))
+        Ok((pooled(Encoded { values, tokens, width, lengths }, vector, output), vector))
     }
 
     fn failed(&self, reason: impl ToString) -> EncodeError {
@@ -167,34 +169,52 @@ fn role(path: &Path, model: &Model, id: NodeId, name: &str, modality: Modality) 
     }
 }
 
-/// Pools token states on the host; vectors stay as they are but for their length.
-fn pooled(states: Encoded, output: &Output) -> Encoded {
-    let Some(pool) = output.pool else { return states };
-    let Encoded { tokens, width, ref lengths, .. } = states;
-    let mut values = Vec::with_capacity(lengths.len() * width);
+/// Pools token states on the host. A `vector` that the graph itself has pooled stays as it is but for its length.
+fn pooled(states: Encoded, vector: bool, output: &Output) -> Encoded {
+    let Some(pools) = &output.pool else { return states };
+    let Encoded { width, ref lengths, .. } = states;
+    let mut values = Vec::with_capacity(lengths.len() * width * pools.modes().len());
+    let mut whole = width;
     for n in 0..lengths.len() {
         let row = states.row(n);
-        let mut vector = row[..width].to_vec();
-        if tokens > 1 && matches!(pool, Pool::Mean | Pool::Max) {
-            for token in row.chunks_exact(width).skip(1) {
-                for (v, &x) in vector.iter_mut().zip(token) {
-                    *v = if pool == Pool::Mean { *v + x } else { v.max(x) };
-                }
-            }
-            if pool == Pool::Mean {
-                let count = lengths[n].max(1) as f32;
-                vector.iter_mut().for_each(|v| *v /= count);
-            }
-        } else if pool == Pool::End {
-            vector.copy_from_slice(&row[row.len() - width..]);
-        }
+        let mut pooled = if vector {
+            row.to_vec()
+        } else {
+            pools.modes().iter().flat_map(|pool| pool_one(row, width, *pool, output.skip)).collect()
+        };
         if output.unit {
-            let norm = vector.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt().max(1e-12);
-            vector.iter_mut().for_each(|v| *v = (f64::from(*v) / norm) as f32);
+            to_unit(&mut pooled);
         }
-        values.extend(vector);
+        whole = pooled.len();
+        values.extend(pooled);
     }
-    Encoded { values, tokens: 1, width, lengths: vec![1; lengths.len()] }
+    Encoded { values, tokens: 1, width: whole, lengths: vec![1; lengths.len()] }
+}
+
+/// One mode for one input, whose valid states are `row`, `[length, width]`.
+fn pool_one(row: &[f32], width: usize, pool: Pool, skip: usize) -> Vec<f32> {
+    let length = row.len() / width;
+    // The end-of-text token is the last valid one: nothing but padding follows it.
+    let plan = pool.of(length, skip, length.saturating_sub(1));
+    let state = |at: usize| &row[at * width..(at + 1) * width];
+    if let Pooling::Place(at) = plan {
+        return state(at).to_vec();
+    }
+    let from = skip.min(length.max(1) - 1);
+    let weight = |at: usize| match plan {
+        Pooling::Sum { by_place: true, .. } => (at + 1) as f32,
+        _ => 1.0,
+    };
+    let mut vector: Vec<f32> = state(from).iter().map(|&x| x * weight(from)).collect();
+    for at in from + 1..length {
+        for (v, &x) in vector.iter_mut().zip(state(at)) {
+            *v = if plan == Pooling::Largest { v.max(x) } else { *v + x * weight(at) };
+        }
+    }
+    if let Pooling::Sum { over, .. } = plan {
+        vector.iter_mut().for_each(|v| *v /= over);
+    }
+    vector
 }
 
 /// The runtime asserts some things about a model instead of checking them: its panic is the file's fault.

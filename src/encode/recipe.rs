@@ -6,9 +6,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::EncodeError;
 use super::families::{Family, Modality};
 use super::picture::{Bounds, Preprocessing};
-use super::tower::{Output, Pool};
+use super::pool::Pool;
+use super::resolve::Asked;
+use super::tokenizer::Tokenizer;
+use super::tower::Output;
 
 /// What the user asks for; everything absent follows from the encoder. A store's manifest holds it under `settings`,
 /// so that items which come later are encoded alike.
@@ -27,6 +31,8 @@ pub struct Settings {
     pub unit: Option<bool>,
     /// Longest text in tokens, special ones included.
     pub max_tokens: Option<usize>,
+    /// What stands before every text, instead of the encoder's default prompt.
+    pub prompt: Option<String>,
     /// A preset's name or a `preprocessor_config.json`.
     pub preprocess: Option<String>,
     /// Side of the picture in pixels, for presets.
@@ -96,6 +102,15 @@ pub struct Recipe {
     /// Longest text in tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<usize>,
+    /// What stands before every text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    /// Texts are written small before they are tokenised.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lowercase: bool,
+    /// Modules behind the pooling, with the hashes of their weights.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub modules: Vec<String>,
     /// What a picture may cost; a wider bound lets more pictures in.
     pub bounds: Bounds,
 }
@@ -104,6 +119,54 @@ impl Recipe {
     /// The recipe that a store was made with, if it was made here.
     pub fn of(about: &Value) -> Option<Self> {
         serde_json::from_value(about.get("recipe")?.clone()).ok()
+    }
+
+    /// Takes up how texts become tokens, at most `most` each.
+    pub(super) fn read_texts(
+        &mut self,
+        asked: &Asked,
+        tokenizer: &Tokenizer,
+        hash: String,
+        most: usize,
+    ) -> Result<(), EncodeError> {
+        if self.output.pool.is_some() {
+            self.output.skip = asked.skip(tokenizer, most)?;
+        }
+        self.tokenizer_sha256 = Some(hash);
+        self.max_tokens = Some(most);
+        self.prompt = Some(asked.prompt().to_owned()).filter(|prompt| !prompt.is_empty());
+        self.lowercase = asked.lowercase();
+        Ok(())
+    }
+
+    /// How an input becomes its vector or states, in words: what was not asked for was read from the encoder's files.
+    pub fn told(&self) -> String {
+        let mut parts = Vec::new();
+        if let Some(most) = self.max_tokens {
+            parts.push(format!("texts of up to {most} tokens"));
+        }
+        if let Some(prompt) = &self.prompt {
+            let pooled = if self.output.skip > 0 { ", which is not pooled" } else { "" };
+            parts.push(format!("behind the prompt {prompt:?}{pooled}"));
+        }
+        if let Some(preprocessing) = &self.preprocessing {
+            parts.push(format!("pictures of {0} x {0} pixels", preprocessing.side));
+        }
+        match &self.output.pool {
+            None => parts.push("states of all tokens".into()),
+            Some(pools) if self.engine != Engine::Tfidf => {
+                let names: Vec<&str> = pools.modes().iter().map(|pool| pool.name()).collect();
+                let projected = if self.output.projection { ", projected" } else { "" };
+                let unit = if self.output.unit { ", of length 1" } else { "" };
+                parts.push(format!("pooled by {}{projected}{unit}", names.join(" and ")));
+            }
+            Some(_) => {}
+        }
+        // Hashes are for the manifest.
+        parts.extend(
+            self.modules.iter().filter_map(|module| module.split(", sha256").next()).map(str::to_owned),
+        );
+        parts.join("; ")
     }
 
     /// SHA-256 over all of it.

@@ -6,30 +6,43 @@ use serde_json::Value;
 
 use super::EncodeError;
 use super::error::{at, malformed};
-use super::families::{self, Family};
+use super::families::{self, Family, Modality};
+use super::head::Head;
 use super::picture::{PRESETS, Preprocessing};
-use super::recipe::Settings;
+use super::pool::{Pool, Pools};
+use super::recipe::{Recipe, Settings};
+use super::sentence::{Sentence, pooling_of};
 use super::tokenizer::Tokenizer;
-use super::tower::{Output, Pool};
+use super::tower::Output;
 use crate::artefact::hash_file;
 
 /// Tokens of a text where neither user nor model say.
 pub(super) const MAX_TOKENS: usize = 128;
+/// Longest text that is possible, in tokens.
+const MOST_TOKENS: usize = 1 << 16;
+/// Preprocessing of pictures: transformers' older file, and since release 5 a part of the processor's.
+const PREPROCESSOR: &str = "preprocessor_config.json";
+const PROCESSOR: &str = "processor_config.json";
 /// ODMT's texts (odmt.md 5.3).
 const ODMT_TOKENS: usize = 30;
 
-pub(super) fn open_tokenizer(folder: &Path, settings: &Settings) -> Result<(Tokenizer, String), EncodeError> {
+/// The tokenizer and the hash of its file; `lowercase` writes texts small first.
+pub(super) fn open_tokenizer(
+    folder: &Path,
+    settings: &Settings,
+    lowercase: bool,
+) -> Result<(Tokenizer, String), EncodeError> {
     if let Some(path) = &settings.tokenizer {
-        return Ok((Tokenizer::read(path)?, hash_file(path)?.0));
+        return Ok((Tokenizer::read(path, lowercase)?, hash_file(path)?.0));
     }
-    let tokenizer = Tokenizer::open(folder)?;
+    let tokenizer = Tokenizer::open(folder, lowercase)?;
     let json = folder.join("tokenizer.json");
     let path = if json.exists() { json } else { folder.join("vocab.txt") };
     Ok((tokenizer, hash_file(&path)?.0))
 }
 
 /// A small JSON file that may be absent.
-fn optional(path: &Path) -> Result<Option<Value>, EncodeError> {
+pub(super) fn optional(path: &Path) -> Result<Option<Value>, EncodeError> {
     if !path.exists() {
         return Ok(None);
     }
@@ -37,29 +50,36 @@ fn optional(path: &Path) -> Result<Option<Value>, EncodeError> {
     serde_json::from_str(&text).map(Some).map_err(|e| malformed(path, e))
 }
 
-/// Longest text: asked for, ODMT's, sentence-transformers' or the tokenizer's own, 128.
-pub(super) fn text_limit(settings: &Settings, folder: &Path) -> Result<usize, EncodeError> {
-    let limit = match settings.max_tokens {
-        Some(most) => most,
-        None if settings.odmt => ODMT_TOKENS,
-        None => {
+/// Longest text: asked for, ODMT's, sentence-transformers' own; of a plain folder what its tokenizer cuts at, or 128.
+pub(super) fn text_limit(
+    settings: &Settings,
+    folder: &Path,
+    sentence: Option<&Sentence>,
+) -> Result<usize, EncodeError> {
+    let limit = match (settings.max_tokens, sentence) {
+        (Some(most), _) => most,
+        (None, _) if settings.odmt => ODMT_TOKENS,
+        // The library sets the tokenizer's cut anew. Where nothing bounds a text, the model's positions do.
+        (None, Some(sentence)) => sentence.max_tokens.unwrap_or(MOST_TOKENS),
+        (None, None) => {
             let number = |root: Option<Value>, pointer: &str| root?.pointer(pointer)?.as_u64();
-            // The tokenizer's own cut is what the model was published with where both are stated.
             let cut = number(optional(&folder.join("tokenizer.json"))?, "/truncation/max_length");
             let stated = number(optional(&folder.join("sentence_bert_config.json"))?, "/max_seq_length");
             cut.or(stated).map_or(MAX_TOKENS, |n| n as usize)
         }
     };
-    if (2..=1 << 16).contains(&limit) {
+    if (2..=MOST_TOKENS).contains(&limit) {
         return Ok(limit);
     }
-    Err(EncodeError::Options(format!("texts of {limit} tokens; 2 to 65536 are possible")))
+    Err(EncodeError::Options(format!("texts of {limit} tokens; 2 to {MOST_TOKENS} are possible")))
 }
 
+/// Preprocessing of pictures: asked for, ODMT's, that of the store that gets more items (`made`), the folder's.
 pub(super) fn picture_settings(
     folder: &Path,
     settings: &Settings,
     side: Option<u32>,
+    made: Option<&Recipe>,
 ) -> Result<Preprocessing, EncodeError> {
     let side = settings.side.or(side).unwrap_or(224);
     if !(8..=4096).contains(&side) {
@@ -76,76 +96,171 @@ pub(super) fn picture_settings(
             ))),
         };
     }
-    let own = folder.join("preprocessor_config.json");
-    match (settings.odmt, own.exists()) {
+    if settings.odmt {
         // A name of the table above.
-        (true, _) => Ok(preset("odmt").unwrap_or_else(|| unreachable!("odmt is a preset"))),
-        (false, true) => Preprocessing::read(&own),
-        (false, false) => Err(EncodeError::Options(format!(
-            "{} has no preprocessor_config.json; name the preprocessing with --preprocess ({})",
-            folder.display(),
-            PRESETS.join(", ")
-        ))),
+        return Ok(preset("odmt").unwrap_or_else(|| unreachable!("odmt is a preset")));
+    }
+    // Pictures that come later are prepared like those before.
+    if let Some(made) = made.and_then(|recipe| recipe.preprocessing.clone()) {
+        return Ok(made);
+    }
+    // transformers reads the newer file first, if it has this part.
+    for name in [PROCESSOR, PREPROCESSOR] {
+        let own = folder.join(name);
+        if let Some(root) = optional(&own)?
+            && (name == PREPROCESSOR || root.get("image_processor").is_some())
+        {
+            return Preprocessing::of(&own, &root);
+        }
+    }
+    Err(EncodeError::Options(format!(
+        "{} has neither {PREPROCESSOR} nor {PROCESSOR} with an image_processor; name the preprocessing with \
+         --preprocess ({})",
+        folder.display(),
+        PRESETS.join(", ")
+    )))
+}
+
+/// What a recipe is resolved from, beside the model itself.
+pub(super) struct Asked<'a> {
+    pub settings: &'a Settings,
+    pub sentence: Option<Sentence>,
+}
+
+impl<'a> Asked<'a> {
+    /// Reads what the folder says; `made` is the recipe of a store that gets more items.
+    pub fn open(
+        folder: &Path,
+        settings: &'a Settings,
+        modality: Modality,
+        made: Option<&Recipe>,
+    ) -> Result<Self, EncodeError> {
+        let made_plain = made.is_some_and(|recipe| recipe.modules.is_empty());
+        let whole = settings.pool.is_none() && !as_tokens(settings) && !made_plain;
+        let mut sentence = Sentence::open(folder, modality, whole)?;
+        if let (Some(sentence), Some(made)) = (&mut sentence, made) {
+            sentence.as_made(made);
+        }
+        Ok(Self { settings, sentence })
+    }
+
+    /// Where the transformer and its tokenizer lie.
+    pub fn transformer<'p>(&'p self, folder: &'p Path) -> &'p Path {
+        self.sentence.as_ref().map_or(folder, |sentence| &sentence.transformer)
+    }
+
+    /// What stands before every text; the published extraction has none.
+    pub fn prompt(&self) -> &str {
+        match (&self.settings.prompt, &self.sentence) {
+            (Some(asked), _) => asked,
+            (None, Some(sentence)) if !self.settings.odmt => &sentence.prompt,
+            _ => "",
+        }
+    }
+
+    /// Whether texts are written small first.
+    pub fn lowercase(&self) -> bool {
+        self.sentence.as_ref().is_some_and(|sentence| sentence.lowercase)
+    }
+
+    /// First tokens that are not pooled.
+    pub fn skip(&self, tokenizer: &Tokenizer, most: usize) -> Result<usize, EncodeError> {
+        if self.prompt().is_empty() || self.sentence.as_ref().is_none_or(|s| s.include_prompt) {
+            return Ok(0);
+        }
+        let skip = tokenizer.prompt_length(self.prompt());
+        if skip < most {
+            return Ok(skip);
+        }
+        let what = format!("the prompt alone has {skip} tokens, and {most} of a text are read");
+        Err(EncodeError::Options(what))
+    }
+
+    /// Pooling, unit length right behind it, and the further modules: asked for, the folder's, or `default`.
+    fn pooling(&self, default: Pools) -> Result<(Pools, bool, Head), EncodeError> {
+        let sentence = self.sentence.as_ref();
+        let mut head = sentence.map(Sentence::head).transpose()?.unwrap_or_default();
+        match self.settings.unit {
+            Some(true) => head.push_unit(),
+            Some(false) => head.pop_unit(),
+            None => {}
+        }
+        let unit = head.take_first_unit();
+        let own = sentence.and_then(|sentence| sentence.pools.clone());
+        Ok((self.settings.pool.map_or(own.unwrap_or(default), Pools::from), unit, head))
+    }
+
+    /// What is taken out of an ONNX file.
+    pub fn onnx_output(&self, modality: Modality) -> Result<(Output, Head), EncodeError> {
+        let none =
+            Output { layer: 0, final_norm: false, pool: None, projection: false, unit: false, skip: 0 };
+        if as_tokens(self.settings) {
+            return Ok((none, Head::default()));
+        }
+        let default = if modality == Modality::Text { Pool::Mean } else { Pool::Cls };
+        let (pools, unit, head) = self.pooling(default.into())?;
+        Ok((Output { pool: Some(pools), unit, ..none }, head))
+    }
+
+    /// What is taken out of a native encoder: layer, norm, pooling.
+    pub fn native_output(
+        &self,
+        folder: &Path,
+        loaded: &families::Loaded,
+    ) -> Result<(Output, Head), EncodeError> {
+        let settings = self.settings;
+        let depth = loaded.tower.blocks.len();
+        let layer = match settings.layer {
+            None => depth,
+            Some(n) => usize::try_from(if n < 0 { depth as i64 + 1 + n } else { n })
+                .ok()
+                .filter(|&n| n <= depth)
+                .ok_or_else(|| {
+                    EncodeError::Options(format!("--layer {n}: the model has layers 0 to {depth}"))
+                })?,
+        };
+        let last = layer == depth;
+        let final_norm = |own: bool| settings.final_norm.unwrap_or(own) && loaded.tower.final_norm.is_some();
+        // `last_hidden_state` of transformers: CLIP's picture tower leaves its norm to the pooled vector.
+        let of_states = last && loaded.family != Family::ClipVision;
+        let mut output =
+            Output { layer, final_norm: false, pool: None, projection: false, unit: false, skip: 0 };
+        if as_tokens(settings) {
+            output.final_norm = final_norm(of_states && !settings.odmt);
+            return Ok((output, Head::default()));
+        }
+        let default = match loaded.family {
+            Family::Bert => self.own_pooling(folder)?,
+            Family::ClipText => Pool::End.into(),
+            Family::Vit | Family::ClipVision => Pool::Cls.into(),
+        };
+        let (pools, unit, head) = self.pooling(default)?;
+        if pools.modes().contains(&Pool::End) && loaded.family != Family::ClipText {
+            return Err(EncodeError::Options("--pool end is for texts of CLIP".into()));
+        }
+        // A Pooling module reads the states; CLIP's own vector is that of its projection.
+        let by_module = settings.pool.is_none() && self.sentence.as_ref().is_some_and(|s| s.pools.is_some());
+        output.final_norm = final_norm(if by_module { of_states } else { last });
+        output.projection = last
+            && output.final_norm
+            && settings.pool.is_none()
+            && !by_module
+            && loaded.tower.projection.is_some();
+        (output.pool, output.unit) = (Some(pools), unit);
+        Ok((output, head))
+    }
+
+    /// Pooling of a BERT: the mean, or what a pooling file says that came without a list of modules.
+    fn own_pooling(&self, folder: &Path) -> Result<Pools, EncodeError> {
+        let path = folder.join("1_Pooling/config.json");
+        if self.sentence.is_none() && path.exists() {
+            return Ok(pooling_of(&path)?.0);
+        }
+        Ok(Pool::Mean.into())
     }
 }
 
-/// Resolves layer, norm and pooling of a native encoder.
-pub(super) fn native_output(
-    folder: &Path,
-    settings: &Settings,
-    loaded: &families::Loaded,
-) -> Result<Output, EncodeError> {
-    let depth = loaded.tower.blocks.len();
-    let layer = match settings.layer {
-        None => depth,
-        Some(n) => usize::try_from(if n < 0 { depth as i64 + 1 + n } else { n })
-            .ok()
-            .filter(|&n| n <= depth)
-            .ok_or_else(|| EncodeError::Options(format!("--layer {n}: the model has layers 0 to {depth}")))?,
-    };
-    let as_tokens = settings.tokens.unwrap_or(settings.odmt);
-    let last = layer == depth;
-    if as_tokens {
-        // What `last_hidden_state` is in transformers: CLIP's picture tower leaves its norm to the pooled vector.
-        let own = last && loaded.family != Family::ClipVision && !settings.odmt;
-        let final_norm = settings.final_norm.unwrap_or(own) && loaded.tower.final_norm.is_some();
-        return Ok(Output { layer, final_norm, pool: None, projection: false, unit: false });
-    }
-    let (mut pool, mut unit) = match loaded.family {
-        Family::Bert => (Pool::Mean, false),
-        Family::ClipText => (Pool::End, false),
-        Family::Vit | Family::ClipVision => (Pool::Cls, false),
-    };
-    if loaded.family == Family::Bert
-        && let Some(config) = optional(&folder.join("1_Pooling/config.json"))?
-    {
-        let on = |key: &str| config.get(key).and_then(Value::as_bool) == Some(true);
-        let modes = [
-            ("pooling_mode_cls_token", Pool::Cls),
-            ("pooling_mode_mean_tokens", Pool::Mean),
-            ("pooling_mode_max_tokens", Pool::Max),
-        ];
-        if let Some((_, found)) = modes.into_iter().find(|(key, _)| on(key)) {
-            pool = found;
-        }
-        let modules = optional(&folder.join("modules.json"))?.unwrap_or_default();
-        let kinds = modules.as_array().into_iter().flatten().filter_map(|m| m.get("type")?.as_str());
-        unit = kinds.clone().any(|kind| kind.ends_with("Normalize"));
-        let dense = kinds.into_iter().find(|kind| kind.ends_with("Dense"));
-        if let Some(other) = dense.filter(|_| settings.pool.is_none()) {
-            return Err(EncodeError::Unsupported {
-                path: folder.join("modules.json"),
-                what: format!("a further layer {other}"),
-                hint: "name a --pool to have the encoder without it".into(),
-            });
-        }
-    }
-    pool = settings.pool.unwrap_or(pool);
-    unit = settings.unit.unwrap_or(unit);
-    if pool == Pool::End && loaded.family != Family::ClipText {
-        return Err(EncodeError::Options("--pool end is for texts of CLIP".into()));
-    }
-    let final_norm = settings.final_norm.unwrap_or(last) && loaded.tower.final_norm.is_some();
-    let projection = last && final_norm && settings.pool.is_none() && loaded.tower.projection.is_some();
-    Ok(Output { layer, final_norm, pool: Some(pool), projection, unit })
+/// Whether the states of all tokens are wanted.
+pub(super) fn as_tokens(settings: &Settings) -> bool {
+    settings.tokens.unwrap_or(settings.odmt)
 }

@@ -7,20 +7,7 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::layers::{Block, Linear, Norm, padding_mask};
-
-/// How one vector is made of an input's tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Pool {
-    /// The first token.
-    Cls,
-    /// The mean of the valid tokens.
-    Mean,
-    /// The largest value of the valid tokens, column by column.
-    Max,
-    /// The end-of-text token, as CLIP reads texts.
-    End,
-}
+use super::pool::{Pool, Pooling, Pools};
 
 /// What is taken out of a tower.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -30,11 +17,18 @@ pub struct Output {
     /// The tower's final norm is applied to it.
     pub final_norm: bool,
     /// Absent: the states of all tokens.
-    pub pool: Option<Pool>,
+    pub pool: Option<Pools>,
     /// The pooled vector goes through the model's projection (CLIP).
     pub projection: bool,
     /// The pooled vector is scaled to length 1.
     pub unit: bool,
+    /// First tokens that are not pooled: a prompt that is read and then left out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skip: usize,
+}
+
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 /// How inputs become tokens. There is one in a process.
@@ -96,7 +90,8 @@ impl Encoded {
 impl Tower {
     /// Width of what `output` gives.
     pub fn output_width(&self, output: &Output) -> usize {
-        if output.pool.is_some() && output.projection { self.projected } else { self.width }
+        let Some(pools) = &output.pool else { return self.width };
+        pools.modes().len() * if output.projection { self.projected } else { self.width }
     }
 
     /// Tokens of a picture, the class token included.
@@ -176,30 +171,21 @@ impl Tower {
             x_btd = block.forward(x_btd, padding.as_ref(), self.causal);
         }
         let norm = self.final_norm.as_ref().filter(|_| output.final_norm);
-        let Some(pool) = output.pool else {
+        let Some(pools) = &output.pool else {
             let x_btd = norm.map_or_else(|| x_btd.clone(), |norm| norm.forward(x_btd.clone()));
             let values = host(x_btd);
             return Encoded { values, tokens: t, width: self.width, lengths: lengths.to_vec() };
         };
-        // The norm works token by token, so for a single token it is applied behind the choice.
-        let mut v_bd = match pool {
-            Pool::Cls => x_btd.slice([0..b, 0..1]).squeeze_dim(1),
-            Pool::End => {
-                let rows: Vec<i32> = ends.iter().enumerate().map(|(n, &end)| (n * t + end) as i32).collect();
-                let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [b]), &self.device);
-                x_btd.reshape([b * t, self.width]).select(0, rows)
-            }
-            Pool::Mean | Pool::Max => {
-                let x = norm.map_or_else(|| x_btd.clone(), |norm| norm.forward(x_btd.clone()));
-                self.over_valid(x, lengths, pool == Pool::Max)
+        let one = |pool: &Pool| {
+            let plan: Vec<Pooling> =
+                lengths.iter().zip(ends).map(|(&n, &end)| pool.of(n, output.skip, end)).collect();
+            let v_bd = self.pooled(x_btd.clone(), &plan, lengths, output.skip, norm);
+            match self.projection.as_ref().filter(|_| output.projection) {
+                Some(projection) => projection.forward(v_bd),
+                None => v_bd,
             }
         };
-        if let (Some(norm), Pool::Cls | Pool::End) = (norm, pool) {
-            v_bd = norm.forward(v_bd);
-        }
-        if let Some(projection) = self.projection.as_ref().filter(|_| output.projection) {
-            v_bd = projection.forward(v_bd);
-        }
+        let mut v_bd = Tensor::cat(pools.modes().iter().map(one).collect(), 1);
         if output.unit {
             let length_b1 = v_bd.clone().square().sum_dim(1).sqrt().clamp_min(1e-12);
             v_bd = v_bd / length_b1;
@@ -208,19 +194,52 @@ impl Tower {
         Encoded { values: host(v_bd), tokens: 1, width, lengths: vec![1; b] }
     }
 
-    fn over_valid(&self, x_btd: Tensor<3>, lengths: &[usize], largest: bool) -> Tensor<2> {
-        let [b, t, _] = x_btd.dims();
-        let valid = |n: usize| (0..t).map(move |place| if place < n { 1.0f32 } else { 0.0 });
-        let mask: Vec<f32> = lengths.iter().flat_map(|&n| valid(n)).collect();
-        let mask_bt1 = Tensor::<3>::from_data(TensorData::new(mask, [b, t, 1]), &self.device);
-        if largest {
-            // Padding is pushed below any state, as sentence-transformers does.
-            let pushed = x_btd + (mask_bt1 - 1.0) * 1e9;
+    /// One mode for all inputs; `plan` has the same kind for each of them.
+    fn pooled(
+        &self,
+        x_btd: Tensor<3>,
+        plan: &[Pooling],
+        lengths: &[usize],
+        skip: usize,
+        norm: Option<&Norm>,
+    ) -> Tensor<2> {
+        let [b, t, d] = x_btd.dims();
+        let normed = |x: Tensor<3>| norm.map_or_else(|| x.clone(), |norm| norm.forward(x.clone()));
+        let places: Vec<i32> = plan
+            .iter()
+            .enumerate()
+            .filter_map(|(n, p)| if let Pooling::Place(at) = p { Some((n * t + at) as i32) } else { None })
+            .collect();
+        if places.len() == b {
+            // The norm works token by token, so for a single token it is applied behind the choice.
+            let rows = Tensor::<1, Int>::from_data(TensorData::new(places, [b]), &self.device);
+            let v_bd = x_btd.reshape([b * t, d]).select(0, rows);
+            return norm.map_or_else(|| v_bd.clone(), |norm| norm.forward(v_bd.clone()));
+        }
+        let x_btd = normed(x_btd);
+        let by_place = matches!(plan.first(), Some(Pooling::Sum { by_place: true, .. }));
+        let weights: Vec<f32> = lengths
+            .iter()
+            .flat_map(|&n| {
+                let from = skip.min(n.max(1) - 1);
+                (0..t).map(move |at| match (from..n).contains(&at) {
+                    true if by_place => (at + 1) as f32,
+                    valid => f32::from(u8::from(valid)),
+                })
+            })
+            .collect();
+        let weights_bt1 = Tensor::<3>::from_data(TensorData::new(weights, [b, t, 1]), &self.device);
+        let divisors: Vec<f32> = plan
+            .iter()
+            .filter_map(|p| if let Pooling::Sum { over, .. } = p { Some(*over) } else { None })
+            .collect();
+        if divisors.len() < b {
+            // Padding is pushed below any state.
+            let pushed = x_btd + (weights_bt1 - 1.0) * 1e9;
             return pushed.max_dim(1).squeeze_dim(1);
         }
-        let counts: Vec<f32> = lengths.iter().map(|&n| n.max(1) as f32).collect();
-        let counts_b1 = Tensor::<2>::from_data(TensorData::new(counts, [b, 1]), &self.device);
-        (x_btd * mask_bt1).sum_dim(1).squeeze_dim::<2>(1) / counts_b1
+        let divisors_b1 = Tensor::<2>::from_data(TensorData::new(divisors, [b, 1]), &self.device);
+        (x_btd * weights_bt1).sum_dim(1).squeeze_dim::<2>(1) / divisors_b1
     }
 }
 

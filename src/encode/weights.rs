@@ -1,4 +1,4 @@
-//! Weights of an encoder: a safetensors file, read strictly.
+//! Weights of an encoder: a safetensors file or several, read strictly.
 //!
 //! Every tensor that the architecture names must be there with its shape, and every tensor that is there
 //! must be named: a file of another model, or of a fine-tuned variant with layers we would ignore, is an
@@ -12,19 +12,77 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, Tensor, TensorData};
 use half::{bf16, f16};
 use safetensors::Dtype;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::EncodeError;
-use super::error::at;
-use crate::features::header::Header;
+use super::error::{at, malformed};
+use super::resolve::optional;
+use crate::artefact::hash_file;
+use crate::features::header::{Header, Place};
 
 /// Problems named in one error; the rest is counted.
 const MOST_PROBLEMS: usize = 8;
 
-/// An open file of weights; tensors are read one by one, so that no second copy of all of them is held.
-pub(super) struct Weights {
+/// The file of all weights, and the list of files that large models are saved in.
+pub(super) const FILE: &str = "model.safetensors";
+pub(super) const INDEX: &str = "model.safetensors.index.json";
+/// Most files of one model.
+const MOST_SHARDS: usize = 1000;
+
+/// The files that hold the weights of the model in `folder`.
+///
+/// # Errors
+/// There is none, or the list of files is damaged.
+pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>, EncodeError> {
+    let path = folder.join(FILE);
+    if path.exists() {
+        return Ok(vec![path]);
+    }
+    let path = folder.join(INDEX);
+    let Some(root) = optional(&path)? else {
+        return Err(EncodeError::Unsupported {
+            path: folder.to_owned(),
+            what: format!("there is no {FILE}"),
+            hint: "save the model again with `save_pretrained`, which writes safetensors".into(),
+        });
+    };
+    let names = shards(&root).ok_or_else(|| malformed(&path, "its weight_map does not list files"))?;
+    Ok(names.into_iter().map(|name| folder.join(name)).collect())
+}
+
+/// The files that an index lists, each once, in order; none where it lists something else.
+fn shards(index: &Value) -> Option<Vec<String>> {
+    let map = index.get("weight_map")?.as_object()?;
+    let names: Option<BTreeSet<&str>> = map.values().map(Value::as_str).collect();
+    let names = names.filter(|names| (1..=MOST_SHARDS).contains(&names.len()))?;
+    // A plain name stays in the folder.
+    let plain = |name: &&str| name.ends_with(".safetensors") && !name.contains(['/', '\\']);
+    names.iter().all(plain).then(|| names.into_iter().map(str::to_owned).collect())
+}
+
+/// SHA-256 of the weights; of the files' hashes, where there are several.
+///
+/// # Errors
+/// A file can't be read.
+pub(super) fn hash(files: &[PathBuf]) -> Result<String, EncodeError> {
+    let hashes: Vec<String> =
+        files.iter().map(|path| Ok(hash_file(path)?.0)).collect::<Result<_, EncodeError>>()?;
+    match &hashes[..] {
+        [one] => Ok(one.clone()),
+        _ => Ok(Sha256::digest(hashes.concat()).iter().map(|b| format!("{b:02x}")).collect()),
+    }
+}
+
+struct Shard {
     path: PathBuf,
     file: File,
     header: Header,
+}
+
+/// Open files of weights; tensors are read one by one, so that no second copy of all of them is held.
+pub(super) struct Weights {
+    shards: Vec<Shard>,
     device: Device,
     /// Prefix that this file puts before all names, such as `bert.`.
     prefix: String,
@@ -35,14 +93,15 @@ pub(super) struct Weights {
 }
 
 impl Weights {
-    /// Opens the file and checks its header against its size.
-    pub fn open(path: &Path, device: &Device) -> Result<Self, EncodeError> {
-        let mut file = File::open(path).map_err(at(path))?;
-        let header = Header::read(path, &mut file)?;
+    /// Opens the files and checks their headers against their sizes.
+    pub fn open(files: &[PathBuf], device: &Device) -> Result<Self, EncodeError> {
+        let shard = |path: &PathBuf| -> Result<Shard, EncodeError> {
+            let mut file = File::open(path).map_err(at(path))?;
+            let header = Header::read(path, &mut file)?;
+            Ok(Shard { path: path.clone(), file, header })
+        };
         Ok(Self {
-            path: path.to_owned(),
-            file,
-            header,
+            shards: files.iter().map(shard).collect::<Result<_, _>>()?,
             device: device.clone(),
             prefix: String::new(),
             used: BTreeSet::new(),
@@ -51,15 +110,26 @@ impl Weights {
         })
     }
 
-    /// Models with a head save their encoder under a prefix; takes the one under which `name` is found.
-    pub fn choose_prefix(&mut self, prefixes: &[&str], name: &str) {
-        let found = prefixes.iter().find(|p| self.header.place(&format!("{p}{name}")).is_some());
-        self.prefix = (*found.unwrap_or(&"")).to_owned();
+    /// Of `prefixes`, the one under which `name` is found; the first where none is. The same tower has one inside
+    /// another model and none by itself.
+    pub fn prefix_of<'p>(&self, prefixes: &[&'p str], name: &str) -> &'p str {
+        let found = prefixes.iter().find(|p| self.has(&format!("{p}{name}")));
+        found.or(prefixes.first()).copied().unwrap_or("")
     }
 
-    /// Whether the file holds `name`.
+    /// Models with a head save their encoder under a prefix; takes the one under which `name` is found for all names.
+    pub fn choose_prefix(&mut self, prefixes: &[&str], name: &str) {
+        self.prefix = self.prefix_of(prefixes, name).to_owned();
+    }
+
+    /// Whether the files hold `name`.
     pub fn has(&self, name: &str) -> bool {
-        self.header.place(&format!("{}{name}", self.prefix)).is_some()
+        self.find(&format!("{}{name}", self.prefix)).is_some()
+    }
+
+    /// The file that holds `name`, and where it does.
+    fn find(&self, name: &str) -> Option<(usize, Place)> {
+        self.shards.iter().enumerate().find_map(|(n, shard)| Some((n, shard.header.place(name)?)))
     }
 
     /// The tensor `name`, which must have `shape`. Absence and other shapes are collected, a single zero
@@ -79,26 +149,40 @@ impl Weights {
         input: usize,
         output: usize,
     ) -> Result<Tensor<2>, EncodeError> {
-        let Some(values) = self.values(name, &[output, input])? else {
-            return Ok(Tensor::from_data(TensorData::new(vec![0.0f32], [1, 1]), &self.device));
+        let data = match self.values_transposed(name, input, output)? {
+            turned if turned.is_empty() => TensorData::new(vec![0.0f32], [1, 1]),
+            turned => TensorData::new(turned, [input, output]),
         };
+        Ok(Tensor::from_data(data, &self.device))
+    }
+
+    /// The same on the host; empty where it is not there, which [`Weights::finish`] tells.
+    pub fn values_transposed(
+        &mut self,
+        name: &str,
+        input: usize,
+        output: usize,
+    ) -> Result<Vec<f32>, EncodeError> {
+        let Some(values) = self.values(name, &[output, input])? else { return Ok(Vec::new()) };
         let mut turned = vec![0.0; values.len()];
         for (o, row) in values.chunks_exact(input.max(1)).enumerate() {
             for (i, &value) in row.iter().enumerate() {
                 turned[i * output + o] = value;
             }
         }
-        Ok(Tensor::from_data(TensorData::new(turned, [input, output]), &self.device))
+        Ok(turned)
     }
 
-    fn values(&mut self, name: &str, shape: &[usize]) -> Result<Option<Vec<f32>>, EncodeError> {
+    /// The values of the tensor `name` on the host; none where it is not there or has another shape or type, which
+    /// [`Weights::finish`] tells.
+    pub fn values(&mut self, name: &str, shape: &[usize]) -> Result<Option<Vec<f32>>, EncodeError> {
         let mut full = format!("{}{name}", self.prefix);
-        if self.header.place(&full).is_none() {
+        if self.find(&full).is_none() {
             // Checkpoints converted from TensorFlow keep its names of the norm's scale and shift.
             let old = full.replace("LayerNorm.weight", "LayerNorm.gamma");
             full = old.replace("LayerNorm.bias", "LayerNorm.beta");
         }
-        let Some(place) = self.header.place(&full) else {
+        let Some((n, place)) = self.find(&full) else {
             self.problems.push(format!("no tensor {full:?}"));
             return Ok(None);
         };
@@ -118,8 +202,9 @@ impl Weights {
         // The header's parser has checked that type, shape and offsets agree with the file's size, so this
         // is never more memory than the file is long.
         let mut bytes = vec![0u8; shape.iter().product::<usize>() * size];
-        self.file.seek(SeekFrom::Start(place.start)).map_err(at(&self.path))?;
-        self.file.read_exact(&mut bytes).map_err(at(&self.path))?;
+        let Shard { path, file, .. } = &mut self.shards[n];
+        file.seek(SeekFrom::Start(place.start)).map_err(at(path))?;
+        file.read_exact(&mut bytes).map_err(at(path))?;
         let values: Vec<f32> = match place.dtype {
             Dtype::F32 => {
                 bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
@@ -146,7 +231,8 @@ impl Weights {
         let known = |name: &String| {
             self.used.contains(name) || self.ignored.iter().any(|prefix| name.starts_with(prefix.as_str()))
         };
-        let extra: Vec<String> = self.header.names().into_iter().filter(|name| !known(name)).collect();
+        let names = self.shards.iter().flat_map(|shard| shard.header.names());
+        let extra: Vec<String> = names.filter(|name| !known(name)).collect();
         self.problems.extend(extra.iter().map(|name| format!("unexpected tensor {name:?}")));
         if self.problems.is_empty() {
             return Ok(());
@@ -156,6 +242,8 @@ impl Weights {
         if more > 0 {
             self.problems.push(format!("and {more} more"));
         }
-        Err(EncodeError::Weights { path: self.path, problems: self.problems })
+        // `files` never gives an empty list.
+        let path = self.shards.into_iter().next().map(|shard| shard.path).unwrap_or_default();
+        Err(EncodeError::Weights { path, problems: self.problems })
     }
 }

@@ -261,6 +261,7 @@ fn wrong_encoders_are_refused_with_a_remedy() {
 /// A hub on this machine: `/owner/model/resolve/REVISION/FILE` from a folder; the weights by a redirect.
 struct LocalHub {
     address: String,
+    /// Path of each request, with `!` behind it where a token came along.
     asked: Arc<Mutex<Vec<String>>>,
     /// Bytes that are left out at the end of the weights.
     cut: Arc<AtomicUsize>,
@@ -268,32 +269,44 @@ struct LocalHub {
 
 impl LocalHub {
     fn start(folder: PathBuf) -> Self {
+        Self::start_with(folder, None)
+    }
+
+    /// `token` opens it.
+    fn start_with(folder: PathBuf, token: Option<&'static str>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let (asked, cut) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
         let (heard, short) = (asked.clone(), cut.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                answer(stream.unwrap(), &folder, &heard, short.load(Ordering::Relaxed));
+                answer(stream.unwrap(), &folder, token, &heard, short.load(Ordering::Relaxed));
             }
         });
         Self { address, asked, cut }
     }
 }
 
-fn answer(mut stream: TcpStream, folder: &Path, heard: &Mutex<Vec<String>>, cut: usize) {
+fn answer(mut stream: TcpStream, folder: &Path, token: Option<&str>, heard: &Mutex<Vec<String>>, cut: usize) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut request = String::new();
     reader.read_line(&mut request).unwrap();
-    let mut line = String::new();
+    let (mut line, mut given) = (String::new(), None);
     while reader.read_line(&mut line).unwrap_or(0) > 2 {
+        if let Some(("authorization", value)) = line.trim().to_lowercase().split_once(": ") {
+            given = value.strip_prefix("bearer ").map(str::to_owned);
+        }
         line.clear();
     }
     let asked = request.split(' ').nth(1).unwrap_or("").to_owned();
-    heard.lock().unwrap().push(asked.clone());
+    heard.lock().unwrap().push(format!("{asked}{}", if given.is_some() { "!" } else { "" }));
     let file = asked.strip_prefix("/owner/model/resolve/main/").or(asked.strip_prefix("/cdn/"));
     let bytes = file.and_then(|file| fs::read(folder.join(file)).ok());
     let head = |status: &str, more: &str| format!("HTTP/1.1 {status}\r\nConnection: close\r\n{more}\r\n");
+    if token.is_some() && given.as_deref() != token && !asked.starts_with("/cdn/") {
+        let _ = stream.write_all(head("401 Unauthorized", "Content-Length: 0\r\n").as_bytes());
+        return;
+    }
     let _ = match bytes {
         None => stream.write_all(head("404 Not Found", "Content-Length: 0\r\n").as_bytes()),
         Some(_) if asked.ends_with("/main/model.safetensors") => {
@@ -339,4 +352,73 @@ fn an_encoder_is_downloaded_once_by_its_hub_name() {
     run(&local).fine();
     let tokens = |view: &str| fs::read(data.join("features").join(view).join("tokens.safetensors")).unwrap();
     assert!(tokens("a") == tokens("b") && tokens("a") == tokens("c"));
+}
+
+/// Copies all that lies below `from` over what lies below `to`.
+fn lay(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for path in fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()) {
+        let dest = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            lay(&path, &dest);
+        } else {
+            fs::write(&dest, fs::read(&path).unwrap()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_token_opens_a_hub_and_all_files_of_a_model_with_modules_are_downloaded() {
+    let home = tempfile::tempdir().unwrap();
+    let data = prepared(home.path());
+    let model = home.path().join("model");
+    for part in ["base", "dense"] {
+        lay(&fixtures("sentence").join(part), &model);
+    }
+    let prompts = "config_sentence_transformers.json";
+    fs::copy(fixtures("sentence/prompt").join(prompts), model.join(prompts)).unwrap();
+    let hub = LocalHub::start_with(model.clone(), Some("secret"));
+    let cache = home.path().join("cache");
+    let encode = |view: &str, token: &[(&str, &str)]| {
+        let encoder = ["--encoder", "owner/model", "--precision", "f32"];
+        let args = features(&data, &[&["--modality", "text", "--view", view][..], &encoder].concat());
+        let mut command = codistill(&args);
+        command.env("HF_ENDPOINT", &hub.address).env("CODISTILL_CACHE", &cache).envs(token.iter().copied());
+        for variable in ["http_proxy", "HTTP_PROXY", "ALL_PROXY"] {
+            command.env_remove(variable);
+        }
+        super::program::Said::from(command.env("HF_HOME", home.path().join("none")).output().unwrap())
+    };
+    encode("a", &[("HF_TOKEN", "")]).refused("status 401", "HF_TOKEN");
+    encode("a", &[("HF_TOKEN", "wrong")]).refused("the token does not open it", "HF_TOKEN");
+    hub.asked.lock().unwrap().clear();
+    encode("a", &[("HF_TOKEN", "secret")]).fine();
+    let asked = hub.asked.lock().unwrap().clone();
+    for file in [prompts, "1_Pooling/config.json", "2_Dense/config.json", "2_Dense/model.safetensors"] {
+        assert!(asked.contains(&format!("/owner/model/resolve/main/{file}!")), "{file}: {asked:?}");
+    }
+    // The weights lie with another host, which the token is not for.
+    assert!(asked.contains(&"/cdn/model.safetensors".to_owned()), "{asked:?}");
+    let path = |view: &str| data.join("features").join(view).join("tokens.safetensors");
+    let local = features(&data, &["--modality", "text", "--view", "b", "--precision", "f32", "--encoder"]);
+    run(&[local, vec![path_text(&model)]].concat()).fine();
+    assert!(fs::read(path("a")).unwrap() == fs::read(path("b")).unwrap());
+
+    // A download of an earlier release lacks files that are read now: they are added, the weights are not fetched again.
+    let folder = cache.join("hub/owner--model/main");
+    fs::rename(folder.join(".complete-2"), folder.join(".complete")).unwrap();
+    fs::remove_file(folder.join(prompts)).unwrap();
+    hub.asked.lock().unwrap().clear();
+    let kept = home.path().join("token");
+    fs::write(&kept, "secret\n").unwrap();
+    encode("c", &[("HF_TOKEN", ""), ("HF_TOKEN_PATH", kept.to_str().unwrap())]).fine();
+    let asked = hub.asked.lock().unwrap().clone();
+    assert!(asked.contains(&format!("/owner/model/resolve/main/{prompts}!")), "{asked:?}");
+    let again = ["main/model.safetensors", "cdn/model.safetensors", "2_Dense/model.safetensors"];
+    assert!(!asked.iter().any(|path| again.iter().any(|file| path.contains(file))), "{asked:?}");
+    assert!(fs::read(path("a")).unwrap() == fs::read(path("c")).unwrap());
+}
+
+fn path_text(path: &Path) -> String {
+    path.display().to_string()
 }

@@ -36,6 +36,21 @@ const IMAGENET: ([f64; 3], [f64; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.
 const CLIP: ([f64; 3], [f64; 3]) =
     ([0.481_454_66, 0.457_827_5, 0.408_210_73], [0.268_629_54, 0.261_302_58, 0.275_777_11]);
 
+/// Switches of a processor's file that are followed, or change nothing in an RGB picture.
+const SWITCHES: [&str; 9] = [
+    "do_resize",
+    "do_center_crop",
+    "do_rescale",
+    "do_normalize",
+    "do_convert_rgb",
+    "do_reduce_labels",
+    "default_to_square",
+    "use_fast",
+    "disable_grouping",
+];
+/// Those of EfficientNet alone.
+const EFFICIENT: [&str; 2] = ["include_top", "rescale_offset"];
+
 /// Names that [`Preprocessing::named`] knows.
 pub const PRESETS: [&str; 5] = ["odmt", "clip", "imagenet", "vit", "efficientnet-lite"];
 
@@ -53,14 +68,19 @@ impl Preprocessing {
         }
     }
 
-    /// Reads a `preprocessor_config.json`.
+    /// Reads a `preprocessor_config.json`, or a `processor_config.json` that has one inside.
     ///
     /// # Errors
     /// The file can't be read, or asks for something that is not here.
     pub fn read(path: &Path) -> Result<Self, EncodeError> {
         let text = std::fs::read_to_string(path).map_err(at(path))?;
         let root: Value = serde_json::from_str(&text).map_err(|e| malformed(path, e))?;
-        Self::parse(&root).map_err(|reason| malformed(path, reason))
+        Self::of(path, &root)
+    }
+
+    /// The content `root` of the file at `path`, as [`Preprocessing::read`].
+    pub(in crate::encode) fn of(path: &Path, root: &Value) -> Result<Self, EncodeError> {
+        Self::parse(root.get("image_processor").unwrap_or(root)).map_err(|reason| malformed(path, reason))
     }
 
     fn parse(root: &Value) -> Result<Self, String> {
@@ -69,6 +89,20 @@ impl Preprocessing {
             .iter()
             .find_map(|key| root.get(*key).and_then(Value::as_str))
             .unwrap_or("");
+        let efficient = kind.starts_with("EfficientNet");
+        // A step that is not taken here would give plausible and wrong pixels.
+        let known = |key: &str| SWITCHES.contains(&key) || (efficient && EFFICIENT.contains(&key));
+        let mut on = root.as_object().into_iter().flatten().filter(|(_, value)| **value == Value::Bool(true));
+        if let Some((step, _)) = on.find(|(key, _)| !known(key)) {
+            return Err(format!(
+                "{step} is true, which is not supported; name the preprocessing with --preprocess"
+            ));
+        }
+        if let Some(share) = root.get("crop_pct").filter(|v| !v.is_null()) {
+            return Err(format!(
+                "crop_pct {share} is not supported; name the preprocessing with --preprocess"
+            ));
+        }
         // CLIP's class cuts out the centre unless told otherwise; ViT's has no such step.
         let crop = flag("do_center_crop").unwrap_or(kind.starts_with("CLIP"));
         let (short, size) = side_of(root.get("size"), crop)?;
@@ -82,7 +116,7 @@ impl Preprocessing {
         }
         let filter = match root.get("resample").and_then(Value::as_u64) {
             None => {
-                if kind.starts_with("CLIP") {
+                if kind.starts_with("CLIP") || efficient {
                     Filter::Bicubic
                 } else {
                     Filter::Bilinear
@@ -97,6 +131,19 @@ impl Preprocessing {
             ([0.0; 3], [1.0; 3])
         } else {
             (triple(root, "image_mean", HALF)?, triple(root, "image_std", HALF)?)
+        };
+        // EfficientNet's processor takes 1 from the rescaled samples if asked, and divides by the deviation a second
+        // time unless told otherwise (`include_top`).
+        let mean = if efficient && flag("do_rescale") != Some(false) && flag("rescale_offset") == Some(true) {
+            mean.map(|m| m + 1.0)
+        } else {
+            mean
+        };
+        let std = if efficient && flag("include_top").unwrap_or(true) {
+            let again = triple(root, "image_std", HALF)?;
+            [0, 1, 2].map(|c| std[c] * again[c])
+        } else {
+            std
         };
         if std.contains(&0.0) || factor == 0.0 {
             return Err("a deviation or the rescale_factor is 0".into());

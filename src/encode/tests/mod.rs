@@ -15,6 +15,8 @@ use super::*;
 mod damage;
 mod golden;
 mod pictures;
+mod sentence;
+mod transformers5;
 
 /// Largest difference to transformers on the CPU.
 const PARITY: f32 = 1e-4;
@@ -124,7 +126,7 @@ fn a_text_is_encoded_alike_alone_and_among_longer_ones() {
 #[test]
 fn prefixes_heads_old_norm_names_half_precision_and_published_poolings_are_read() {
     let encoder = open("bert-old-layout", Modality::Text, Settings::default()).unwrap();
-    assert_eq!(encoder.recipe().output.pool, Some(Pool::Mean));
+    assert_eq!(encoder.recipe().output.pool, Some(Pool::Mean.into()));
     assert!(encoder.recipe().output.unit);
     let found = encoder.encode_texts(&[texts("bert")[0].as_str()]).unwrap();
     // The weights were rounded to 8 bits.
@@ -249,7 +251,7 @@ fn the_odmt_preset_takes_the_state_before_the_final_norm_with_its_own_constants(
 fn tokenizers_equal_hugging_faces_on_many_scripts() {
     let cases: Value = serde_json::from_str(&fs::read_to_string(fixtures("texts.json")).unwrap()).unwrap();
     for (name, folder) in [("bert", "bert"), ("clip", "clip"), ("cased", "cased")] {
-        let tokenizer = Tokenizer::open(&fixtures(folder)).unwrap();
+        let tokenizer = Tokenizer::open(&fixtures(folder), false).unwrap();
         let pairs = cases["texts"].as_array().unwrap().iter().zip(cases[name].as_array().unwrap());
         for (text, wanted) in pairs {
             let wanted: Vec<u32> =
@@ -265,7 +267,7 @@ fn tokenizers_equal_hugging_faces_on_many_scripts() {
 
 #[test]
 fn every_character_is_tokenised_as_hugging_face_does() {
-    let tokenizer = Tokenizer::open(&fixtures("bert")).unwrap();
+    let tokenizer = Tokenizer::open(&fixtures("bert"), false).unwrap();
     let runs: Vec<(u32, u32, Vec<u32>)> =
         serde_json::from_str(&fs::read_to_string(fixtures("characters.json")).unwrap()).unwrap();
     let mut differing = Vec::new();
@@ -293,7 +295,7 @@ fn every_character_is_tokenised_as_hugging_face_does() {
 #[test]
 fn a_long_text_without_spaces_is_tokenised_in_no_time() {
     for name in ["bert", "clip"] {
-        let tokenizer = Tokenizer::open(&fixtures(name)).unwrap();
+        let tokenizer = Tokenizer::open(&fixtures(name), false).unwrap();
         let begun = std::time::Instant::now();
         let ids = tokenizer.encode(&"tostory".repeat(1_000_000), 77);
         assert!(ids.len() <= 77 && begun.elapsed().as_secs() < 5, "{name}: {:?}", begun.elapsed());

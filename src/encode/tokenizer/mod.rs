@@ -41,6 +41,9 @@ struct Added {
     /// Looked for in the normalised text.
     #[serde(default)]
     normalized: bool,
+    /// Put around texts rather than a part of them.
+    #[serde(default)]
+    special: bool,
 }
 
 #[derive(Debug)]
@@ -86,41 +89,47 @@ fn flag(value: &Value, key: &str, default: bool) -> bool {
 }
 
 impl Tokenizer {
-    /// Opens the tokenizer of an encoder's folder: `tokenizer.json`, or BERT's older `vocab.txt`.
+    /// Opens the tokenizer of an encoder's folder: `tokenizer.json`, or BERT's older `vocab.txt`. `lowercase` writes
+    /// texts small first, as sentence-transformers does where a folder asks for it.
     ///
     /// # Errors
     /// No such file, or one that asks for something this module lacks.
-    pub fn open(folder: &Path) -> Result<Self, EncodeError> {
+    pub fn open(folder: &Path, lowercase: bool) -> Result<Self, EncodeError> {
         let path = folder.join("tokenizer.json");
         let vocabulary = folder.join("vocab.txt");
         if !path.exists() && vocabulary.exists() {
-            return Self::from_vocabulary(folder, vocabulary);
+            return Self::from_vocabulary(folder, vocabulary, lowercase);
         }
-        Self::read(&path)
+        Self::read(&path, lowercase)
     }
 
     /// Reads a `tokenizer.json`.
     ///
     /// # Errors
     /// As [`Tokenizer::open`].
-    pub fn read(path: &Path) -> Result<Self, EncodeError> {
+    pub fn read(path: &Path, lowercase: bool) -> Result<Self, EncodeError> {
         let text = std::fs::read_to_string(path).map_err(at(path))?;
-        let root: Value = serde_json::from_str(&text).map_err(|e| malformed(path, e))?;
+        let mut root: Value = serde_json::from_str(&text).map_err(|e| malformed(path, e))?;
+        if lowercase {
+            prepend_lowercase(&mut root);
+        }
         Self::parse(path, &root)
     }
 
-    fn from_vocabulary(folder: &Path, path: PathBuf) -> Result<Self, EncodeError> {
+    fn from_vocabulary(folder: &Path, path: PathBuf, lowercase: bool) -> Result<Self, EncodeError> {
         let text = std::fs::read_to_string(&path).map_err(at(&path))?;
         let ids: serde_json::Map<String, Value> =
             text.lines().enumerate().map(|(n, token)| (token.trim_end().to_owned(), n.into())).collect();
         let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
         let added: Vec<Value> = special
             .iter()
-            .filter_map(|token| Some(serde_json::json!({"id": ids.get(*token)?, "content": token})))
+            .filter_map(|token| {
+                Some(serde_json::json!({"id": ids.get(*token)?, "content": token, "special": true}))
+            })
             .collect();
         let settings = std::fs::read_to_string(folder.join("tokenizer_config.json")).unwrap_or_default();
         let settings: Value = serde_json::from_str(&settings).unwrap_or_default();
-        let root = serde_json::json!({
+        let mut root = serde_json::json!({
             "added_tokens": added,
             "normalizer": {"type": "BertNormalizer", "lowercase": flag(&settings, "do_lower_case", true)},
             "pre_tokenizer": {"type": "BertPreTokenizer"},
@@ -128,6 +137,9 @@ impl Tokenizer {
                 "cls": ["[CLS]", ids.get("[CLS]")], "sep": ["[SEP]", ids.get("[SEP]")]},
             "model": {"type": "WordPiece", "unk_token": "[UNK]", "vocab": ids},
         });
+        if lowercase {
+            prepend_lowercase(&mut root);
+        }
         Self::parse(&path, &root)
     }
 
@@ -171,6 +183,13 @@ impl Tokenizer {
     /// The largest id that can come out.
     pub fn largest(&self) -> u32 {
         self.largest
+    }
+
+    /// Tokens that `prompt` takes at the beginning of a text: all of its own but a special one at the end.
+    pub fn prompt_length(&self, prompt: &str) -> usize {
+        let ids = self.encode(prompt, MOST_BYTES);
+        let closed = ids.last().is_some_and(|id| self.added.iter().any(|a| a.special && a.id == *id));
+        ids.len() - usize::from(closed)
     }
 
     /// The ids of `text` with special tokens, cut to `most` in all.
@@ -249,6 +268,32 @@ impl Tokenizer {
             pieces.push(Piece::Text(&text[from..]));
         }
         pieces
+    }
+}
+
+/// Puts a step that writes texts small before the others, if none does.
+fn prepend_lowercase(root: &mut Value) {
+    let old = root.get("normalizer").cloned().unwrap_or_default();
+    if lowercases(&old) {
+        return;
+    }
+    let mut steps = vec![serde_json::json!({"type": "Lowercase"})];
+    match (old.get("type").and_then(Value::as_str), old.get("normalizers").and_then(Value::as_array)) {
+        (Some("Sequence"), Some(inner)) => steps.extend(inner.iter().cloned()),
+        (Some(_), _) => steps.push(old),
+        _ => {}
+    }
+    root["normalizer"] = serde_json::json!({"type": "Sequence", "normalizers": steps});
+}
+
+fn lowercases(normalizer: &Value) -> bool {
+    let kind = normalizer.get("type").and_then(Value::as_str);
+    match kind {
+        Some("Lowercase") => true,
+        Some("Sequence") => {
+            normalizer.get("normalizers").and_then(Value::as_array).into_iter().flatten().any(lowercases)
+        }
+        _ => normalizer.get("lowercase").and_then(Value::as_bool).unwrap_or(false),
     }
 }
 

@@ -1,0 +1,152 @@
+//! How one vector is made of an input's tokens: the modes of sentence-transformers and CLIP's.
+//!
+//! A mode is stated once, as what it does with the tokens of one input ([`Pooling`]); `tower` computes that on the
+//! device and `onnx` on the host.
+
+use serde::{Deserialize, Serialize};
+
+/// One way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pool {
+    /// The first token.
+    Cls,
+    /// The mean of the valid tokens.
+    Mean,
+    /// The largest value of the valid tokens, column by column.
+    Max,
+    /// The sum of the valid tokens over the square root of their number.
+    MeanSqrtLen,
+    /// The mean of the valid tokens, each weighted by its place from 1 on.
+    WeightedMean,
+    /// The last valid token.
+    Last,
+    /// The end-of-text token, as CLIP reads texts.
+    End,
+}
+
+impl Pool {
+    /// By sentence-transformers' name, that of `pooling_mode`.
+    pub fn named(name: &str) -> Option<Self> {
+        let known = [Self::Cls, Self::Mean, Self::Max, Self::MeanSqrtLen, Self::WeightedMean, Self::Last];
+        known.into_iter().find(|pool| pool.name() == name)
+    }
+
+    /// sentence-transformers' name of it, and `end` for CLIP's.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cls => "cls",
+            Self::Mean => "mean",
+            Self::Max => "max",
+            Self::MeanSqrtLen => "mean_sqrt_len_tokens",
+            Self::WeightedMean => "weightedmean",
+            Self::Last => "lasttoken",
+            Self::End => "end",
+        }
+    }
+
+    /// What it does with an input of `length` valid tokens, of which the first `skip` are left out (a prompt that
+    /// is not pooled); `end` is the place of the end-of-text token.
+    pub(super) fn of(self, length: usize, skip: usize, end: usize) -> Pooling {
+        let length = length.max(1);
+        // At least one token is left, as in every text behind a prompt.
+        let skip = skip.min(length - 1);
+        let count = (length - skip) as f32;
+        let sum = |by_place, over| Pooling::Sum { by_place, over };
+        match self {
+            Self::Cls => Pooling::Place(skip),
+            Self::Last => Pooling::Place(length - 1),
+            Self::End => Pooling::Place(end),
+            Self::Max => Pooling::Largest,
+            Self::Mean => sum(false, count),
+            Self::MeanSqrtLen => sum(false, count.sqrt()),
+            // Places are those of the whole input, the prompt's included.
+            Self::WeightedMean => sum(true, (skip + 1..=length).map(|place| place as f32).sum()),
+        }
+    }
+}
+
+/// What a [`Pool`] does with the tokens of one input.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Pooling {
+    /// Takes one token.
+    Place(usize),
+    /// Sums the tokens, each times its place from 1 on if `by_place`, and divides.
+    Sum { by_place: bool, over: f32 },
+    /// Takes the largest value of each column.
+    Largest,
+}
+
+/// One mode or several, whose vectors stand one behind the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "OneOrMore", into = "OneOrMore")]
+pub struct Pools(Vec<Pool>);
+
+/// A single mode is written as such: it is the form that stores from before there were several have.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum OneOrMore {
+    One(Pool),
+    More(Vec<Pool>),
+}
+
+impl From<OneOrMore> for Pools {
+    fn from(modes: OneOrMore) -> Self {
+        match modes {
+            OneOrMore::One(pool) => pool.into(),
+            OneOrMore::More(pools) => Self(pools),
+        }
+    }
+}
+
+impl From<Pools> for OneOrMore {
+    fn from(pools: Pools) -> Self {
+        match pools.0[..] {
+            [one] => Self::One(one),
+            _ => Self::More(pools.0),
+        }
+    }
+}
+
+impl From<Pool> for Pools {
+    fn from(pool: Pool) -> Self {
+        Self(vec![pool])
+    }
+}
+
+impl Pools {
+    /// Several modes; none if there is not even one.
+    pub fn several(pools: Vec<Pool>) -> Option<Self> {
+        (!pools.is_empty()).then_some(Self(pools))
+    }
+
+    /// The modes, in the order of their vectors.
+    pub fn modes(&self) -> &[Pool] {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prompt_that_is_left_out_moves_the_first_token_and_keeps_the_places_of_the_others() {
+        assert_eq!(Pool::Cls.of(5, 2, 0), Pooling::Place(2));
+        assert_eq!(Pool::Last.of(5, 2, 0), Pooling::Place(4));
+        assert_eq!(Pool::Mean.of(5, 2, 0), Pooling::Sum { by_place: false, over: 3.0 });
+        assert_eq!(Pool::MeanSqrtLen.of(6, 2, 0), Pooling::Sum { by_place: false, over: 2.0 });
+        assert_eq!(Pool::WeightedMean.of(5, 2, 0), Pooling::Sum { by_place: true, over: 3.0 + 4.0 + 5.0 });
+    }
+
+    #[test]
+    fn a_single_mode_is_written_as_in_older_stores() {
+        let json = |pools: &Pools| serde_json::to_string(pools).unwrap();
+        assert_eq!(json(&Pool::Mean.into()), "\"mean\"");
+        let two = Pools::several(vec![Pool::Cls, Pool::MeanSqrtLen]).unwrap();
+        assert_eq!(json(&two), "[\"cls\",\"mean_sqrt_len\"]");
+        assert_eq!(serde_json::from_str::<Pools>(&json(&two)).unwrap(), two);
+        assert_eq!(serde_json::from_str::<Pools>("\"end\"").unwrap(), Pool::End.into());
+        assert_eq!(Pools::several(Vec::new()), None);
+    }
+}

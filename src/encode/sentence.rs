@@ -1,0 +1,351 @@
+//! What a sentence-transformers folder says beyond its transformer: `modules.json` and the files that it leads to.
+//!
+//! Followed as sentence-transformers 6.2 loads and applies them; files of older releases say the same in other keys.
+//! What is not understood is refused by name: left out, it would give plausible and wrong features.
+
+use std::path::{Component, Path, PathBuf};
+
+use serde_json::Value;
+
+use super::EncodeError;
+use super::error::malformed;
+use super::families::Modality;
+use super::head::{Head, unknown};
+use super::pool::{Pool, Pools};
+use super::recipe::Recipe;
+use super::resolve::optional;
+
+/// The list of modules.
+pub(super) const MODULES: &str = "modules.json";
+/// Prompts.
+pub(super) const PROMPTS: &str = "config_sentence_transformers.json";
+/// Settings of the transformer module; the first that exists counts.
+pub(super) const SETTINGS: [&str; 7] = [
+    "sentence_bert_config.json",
+    "sentence_roberta_config.json",
+    "sentence_distilbert_config.json",
+    "sentence_camembert_config.json",
+    "sentence_albert_config.json",
+    "sentence_xlm-roberta_config.json",
+    "sentence_xlnet_config.json",
+];
+/// Flags of releases before 6, in the order in which several are concatenated.
+const FLAGS: [(&str, Pool); 6] = [
+    ("pooling_mode_cls_token", Pool::Cls),
+    ("pooling_mode_max_tokens", Pool::Max),
+    ("pooling_mode_mean_tokens", Pool::Mean),
+    ("pooling_mode_mean_sqrt_len_tokens", Pool::MeanSqrtLen),
+    ("pooling_mode_weightedmean_tokens", Pool::WeightedMean),
+    ("pooling_mode_lasttoken", Pool::Last),
+];
+
+/// A folder's modules.
+#[derive(Debug)]
+pub(super) struct Sentence {
+    /// Where the transformer and its tokenizer lie.
+    pub transformer: PathBuf,
+    /// How its states become a vector; absent where the transformer gives one itself, as CLIP does.
+    pub pools: Option<Pools>,
+    /// The prompt's tokens are pooled too.
+    pub include_prompt: bool,
+    /// What stands before every text.
+    pub prompt: String,
+    /// Texts are written small before they are tokenised.
+    pub lowercase: bool,
+    /// Longest text in tokens, special ones included; absent where nothing bounds it.
+    pub max_tokens: Option<usize>,
+    /// Modules behind the pooling: kind and folder.
+    behind: Vec<(Kind, PathBuf)>,
+    /// Values of the last vector that are kept.
+    truncate: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Transformer,
+    /// The class of CLIP before release 5.4.
+    Clip,
+    Pooling,
+    Dense,
+    Norm,
+    Normalize,
+    Dropout,
+}
+
+impl Sentence {
+    /// Reads the folder, if it is one of sentence-transformers. `whole` asks for pooling and the modules behind it; else
+    /// only what concerns the transformer is read, and what else the folder holds need not be understood.
+    ///
+    /// # Errors
+    /// A file is damaged, or asks for something that is not here.
+    pub fn open(folder: &Path, modality: Modality, whole: bool) -> Result<Option<Self>, EncodeError> {
+        let path = folder.join(MODULES);
+        let Some(list) = optional(&path)? else { return Ok(None) };
+        let Some([first, rest @ ..]) = list.as_array().map(Vec::as_slice) else {
+            return Err(malformed(&path, "it lists no modules"));
+        };
+        let first_kind = kind(&path, first)?;
+        if !matches!(first_kind, Kind::Transformer | Kind::Clip) {
+            return Err(unknown(&path, format!("a {first_kind:?} module stands first, no Transformer")));
+        }
+        let transformer = place(folder, &path, first)?;
+        let settings = settings(&transformer)?;
+        let (prompt, truncate) = prompt(&folder.join(PROMPTS))?;
+        let mut sentence = Self {
+            pools: None,
+            include_prompt: true,
+            prompt,
+            lowercase: settings.1.get("do_lower_case").and_then(Value::as_bool).unwrap_or(false),
+            max_tokens: max_tokens(&transformer, &settings.1)?,
+            // Unit length does not depend on the modules before it.
+            behind: rest
+                .iter()
+                .filter(|module| matches!(kind(&path, module), Ok(Kind::Normalize)))
+                .map(|module| Ok((Kind::Normalize, place(folder, &path, module)?)))
+                .collect::<Result<_, EncodeError>>()?,
+            transformer,
+            truncate: truncate.filter(|_| whole),
+        };
+        if whole {
+            let mut modules = Vec::new();
+            for module in rest {
+                modules.push((kind(&path, module)?, place(folder, &path, module)?));
+            }
+            sentence.read_modules(&path, modules, gives_vector(first_kind, &settings, modality)?)?;
+        }
+        Ok(Some(sentence))
+    }
+
+    fn read_modules(
+        &mut self,
+        path: &Path,
+        mut modules: Vec<(Kind, PathBuf)>,
+        vector: bool,
+    ) -> Result<(), EncodeError> {
+        let pooling = modules.first().is_some_and(|(kind, _)| *kind == Kind::Pooling);
+        if vector == pooling {
+            let what = if vector {
+                "its transformer gives a vector, yet a Pooling module follows"
+            } else {
+                "its transformer gives token states, and no Pooling module follows"
+            };
+            return Err(unknown(path, what.into()));
+        }
+        if pooling {
+            let (_, at) = modules.remove(0);
+            let (pools, include) = pooling_of(&at.join("config.json"))?;
+            (self.pools, self.include_prompt) = (Some(pools), include);
+        }
+        let misplaced = |kind: &Kind| matches!(kind, Kind::Transformer | Kind::Clip | Kind::Pooling);
+        if let Some((kind, _)) = modules.iter().find(|(kind, _)| misplaced(kind)) {
+            return Err(unknown(path, format!("a further {kind:?} module is not supported")));
+        }
+        self.behind = modules;
+        Ok(())
+    }
+
+    /// Takes what a store was made with, where files of today's reading say otherwise: items that come later are
+    /// encoded like those before.
+    pub fn as_made(&mut self, recipe: &Recipe) {
+        self.prompt = recipe.prompt.clone().unwrap_or_default();
+        self.lowercase = recipe.lowercase;
+        self.max_tokens = recipe.max_tokens.or(self.max_tokens);
+        if recipe.modules.is_empty() {
+            self.pools.clone_from(&recipe.output.pool);
+            self.include_prompt = recipe.output.skip == 0;
+            self.behind.truncate(0);
+            self.truncate = None;
+            if recipe.output.unit {
+                self.behind.push((Kind::Normalize, self.transformer.clone()));
+            }
+        }
+    }
+
+    /// Reads the modules behind the pooling.
+    ///
+    /// # Errors
+    /// One is damaged or asks for something that is not here.
+    pub fn head(&self) -> Result<Head, EncodeError> {
+        let mut head = Head::default();
+        for (kind, dir) in &self.behind {
+            let path = dir.join("config.json");
+            let config = optional(&path)?.unwrap_or_default();
+            for key in ["module_input_name", "module_output_name"] {
+                let name = config.get(key).and_then(Value::as_str).unwrap_or("sentence_embedding");
+                if name != "sentence_embedding" {
+                    return Err(unknown(&path, format!("{kind:?} with {key} {name:?} is not supported")));
+                }
+            }
+            match kind {
+                Kind::Dense => head.push_dense(dir, &config)?,
+                Kind::Norm => head.push_norm(dir, &config)?,
+                Kind::Normalize => head.push_unit(),
+                // It does nothing outside of training.
+                Kind::Dropout | Kind::Transformer | Kind::Clip | Kind::Pooling => {}
+            }
+        }
+        if let Some(width) = self.truncate {
+            head.push_truncation(width);
+        }
+        Ok(head)
+    }
+}
+
+/// What a module is, by the class that it names.
+fn kind(path: &Path, module: &Value) -> Result<Kind, EncodeError> {
+    let name = module.get("type").and_then(Value::as_str).unwrap_or("");
+    // The packages moved from release to release, the classes kept their names.
+    let class = name.strip_prefix("sentence_transformers.").and_then(|rest| rest.rsplit('.').next());
+    Ok(match class {
+        Some("Transformer") => Kind::Transformer,
+        Some("CLIPModel") => Kind::Clip,
+        Some("Pooling") => Kind::Pooling,
+        Some("Dense") => Kind::Dense,
+        Some("LayerNorm") => Kind::Norm,
+        Some("Normalize") => Kind::Normalize,
+        Some("Dropout") => Kind::Dropout,
+        _ => return Err(unknown(path, format!("module {name:?} is not supported"))),
+    })
+}
+
+/// The folder of a module, which lies within the encoder's.
+fn place(folder: &Path, path: &Path, module: &Value) -> Result<PathBuf, EncodeError> {
+    let inner = inner_place(path, module)?;
+    Ok(if inner.is_empty() { folder.to_owned() } else { folder.join(inner) })
+}
+
+/// The same within the encoder's folder; empty for that itself.
+fn inner_place<'v>(path: &Path, module: &'v Value) -> Result<&'v str, EncodeError> {
+    let inner = module.get("path").and_then(Value::as_str).unwrap_or("").trim_end_matches('/');
+    if Path::new(inner).components().all(|part| matches!(part, Component::Normal(_))) {
+        return Ok(inner);
+    }
+    Err(malformed(path, format!("the module path {inner:?} leads out of the folder")))
+}
+
+/// The folders of all modules in the list at `path`, within that of the list.
+///
+/// # Errors
+/// It is no list of `most` modules or fewer, or one lies elsewhere.
+pub(super) fn places(path: &Path, most: usize) -> Result<Vec<String>, EncodeError> {
+    let list = optional(path)?.unwrap_or_default();
+    let Some(list) = list.as_array().filter(|list| list.len() <= most) else {
+        return Err(malformed(path, format!("not a list of at most {most} modules")));
+    };
+    list.iter().map(|module| inner_place(path, module).map(str::to_owned)).collect()
+}
+
+/// Settings of the transformer module and their file.
+fn settings(transformer: &Path) -> Result<(PathBuf, Value), EncodeError> {
+    for name in SETTINGS {
+        let path = transformer.join(name);
+        if let Some(found) = optional(&path)? {
+            return Ok((path, found));
+        }
+    }
+    Ok((transformer.join(SETTINGS[0]), Value::Null))
+}
+
+/// Whether the transformer gives a vector of its own accord instead of token states.
+fn gives_vector(
+    first: Kind,
+    (path, settings): &(PathBuf, Value),
+    modality: Modality,
+) -> Result<bool, EncodeError> {
+    let task = settings.get("transformer_task").and_then(Value::as_str).unwrap_or("feature-extraction");
+    if task != "feature-extraction" {
+        return Err(unknown(path, format!("transformer_task {task:?} is not supported")));
+    }
+    let Some(modalities) = settings.get("modality_config").filter(|v| !v.is_null()) else {
+        return Ok(first == Kind::Clip);
+    };
+    let Some(way) = modalities.get(modality.name()) else {
+        let known: Vec<&String> = modalities.as_object().map(|m| m.keys().collect()).unwrap_or_default();
+        return Err(unknown(path, format!("its modality_config has {known:?} and no {:?}", modality.name())));
+    };
+    let output = settings.get("module_output_name").and_then(Value::as_str).unwrap_or("");
+    let method = way.get("method").and_then(Value::as_str).unwrap_or("");
+    let of_method = way.get("method_output_name").and_then(Value::as_str).unwrap_or("");
+    match (output, method, of_method) {
+        ("token_embeddings", "forward", "last_hidden_state") => Ok(false),
+        ("sentence_embedding", "get_text_features" | "get_image_features", "" | "pooler_output") => Ok(true),
+        _ => Err(unknown(path, format!("module_output_name {output:?} by {way} is not supported"))),
+    }
+}
+
+/// The modes of a Pooling module, and whether a prompt's tokens count.
+pub(super) fn pooling_of(path: &Path) -> Result<(Pools, bool), EncodeError> {
+    let config = optional(path)?.unwrap_or_default();
+    let include = config.get("include_prompt").and_then(Value::as_bool).unwrap_or(true);
+    let named = |value: &Value| {
+        let pool = value.as_str().and_then(Pool::named);
+        pool.ok_or_else(|| EncodeError::Unsupported {
+            path: path.to_owned(),
+            what: format!("pooling_mode {value} is not supported"),
+            hint: "name a --pool".into(),
+        })
+    };
+    let modes = match config.get("pooling_mode").filter(|v| !v.is_null()) {
+        Some(Value::Array(list)) => list.iter().map(named).collect::<Result<_, _>>()?,
+        Some(one) => vec![named(one)?],
+        None => {
+            let on = |key: &str| config.get(key).and_then(Value::as_bool) == Some(true);
+            let on: Vec<Pool> = FLAGS.into_iter().filter(|(key, _)| on(key)).map(|(_, pool)| pool).collect();
+            if on.is_empty() { vec![Pool::Mean] } else { on }
+        }
+    };
+    let pools = Pools::several(modes).ok_or_else(|| malformed(path, "pooling_mode is an empty list"))?;
+    Ok((pools, include))
+}
+
+/// As the library finds it: the transformer module's own length, or the tokenizer's within the model's positions.
+fn max_tokens(transformer: &Path, settings: &Value) -> Result<Option<usize>, EncodeError> {
+    let of = |value: &Value, key: &str| number(value.get(key));
+    for key in ["processor_kwargs", "tokenizer_args"] {
+        if let Some(length) = settings.get(key).and_then(|given| of(given, "model_max_length")) {
+            return Ok(Some(length));
+        }
+    }
+    if let Some(length) = of(settings, "max_seq_length") {
+        return Ok(Some(length));
+    }
+    let tokenizer = optional(&transformer.join("tokenizer_config.json"))?.unwrap_or_default();
+    let config = optional(&transformer.join("config.json"))?.unwrap_or_default();
+    let lengths = [of(&tokenizer, "model_max_length"), of(&config, "max_position_embeddings")];
+    Ok(lengths.into_iter().flatten().min())
+}
+
+/// A length; the tokenizers' 10^30 means that there is none.
+fn number(value: Option<&Value>) -> Option<usize> {
+    value?.as_f64().filter(|n| (1.0..1e9).contains(n)).map(|n| n as usize)
+}
+
+/// The default prompt, and how many values of a vector are kept.
+fn prompt(path: &Path) -> Result<(String, Option<usize>), EncodeError> {
+    let config = optional(path)?.unwrap_or_default();
+    if let Some(kind) = config.get("model_type").and_then(Value::as_str)
+        && kind != "SentenceTransformer"
+    {
+        return Err(EncodeError::Unsupported {
+            path: path.to_owned(),
+            what: format!("a model of type {kind:?} is not supported"),
+            hint: "choose an encoder of type SentenceTransformer, or encode outside and use `codistill features \
+                   import`"
+                .into(),
+        });
+    }
+    let truncate = number(config.get("truncate_dim"));
+    let Some(name) = config.get("default_prompt_name").and_then(Value::as_str) else {
+        return Ok((String::new(), truncate));
+    };
+    let prompt = match config.get("prompts").and_then(|prompts| prompts.get(name)) {
+        Some(Value::String(prompt)) => prompt.clone(),
+        // The library knows these two without a text.
+        None | Some(Value::Null) if matches!(name, "query" | "document") => String::new(),
+        _ => {
+            let reason = format!("default_prompt_name is {name:?}, which prompts does not hold");
+            return Err(malformed(path, reason));
+        }
+    };
+    Ok((prompt, truncate))
+}
