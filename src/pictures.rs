@@ -69,15 +69,6 @@ pub fn thumbnail(path: &Path, side: u32) -> Result<RgbImage, PictureError> {
     Ok(square)
 }
 
-/// Where an item's picture lies: its path, or below the data set's directory. Addresses are not fetched.
-pub fn locate(image: &str, dataset_dir: Option<&Path>) -> Option<PathBuf> {
-    if image.is_empty() || image.contains("://") {
-        return None;
-    }
-    let below = dataset_dir.map(|dir| dir.join(image)).filter(|path| path.is_file());
-    below.or_else(|| Some(PathBuf::from(image)).filter(|path| path.is_file()))
-}
-
 /// A crossed grey square: no picture.
 pub fn absent(side: u32) -> RgbImage {
     RgbImage::from_fn(side, side, |x, y| if x == y || x + y + 1 == side { CROSS } else { ABSENT })
@@ -168,15 +159,5 @@ mod tests {
         assert_eq!([all[(0, 0)][0], all[(2, 1)][0], all[(1, 2)][0], all[(3, 3)][0]], [1, 2, 3, 255]);
         let back = image::load_from_memory(&encode(&all).unwrap().bytes).unwrap().into_rgb8();
         assert_eq!(back, all);
-    }
-
-    #[test]
-    fn pictures_are_found_below_the_data_set_and_addresses_are_not_fetched() {
-        let home = tempfile::tempdir().unwrap();
-        fs::write(home.path().join("x.png"), "").unwrap();
-        assert_eq!(locate("x.png", Some(home.path())), Some(home.path().join("x.png")));
-        assert_eq!(locate("https://example.org/x.png", Some(home.path())), None);
-        assert_eq!(locate("y.png", Some(home.path())), None);
-        assert_eq!(locate("", Some(home.path())), None);
     }
 }

@@ -126,8 +126,8 @@ pub fn embedder(trained: &Trained) -> Embedder<'_> {
     Embedder { experiment: &trained.experiment, model: &trained.model, hash: &trained.checkpoint.hash }
 }
 
-/// The store's items as a catalogue.
-pub fn described(snapshot: &Snapshot) -> Items {
+/// The store's items as a catalogue; its relative picture paths are those of the data set's.
+pub fn described(snapshot: &Snapshot, catalogue: &Items) -> Items {
     let column = |cell: fn(&Row) -> &String| -> Vec<String> {
         std::iter::once(String::new()).chain(snapshot.rows.iter().map(|row| cell(row).clone())).collect()
     };
@@ -138,6 +138,7 @@ pub fn described(snapshot: &Snapshot) -> Items {
         categories: column(|row| &row.category),
         images: column(|row| &row.image),
         kept: Vec::new(),
+        pictures_root: catalogue.pictures_root.clone(),
     }
 }
 

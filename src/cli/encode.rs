@@ -1,6 +1,8 @@
 //! `codistill features encode`
 
-use std::path::PathBuf;
+mod effect;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,10 +12,9 @@ use super::{Exit, Failure, Terminal};
 use crate::data::Dataset;
 use crate::device;
 use crate::encode::picture::Bounds;
-use crate::encode::{self, Encoder, Job, Modality, Pool, Settings, TextField};
-use crate::features::Precision;
+use crate::encode::{self, Encoder, Job, Modality, Pool, Settings, SharedPictures, TextField};
+use crate::features::{check_view_name, view_dir};
 use crate::monitor::{Progress, ProgressMode};
-use crate::train::experiment::feature_dir;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -92,23 +93,30 @@ pub struct EncodeArgs {
     /// tokenizer.json for an ONNX text encoder; default: beside it.
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
-    /// Largest picture file, in MiB.
-    #[arg(long, default_value_t = 32, value_name = "MIB")]
-    max_file: u64,
-    /// Most pixels of a picture, in millions.
-    #[arg(long, default_value_t = 40, value_name = "MILLIONS")]
-    max_pixels: u64,
+    /// Largest picture file, in MiB. Default: 32.
+    #[arg(long, value_name = "MIB")]
+    max_file: Option<u64>,
+    /// Most pixels of a picture, in millions. Default: 40.
+    #[arg(long, value_name = "MILLIONS")]
+    max_pixels: Option<u64>,
+    /// Folder at which relative picture paths begin, where the pictures have moved since `prepare`.
+    #[arg(long, value_name = "DIR")]
+    pictures: Option<PathBuf>,
+    /// Items that share one picture with two others or more: keep (it is theirs) or missing (it is a placeholder).
+    /// Default: keep, with a warning.
+    #[arg(long, value_name = "RULE")]
+    shared_pictures: Option<SharedRule>,
     /// Storage.
     #[arg(long, default_value = "f16")]
     precision: super::features::Stored,
     /// Inputs computed at once.
-    #[arg(long, default_value_t = 32, value_name = "N")]
+    #[arg(long, default_value_t = 32, value_name = "N", value_parser = at_least_one())]
     batch: usize,
     /// auto, cpu, wgpu or wgpu:N.
     #[arg(long, default_value = "auto")]
     device: String,
     /// Encode only the first N items of the catalogue.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one())]
     limit: Option<usize>,
     /// Encode a sample and tell time and disk of the whole.
     #[arg(long)]
@@ -116,6 +124,19 @@ pub struct EncodeArgs {
     /// Forget what an interrupted run has kept.
     #[arg(long)]
     restart: bool,
+    /// Fail where there would be a warning, before the store is written.
+    #[arg(long)]
+    strict: bool,
+}
+
+fn at_least_one() -> clap::builder::RangedU64ValueParser<usize> {
+    clap::builder::RangedU64ValueParser::new().range(1..)
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum SharedRule {
+    Keep,
+    Missing,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -199,34 +220,51 @@ impl EncodeArgs {
             odmt: self.preset.is_some(),
             onnx_output: self.onnx_output.clone(),
             tokenizer: self.tokenizer.clone(),
-            bounds: Bounds { bytes: self.max_file << 20, pixels: self.max_pixels * 1_000_000 },
+            bounds: self.bounds(),
         })
     }
 
-    fn job(&self) -> Job {
+    fn bounds(&self) -> Bounds {
+        let own = Bounds::default();
+        Bounds {
+            bytes: self.max_file.map_or(own.bytes, |mib| mib.saturating_mul(1 << 20)),
+            pixels: self.max_pixels.map_or(own.pixels, |millions| millions.saturating_mul(1_000_000)),
+        }
+    }
+
+    fn job(&self) -> Result<Job, Failure> {
         let view = self.view.clone().unwrap_or_else(|| self.modality().name().to_owned());
+        check_view_name(&view)?;
         let title =
             matches!(self.field, Some(Column::Title)) || (self.field.is_none() && self.preset.is_some());
-        Job {
-            dest: self.dest.clone().unwrap_or_else(|| feature_dir(&self.dataset, &view)),
+        let dest = self.dest.clone().map_or_else(|| view_dir(&self.dataset, &view), Ok)?;
+        Ok(Job {
+            dest,
             field: if title { TextField::Title } else { TextField::Text },
-            precision: match self.precision {
-                super::features::Stored::F16 => Precision::F16,
-                super::features::Stored::F32 => Precision::F32,
-            },
+            precision: self.precision.into(),
             batch: self.batch,
             limit: self.limit,
             restart: self.restart,
-        }
+            shared: match self.shared_pictures {
+                None => SharedPictures::Told,
+                Some(SharedRule::Keep) => SharedPictures::Keep,
+                Some(SharedRule::Missing) => SharedPictures::Missing,
+            },
+            strict: self.strict,
+        })
     }
 }
 
 pub fn run(args: &EncodeArgs, terminal: &Terminal) -> Result<Exit, Failure> {
-    let (settings, job) = (args.settings()?, args.job());
+    effect::check(args)?;
+    let (settings, job) = (args.settings()?, args.job()?);
     if job.dest.exists() && !args.dry_run {
         return Err(crate::artefact::ArtefactError::Exists(job.dest).into());
     }
-    let dataset = Dataset::open(&args.dataset)?;
+    let mut dataset = Dataset::open(&args.dataset)?;
+    if let Some(root) = &args.pictures {
+        move_pictures(&mut dataset, root)?;
+    }
     let device = device::open(&args.device)?;
     let mut tell = downloads(terminal);
     let texts = match job.field {
@@ -236,10 +274,8 @@ pub fn run(args: &EncodeArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let encoder = Encoder::open(&settings, args.modality(), texts, &device.device, &mut tell)?;
     terminal.detail(format!("device {}: {}", device.flag, device.name));
     let recipe = encoder.recipe();
-    let told = recipe.told();
-    if !told.is_empty() {
-        terminal.say(told);
-    }
+    effect::check_recipe(args, recipe)?;
+    terminal.say(effect::described(args, &encoder));
     terminal.detail(serde_json::to_string(recipe).unwrap_or_default());
     if args.dry_run {
         return dry_run(&dataset, &encoder, &job, terminal);
@@ -273,11 +309,36 @@ pub fn run(args: &EncodeArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     if report.empty > 0 {
         terminal.say(format!("{} items have no {input}", report.empty));
     }
+    if report.shared_missing > 0 {
+        terminal
+            .say(format!("{} items count as missing for a picture that others share", report.shared_missing));
+    }
+    for warning in &report.warnings {
+        terminal.warn(warning);
+    }
     if report.quarantined > 0 {
         let list = job.dest.join("quarantine.csv");
         terminal.warn(format!("{} {input}s were refused; reasons in {}", report.quarantined, list.display()));
     }
     Ok(Exit::Done)
+}
+
+/// The catalogue's picture paths begin at `root` now.
+fn move_pictures(dataset: &mut Dataset, root: &Path) -> Result<(), Failure> {
+    if !root.is_dir() {
+        return Err(Failure::user(
+            format!("--pictures {}: there is no such folder", root.display()),
+            "name the folder at which the catalogue's picture paths begin",
+        ));
+    }
+    let root = std::path::absolute(root).map_err(|e| Failure::io(root, &e))?;
+    if dataset.items.move_pictures(&root) == 0 {
+        return Err(Failure::user(
+            "--pictures has no effect: no picture of the catalogue is a relative path",
+            "absolute paths and addresses stand as they are; prepare the data set with --images PATTERN",
+        ));
+    }
+    Ok(())
 }
 
 /// Tells of downloads: one line per 50 MB and at the end.
@@ -295,6 +356,12 @@ pub fn downloads(terminal: &Terminal) -> impl FnMut(&str, u64, Option<u64>) {
 
 fn dry_run(dataset: &Dataset, encoder: &Encoder, job: &Job, terminal: &Terminal) -> Result<Exit, Failure> {
     let estimate = encode::estimate(dataset, encoder, job)?;
+    if let (true, Some(_)) = (job.strict, estimate.warnings.first()) {
+        return Err(crate::features::FeatureError::Strict(estimate.warnings).into());
+    }
+    for warning in &estimate.warnings {
+        terminal.warn(warning);
+    }
     if terminal.json {
         terminal.data_json(&estimate)?;
         return Ok(Exit::Done);

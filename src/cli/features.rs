@@ -1,13 +1,15 @@
 //! `codistill features`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Exit, Failure, Terminal};
+use crate::artefact::ArtefactError;
 use crate::data::Dataset;
-use crate::features::{ArrayRef, IdTable, ImportOptions, Precision, import};
-use crate::train::experiment::feature_dir;
+use crate::features::{
+    ArrayRef, IdTable, ImportOptions, ImportReport, MissingRows, Precision, check_view_name, import, view_dir,
+};
 
 #[derive(Debug, Subcommand)]
 pub enum FeaturesCommand {
@@ -22,8 +24,10 @@ pub enum FeaturesCommand {
 The matrix has a row per item: [rows, width] pooled, or [rows, tokens, width]. The id table says which item a \
 row belongs to: .npy, .csv, .tsv, .json or one id per line. Items without a row get a learned missing token.
 
-Example:
-  codistill features import data/movies --view text --matrix text.npy --ids movie_ids.npy")]
+Examples:
+  codistill features import data/movies --view text --matrix text.npy --ids movie_ids.npy
+  codistill features import data/movies --view text --matrix text.npy --ids items.csv --id-column movieId
+  codistill features import data/movies --view image --matrix image.npy --ids ids.npy --missing zeros,nan")]
 pub struct ImportArgs {
     /// Dataset directory.
     dataset: PathBuf,
@@ -39,18 +43,31 @@ pub struct ImportArgs {
     /// Item ids of the rows.
     #[arg(long)]
     ids: PathBuf,
-    /// Column of the id table.
-    #[arg(long)]
-    ids_column: Option<String>,
+    /// Column of the id table, or tensor of a safetensors file. Default: the only column, or the only one that is
+    /// called like an item's id.
+    #[arg(long, visible_alias = "ids-column", value_name = "NAME")]
+    id_column: Option<String>,
     /// Valid tokens per row, for a matrix of padded tokens.
     #[arg(long)]
     lengths: Option<PathBuf>,
+    /// Rows that make their item a missing one: zeros (nothing but zeros), nan (a value is not a number), or both.
+    #[arg(long, value_delimiter = ',', value_name = "ROWS")]
+    missing: Vec<Missing>,
     /// Storage; default: the matrix's own, at most float32.
     #[arg(long)]
     precision: Option<Stored>,
     /// Where else to put the store.
     #[arg(long)]
     output: Option<PathBuf>,
+    /// Fail where there would be a warning, before anything is written.
+    #[arg(long)]
+    strict: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Missing {
+    Zeros,
+    Nan,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -59,27 +76,50 @@ pub enum Stored {
     F32,
 }
 
+impl From<Stored> for Precision {
+    fn from(stored: Stored) -> Self {
+        match stored {
+            Stored::F16 => Self::F16,
+            Stored::F32 => Self::F32,
+        }
+    }
+}
+
 pub fn run(command: &FeaturesCommand, terminal: &Terminal) -> Result<Exit, Failure> {
     let args = match command {
         FeaturesCommand::Import(args) => args,
         FeaturesCommand::Encode(args) => return super::encode::run(args, terminal),
     };
+    check_view_name(&args.view)?;
+    let dest = match &args.output {
+        Some(dest) => dest.clone(),
+        None => view_dir(&args.dataset, &args.view)?,
+    };
+    if dest.exists() {
+        return Err(ArtefactError::Exists(dest).into());
+    }
     let dataset = Dataset::open(&args.dataset)?;
-    let dest = args.output.clone().unwrap_or_else(|| feature_dir(&args.dataset, &args.view));
     let matrix = ArrayRef { path: args.matrix.clone(), tensor: args.tensor.clone() };
-    let ids = IdTable { path: args.ids.clone(), column: args.ids_column.clone() };
+    let ids = IdTable { path: args.ids.clone(), column: args.id_column.clone() };
     let options = ImportOptions {
         lengths: args.lengths.clone().map(|path| ArrayRef { path, tensor: None }),
-        precision: args.precision.map(|p| match p {
-            Stored::F16 => Precision::F16,
-            Stored::F32 => Precision::F32,
-        }),
+        precision: args.precision.map(Precision::from),
         source: args.matrix.display().to_string(),
+        missing: MissingRows {
+            zeros: args.missing.contains(&Missing::Zeros),
+            nan: args.missing.contains(&Missing::Nan),
+        },
+        strict: args.strict,
     };
     let report = import(&dataset, &matrix, &ids, &dest, &options)?;
     if terminal.json {
         terminal.data_json(&report)?;
     }
+    tell(&report, &dest, args, terminal);
+    Ok(Exit::Done)
+}
+
+fn tell(report: &ImportReport, dest: &Path, args: &ImportArgs, terminal: &Terminal) {
     terminal.say(format!(
         "{}: {} of {} items matched, {} missing, {} rows of other items; {} tokens of width {}",
         dest.display(),
@@ -90,8 +130,20 @@ pub fn run(command: &FeaturesCommand, terminal: &Terminal) -> Result<Exit, Failu
         report.tokens,
         report.width
     ));
-    if report.all_zero > 0 {
-        terminal.warn(format!("{} items have all-zero features; are they missing ones?", report.all_zero));
+    let mut read = format!("ids: {} read as {}", args.ids.display(), report.ids.format);
+    if let Some(column) = &report.ids.column {
+        let how = if report.ids.guessed { " (guessed; --id-column names another)" } else { "" };
+        read += &format!(", column `{column}`{how}");
     }
-    Ok(Exit::Done)
+    terminal.say(read);
+    for (count, what) in
+        [(report.missing_zeros, "zeros"), (report.missing_nan, "values that are not a number")]
+    {
+        if count > 0 {
+            terminal.say(format!("{count} items count as missing for rows of {what}"));
+        }
+    }
+    for warning in &report.warnings {
+        terminal.warn(warning);
+    }
 }

@@ -1,6 +1,6 @@
 //! `codistill inspect`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use image::RgbImage;
@@ -90,7 +90,10 @@ pub fn run(args: &InspectArgs, terminal: &Terminal) -> Result<Exit, Failure> {
             "item": item.id,
             "title": items.titles[number as usize],
             "text": items.texts[number as usize],
-            "image": items.images[number as usize],
+            "image": match items.picture(number) {
+                Some(path) => path.display().to_string(),
+                None => items.images[number as usize].clone(),
+            },
             "category": items.categories[number as usize],
             "nearest": all,
         });
@@ -99,8 +102,7 @@ pub fn run(args: &InspectArgs, terminal: &Terminal) -> Result<Exit, Failure> {
         terminal.data(&text(&items, number, &all))?;
     }
     if let Some(path) = &item.png {
-        let dir = trained.experiment.config.data.path.as_deref();
-        let (sheet, without) = contact_sheet(&items, dir, number, &all);
+        let (sheet, without) = contact_sheet(&items, number, &all);
         let png = pictures::encode(&sheet).map_err(|e| Failure {
             exit: Exit::Ours,
             message: e.to_string(),
@@ -125,7 +127,7 @@ fn shelf(args: &ItemArgs, trained: &Trained) -> Result<(Mixed, Items), Failure> 
         return Ok((mixed, experiment.dataset.items.clone()));
     };
     let snapshot = embedder(trained).open(dir)?;
-    Ok((snapshot.mixed(&experiment.device), described(&snapshot)))
+    Ok((snapshot.mixed(&experiment.device), described(&snapshot, &experiment.dataset.items)))
 }
 
 fn neighbours(
@@ -187,11 +189,10 @@ fn line(id: &str, title: &str, category: &str) -> String {
 }
 
 /// A row a branch, the item first, and how many places have no picture.
-fn contact_sheet(items: &Items, dir: Option<&Path>, number: u32, all: &[Neighbours]) -> (RgbImage, usize) {
+fn contact_sheet(items: &Items, number: u32, all: &[Neighbours]) -> (RgbImage, usize) {
     let mut without = 0;
     let mut picture = |item: u32| {
-        let path = pictures::locate(&items.images[item as usize], dir);
-        let found = path.and_then(|path| pictures::thumbnail(&path, SIDE).ok());
+        let found = items.picture(item).and_then(|path| pictures::thumbnail(&path, SIDE).ok());
         found.unwrap_or_else(|| {
             without += 1;
             pictures::absent(SIDE)

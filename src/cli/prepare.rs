@@ -87,7 +87,7 @@ struct SourceArgs {
     /// The catalogue has no header line.
     #[arg(long)]
     items_no_header: bool,
-    /// Where pictures lie, e.g. `posters/{id}.jpg`.
+    /// Where pictures lie, e.g. `posters/{id}.jpg` or `images/{id[:3]}/{id}.{jpg,png}`.
     #[arg(long, value_name = "PATTERN")]
     images: Option<String>,
     /// What one step of numeric times is: seconds, milliseconds, microseconds, nanoseconds, date (20200705) or

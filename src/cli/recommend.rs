@@ -123,7 +123,7 @@ impl Shelf {
         let Some(dir) = &args.store else { return Ok(Self::Catalogue) };
         let snapshot = embedder(trained).open(dir)?;
         let mixed = Box::new(snapshot.mixed(&trained.device.device));
-        Ok(Self::Store { mixed, items: described(&snapshot) })
+        Ok(Self::Store { mixed, items: described(&snapshot, &trained.experiment.dataset.items) })
     }
 
     fn items<'a>(&'a self, trained: &'a Trained) -> &'a Items {

@@ -2,7 +2,6 @@
 //! lists of a few users as strips of pictures.
 
 use std::cmp::Reverse;
-use std::path::Path;
 use std::sync::Arc;
 
 use image::RgbImage;
@@ -73,11 +72,11 @@ fn project(experiment: &Experiment, vectors: &CatalogueVectors, monitor: &mut Mo
 /// The items' pictures in one sheet, as large as TensorBoard takes it; none where no item has one.
 fn sprite(experiment: &Experiment, order: &[u32]) -> Option<Sprite> {
     let side = sprite_side(experiment.config.monitor.sprite_side, order.len());
-    let (items, dir) = (&experiment.dataset.items, experiment.config.data.path.as_deref());
-    if side == 0 || !has_pictures(items, dir) {
+    let items = &experiment.dataset.items;
+    if side == 0 || !has_pictures(items) {
         return None;
     }
-    let each: Vec<RgbImage> = order.par_iter().map(|&item| picture(items, dir, item, side)).collect();
+    let each: Vec<RgbImage> = order.par_iter().map(|&item| picture(items, item, side)).collect();
     let png = pictures::encode(&pictures::sprite(&each, side)).ok()?;
     Some(Sprite { png, side })
 }
@@ -97,9 +96,9 @@ fn strips(
     monitor: &mut Monitor,
 ) {
     let dataset = &experiment.dataset;
-    let (items, dir) = (&dataset.items, experiment.config.data.path.as_deref());
+    let items = &dataset.items;
     let targets = dataset.targets(Part::Test);
-    if targets.is_empty() || !has_pictures(items, dir) {
+    if targets.is_empty() || !has_pictures(items) {
         return;
     }
     let stride = targets.len().div_ceil(experiment.config.monitor.strip_users).max(1);
@@ -114,7 +113,7 @@ fn strips(
         chosen.iter().zip(&histories).zip(top_k(&scorer, &histories, STRIP, false))
     {
         let draw = |item: u32| {
-            let mut drawn = picture(items, dir, item, STRIP_SIDE);
+            let mut drawn = picture(items, item, STRIP_SIDE);
             if item == target.item {
                 pictures::frame(&mut drawn, NEXT);
             }
@@ -130,13 +129,15 @@ fn strips(
     }
 }
 
-fn picture(items: &Items, dir: Option<&Path>, item: u32, side: u32) -> RgbImage {
-    let path = pictures::locate(&items.images[item as usize], dir);
-    path.and_then(|path| pictures::thumbnail(&path, side).ok()).unwrap_or_else(|| pictures::absent(side))
+fn picture(items: &Items, item: u32, side: u32) -> RgbImage {
+    items
+        .picture(item)
+        .and_then(|path| pictures::thumbnail(&path, side).ok())
+        .unwrap_or_else(|| pictures::absent(side))
 }
 
-fn has_pictures(items: &Items, dir: Option<&Path>) -> bool {
-    items.images.iter().any(|image| pictures::locate(image, dir).is_some())
+fn has_pictures(items: &Items) -> bool {
+    (1..=items.count() as u32).any(|item| items.picture(item).is_some_and(|path| path.is_file()))
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::log::Log;
+use super::pictures::Pattern;
 use super::source::{self, RawItem, Reading};
 use super::{DataError, Items, KeptColumn, PrepareOptions};
 
@@ -81,16 +82,22 @@ impl Numbering {
 }
 
 /// The catalogue in final order, and how many items it has no row for.
-pub(super) fn describe(numbering: &Numbering, catalogue: &Rows, options: &PrepareOptions) -> (Items, usize) {
+pub(super) fn describe(
+    numbering: &Numbering,
+    catalogue: &Rows,
+    options: &PrepareOptions,
+) -> Result<(Items, usize), DataError> {
+    let rows: Vec<Option<&RawItem>> =
+        numbering.order.iter().map(|id| catalogue.get(id).map(|(_, row)| row)).collect();
+    let named = rows.iter().flatten().any(|row| !row.image.is_empty());
+    let finder = Finder::new(options, named)?;
     let kept = options
         .catalogue
         .columns
         .kept
         .iter()
         .map(|name| KeptColumn { name: name.clone(), values: Vec::new() });
-    let mut items = Items { kept: kept.collect(), ..Items::default() };
-    let mut missing = 0;
-    let folder = options.items.as_ref().or(Some(&options.interactions)).and_then(|p| p.parent());
+    let mut items = Items { kept: kept.collect(), pictures_root: finder.root.clone(), ..Items::default() };
     let empty = RawItem::default();
     let mut push = |id: &str, row: &RawItem| {
         items.ids.push(id.to_owned());
@@ -98,47 +105,56 @@ pub(super) fn describe(numbering: &Numbering, catalogue: &Rows, options: &Prepar
         let text = [row.title.as_str(), row.text.as_str()].join(" ");
         items.texts.push(text.trim().to_owned());
         items.categories.push(row.category.clone());
-        items.images.push(image_path(id, row, options, folder));
+        items.images.push(finder.image(id, row));
         for (n, column) in items.kept.iter_mut().enumerate() {
             // An item that the catalogue lacks has no values.
             column.values.push(row.kept.get(n).cloned().unwrap_or_default());
         }
     };
     push("", &empty);
-    for id in &numbering.order {
-        let row = catalogue.get(id).map(|(_, row)| row);
-        missing += usize::from(row.is_none());
+    for (id, row) in numbering.order.iter().zip(&rows) {
         push(id, row.unwrap_or(&empty));
     }
-    (items, missing)
+    let missing = rows.iter().filter(|row| row.is_none()).count();
+    Ok((items, missing))
 }
 
-/// The catalogue's own path or address, relative ones resolved against its folder; else the pattern's file
-/// where it exists.
-fn image_path(id: &str, row: &RawItem, options: &PrepareOptions, folder: Option<&Path>) -> String {
-    if !row.image.is_empty() {
-        let path = Path::new(&row.image);
-        return match folder {
-            Some(folder) if !is_address(&row.image) && path.is_relative() => {
-                folder.join(path).display().to_string()
-            }
-            _ => row.image.clone(),
+/// Gives each item its picture's path.
+struct Finder {
+    /// Folder at which relative paths begin: the catalogue's where it names pictures, else the pattern's.
+    root: Option<PathBuf>,
+    /// The pattern's folder, absolute, and the pattern from there.
+    pattern: Option<(PathBuf, Pattern)>,
+}
+
+impl Finder {
+    /// `named`: the catalogue names pictures itself.
+    fn new(options: &PrepareOptions, named: bool) -> Result<Self, DataError> {
+        let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let mut pattern = None;
+        if let Some(text) = &options.images {
+            let (folder, rest) = Pattern::parse(text)?.split();
+            // A path is empty where the pattern begins with a placeholder.
+            pattern = Some((whole(&Path::new(".").join(folder)), rest));
+        }
+        let folder = options.items.as_deref().and_then(Path::parent);
+        let root = match (folder, &pattern) {
+            (Some(folder), _) if named => Some(whole(&Path::new(".").join(folder))),
+            (_, Some((folder, _))) => Some(folder.clone()),
+            _ => None,
         };
+        Ok(Self { root, pattern })
     }
-    let Some(pattern) = &options.images else { return String::new() };
-    // An id with a path in it must not lead out of the folder.
-    if id.is_empty() || id.contains(['/', '\\']) {
-        return String::new();
+
+    /// The catalogue's own path or address; else the pattern's file where it exists, relative where it can be.
+    fn image(&self, id: &str, row: &RawItem) -> String {
+        if !row.image.is_empty() {
+            return row.image.clone();
+        }
+        let Some((folder, pattern)) = &self.pattern else { return String::new() };
+        let Some(found) = pattern.find(folder, id) else { return String::new() };
+        let path = folder.join(found);
+        let root = self.root.as_deref().unwrap_or(folder);
+        path.strip_prefix(root).unwrap_or(&path).display().to_string()
     }
-    let path = pattern.replace("{id}", id);
-    if Path::new(&path).is_file() { path } else { String::new() }
-}
-
-fn is_address(image: &str) -> bool {
-    image.contains("://")
-}
-
-/// A path without a file.
-pub(super) fn is_lost(image: &str) -> bool {
-    !image.is_empty() && !is_address(image) && !Path::new(image).is_file()
 }

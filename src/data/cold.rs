@@ -87,7 +87,7 @@ mod tests {
                 texts: texts(""),
                 categories: texts(""),
                 images: texts(""),
-                kept: Vec::new(),
+                ..Items::default()
             },
             sequences: Sequences {
                 offsets: vec![0, 4, 8],

@@ -2,6 +2,10 @@
 //!
 //! Items are numbered 1..=I; 0 is padding and never occurs in a sequence. Users are numbered 0..U.
 
+use std::path::{Path, PathBuf};
+
+use super::pictures;
+
 /// Steps of [`Sequences::times`] in a second.
 pub const MICROS: i64 = 1_000_000;
 
@@ -69,11 +73,15 @@ pub struct Items {
     /// All text fields joined by a space, title first; empty where the source gave none.
     pub texts: Vec<String>,
     pub categories: Vec<String>,
-    /// Path or address of the picture; empty where there is none. A catalogue's relative path begins at the
-    /// catalogue's folder, as that folder was named to `prepare`.
+    /// Path or address of the picture; empty where there is none. Relative paths begin at `pictures_root`;
+    /// [`Items::picture`] puts the two together.
     pub images: Vec<String>,
     /// Further columns of the catalogue that `prepare --keep-column` asked for, in that order.
     pub kept: Vec<KeptColumn>,
+    /// Folder at which relative picture paths begin, an absolute path: that of the catalogue or of the pictures'
+    /// pattern, or the data set's own. Absent where an older version wrote the paths, which begin at the working
+    /// directory.
+    pub pictures_root: Option<PathBuf>,
 }
 
 /// A catalogue column that is stored as the source gave it, to choose items by.
@@ -97,6 +105,29 @@ impl Items {
     /// The fixed columns, in the order of [`Self::FIXED`].
     pub fn fixed(&self) -> [&Vec<String>; 5] {
         [&self.ids, &self.titles, &self.texts, &self.categories, &self.images]
+    }
+
+    /// Where `item`'s picture lies, whether or not a file is there. Absent for items without a picture and for
+    /// addresses.
+    pub fn picture(&self, item: u32) -> Option<PathBuf> {
+        pictures::locate(self.pictures_root.as_deref(), self.images.get(item as usize)?)
+    }
+
+    /// The same catalogue with its pictures at `root`: relative paths begin there, and so do absolute ones that
+    /// lead to no file but would from there. Says how many paths begin there now.
+    pub fn move_pictures(&mut self, root: &Path) -> usize {
+        let mut moved = 0;
+        for image in self.images.iter_mut().filter(|image| !image.is_empty() && !pictures::is_address(image))
+        {
+            if Path::new(image).is_relative() {
+                moved += 1;
+            } else if let (false, Some(path)) = (Path::new(image).is_file(), pictures::below(root, image)) {
+                *image = path.display().to_string();
+                moved += 1;
+            }
+        }
+        self.pictures_root = Some(root.to_owned());
+        moved
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parquet::basic::{Compression, ConvertedType, Repetition, Type as Physical, ZstdLevel};
@@ -40,6 +40,8 @@ const USERS: &str = "users.parquet";
 const REPORT: &str = "report.json";
 /// Where a data set's feature stores lie.
 const FEATURES: &str = "features";
+/// Where the manifest tells [`Items::pictures_root`].
+const PICTURES_ROOT: &str = "pictures_root";
 
 /// Where the log has times, and where places in it stand for them.
 const TIMED_SCHEMA: &str = "message interactions {
@@ -95,7 +97,7 @@ pub fn write_dataset(
     dest: &Path,
     dataset: &Dataset,
     report: &Value,
-    about: Value,
+    mut about: Value,
 ) -> Result<String, DataError> {
     let staging = Staging::create(dest)?;
     let failed = |name: &str, e: ParquetError| write_error(&dest.join(name), e);
@@ -128,6 +130,9 @@ pub fn write_dataset(
     .map_err(|e| failed(USERS, e))?;
     let path = staging.path(REPORT);
     fs::write(&path, serde_json::to_string_pretty(report).unwrap_or_default()).map_err(at(&path))?;
+    if let (Some(root), Some(about)) = (&items.pictures_root, about.as_object_mut()) {
+        about.insert(PICTURES_ROOT.into(), root.display().to_string().into());
+    }
     Ok(staging.commit(KIND, SCHEMA, about)?.content_hash())
 }
 
@@ -156,7 +161,8 @@ impl Dataset {
             }
         }
         let users = read_texts(&dir.join(USERS), &["id"])?.swap_remove(0).values;
-        let items = read_items(&dir.join(ITEMS))?;
+        let mut items = read_items(&dir.join(ITEMS))?;
+        items.pictures_root = pictures_root(dir, &manifest.about, &items);
         distinct(&dir.join(USERS), &users)?;
         distinct(&dir.join(ITEMS), &items.ids[1..])?;
         let mut sequences = read_sequences(&dir.join(INTERACTIONS), users.len(), items.count())?;
@@ -187,6 +193,18 @@ fn texts_schema<'n>(table: &str, names: impl IntoIterator<Item = &'n str>) -> Pa
     let columns: Vec<TypePtr> =
         names.into_iter().map(|name| column(name).map(Arc::new)).collect::<ParquetResult<_>>()?;
     Ok(Arc::new(Type::group_type_builder(table).with_fields(columns).build()?))
+}
+
+/// The manifest's own word; else the data set's directory, where a generated data set keeps its pictures.
+fn pictures_root(dir: &Path, about: &Value, items: &Items) -> Option<PathBuf> {
+    if let Some(root) = about.get(PICTURES_ROOT).and_then(Value::as_str) {
+        return Some(PathBuf::from(root));
+    }
+    let named = items.images.iter().filter(|image| !image.is_empty());
+    let inside = |image: &String| Path::new(image).is_relative() && dir.join(image).is_file();
+    // Some pictures may be missing, but not the first hundred.
+    let found = named.take(100).any(inside);
+    found.then(|| std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned()))
 }
 
 fn write_table(
@@ -307,7 +325,15 @@ fn read_items(path: &Path) -> Result<Items, DataError> {
     let kept = columns.split_off(Items::FIXED.len());
     let mut fixed = columns.into_iter().map(|column| column.values);
     let mut next = || fixed.next().unwrap_or_default();
-    Ok(Items { ids: next(), titles: next(), texts: next(), categories: next(), images: next(), kept })
+    Ok(Items {
+        ids: next(),
+        titles: next(),
+        texts: next(),
+        categories: next(),
+        images: next(),
+        kept,
+        pictures_root: None,
+    })
 }
 
 fn read_sequences(path: &Path, users: usize, items: usize) -> Result<Sequences, DataError> {

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
+use super::pictures::PatternError;
 use super::source::SourceError;
 use crate::artefact::ArtefactError;
 
@@ -19,6 +20,8 @@ pub enum DataError {
     Empty { step: String, advice: &'static str },
     #[error("the split leaves no {part} targets")]
     EmptySplit { part: &'static str },
+    #[error("images: {0}")]
+    Pattern(#[from] PatternError),
     #[error("{option}: {reason}")]
     Option { option: String, reason: String },
     #[error("more than {limit} {what}")]
@@ -45,6 +48,7 @@ impl DataError {
             Self::Malformed { .. } => "prepare the data set anew".into(),
             Self::Empty { advice, .. } => (*advice).into(),
             Self::EmptySplit { .. } => "use sequences of 3 or more, or an earlier cut-off".into(),
+            Self::Pattern(e) => e.hint(),
             Self::Option { .. } => "see `codistill prepare --help`".into(),
             Self::TooMany { .. } => "split the log; numbers are kept in 32 bits".into(),
         })

@@ -1,7 +1,7 @@
 //! From a raw interaction log and a catalogue to a [`Dataset`].
 //!
 //! Reading order: [`source`] (one reader a format), [`intern`] (ids to numbers), `log` (the rows in memory),
-//! [`filter`], `catalogue` (what the items are), [`split`], [`cold`] (items held out of training), [`mod@prepare`] (all of them in order, with a
+//! [`filter`], `catalogue` (what the items are), [`join`] (whether two lists of ids meet), [`pictures`] (where pictures lie), [`split`], [`cold`] (items held out of training), [`mod@prepare`] (all of them in order, with a
 //! report), [`dataset`] (the result), [`disk`] (its directory).
 
 mod catalogue;
@@ -12,7 +12,9 @@ mod error;
 pub mod filter;
 mod guard;
 pub mod intern;
+pub mod join;
 mod log;
+pub mod pictures;
 pub mod prepare;
 mod report;
 pub mod source;

@@ -5,9 +5,10 @@ use std::thread::JoinHandle;
 
 use serde::{Deserialize, Serialize};
 
-use super::catalogue::{Catalogue, Numbering, describe, is_lost};
+use super::catalogue::{Catalogue, Numbering, describe};
 use super::filter::{self, Duplicates, Interaction, StepCounts, TiedPairs, Ties};
 use super::log::{Log, Untimed};
+use super::pictures::{Pattern, Survey};
 use super::report::{PrepareReport, SourceHash};
 use super::source::{self, BadLines, Reading, Role, Source, SourceOptions, SourcePlan, TimeUnit};
 use super::split::{Split, split};
@@ -27,7 +28,7 @@ pub struct PrepareOptions {
     pub time_unit: Option<TimeUnit>,
     pub untimed: Untimed,
     pub ties: Ties,
-    /// Where pictures lie, with `{id}` for the item's id, e.g. `posters/{id}.jpg`.
+    /// Where pictures lie, with `{id}` for the item's id, e.g. `posters/{id}.jpg`; [`Pattern`] says what else.
     pub images: Option<String>,
     /// Malformed lines that are passed over instead of ending the work.
     pub skip_bad: u64,
@@ -126,7 +127,8 @@ pub fn prepare(
     let numbering = Numbering::of(&log, &catalogue.rows, options.keep_unseen_items);
     let (mut sequences, users) = number(&log, &numbering)?;
     let short = split(&mut sequences, &options.split)?;
-    let (items, missing_rows) = describe(&numbering, &catalogue.rows, options);
+    let (items, missing_rows) = describe(&numbering, &catalogue.rows, options)?;
+    let pictures = Survey::of(&items);
     let count = |part: Part| sequences.parts.iter().filter(|&&p| p == part).count();
     let empty = |column: &[String]| column[1..].iter().filter(|v| v.is_empty()).count();
     let report = PrepareReport {
@@ -152,7 +154,9 @@ pub fn prepare(
         items_without_title: empty(&items.titles),
         items_without_category: empty(&items.categories),
         items_without_image: empty(&items.images),
-        image_files_missing: items.images.iter().filter(|image| is_lost(image)).count(),
+        image_files_missing: pictures.lost,
+        image_remarks: pictures.remarks(items.pictures_root.as_deref()),
+        pictures_root: items.pictures_root.clone(),
         sources: hashes.finish(options)?,
     };
     let timed = log.times.is_some();
@@ -189,6 +193,9 @@ fn check(options: &PrepareOptions) -> Result<(), DataError> {
         if let Some(option) = given {
             return wrong(&option, "there is no catalogue; name one with --items FILE".into());
         }
+    }
+    if let Some(pattern) = &options.images {
+        Pattern::parse(pattern)?;
     }
     check_kept(options)?;
     Ok(())

@@ -45,6 +45,12 @@ pub struct PrepareReport {
     pub items_without_image: usize,
     /// Items whose picture is a path that leads to no file. Addresses aren't followed.
     pub image_files_missing: usize,
+    /// Folder at which relative picture paths begin; absent where there are none.
+    #[serde(default)]
+    pub pictures_root: Option<PathBuf>,
+    /// What should be said of picture paths that lead to no file, with the remedy.
+    #[serde(default)]
+    pub image_remarks: Vec<String>,
     /// SHA-256 of every source file.
     pub sources: Vec<SourceHash>,
 }
@@ -64,6 +70,7 @@ impl PrepareReport {
         found.extend(self.of_columns());
         found.extend(self.of_rows());
         found.extend(self.of_ties());
+        found.extend(self.image_remarks.clone());
         found
     }
 

@@ -103,7 +103,9 @@ fn items_follow_the_catalogue_and_what_it_lacks_is_counted() {
     assert_eq!((report.items_without_title, report.items_without_category), (2, 2));
     // The address isn't followed; the path leads to no file.
     assert_eq!((report.items_without_image, report.image_files_missing), (2, 1));
-    assert_eq!(dataset.items.images[1], home.path("pictures/a.png").display().to_string());
+    assert_eq!(dataset.items.images[1], "pictures/a.png");
+    assert_eq!(dataset.items.picture(1), Some(home.path("pictures/a.png")));
+    assert_eq!((dataset.items.picture(2), dataset.items.picture(3)), (None, None));
     assert_eq!(report.users_without_targets, 1);
 }
 
@@ -153,7 +155,8 @@ fn pictures_are_found_by_pattern_only_where_they_are() {
     std::fs::write(home.path("posters/a.jpg"), "").unwrap();
     let images = Some(home.path("posters").join("{id}.jpg").display().to_string());
     let (dataset, report) = run(&PrepareOptions { images, ..home.options() }).unwrap();
-    assert_eq!(dataset.items.images[1], home.path("posters/a.jpg").display().to_string());
+    assert_eq!(dataset.items.images[1], "a.jpg");
+    assert_eq!(dataset.items.picture(1), Some(home.path("posters/a.jpg")));
     assert_eq!(dataset.items.images[2..], ["", ""]);
     assert_eq!((report.items_without_image, report.image_files_missing), (2, 0));
 }

@@ -41,6 +41,9 @@ pub enum EncodeError {
     OtherEncoder { dir: PathBuf, what: String },
     #[error("no item has a {0} to encode")]
     NothingToDo(&'static str),
+    /// Pictures are named, and none of them is there.
+    #[error("none of the {count} pictures is a file{}", looked_for(looked.as_deref(), *addresses))]
+    NoPictures { count: usize, addresses: usize, looked: Option<PathBuf>, root: Option<PathBuf> },
     #[error("{url}: {reason}")]
     Download { url: String, reason: String, status: Option<u16> },
     #[error("interrupted; {done} of {total} items are kept in {dir}")]
@@ -65,6 +68,15 @@ impl EncodeError {
                 "prepare the data set with --images PATTERN or a catalogue that names pictures".into()
             }
             Self::NothingToDo(_) => "prepare the data set with a catalogue (--items) that has titles".into(),
+            Self::NoPictures { looked: None, .. } => {
+                "addresses are not fetched: download them, and prepare the data set with --images PATTERN"
+                    .into()
+            }
+            Self::NoPictures { root: Some(root), .. } => format!(
+                "their paths begin at {}; if the pictures moved, name the folder with --pictures DIR",
+                root.display()
+            ),
+            Self::NoPictures { .. } => "--pictures DIR names the folder at which their paths begin".into(),
             Self::Download { status: Some(401 | 403), .. } => {
                 "check the name; HF_TOKEN opens repositories that are not public".into()
             }
@@ -77,6 +89,12 @@ impl EncodeError {
             _ => return None,
         })
     }
+}
+
+fn looked_for(path: Option<&Path>, addresses: usize) -> String {
+    let addresses = if addresses > 0 { format!("; {addresses} are addresses") } else { String::new() };
+    let path = path.map_or_else(String::new, |path| format!("; looked for {}", path.display()));
+    path + &addresses
 }
 
 /// Attaches the path to an I/O error.

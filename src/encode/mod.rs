@@ -6,7 +6,7 @@
 //!
 //! Reading order: `recipe` (what is asked and what is recorded), `sentence` (what a sentence-transformers folder says),
 //! `resolve`, `encoder`; then the native encoders `weights`, `layers`, `pool`, `tower`, `families`; `onnx`; `head`;
-//! `tfidf`; their inputs `tokenizer` and `picture`; `hub`; and the drive over a data set, `partial` and `run`.
+//! `tfidf`; their inputs `tokenizer` and `picture`; `hub`; and the drive over a data set, `plan`, `partial` and `run`.
 
 mod encoder;
 mod error;
@@ -18,6 +18,7 @@ mod onnx;
 mod onnx_lengths;
 mod partial;
 pub mod picture;
+mod plan;
 mod pool;
 mod recipe;
 mod resolve;
@@ -33,7 +34,8 @@ mod weights;
 pub use encoder::Encoder;
 pub use error::EncodeError;
 pub use families::{Family, Modality};
+pub use plan::SharedPictures;
 pub use pool::{Pool, Pools};
-pub use recipe::{Engine, Recipe, Settings};
+pub use recipe::{Engine, Recipe, Settings, found_out};
 pub use run::{Estimate, Job, Report, TextField, estimate, run};
 pub use tower::{Encoded, Output};

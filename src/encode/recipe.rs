@@ -115,6 +115,24 @@ pub struct Recipe {
     pub bounds: Bounds,
 }
 
+/// The settings that nobody asked for and the encoder's own files, or our defaults, decided.
+pub fn found_out(settings: &Settings, recipe: &Recipe) -> Vec<&'static str> {
+    let text = recipe.modality == Modality::Text;
+    let native = matches!(recipe.engine, Engine::Native(_));
+    let pooled = recipe.output.pool.is_some();
+    let absent = [
+        ("output", settings.tokens.is_none() && recipe.engine != Engine::Tfidf),
+        ("layer", settings.layer.is_none() && native),
+        ("norm", settings.final_norm.is_none() && native),
+        ("pool", settings.pool.is_none() && pooled && recipe.engine != Engine::Tfidf),
+        ("unit", settings.unit.is_none() && pooled && recipe.engine != Engine::Tfidf),
+        ("max-tokens", settings.max_tokens.is_none() && text && recipe.max_tokens.is_some()),
+        ("prompt", settings.prompt.is_none() && recipe.prompt.is_some()),
+        ("preprocess", settings.preprocess.is_none() && !text),
+    ];
+    absent.into_iter().filter(|(_, found)| *found && !settings.odmt).map(|(name, _)| name).collect()
+}
+
 impl Recipe {
     /// The recipe that a store was made with, if it was made here.
     pub fn of(about: &Value) -> Option<Self> {

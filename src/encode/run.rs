@@ -9,17 +9,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::EncodeError;
-use super::encoder::{Encoder, Ready};
+use super::encoder::Encoder;
 use super::families::Modality;
-use super::partial::{Partial, Row};
+use super::partial::Partial;
+use super::plan::{Plan, SharedPictures, picture};
+use super::recipe::found_out;
 use super::tfidf;
 use crate::data::Dataset;
-use crate::features::{Precision, StoreWriter, item_ids_hash};
+use crate::features::{FeatureError, Precision, Shared, StoreWriter, item_ids_hash};
 
 /// Batches that are loaded ahead.
 const AHEAD: usize = 2;
@@ -49,6 +50,25 @@ pub struct Job {
     pub limit: Option<usize>,
     /// Forget what an earlier run has kept.
     pub restart: bool,
+    pub shared: SharedPictures,
+    /// Whatever should be warned about is an error.
+    pub strict: bool,
+}
+
+impl Default for Job {
+    /// As the command line has it, but for `dest`, which is empty.
+    fn default() -> Self {
+        Self {
+            dest: PathBuf::new(),
+            field: TextField::default(),
+            precision: Precision::F16,
+            batch: 32,
+            limit: None,
+            restart: false,
+            shared: SharedPictures::default(),
+            strict: false,
+        }
+    }
 }
 
 /// What a run found.
@@ -60,6 +80,11 @@ pub struct Report {
     pub empty: usize,
     /// Items whose picture was refused; the store's `quarantine.csv` lists them.
     pub quarantined: usize,
+    /// Items that have one and the same picture or text, and those among them that count as missing for it.
+    pub shared: Option<Shared>,
+    pub shared_missing: usize,
+    /// What a person should hear.
+    pub warnings: Vec<String>,
     /// Items kept from an earlier run.
     pub resumed: usize,
     pub tokens: usize,
@@ -84,104 +109,8 @@ pub struct Estimate {
     pub seconds: f64,
     /// Inputs that were really encoded for the estimate.
     pub sampled: usize,
-}
-
-/// The inputs of a data set and how they are grouped.
-struct Plan<'d> {
-    inputs: Inputs<'d>,
-    /// Item numbers per batch.
-    batches: Vec<Vec<u32>>,
-    /// Cost of each batch: tokens with padding, or pictures.
-    costs: Vec<usize>,
-    empty: usize,
-}
-
-enum Inputs<'d> {
-    Texts(&'d [String]),
-    Pictures(&'d [String]),
-}
-
-impl<'d> Plan<'d> {
-    fn new(dataset: &'d Dataset, encoder: &Encoder, job: &Job) -> Result<Self, EncodeError> {
-        let modality = encoder.recipe().modality;
-        let inputs = match (modality, job.field) {
-            (Modality::Image, _) => Inputs::Pictures(&dataset.items.images),
-            (Modality::Text, TextField::Title) => Inputs::Texts(&dataset.items.titles),
-            (Modality::Text, TextField::Text) => Inputs::Texts(&dataset.items.texts),
-        };
-        let (Inputs::Texts(all) | Inputs::Pictures(all)) = &inputs;
-        let last = job.limit.unwrap_or(usize::MAX).min(dataset.items.count());
-        let mut full: Vec<u32> =
-            (1..=last).filter(|&item| !all[item].trim().is_empty()).map(|item| item as u32).collect();
-        let empty = last - full.len();
-        if full.is_empty() {
-            return Err(EncodeError::NothingToDo(modality.input()));
-        }
-        let lengths: Vec<usize> = match inputs {
-            // Texts of one length share a batch, so that little is padded.
-            Inputs::Texts(texts) => {
-                let mut keyed: Vec<(usize, u32)> =
-                    full.par_iter().map(|&item| (encoder.text_length(&texts[item as usize]), item)).collect();
-                keyed.sort_unstable();
-                full = keyed.iter().map(|&(_, item)| item).collect();
-                keyed.into_iter().map(|(length, _)| length).collect()
-            }
-            Inputs::Pictures(_) => vec![1; full.len()],
-        };
-        let size = encoder.batch_limit().unwrap_or(usize::MAX).min(job.batch).max(1);
-        let batches: Vec<Vec<u32>> = full.chunks(size).map(<[u32]>::to_vec).collect();
-        let costs = lengths.chunks(size).map(|l| l.iter().copied().max().unwrap_or(1) * l.len()).collect();
-        Ok(Self { inputs, batches, costs, empty })
-    }
-
-    /// Loads a batch: what the device computes on, and what became of each item.
-    fn load(&self, encoder: &Encoder, batch: usize) -> (Ready, Vec<Result<(), String>>) {
-        let items = &self.batches[batch];
-        match self.inputs {
-            Inputs::Texts(texts) => {
-                let texts: Vec<&str> = items.iter().map(|&item| texts[item as usize].as_str()).collect();
-                (encoder.ready_texts(&texts), vec![Ok(()); items.len()])
-            }
-            Inputs::Pictures(paths) => {
-                let paths: Vec<&Path> = items.iter().map(|&item| Path::new(&paths[item as usize])).collect();
-                let (ready, outcomes) = encoder.ready_pictures(&paths);
-                (ready, outcomes.into_iter().map(|o| o.map_err(|refused| refused.to_string())).collect())
-            }
-        }
-    }
-
-    /// Computes a loaded batch.
-    fn compute(
-        &self,
-        encoder: &Encoder,
-        batch: usize,
-        (ready, outcomes): (Ready, Vec<Result<(), String>>),
-    ) -> Result<Vec<Row>, EncodeError> {
-        let items = &self.batches[batch];
-        let encoded = if outcomes.iter().any(Result::is_ok) { Some(encoder.compute(ready)?) } else { None };
-        let mut next = 0;
-        let mut rows = Vec::with_capacity(items.len());
-        for (&item, outcome) in items.iter().zip(outcomes) {
-            let outcome = match (outcome, &encoded) {
-                (Ok(()), Some(encoded)) => {
-                    next += 1;
-                    check_finite(encoded.row(next - 1), item, encoder)
-                }
-                (Err(reason), _) => Err(reason),
-                (Ok(()), None) => Err("not encoded".to_owned()),
-            };
-            rows.push(Row { item, outcome });
-        }
-        Ok(rows)
-    }
-}
-
-/// Half precision overflows at 65504, and a damaged model may give no numbers at all; neither may reach training.
-fn check_finite(values: &[f32], item: u32, encoder: &Encoder) -> Result<Vec<f32>, String> {
-    match values.iter().find(|v| !v.is_finite()) {
-        None => Ok(values.to_vec()),
-        Some(bad) => Err(format!("{} gave {bad} for item {item}", encoder.name())),
-    }
+    /// What a person should hear.
+    pub warnings: Vec<String>,
 }
 
 /// Encodes `dataset` into a new feature store. `progress` hears (items done, items in all); when `stop` is set
@@ -202,11 +131,18 @@ pub fn run(
         return Err(crate::artefact::ArtefactError::Exists(job.dest.clone()).into());
     }
     let plan = Plan::new(dataset, encoder, job)?;
+    let problems = plan.problems();
+    if job.strict && !problems.is_empty() {
+        return Err(FeatureError::Strict(problems).into());
+    }
     let dir = partial_dir(&job.dest);
-    let described = json!({
+    let mut described = json!({
         "recipe": encoder.recipe(), "dataset": dataset.hash, "field": job.field, "precision": job.precision,
         "batch": job.batch, "limit": job.limit,
     });
+    if plan.shared_missing > 0 {
+        described["shared_missing"] = json!(plan.shared_missing);
+    }
     let items = dataset.items.count();
     let (batches, total) = (plan.batches.len(), plan.batches.iter().map(Vec::len).sum());
     let mut partial = Partial::open(&dir, &described, items, batches, job.precision, job.restart)?;
@@ -257,14 +193,20 @@ fn finish(
 ) -> Result<Report, EncodeError> {
     let recipe = encoder.recipe();
     let items = dataset.items.count();
+    let mut refused = partial.refused.clone();
+    refused.sort_unstable();
+    if let (true, Some((item, reason))) = (job.strict, refused.first()) {
+        let id = &dataset.items.ids[*item as usize];
+        let input = recipe.modality.input();
+        let text = format!("{} {input}s are refused; the first, of item {id}: {reason}", refused.len());
+        return Err(FeatureError::Strict(vec![text]).into());
+    }
     let mut writer = StoreWriter::create(&job.dest, items, recipe.tokens, recipe.width, job.precision)?;
     for item in 1..=items as u32 {
         if let Some(values) = partial.read(item)? {
             writer.push(item, &values)?;
         }
     }
-    let mut refused = std::mem::take(&mut partial.refused);
-    refused.sort_unstable();
     if recipe.modality == Modality::Image {
         let path = writer.beside(QUARANTINE);
         write_quarantine(&path, dataset, &refused)?;
@@ -284,6 +226,11 @@ fn finish(
         "limit": job.limit,
         "empty": plan.empty,
         "quarantined": refused.len(),
+        "pictures_root": dataset.items.pictures_root.as_ref().filter(|_| recipe.modality == Modality::Image),
+        "shared": plan.shared,
+        "shared_missing": plan.shared_missing,
+        "found_out": found_out(encoder.settings(), recipe),
+        "warnings": plan.warnings,
     });
     let manifest = writer.finish(about)?;
     let encoded = partial.kept;
@@ -293,6 +240,9 @@ fn finish(
         encoded,
         empty: plan.empty,
         quarantined: refused.len(),
+        shared: plan.shared.clone(),
+        shared_missing: plan.shared_missing,
+        warnings: plan.warnings.clone(),
         resumed,
         tokens: recipe.tokens,
         width: recipe.width,
@@ -307,7 +257,8 @@ fn write_quarantine(path: &Path, dataset: &Dataset, refused: &[(u32, String)]) -
     writer.write_record(["item", "path", "reason"]).map_err(failed)?;
     for (item, reason) in refused {
         let item = *item as usize;
-        let row = [&dataset.items.ids[item], &dataset.items.images[item], reason];
+        let path = picture(&dataset.items, item as u32).display().to_string();
+        let row = [&dataset.items.ids[item], &path, reason];
         writer.write_record(row).map_err(failed)?;
     }
     writer.flush().map_err(super::error::at(path))
@@ -353,5 +304,6 @@ pub fn estimate(dataset: &Dataset, encoder: &Encoder, job: &Job) -> Result<Estim
         peak_bytes: bytes + row * inputs as u64,
         seconds,
         sampled,
+        warnings: plan.problems(),
     })
 }

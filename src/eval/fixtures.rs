@@ -22,7 +22,7 @@ pub fn dataset(items: usize, users: &[Vec<(u32, Part)>]) -> Dataset {
         texts: empty.clone(),
         categories: empty.clone(),
         images: empty,
-        kept: Vec::new(),
+        ..Items::default()
     };
     let names = (0..users.len()).map(|u| format!("u{u}")).collect();
     Dataset { users: names, items, sequences, timed: true, hash: "hash".into() }

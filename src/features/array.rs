@@ -76,7 +76,15 @@ impl Array {
         let mut file = File::open(path).map_err(at(path))?;
         let mut magic = Vec::new();
         file.by_ref().take(6).read_to_end(&mut magic).map_err(at(path))?;
-        let (element, shape, start, bytes) = if magic == b"\x93NUMPY" {
+        let is_npy = magic == b"\x93NUMPY";
+        if let (true, Some(tensor)) = (is_npy, &array.tensor) {
+            return Err(FeatureError::NoEffect {
+                option: format!("a tensor's name ({tensor})"),
+                reason: format!("{} is a .npy file, which holds one array", path.display()),
+                hint: "leave it out, or give a safetensors file".into(),
+            });
+        }
+        let (element, shape, start, bytes) = if is_npy {
             open_npy(path, &mut file)?
         } else {
             open_safetensors(path, &mut file, array.tensor.as_deref())?

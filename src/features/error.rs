@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::artefact::ArtefactError;
+use crate::data::join::Explanation;
 
 /// Errors of feature stores and of the files they are imported from.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +27,16 @@ pub enum FeatureError {
     WhichTensor { path: PathBuf, names: Vec<String> },
     #[error("{path}: no column named {wanted:?}")]
     NoSuchColumn { path: PathBuf, wanted: String, names: Vec<String> },
+    #[error("{path}: several columns, and none of them chosen for ids")]
+    WhichColumn { path: PathBuf, names: Vec<String> },
+    /// An option that can't act on this input.
+    #[error("{option} has no effect: {reason}")]
+    NoEffect { option: String, reason: String, hint: String },
+    #[error("`{0}` is not the name of a view")]
+    ViewName(String),
+    /// Warnings, where they were asked to be errors.
+    #[error("under --strict a warning is an error: {}", .0.join("; "))]
+    Strict(Vec<String>),
     #[error("{matrix} has {rows} rows, but {table} has {entries} entries")]
     RowCount { matrix: PathBuf, rows: usize, table: PathBuf, entries: usize },
     #[error("{path}: row {row} and row {first} have the same id {id:?}")]
@@ -37,7 +48,7 @@ pub enum FeatureError {
     #[error("{path}: row {row} states a length of {length}, but there are {tokens} tokens")]
     BadLength { path: PathBuf, row: usize, length: i128, tokens: usize },
     #[error("{path}: none of its {} ids is an item of the data set", .count)]
-    NoMatch { path: PathBuf, count: usize, theirs: Vec<String>, ours: Vec<String> },
+    NoMatch { path: PathBuf, count: usize, explanation: Option<Box<Explanation>> },
     #[error("item {item}: {value} can't be stored as {precision}")]
     OutOfRange { item: u32, value: f32, precision: &'static str },
     /// A row that breaks [`super::StoreWriter::push`]'s contract.
@@ -61,18 +72,36 @@ impl FeatureError {
             ),
             Self::RowCount { .. } => Some("both files must list the same items in the same order".into()),
             Self::DuplicateId { .. } => Some("keep one row per item".into()),
+            Self::NotFinite { value, .. } if value.is_nan() => {
+                Some("--missing nan counts such items as missing; or compute their features again".into())
+            }
             Self::NotFinite { .. } => {
                 Some("remove the row (the item then counts as missing) or compute its features again".into())
             }
-            Self::NoMatch { theirs, ours, .. } => {
-                Some(format!("the file has ids like {}; the data set has ids like {}", list(theirs), list(ours)))
+            Self::NoMatch { explanation, .. } => {
+                let remedy = |found: &Explanation| found.hint().unwrap_or_else(|| "are these the ids?".into());
+                Some(explanation.as_ref().map_or_else(no_ids, |found| format!("{found}; {}", remedy(found))))
             }
+            Self::WhichColumn { names, .. } => {
+                Some(format!("name one with --id-column NAME; its columns are {}", list(names)))
+            }
+            Self::NoEffect { hint, .. } => Some(hint.clone()),
+            Self::ViewName(_) => Some(
+                "a view's name is one folder's name, such as text or image_clip: letters, digits, `_`, `-` and `.`, no \
+                 path; --output (import) or --to (encode) puts the store elsewhere"
+                    .into(),
+            ),
+            Self::Strict(_) => Some("mend what it says, or leave --strict out to go on all the same".into()),
             Self::OutOfRange { .. } => Some("store float32 instead".into()),
             Self::OtherItems { .. } => Some("import the features again for this data set".into()),
             Self::Artefact(ArtefactError::Exists(_)) => Some("choose another name or remove it".into()),
             _ => None,
         }
     }
+}
+
+fn no_ids() -> String {
+    "the data set has no items, or the table no ids".into()
 }
 
 /// The first few names, quoted.

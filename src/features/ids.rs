@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::FeatureError;
 use super::array::{Array, ArrayRef};
 use super::error::{at, malformed};
+use super::table;
 
 /// A file of item ids, one per row of a matrix and in its order. The extension decides how it is read:
 /// `.npy` and `.safetensors` (integers or fixed strings), `.csv` and `.tsv` (with a header line), `.json`
@@ -17,8 +19,28 @@ use super::error::{at, malformed};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdTable {
     pub path: PathBuf,
-    /// Column of a `.csv` or `.tsv` (absent: the first), or tensor of a `.safetensors`.
+    /// Column of a `.csv` or `.tsv` (absent: the only one, or the only one that is called like an item's id), or
+    /// tensor of a `.safetensors`.
     pub column: Option<String>,
+}
+
+/// The ids of a table, and how they were found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ids {
+    /// In the order of the rows.
+    pub ids: Vec<String>,
+    pub choice: Choice,
+}
+
+/// How a table of ids was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Choice {
+    /// As what the file was read, by its extension: npy, safetensors, csv, tsv, json or lines.
+    pub format: &'static str,
+    /// Column or tensor that holds the ids; absent where there is only a list.
+    pub column: Option<String>,
+    /// Nobody asked for that column by name.
+    pub guessed: bool,
 }
 
 impl IdTable {
@@ -26,22 +48,42 @@ impl IdTable {
     ///
     /// # Errors
     /// The file can't be read or parsed, or an entry is no id.
-    pub fn read(&self) -> Result<Vec<String>, FeatureError> {
+    pub fn read(&self) -> Result<Ids, FeatureError> {
         let path = &self.path;
         let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
-        let ids = match extension.as_str() {
+        let format = match extension.as_str() {
+            "npy" => "npy",
+            "safetensors" => "safetensors",
+            "csv" => "csv",
+            "tsv" => "tsv",
+            "json" => "json",
+            _ => "lines",
+        };
+        if let (Some(column), "npy" | "json" | "lines") = (&self.column, format) {
+            return Err(FeatureError::NoEffect {
+                option: format!("--id-column {column}"),
+                reason: format!("{} is read as {format}, which has no columns", path.display()),
+                hint: "leave it out, or give a .csv or .tsv table or a safetensors file".into(),
+            });
+        }
+        let mut choice = Choice { format, column: self.column.clone(), guessed: false };
+        let ids = match format {
             "npy" | "safetensors" => {
                 Array::open(&ArrayRef { path: path.clone(), tensor: self.column.clone() })?.read_texts()?
             }
-            "csv" => read_table(path, b',', self.column.as_deref())?,
-            "tsv" => read_table(path, b'\t', self.column.as_deref())?,
+            "csv" | "tsv" => {
+                let delimiter = if format == "tsv" { b'\t' } else { b',' };
+                let column = table::read(path, delimiter, self.column.as_deref())?;
+                (choice.column, choice.guessed) = (Some(column.name), column.guessed);
+                column.values
+            }
             "json" => parse_json(path, &fs::read(path).map_err(at(path))?)?,
             _ => parse_lines(path, &fs::read(path).map_err(at(path))?)?,
         };
         if let Some(row) = ids.iter().position(String::is_empty) {
             return Err(FeatureError::BadId { path: path.clone(), row, reason: "it is empty".into() });
         }
-        Ok(ids)
+        Ok(Ids { ids, choice })
     }
 }
 
@@ -70,40 +112,6 @@ pub fn item_ids_hash(ids: &[String]) -> String {
     hasher.finalize().iter().map(|b| format!("{b:02x}")).collect()
 }
 
-fn read_table(path: &Path, delimiter: u8, column: Option<&str>) -> Result<Vec<String>, FeatureError> {
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(delimiter)
-        .quoting(delimiter != b'\t')
-        .from_path(path)
-        .map_err(|e| malformed(path, e.to_string()))?;
-    let names: Vec<String> = reader
-        .headers()
-        .map_err(|e| malformed(path, e.to_string()))?
-        .iter()
-        .map(|name| name.trim_start_matches('\u{feff}').to_owned())
-        .collect();
-    let place = match column {
-        None => 0,
-        Some(wanted) => match names.iter().position(|n| n == wanted) {
-            Some(place) => place,
-            None => {
-                return Err(FeatureError::NoSuchColumn {
-                    path: path.to_owned(),
-                    wanted: wanted.to_owned(),
-                    names,
-                });
-            }
-        },
-    };
-    let mut ids = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(|e| malformed(path, e.to_string()))?;
-        // Every record has as many fields as the header: the reader refuses others.
-        ids.push(record.get(place).unwrap_or("").to_owned());
-    }
-    Ok(ids)
-}
-
 fn parse_json(path: &Path, bytes: &[u8]) -> Result<Vec<String>, FeatureError> {
     let entries: Vec<Value> =
         serde_json::from_slice(bytes).map_err(|e| malformed(path, format!("not a JSON list: {e}")))?;
@@ -121,7 +129,17 @@ fn parse_json(path: &Path, bytes: &[u8]) -> Result<Vec<String>, FeatureError> {
 
 fn parse_lines(path: &Path, bytes: &[u8]) -> Result<Vec<String>, FeatureError> {
     let text = std::str::from_utf8(bytes).map_err(|e| malformed(path, format!("not a text file: {e}")))?;
-    Ok(text.trim_start_matches('\u{feff}').lines().map(str::to_owned).collect())
+    let lines: Vec<&str> = text.trim_start_matches('\u{feff}').lines().collect();
+    let tabs = |line: &&str| line.matches('\t').count();
+    let first = lines.first().map_or(0, tabs);
+    if first > 0 && lines.iter().all(|line| tabs(line) == first) {
+        return Err(FeatureError::Unsupported {
+            path: path.to_owned(),
+            what: format!("each line holds {} fields, but is read as one id", first + 1),
+            hint: "give it a header line, the extension .tsv and --id-column NAME".into(),
+        });
+    }
+    Ok(lines.into_iter().map(str::to_owned).collect())
 }
 
 fn shorten(text: &str) -> String {

@@ -1,18 +1,24 @@
 //! From a matrix and a table of item ids to a feature store.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher};
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::FeatureError;
 use super::array::{Array, ArrayRef, Element};
-use super::ids::{IdTable, index, item_ids_hash};
+use super::ids::{Choice, IdTable, index, item_ids_hash};
+use super::shared::Shared;
 use super::store::Precision;
 use super::writer::StoreWriter;
 use crate::artefact::hash_file;
 use crate::data::Dataset;
+use crate::data::join::{self, Explanation, Names};
+
+/// Ids that are shown of items with something peculiar.
+const SHOWN: usize = 5;
 
 /// What may be said besides matrix and ids.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +29,19 @@ pub struct ImportOptions {
     pub precision: Option<Precision>,
     /// What made the features, for the manifest; empty: the matrix file's name.
     pub source: String,
+    /// Which rows make their item a missing one.
+    pub missing: MissingRows,
+    /// Whatever should be warned about is an error, and nothing is written.
+    pub strict: bool,
+}
+
+/// Rows that stand for "no features" in the source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingRows {
+    /// All values of all valid tokens are zero.
+    pub zeros: bool,
+    /// A value of a valid token is not a number.
+    pub nan: bool,
 }
 
 /// What an import found.
@@ -35,12 +54,21 @@ pub struct ImportReport {
     pub precision: Precision,
     /// Items of the data set that got features.
     pub matched: usize,
-    /// Items of the data set without a row, or with a row of length 0.
+    /// Items of the data set without a row, with a row of length 0, or with one that [`ImportOptions::missing`] names.
     pub missing: usize,
+    /// Items among them that have a row of zeros, or one with a value that is not a number.
+    pub missing_zeros: usize,
+    pub missing_nan: usize,
     /// Rows whose id is no item of the data set.
     pub unknown: usize,
     /// Matched rows that hold nothing but zeros: often a stand-in for "missing" in the source.
     pub all_zero: usize,
+    /// Items that have one and the same row, which is not of zeros.
+    pub shared: Option<Shared>,
+    /// How the ids were read.
+    pub ids: Choice,
+    /// What a person should hear.
+    pub warnings: Vec<String>,
     /// Content hash of the store.
     pub hash: String,
 }
@@ -50,7 +78,8 @@ pub struct ImportReport {
 ///
 /// # Errors
 /// Unreadable or contradictory files, shapes that don't fit, duplicate ids, values that are not finite, or
-/// not a single id that is an item of the data set. Nothing is then left at `dest`.
+/// not a single id that is an item of the data set; under `strict` whatever would be warned about. Nothing is
+/// then left at `dest`.
 pub fn import(
     dataset: &Dataset,
     matrix: &ArrayRef,
@@ -59,19 +88,16 @@ pub fn import(
     options: &ImportOptions,
 ) -> Result<ImportReport, FeatureError> {
     let mut source = Source::open(matrix, ids, options)?;
-    let id_list = ids.read()?;
-    source.check_entries(&ids.path, id_list.len())?;
-    let rows = index(&ids.path, &id_list)?;
+    let table = ids.read()?;
+    source.check_entries(&ids.path, table.ids.len())?;
+    let rows = index(&ids.path, &table.ids)?;
+    let mut found = Findings { join: explain(dataset, &table.ids), ..Findings::default() };
     let unknown = count_unknown(dataset, &rows);
     if unknown == rows.len() {
-        let examples = |ids: &[String]| ids.iter().take(3).cloned().collect();
-        return Err(FeatureError::NoMatch {
-            path: ids.path.clone(),
-            count: rows.len(),
-            theirs: examples(&id_list),
-            ours: examples(dataset.items.ids.get(1..).unwrap_or(&[])),
-        });
+        let (path, count) = (ids.path.clone(), rows.len());
+        return Err(FeatureError::NoMatch { path, count, explanation: found.join.map(Box::new) });
     }
+    found.numbered = unknown > 0 && are_row_numbers(&table.ids);
 
     let precision = options.precision.unwrap_or(match source.matrix.element {
         Element::F16 => Precision::F16,
@@ -79,26 +105,49 @@ pub fn import(
     });
     let items = dataset.items.count();
     let mut writer = StoreWriter::create(dest, items, source.tokens, source.width, precision)?;
-    let (mut matched, mut all_zero) = (0, 0);
+    let mut matched = 0;
     let mut values = Vec::new();
     for (item, id) in dataset.items.ids.iter().enumerate().skip(1) {
         let Some(&row) = rows.get(id.as_str()) else { continue };
-        if !source.read(row, id, &mut values)? {
+        if !source.read(row, &mut values)? {
             continue;
         }
+        if options.missing.nan && values.iter().any(|v| v.is_nan()) {
+            found.nan += 1;
+            continue;
+        }
+        source.check_finite(row, id, &values)?;
+        let zero = values.iter().all(|&v| v == 0.0);
+        if zero && options.missing.zeros {
+            found.zeros += 1;
+            continue;
+        }
+        found.take(item as u32, &values, source.width, zero);
         writer.push(item as u32, &values)?;
         matched += 1;
-        all_zero += usize::from(values.iter().all(|&v| v == 0.0));
     }
+    let padded = options.lengths.is_none() && source.tokens > 1;
+    let warnings = found.warnings(dataset, &options.missing, padded);
+    if options.strict && !warnings.is_empty() {
+        return Err(FeatureError::Strict(warnings));
+    }
+    let shared = found.shared(dataset);
     let (sha256, _) = hash_file(&matrix.path)?;
-    let file_name = matrix.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let file_name = name(&matrix.path);
     let about = json!({
         "source": if options.source.is_empty() { &file_name } else { &options.source },
         "matrix": { "file": file_name, "tensor": matrix.tensor, "sha256": sha256 },
+        "ids": { "file": name(&ids.path), "read": table.choice, "sha256": hash_file(&ids.path)?.0 },
         "dataset": dataset.hash,
         "item_ids_sha256": item_ids_hash(&dataset.items.ids),
         "unknown_rows": unknown,
-        "all_zero": all_zero,
+        "all_zero": found.all_zero.len(),
+        "missing_rule": options.missing,
+        "missing_zeros": found.zeros,
+        "missing_nan": found.nan,
+        "shared": shared,
+        "warnings": warnings,
     });
     let manifest = writer.finish(about)?;
     Ok(ImportReport {
@@ -108,10 +157,103 @@ pub fn import(
         precision,
         matched,
         missing: items - matched,
+        missing_zeros: found.zeros,
+        missing_nan: found.nan,
         unknown,
-        all_zero,
+        all_zero: found.all_zero.len(),
+        shared,
+        ids: table.choice,
+        warnings,
         hash: manifest.content_hash(),
     })
+}
+
+/// What is peculiar about the rows.
+#[derive(Default)]
+struct Findings {
+    join: Option<Explanation>,
+    /// The ids are 0, 1, 2, … and not all of them are items.
+    numbered: bool,
+    /// Rows that made their item a missing one.
+    zeros: usize,
+    nan: usize,
+    /// Items with features of zeros.
+    all_zero: Vec<u32>,
+    /// Items whose last token is of zeros, though another is not.
+    zero_end: Vec<u32>,
+    /// Items by a hash of their features: for words only, so that 64 bits do.
+    alike: HashMap<u64, Vec<u32>>,
+}
+
+impl Findings {
+    fn take(&mut self, item: u32, values: &[f32], width: usize, zero: bool) {
+        if zero {
+            self.all_zero.push(item);
+            return;
+        }
+        if values[values.len() - width..].iter().all(|&v| v == 0.0) {
+            self.zero_end.push(item);
+        }
+        let mut hasher = DefaultHasher::new();
+        hasher.write(bytemuck::cast_slice(values));
+        self.alike.entry(hasher.finish()).or_default().push(item);
+    }
+
+    fn shared(&self, dataset: &Dataset) -> Option<Shared> {
+        let mut groups: Vec<Vec<u32>> =
+            self.alike.values().filter(|group| group.len() > 1).cloned().collect();
+        groups.sort();
+        Shared::of(&groups, &dataset.items.ids)
+    }
+
+    fn warnings(&self, dataset: &Dataset, missing: &MissingRows, padded: bool) -> Vec<String> {
+        let mut all = Vec::new();
+        if self.all_zero.is_empty() && self.alike.is_empty() {
+            all.push("no item is left with features: all are missing".to_owned());
+        }
+        let ids = |items: &[u32]| {
+            let shown: Vec<&str> =
+                items.iter().take(SHOWN).map(|&item| dataset.items.ids[item as usize].as_str()).collect();
+            format!("{}{}", shown.join(" "), if items.len() > SHOWN { " …" } else { "" })
+        };
+        if let Some(join) = &self.join {
+            all.push(join.hint().map_or_else(|| join.to_string(), |hint| format!("{join}; {hint}")));
+        }
+        if self.numbered {
+            all.push(
+                "the ids are 0, 1, 2, … in order: are they the numbers of the rows, and not items?"
+                    .to_owned(),
+            );
+        }
+        if !self.all_zero.is_empty() && !missing.zeros {
+            all.push(format!(
+                "{} items have all-zero features ({}); are they missing ones? --missing zeros counts them so",
+                self.all_zero.len(),
+                ids(&self.all_zero)
+            ));
+        }
+        if padded && !self.zero_end.is_empty() {
+            all.push(format!(
+                "{} items end in tokens of zeros ({}); if that is padding, name the numbers of tokens with --lengths",
+                self.zero_end.len(),
+                ids(&self.zero_end)
+            ));
+        }
+        if let Some(shared) = self.shared(dataset) {
+            all.push(format!("{}; does it stand for a missing one?", shared.told("feature row")));
+        }
+        all
+    }
+}
+
+fn explain(dataset: &Dataset, ids: &[String]) -> Option<Explanation> {
+    let names = Names { left: "the data set", things: "items", right: "the id table" };
+    let items = dataset.items.ids.iter().skip(1).map(String::as_str);
+    join::explain(names, items, ids.iter().map(String::as_str))
+}
+
+fn are_row_numbers(ids: &[String]) -> bool {
+    ids.len() > 1 && ids.iter().enumerate().all(|(n, id)| id.parse() == Ok(n))
 }
 
 /// The matrix and its lengths.
@@ -172,15 +314,19 @@ impl Source {
     }
 
     /// Reads the valid tokens of a row; false if there are none.
-    fn read(&mut self, row: usize, id: &str, values: &mut Vec<f32>) -> Result<bool, FeatureError> {
+    fn read(&mut self, row: usize, values: &mut Vec<f32>) -> Result<bool, FeatureError> {
         let length = self.lengths.as_ref().map_or(self.tokens, |lengths| lengths[row]);
         if length == 0 {
             return Ok(false);
         }
         self.matrix.read_floats(row, values)?;
         values.truncate(length * self.width);
+        Ok(true)
+    }
+
+    fn check_finite(&self, row: usize, id: &str, values: &[f32]) -> Result<(), FeatureError> {
         match values.iter().position(|v| !v.is_finite()) {
-            None => Ok(true),
+            None => Ok(()),
             Some(place) => Err(FeatureError::NotFinite {
                 path: self.matrix.path.clone(),
                 row,

@@ -5,8 +5,8 @@
 //! from a `.npy` or safetensors matrix and a table of item ids. This module knows no tensors with
 //! gradients: a missing item is a length of 0, and what the model puts in its place is the model's matter.
 //!
-//! Reading order: `store`, `pooled` (one vector per item), `replace` (knock-outs of a store), `writer`, `array` (with the two header parsers `npy` and `header`), `ids`,
-//! `import`.
+//! Reading order: `store`, `pooled` (one vector per item), `replace` (knock-outs of a store), `writer`, `array` (with the two header parsers `npy` and `header`), `ids`
+//! and `table`, `shared` (what several items share), `import`, `view` (names of stores).
 
 mod array;
 mod error;
@@ -16,15 +16,20 @@ mod import;
 mod npy;
 mod pooled;
 mod replace;
+mod shared;
 mod store;
+mod table;
 #[cfg(test)]
 mod tests;
+mod view;
 mod writer;
 
 pub use array::ArrayRef;
 pub use error::FeatureError;
-pub use ids::{IdTable, item_ids_hash};
-pub use import::{ImportOptions, ImportReport, import};
+pub use ids::{Choice, IdTable, Ids, item_ids_hash};
+pub use import::{ImportOptions, ImportReport, MissingRows, import};
 pub use pooled::{mean_token, normalise};
+pub use shared::{MANY, Shared};
 pub use store::{FeatureStore, KIND, Precision, SCHEMA_VERSION};
+pub use view::{check_view_name, view_dir};
 pub use writer::StoreWriter;

@@ -185,7 +185,7 @@ fn mistakes_are_named_and_leave_nothing_behind() {
     says(failure(&home, &good, &home.ids("twice.txt", "10\n10")), "row 1 and row 0 have the same id \"10\"");
     says(
         failure(&home, &good, &home.ids("none.txt", "tt10\ntt20")),
-        "ids like \"tt10\", \"tt20\"; the data set",
+        "ids like 10, 20 here, tt10, tt20 there: they differ in a prefix",
     );
     says(failure(&home, &good, &home.ids("gap.txt", "10\n\n")), "it is empty");
     says(failure(&home, &good, &home.ids("float.json", "[1.5, 2]")), "row 0 is not an id: 1.5");

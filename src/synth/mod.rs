@@ -132,7 +132,7 @@ fn describe(config: &SynthConfig, catalogue: &Catalogue, text: &ViewRows, image:
         texts: vec![String::new(); n],
         categories: vec![String::new(); n],
         images: vec![String::new(); n],
-        kept: Vec::new(),
+        ..Items::default()
     };
     for item in 1..n {
         items.ids[item] = format!("i{item}");

@@ -78,7 +78,7 @@ fn what_is_missing_or_unknown_is_named() {
 }
 
 /// A float32 array in NumPy's format.
-fn npy(file: &Path, shape: &str, values: &[f32]) {
+pub fn npy(file: &Path, shape: &str, values: &[f32]) {
     let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
     while (header.len() + 11) % 64 != 0 {
         header.push(' ');

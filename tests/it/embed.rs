@@ -137,7 +137,8 @@ fn a_title_and_a_picture_become_the_vectors_that_the_catalogue_has() {
     let mut text = String::new();
     for item in copies {
         // A relative path starts at the file's folder.
-        let image = Path::new(&items.images[item]).strip_prefix(home.path()).unwrap();
+        let image = items.picture(item as u32).unwrap();
+        let image = image.strip_prefix(home.path()).unwrap();
         let line = json!({"id": format!("copy{item}"), "title": items.titles[item], "image": image});
         writeln!(text, "{line}").unwrap();
     }

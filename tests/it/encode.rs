@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use burn::tensor::Device;
 use codistill::data::Dataset;
 use codistill::encode::picture::Bounds;
-use codistill::encode::{EncodeError, Encoder, Job, Modality, Settings, TextField, run as encode};
-use codistill::features::{FeatureStore, Precision};
+use codistill::encode::{EncodeError, Encoder, Job, Modality, Settings, run as encode};
+use codistill::features::FeatureStore;
 use serde_json::Value;
 
 use super::program::{codistill, path, run};
@@ -125,7 +125,7 @@ fn open(encoder: &str, modality: Modality, settings: Settings) -> Encoder {
 }
 
 fn job(dest: PathBuf) -> Job {
-    Job { dest, field: TextField::Text, precision: Precision::F16, batch: 16, limit: None, restart: false }
+    Job { dest, batch: 16, ..Job::default() }
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod compare;
 mod embed;
 mod encode;
 mod export;
+mod features;
 mod fixture;
 mod flip;
 #[cfg(feature = "wgpu")]

@@ -32,6 +32,7 @@ fn dataset(lengths: &[usize], items: usize) -> Dataset {
         kept: ["stock level", "Größe;(cm)"]
             .map(|name| KeptColumn { name: name.into(), values: column(name) })
             .into(),
+        pictures_root: Some("/pictures".into()),
     };
     Dataset {
         users: (0..lengths.len()).map(|u| format!("u{u}")).collect(),

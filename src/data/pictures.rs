@@ -1,0 +1,459 @@
+//! Where items' pictures lie: patterns that name a file by the item's id, and the folder at which relative paths
+//! begin.
+//!
+//! A data set holds picture paths relative to one folder ([`super::Items::pictures_root`]), so that they hold from
+//! every working directory and the folder can move. Addresses are kept and never followed.
+
+use std::collections::HashMap;
+use std::path::{Component, Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::Items;
+use crate::artefact::hash_file;
+
+/// Why a pattern can't name pictures.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    #[error("`{0}` has a brace without its partner")]
+    Brace(String),
+    #[error("`{pattern}`: `{{{found}}}` is no placeholder")]
+    Unknown { pattern: String, found: String },
+    #[error("`{0}` has no {{id}}, so all items would have one and the same picture")]
+    NoId(String),
+}
+
+impl PatternError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> String {
+        "use {id} for the item's id, {id[:3]}, {id[3:6]} or {id[-2:]} for a part of it, and {jpg,png} for endings that \
+         are tried in order, as in posters/{id[:3]}/{id}.{jpg,png}"
+            .into()
+    }
+}
+
+/// A picture's path with the item's id in it, such as `posters/{id[:3]}/{id}.{jpg,png}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    /// Characters `from..to` of the id, counted as Python's slices count.
+    Id {
+        from: Option<i64>,
+        to: Option<i64>,
+    },
+    /// Tried in order.
+    OneOf(Vec<String>),
+}
+
+impl Pattern {
+    /// # Errors
+    /// A brace is not closed, a placeholder is unknown, or none holds the id.
+    pub fn parse(text: &str) -> Result<Self, PatternError> {
+        let brace = || PatternError::Brace(text.to_owned());
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some(place) = rest.find(['{', '}']) {
+            if rest[place..].starts_with('}') {
+                return Err(brace());
+            }
+            if place > 0 {
+                parts.push(Part::Text(rest[..place].to_owned()));
+            }
+            let inside = &rest[place + 1..];
+            let end =
+                inside.find(['{', '}']).filter(|&end| inside[end..].starts_with('}')).ok_or_else(brace)?;
+            parts.push(placeholder(&inside[..end]).ok_or_else(|| PatternError::Unknown {
+                pattern: text.to_owned(),
+                found: inside[..end].to_owned(),
+            })?);
+            rest = &inside[end + 1..];
+        }
+        if !rest.is_empty() {
+            parts.push(Part::Text(rest.to_owned()));
+        }
+        if !parts.iter().any(|part| matches!(part, Part::Id { .. })) {
+            return Err(PatternError::NoId(text.to_owned()));
+        }
+        Ok(Self { parts })
+    }
+
+    /// The folder in front of the first placeholder, and the pattern behind it.
+    pub fn split(&self) -> (PathBuf, Self) {
+        let mut parts = self.parts.clone();
+        let mut folder = PathBuf::new();
+        if let Some(Part::Text(text)) = parts.first_mut() {
+            if let Some(end) = text.rfind('/') {
+                folder = PathBuf::from(&text[..=end]);
+                *text = text[end + 1..].to_owned();
+            }
+        }
+        (folder, Self { parts })
+    }
+
+    /// The paths that an item's picture may have, in the order in which they are tried. None for an id that would
+    /// lead out of the folder.
+    pub fn candidates(&self, id: &str) -> Vec<String> {
+        // An id with a path in it must not lead anywhere.
+        if id.is_empty() || id.contains(['/', '\\', '\0']) {
+            return Vec::new();
+        }
+        let mut all = vec![String::new()];
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => all.iter_mut().for_each(|path| path.push_str(text)),
+                Part::Id { from, to } => {
+                    let piece = slice(id, *from, *to);
+                    all.iter_mut().for_each(|path| path.push_str(&piece));
+                }
+                Part::OneOf(choices) => {
+                    let longer =
+                        |path: &String| choices.iter().map(|c| format!("{path}{c}")).collect::<Vec<_>>();
+                    all = all.iter().flat_map(longer).collect();
+                }
+            }
+        }
+        // `{id[:2]}/x.jpg` of the id `..a`: only the pattern itself may climb.
+        let own = self.climbs();
+        all.retain(|path| climbs(path) == own);
+        all
+    }
+
+    /// The item's picture below `root`, as a path that begins there.
+    pub fn find(&self, root: &Path, id: &str) -> Option<String> {
+        self.candidates(id).into_iter().find(|path| root.join(path).is_file())
+    }
+
+    fn climbs(&self) -> usize {
+        let plain = self.parts.iter().map(|part| match part {
+            Part::Text(text) => text.as_str(),
+            Part::Id { .. } => "x",
+            Part::OneOf(choices) => choices.first().map_or("", String::as_str),
+        });
+        climbs(&plain.collect::<String>())
+    }
+}
+
+fn climbs(path: &str) -> usize {
+    Path::new(path).components().filter(|part| *part == Component::ParentDir).count()
+}
+
+/// What stands between two braces; none if it is unknown.
+fn placeholder(text: &str) -> Option<Part> {
+    if text == "id" {
+        return Some(Part::Id { from: None, to: None });
+    }
+    if let Some(range) = text.strip_prefix("id[").and_then(|rest| rest.strip_suffix(']')) {
+        let (from, to) = range.split_once(':')?;
+        let bound = |text: &str| match text.trim() {
+            "" => Some(None),
+            number => number.parse().ok().map(Some),
+        };
+        return Some(Part::Id { from: bound(from)?, to: bound(to)? });
+    }
+    let choices: Vec<String> = text.split(',').map(|choice| choice.trim().to_owned()).collect();
+    let sound =
+        |choice: &String| !choice.contains(['[', ']', ':', '/', '\\']) && choice != "id" && choice != "..";
+    (choices.len() > 1 && choices.iter().all(sound)).then_some(Part::OneOf(choices))
+}
+
+/// `text[from:to]` as Python has it, in characters.
+fn slice(text: &str, from: Option<i64>, to: Option<i64>) -> String {
+    let count = text.chars().count() as i64;
+    let place = |bound: i64| if bound < 0 { (count + bound).max(0) } else { bound.min(count) } as usize;
+    let (from, to) = (place(from.unwrap_or(0)), place(to.unwrap_or(count)));
+    text.chars().skip(from).take(to.saturating_sub(from)).collect()
+}
+
+/// Whether a picture is named by an address, which is never followed.
+pub fn is_address(image: &str) -> bool {
+    image.contains("://") && !image.starts_with("file://")
+}
+
+/// Where a catalogue's picture lies: relative paths begin at `root`. Absent for an address and for no picture;
+/// whether the file is there is not looked at.
+pub fn locate(root: Option<&Path>, image: &str) -> Option<PathBuf> {
+    if image.trim().is_empty() || is_address(image) {
+        return None;
+    }
+    let path = Path::new(image.strip_prefix("file://").unwrap_or(image));
+    Some(root.map_or_else(|| path.to_owned(), |root| root.join(path)))
+}
+
+/// What a catalogue's picture paths lead to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// Paths and addresses.
+    pub named: usize,
+    pub addresses: usize,
+    /// Paths that lead to no file.
+    pub lost: usize,
+    /// The first of them, as it was looked for.
+    pub first_lost: Option<PathBuf>,
+    /// Lost absolute paths, and those that lead to a file if they begin at the root.
+    pub absolute_lost: usize,
+    pub absolute_below_root: usize,
+    /// Lost paths that lead to a file with `/` for `\`.
+    pub backslashes: usize,
+}
+
+impl Survey {
+    /// Looks at every picture of a catalogue.
+    pub fn of(items: &Items) -> Self {
+        let root = items.pictures_root.as_deref();
+        let each = |image: &String| {
+            let mut one = Self::default();
+            if image.trim().is_empty() {
+                return one;
+            }
+            one.named = 1;
+            let Some(path) = locate(root, image) else {
+                one.addresses = 1;
+                return one;
+            };
+            if path.is_file() {
+                return one;
+            }
+            one.lost = 1;
+            if Path::new(image).is_absolute() {
+                one.absolute_lost = 1;
+                one.absolute_below_root = usize::from(root.is_some_and(|root| below(root, image).is_some()));
+            }
+            let slashed = || locate(root, &image.replace('\\', "/")).is_some_and(|path| path.is_file());
+            one.backslashes = usize::from(image.contains('\\') && slashed());
+            one.first_lost = Some(path);
+            one
+        };
+        items.images.par_iter().map(each).reduce(Self::default, Self::plus)
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self {
+            named: self.named + other.named,
+            addresses: self.addresses + other.addresses,
+            lost: self.lost + other.lost,
+            first_lost: self.first_lost.or(other.first_lost),
+            absolute_lost: self.absolute_lost + other.absolute_lost,
+            absolute_below_root: self.absolute_below_root + other.absolute_below_root,
+            backslashes: self.backslashes + other.backslashes,
+        }
+    }
+
+    /// What a person should hear, with the remedy; nothing where every path leads to a file.
+    pub fn remarks(&self, root: Option<&Path>) -> Vec<String> {
+        let mut found = Vec::new();
+        let root = root.map_or_else(|| "the working directory".to_owned(), |root| root.display().to_string());
+        let first = self.first_lost.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        if self.lost > 0 && self.lost + self.addresses == self.named {
+            found
+                .push(format!("none of the {} picture paths leads to a file; looked for {first}", self.lost));
+        }
+        if self.absolute_below_root > 0 {
+            found.push(format!(
+                "{} pictures are absolute paths such as {first} that lead to no file, but would if they began at {root}: \
+                 strip the leading slash in the catalogue, or encode with --pictures {root}",
+                self.absolute_below_root
+            ));
+        } else if self.absolute_lost > 0 {
+            found.push(format!(
+                "{} pictures are absolute paths such as {first} that lead to no file; if they lie in a folder of their own, \
+                 name it when they are read (features encode --pictures DIR)",
+                self.absolute_lost
+            ));
+        }
+        if self.backslashes > 0 {
+            found.push(format!(
+                "{} picture paths are written with \\ and would lead to a file with /: mend them in the catalogue",
+                self.backslashes
+            ));
+        }
+        found
+    }
+}
+
+/// The file that an absolute path leads to if it begins at `root`, as the paths of film posters do (`/1.jpg`).
+pub fn below(root: &Path, image: &str) -> Option<PathBuf> {
+    let path = root.join(image.trim_start_matches('/'));
+    (image.starts_with('/') && path.is_file()).then_some(path)
+}
+
+/// Groups of at least two places in `paths` that lead to the same bytes, largest group first, places ascending.
+/// Files are read only where their sizes agree; what can't be read is in no group.
+pub fn same_files(paths: &[PathBuf]) -> Vec<Vec<usize>> {
+    let size =
+        |path: &PathBuf| path.metadata().ok().filter(std::fs::Metadata::is_file).map(|about| about.len());
+    let sizes: Vec<Option<u64>> = paths.par_iter().map(size).collect();
+    let mut by_size: HashMap<u64, Vec<usize>> = HashMap::new();
+    for (place, size) in sizes.into_iter().enumerate() {
+        if let Some(size) = size {
+            by_size.entry(size).or_default().push(place);
+        }
+    }
+    let alike: Vec<Vec<usize>> = by_size.into_values().filter(|places| places.len() > 1).collect();
+    let split = |places: Vec<usize>| {
+        // One path of many items is read once.
+        let mut hashes: HashMap<&Path, Option<String>> = HashMap::new();
+        let mut groups: HashMap<String, Vec<usize>> = HashMap::new();
+        for place in places {
+            let path = paths[place].as_path();
+            let hash = hashes.entry(path).or_insert_with(|| hash_file(path).ok().map(|(hash, _)| hash));
+            if let Some(hash) = hash {
+                groups.entry(hash.clone()).or_default().push(place);
+            }
+        }
+        groups.into_values().filter(|group| group.len() > 1).collect::<Vec<_>>()
+    };
+    let mut groups: Vec<Vec<usize>> = alike.into_par_iter().flat_map_iter(split).collect();
+    groups.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn files(names: &[&str]) -> tempfile::TempDir {
+        let home = tempfile::tempdir().unwrap();
+        for name in names {
+            let path = home.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, name).unwrap();
+        }
+        home
+    }
+
+    #[test]
+    fn every_layout_of_pictures_is_found() {
+        let home = files(&[
+            "posters/0108775015.jpg",
+            "images/010/0108775015.jpg",
+            "deep/010/8775/15/x.png",
+            "mixed/0108775015.png",
+            "mixed/7.jpg",
+            "mixed/7.png",
+            "0108775015/main.webp",
+        ]);
+        let table = [
+            ("one folder", "posters/{id}.jpg", "posters/0108775015.jpg"),
+            ("folders of leading characters", "images/{id[:3]}/{id}.jpg", "images/010/0108775015.jpg"),
+            ("parts of an id", "deep/{id[:3]}/{id[3:7]}/{id[-2:]}/x.png", "deep/010/8775/15/x.png"),
+            ("several endings", "mixed/{id}.{jpg,png}", "mixed/0108775015.png"),
+            ("a folder an item", "{id}/main.{jpg,webp}", "0108775015/main.webp"),
+        ];
+        for (name, pattern, path) in table {
+            let pattern = Pattern::parse(pattern).unwrap();
+            assert_eq!(pattern.find(home.path(), "0108775015").as_deref(), Some(path), "{name}");
+            assert_eq!(pattern.find(home.path(), "nobody"), None, "{name}");
+            println!("pass  {name}: {path}");
+        }
+        // Endings are tried in order.
+        assert_eq!(
+            Pattern::parse("mixed/{id}.{png,jpg}").unwrap().find(home.path(), "7").unwrap(),
+            "mixed/7.png"
+        );
+        assert_eq!(
+            Pattern::parse("mixed/{id}.{jpg,png}").unwrap().find(home.path(), "7").unwrap(),
+            "mixed/7.jpg"
+        );
+    }
+
+    #[test]
+    fn a_pattern_that_cannot_name_pictures_is_refused() {
+        let unknown =
+            ["{asin}.jpg", "{ID}.jpg", "{id:010}.jpg", "{id[0]}.jpg", "{id[a:]}.jpg", "{}.jpg", "{id}{jpg}"];
+        for text in unknown {
+            let found = Pattern::parse(text).unwrap_err();
+            assert!(matches!(found, PatternError::Unknown { .. }), "{text}: {found}");
+            assert!(found.hint().contains("{id[:3]}"));
+        }
+        for text in ["posters/id.jpg", "posters/*.jpg", "x.{jpg,png}", ""] {
+            assert_eq!(Pattern::parse(text), Err(PatternError::NoId(text.into())));
+        }
+        for text in ["{id.jpg", "id}.jpg", "{id{}}", "{"] {
+            assert!(matches!(Pattern::parse(text), Err(PatternError::Brace(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_id_never_leads_out_of_the_folder() {
+        let home = files(&["pics/a.jpg", "secret.jpg", "x.jpg"]);
+        let pics = home.path().join("pics");
+        let cases =
+            [("{id}.jpg", "../secret"), ("{id[:2]}/secret.jpg", "..a"), ("{id}/x.jpg", ".."), ("{id}", "..")];
+        for (pattern, id) in cases {
+            assert_eq!(Pattern::parse(pattern).unwrap().find(&pics, id), None, "{pattern} of {id}");
+        }
+        // What the pattern itself asks for is the user's own doing.
+        assert_eq!(Pattern::parse("../{id}.jpg").unwrap().find(&pics, "x").unwrap(), "../x.jpg");
+    }
+
+    #[test]
+    fn the_folder_in_front_of_the_first_placeholder_is_parted_off() {
+        for (text, folder) in
+            [("a/b/{id}.jpg", "a/b/"), ("{id}.jpg", ""), ("/a/x{id[:1]}/{id}", "/a/"), ("p{id}", "")]
+        {
+            let whole = Pattern::parse(text).unwrap();
+            let (found, rest) = whole.split();
+            assert_eq!(found, Path::new(folder), "{text}");
+            assert_eq!(found.join(&rest.candidates("i9")[0]), Path::new(&whole.candidates("i9")[0]));
+        }
+    }
+
+    #[test]
+    fn one_picture_of_many_items_is_one_group() {
+        let home = files(&["a", "b", "c", "d"]);
+        let path = |name: &str| home.path().join(name);
+        fs::write(path("c"), "a").unwrap();
+        fs::write(path("d"), "b").unwrap();
+        fs::write(path("e"), "longer").unwrap();
+        let paths = ["a", "b", "c", "e", "c", "none", "d"].map(path);
+        assert_eq!(same_files(&paths), [vec![0, 2, 4], vec![1, 6]]);
+    }
+
+    #[test]
+    fn lost_pictures_are_counted_by_what_would_mend_them() {
+        let home = files(&["1.jpg", "pics/2.jpg"]);
+        let images = ["", "/1.jpg", "/9.jpg", "pics\\2.jpg", "pics/2.jpg", "https://h/1.jpg", "gone.jpg"];
+        let items = Items {
+            images: images.map(str::to_owned).to_vec(),
+            pictures_root: Some(home.path().to_owned()),
+            ..Items::default()
+        };
+        let found = Survey::of(&items);
+        let counts = (found.named, found.addresses, found.lost, found.absolute_lost);
+        assert_eq!((counts, found.absolute_below_root, found.backslashes), ((6, 1, 4, 2), 1, 1));
+        assert_eq!(found.first_lost.as_deref(), Some(Path::new("/1.jpg")));
+        let told = found.remarks(items.pictures_root.as_deref());
+        assert_eq!(told.len(), 2);
+        assert!(told[0].starts_with("1 pictures are absolute paths such as /1.jpg"), "{}", told[0]);
+        assert!(told[0].contains("--pictures"));
+        assert!(Survey::of(&Items::default()).remarks(None).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn any_pattern_parses_or_errs_and_never_leaves_the_folder(text in "[{}id\\[\\]:,.0-9/a-z-]{0,16}", id in "[./a\\\\é]{0,5}") {
+            if let Ok(pattern) = Pattern::parse(&text) {
+                for path in pattern.candidates(&id) {
+                    prop_assert_eq!(climbs(&path), pattern.climbs(), "{}", path);
+                }
+            }
+        }
+
+        #[test]
+        fn a_slice_is_pythons(text in "[a-e]{0,6}", from in -8i64..8, to in -8i64..8) {
+            let n = text.len() as i64;
+            let place = |b: i64| (if b < 0 { b + n } else { b }).clamp(0, n) as usize;
+            let expected = text.get(place(from)..place(to)).unwrap_or("");
+            prop_assert_eq!(slice(&text, Some(from), Some(to)), expected);
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! What is to be encoded: the inputs of a data set, those that several items share, and how they are grouped.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::EncodeError;
+use super::encoder::{Encoder, Ready};
+use super::families::Modality;
+use super::partial::Row;
+use super::run::{Job, TextField};
+use crate::data::pictures::{self, same_files};
+use crate::data::{Dataset, Items};
+use crate::features::{MANY, Shared};
+
+/// Letters of a text that are shown.
+const SHOWN: usize = 40;
+
+/// What becomes of items that share one picture with at least [`MANY`] - 1 others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SharedPictures {
+    /// Encoded, and warned about.
+    #[default]
+    Told,
+    /// Encoded: the picture is theirs.
+    Keep,
+    /// Items without a picture: it is a placeholder.
+    Missing,
+}
+
+/// The inputs of a data set and how they are grouped.
+pub(super) struct Plan<'d> {
+    inputs: Inputs<'d>,
+    /// Item numbers per batch.
+    pub batches: Vec<Vec<u32>>,
+    /// Cost of each batch: tokens with padding, or pictures.
+    pub costs: Vec<usize>,
+    /// Items without a text or a picture's path.
+    pub empty: usize,
+    pub shared: Option<Shared>,
+    /// Items whose picture is a placeholder and counts as none.
+    pub shared_missing: usize,
+    /// What a person should hear.
+    pub warnings: Vec<String>,
+    /// Pictures that lead to no file, and are refused when their turn comes.
+    lost: Option<String>,
+}
+
+enum Inputs<'d> {
+    Texts(&'d [String]),
+    Pictures(&'d Items),
+}
+
+impl<'d> Plan<'d> {
+    /// # Errors
+    /// No item has such an input.
+    pub fn new(dataset: &'d Dataset, encoder: &Encoder, job: &Job) -> Result<Self, EncodeError> {
+        let modality = encoder.recipe().modality;
+        let items = &dataset.items;
+        let (inputs, all) = match (modality, job.field) {
+            (Modality::Image, _) => (Inputs::Pictures(items), &items.images),
+            (Modality::Text, TextField::Title) => (Inputs::Texts(&items.titles), &items.titles),
+            (Modality::Text, TextField::Text) => (Inputs::Texts(&items.texts), &items.texts),
+        };
+        let last = job.limit.unwrap_or(usize::MAX).min(items.count());
+        let full: Vec<u32> =
+            (1..=last).filter(|&item| !all[item].trim().is_empty()).map(|item| item as u32).collect();
+        if full.is_empty() {
+            return Err(EncodeError::NothingToDo(modality.input()));
+        }
+        let mut plan = Self {
+            inputs,
+            batches: Vec::new(),
+            costs: Vec::new(),
+            empty: last - full.len(),
+            shared: None,
+            shared_missing: 0,
+            warnings: Vec::new(),
+            lost: None,
+        };
+        let full = match plan.inputs {
+            Inputs::Texts(texts) => plan.look_at_texts(texts, items, full),
+            Inputs::Pictures(_) => plan.look_at_pictures(items, job, full)?,
+        };
+        plan.group(encoder, job, full);
+        Ok(plan)
+    }
+
+    /// Everything that speaks against the inputs.
+    pub fn problems(&self) -> Vec<String> {
+        self.warnings.iter().chain(&self.lost).cloned().collect()
+    }
+
+    fn look_at_texts(&mut self, texts: &[String], items: &Items, full: Vec<u32>) -> Vec<u32> {
+        let mut groups: HashMap<&str, Vec<u32>> = HashMap::new();
+        for &item in &full {
+            groups.entry(texts[item as usize].trim()).or_default().push(item);
+        }
+        let mut groups: Vec<Vec<u32>> = groups.into_values().filter(|group| group.len() >= MANY).collect();
+        groups.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        self.shared = Shared::of(&groups, &items.ids);
+        if let Some(shared) = &self.shared {
+            let text = texts[groups[0][0] as usize].trim();
+            let short: String = text.chars().take(SHOWN).collect();
+            let more = if short.len() < text.len() { "…" } else { "" };
+            self.warnings.push(format!("{}: {short:?}{more}; does it stand for none?", shared.told("text")));
+        }
+        full
+    }
+
+    fn look_at_pictures(
+        &mut self,
+        items: &Items,
+        job: &Job,
+        full: Vec<u32>,
+    ) -> Result<Vec<u32>, EncodeError> {
+        let paths: Vec<PathBuf> = full.iter().map(|&item| picture(items, item)).collect();
+        let lost: Vec<usize> = (0..paths.len()).into_par_iter().filter(|&n| !paths[n].is_file()).collect();
+        let is_address = |n: usize| pictures::is_address(&items.images[full[n] as usize]);
+        let addresses = lost.iter().filter(|&&n| is_address(n)).count();
+        let looked = lost.iter().find(|&&n| !is_address(n)).map(|&n| paths[n].clone());
+        if lost.len() == full.len() {
+            let root = items.pictures_root.clone();
+            return Err(EncodeError::NoPictures { count: full.len(), addresses, looked, root });
+        }
+        if let Some(&first) = lost.first() {
+            let (count, all, path) = (lost.len(), full.len(), paths[first].display());
+            self.lost = Some(format!("{count} of {all} pictures lead to no file; the first: {path}"));
+        }
+        let numbers = |group: Vec<usize>| group.into_iter().map(|n| full[n]).collect::<Vec<u32>>();
+        let groups: Vec<Vec<u32>> =
+            same_files(&paths).into_iter().filter(|group| group.len() >= MANY).map(numbers).collect();
+        self.shared = Shared::of(&groups, &items.ids);
+        let Some(shared) = &self.shared else { return Ok(full) };
+        match job.shared {
+            SharedPictures::Keep => Ok(full),
+            SharedPictures::Told => {
+                self.warnings.push(format!(
+                    "{}; is it a placeholder? --shared-pictures missing counts them as items without a picture, keep \
+                     accepts them",
+                    shared.told("picture file")
+                ));
+                Ok(full)
+            }
+            SharedPictures::Missing => {
+                self.shared_missing = shared.items;
+                let placeholders: HashSet<u32> = groups.into_iter().flatten().collect();
+                let left: Vec<u32> = full.into_iter().filter(|item| !placeholders.contains(item)).collect();
+                if left.is_empty() {
+                    return Err(EncodeError::Options(format!(
+                        "{}, and under --shared-pictures missing no picture is left",
+                        shared.told("picture file")
+                    )));
+                }
+                Ok(left)
+            }
+        }
+    }
+
+    /// Groups items into batches.
+    fn group(&mut self, encoder: &Encoder, job: &Job, mut full: Vec<u32>) {
+        let lengths: Vec<usize> = match self.inputs {
+            // Texts of one length share a batch, so that little is padded.
+            Inputs::Texts(texts) => {
+                let mut keyed: Vec<(usize, u32)> =
+                    full.par_iter().map(|&item| (encoder.text_length(&texts[item as usize]), item)).collect();
+                keyed.sort_unstable();
+                full = keyed.iter().map(|&(_, item)| item).collect();
+                keyed.into_iter().map(|(length, _)| length).collect()
+            }
+            Inputs::Pictures(_) => vec![1; full.len()],
+        };
+        let size = encoder.batch_limit().unwrap_or(usize::MAX).min(job.batch).max(1);
+        self.batches = full.chunks(size).map(<[u32]>::to_vec).collect();
+        self.costs = lengths.chunks(size).map(|l| l.iter().copied().max().unwrap_or(1) * l.len()).collect();
+    }
+
+    /// Loads a batch: what the device computes on, and what became of each item.
+    pub fn load(&self, encoder: &Encoder, batch: usize) -> (Ready, Vec<Result<(), String>>) {
+        let items = &self.batches[batch];
+        match self.inputs {
+            Inputs::Texts(texts) => {
+                let texts: Vec<&str> = items.iter().map(|&item| texts[item as usize].as_str()).collect();
+                (encoder.ready_texts(&texts), vec![Ok(()); items.len()])
+            }
+            Inputs::Pictures(catalogue) => {
+                let paths: Vec<PathBuf> = items.iter().map(|&item| picture(catalogue, item)).collect();
+                let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
+                let (ready, outcomes) = encoder.ready_pictures(&paths);
+                (ready, outcomes.into_iter().map(|o| o.map_err(|refused| refused.to_string())).collect())
+            }
+        }
+    }
+
+    /// Computes a loaded batch.
+    pub fn compute(
+        &self,
+        encoder: &Encoder,
+        batch: usize,
+        (ready, outcomes): (Ready, Vec<Result<(), String>>),
+    ) -> Result<Vec<Row>, EncodeError> {
+        let items = &self.batches[batch];
+        let encoded = if outcomes.iter().any(Result::is_ok) { Some(encoder.compute(ready)?) } else { None };
+        let mut next = 0;
+        let mut rows = Vec::with_capacity(items.len());
+        for (&item, outcome) in items.iter().zip(outcomes) {
+            let outcome = match (outcome, &encoded) {
+                (Ok(()), Some(encoded)) => {
+                    next += 1;
+                    check_finite(encoded.row(next - 1), item, encoder)
+                }
+                (Err(reason), _) => Err(reason),
+                (Ok(()), None) => Err("not encoded".to_owned()),
+            };
+            rows.push(Row { item, outcome });
+        }
+        Ok(rows)
+    }
+}
+
+/// An item's picture; an address as it stands, which is refused with its reason.
+pub(super) fn picture(items: &Items, item: u32) -> PathBuf {
+    items.picture(item).unwrap_or_else(|| PathBuf::from(&items.images[item as usize]))
+}
+
+/// Half precision overflows at 65504, and a damaged model may give no numbers at all; neither may reach training.
+fn check_finite(values: &[f32], item: u32, encoder: &Encoder) -> Result<Vec<f32>, String> {
+    match values.iter().find(|v| !v.is_finite()) {
+        None => Ok(values.to_vec()),
+        Some(bad) => Err(format!("{} gave {bad} for item {item}", encoder.name())),
+    }
+}

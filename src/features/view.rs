@@ -1,0 +1,44 @@
+//! The name of a view, which is the name of its folder in the data set's `features`.
+
+use std::path::{Path, PathBuf};
+
+use super::FeatureError;
+
+/// Longest name in bytes: file systems allow 255, and an unfinished store's folder has a longer one.
+const LONGEST: usize = 200;
+
+/// Where the feature store of view `name` of the data set at `dataset_dir` lies by default.
+///
+/// # Errors
+/// `name` is a path, empty, or no name for a folder.
+pub fn view_dir(dataset_dir: &Path, name: &str) -> Result<PathBuf, FeatureError> {
+    check_view_name(name)?;
+    Ok(dataset_dir.join("features").join(name))
+}
+
+/// Refuses a name that would lead out of the `features` folder, or could not be typed in a configuration.
+///
+/// # Errors
+/// [`FeatureError::ViewName`].
+pub fn check_view_name(name: &str) -> Result<(), FeatureError> {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '+');
+    let sound =
+        !name.is_empty() && name.len() <= LONGEST && name.chars().all(plain) && !name.starts_with(['.', '-']);
+    if sound { Ok(()) } else { Err(FeatureError::ViewName(name.to_owned())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_is_a_name_and_never_a_path() {
+        for name in ["text", "image_clip", "img-2", "v1.5", "Bild", "текст"] {
+            assert_eq!(view_dir(Path::new("d"), name).unwrap(), Path::new("d/features").join(name));
+        }
+        let long = "x".repeat(201);
+        for name in ["../x", "", ".", "..", "a/b", "/x", "a\\b", "a b", "~", "x\n", ".hidden", "-x", &long] {
+            assert!(matches!(view_dir(Path::new("d"), name), Err(FeatureError::ViewName(_))), "{name}");
+        }
+    }
+}
