@@ -66,6 +66,9 @@ impl Log {
                     untimed_dropped += 1;
                     return Ok(());
                 }
+                Some(RawTime::Missing) => {
+                    return Err(Fault::at("time", "no time; --untimed drop leaves such rows out"));
+                }
                 Some(time) => {
                     let packed = column.pack(time).map_err(|reason| Fault::at("time", reason))?;
                     if let Some(factor) = packed.earlier_times {

@@ -133,6 +133,26 @@ fn a_directory_that_breaks_a_promise_is_refused_and_the_row_named() {
     }
 }
 
+/// The first layout had whole seconds; what it held are the same moments.
+#[test]
+fn a_data_set_of_whole_seconds_opens_with_its_moments_in_microseconds() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("d");
+    let mut old = dataset(&[4, 3], 5);
+    // Without times the column is a plain number, as it was.
+    old.timed = false;
+    let mut manifest = written(&dir, &old);
+    manifest.schema_version = SECONDS;
+    for (untimed, per_second) in [(0, MICROS), (7, 1)] {
+        manifest.about = serde_json::json!({"report": {"rows_without_time": untimed}});
+        agree(&dir, &mut manifest);
+        let opened = Dataset::open(&dir).unwrap();
+        let expected: Vec<i64> = old.sequences.times.iter().map(|time| time * per_second).collect();
+        assert_eq!(opened.sequences.times, expected);
+        assert_eq!(opened.timed, untimed == 0);
+    }
+}
+
 /// Data sets of before there were kept columns are these.
 #[test]
 fn a_data_set_without_kept_columns_opens_with_none() {

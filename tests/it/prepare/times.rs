@@ -172,7 +172,7 @@ fn rows_without_a_time_are_refused_or_dropped_by_wish() {
     let log = "user,item,time\nu,a,5\nu,b,\nu,c,4\nu,d,NaN\nu,e,9\n";
     let shop = Shop::new(&[("log.csv", log), ("untimed.csv", "user,item\nu,a\nu,b\nu,c\n")]);
     let said = shop.prepare("log.csv", &[]);
-    said.refused("log.csv:3: column time: no time", "--untimed drop");
+    said.refused("log.csv:3: column time: no time; --untimed drop", "");
     shop.prepare("log.csv", &["--untimed", "drop"]).fine();
     assert_eq!(shop.history("u"), "c | a || e");
     assert_eq!(shop.report()["rows_without_time_dropped"], 2);
