@@ -4,6 +4,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use super::join::{Explanation, Names, explain};
 use super::log::Log;
 use super::pictures::Pattern;
 use super::source::{self, RawItem, Reading};
@@ -20,7 +21,12 @@ pub(super) struct Catalogue {
     pub read: usize,
     /// Rows of a held item whose id came before; the first counts. Amazon's metadata has some.
     pub repeated: usize,
+    /// Why its ids and the log's meet less than one may expect.
+    pub misses: Option<Explanation>,
 }
+
+/// Ids without a match that are looked at to find out why: enough to compare with any log, and some megabytes.
+const STRANGERS: usize = 100_000;
 
 impl Catalogue {
     /// Holds the rows of items with interactions in `log`, or all if unseen ones are to be kept.
@@ -32,10 +38,15 @@ impl Catalogue {
         let mut catalogue = Self::default();
         let (Some(path), Some(reading)) = (&options.items, reading) else { return Ok(catalogue) };
         let present: HashSet<&str> = log.present().map(|(_, id)| id).collect();
+        let mut strangers: Vec<String> = Vec::new();
         source::read_items(path, reading, &mut |row| {
             let place = catalogue.read;
             catalogue.read += 1;
-            if !options.keep_unseen_items && !present.contains(row.id.as_str()) {
+            let known = present.contains(row.id.as_str());
+            if !known && strangers.len() < STRANGERS {
+                strangers.push(row.id.clone());
+            }
+            if !options.keep_unseen_items && !known {
                 return Ok(());
             }
             match catalogue.rows.entry(row.id.clone()) {
@@ -44,7 +55,14 @@ impl Catalogue {
             }
             Ok(())
         })?;
-        Ok(catalogue)
+        let held = catalogue.rows.keys().map(String::as_str).filter(|id| present.contains(id));
+        let names = Names { left: "the log", things: "items", right: "the catalogue" };
+        let there = held.chain(strangers.iter().map(String::as_str));
+        catalogue.misses = explain(names, log.present().map(|(_, id)| id), there);
+        match catalogue.misses.take_if(|misses| misses.matched == 0) {
+            Some(misses) => Err(DataError::Apart(misses)),
+            None => Ok(catalogue),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
+use super::join::Explanation;
 use super::pictures::PatternError;
 use super::source::SourceError;
 use crate::artefact::ArtefactError;
@@ -22,6 +23,9 @@ pub enum DataError {
     EmptySplit { part: &'static str },
     #[error("images: {0}")]
     Pattern(#[from] PatternError),
+    /// Log and catalogue share no item.
+    #[error("{0}")]
+    Apart(Explanation),
     #[error("{option}: {reason}")]
     Option { option: String, reason: String },
     #[error("more than {limit} {what}")]
@@ -47,6 +51,11 @@ impl DataError {
             Self::Artefact(ArtefactError::Io { .. }) => return None,
             Self::Malformed { .. } => "prepare the data set anew".into(),
             Self::Empty { advice, .. } => (*advice).into(),
+            Self::Apart(misses) => misses.hint().unwrap_or_else(|| {
+                "name the item column of each: --column item=NAME for the log, --items-column item=NAME for the \
+                 catalogue"
+                    .into()
+            }),
             Self::EmptySplit { .. } => "use sequences of 3 or more, or an earlier cut-off".into(),
             Self::Pattern(e) => e.hint(),
             Self::Option { .. } => "see `codistill prepare --help`".into(),

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::filter::{self, Interaction, StepCounts};
 use super::intern::Interner;
+use super::join::is_null_like;
 use super::source::time::Resolved;
 use super::source::{self, Fault, RawTime, Reading, Role, TimeColumn};
 use super::split::Split;
@@ -135,14 +136,6 @@ pub struct NullLike {
     pub role: Role,
     pub id: String,
     pub interactions: usize,
-}
-
-fn is_null_like(id: &str) -> bool {
-    let id = id.to_ascii_lowercase();
-    matches!(
-        id.as_str(),
-        "nan" | "none" | "null" | "<na>" | "n/a" | "na" | "nil" | "undefined" | "\\n" | "#n/a"
-    )
 }
 
 /// The unit of the times, if there are any, with what the options ask of them.

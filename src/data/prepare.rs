@@ -9,7 +9,7 @@ use super::catalogue::{Catalogue, Numbering, describe};
 use super::filter::{self, Duplicates, Interaction, StepCounts, TiedPairs, Ties};
 use super::log::{Log, Untimed};
 use super::pictures::{Pattern, Survey};
-use super::report::{PrepareReport, SourceHash};
+use super::report::{Misses, PrepareReport, SourceHash};
 use super::source::{self, BadLines, Reading, Role, Source, SourceOptions, SourcePlan, TimeUnit};
 use super::split::{Split, split};
 use super::{DataError, Dataset, Items, Part, Sequences};
@@ -111,7 +111,6 @@ pub fn prepare(
         let known: Vec<bool> = log.item_ids.iter().map(|id| listed.rows.contains_key(id)).collect();
         log.interactions.retain(|i| known[i.item as usize]);
         steps.push(filter::counts("in the catalogue", &log.interactions));
-        not_empty(&steps, "the log and the catalogue share no item id: name the item column of each")?;
         catalogue = Some(listed);
     }
     let kept = keep(&mut log, options, &mut steps);
@@ -151,6 +150,7 @@ pub fn prepare(
         catalogue_repeated: catalogue.repeated,
         catalogue_unseen: catalogue.read - catalogue.repeated - (numbering.seen - missing_rows),
         items_without_catalogue_row: missing_rows,
+        catalogue_misses: catalogue.misses.as_ref().map(Misses::of),
         items_without_title: empty(&items.titles),
         items_without_category: empty(&items.categories),
         items_without_image: empty(&items.images),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::filter::{StepCounts, TiedPairs};
+use super::join::{Cause, Explanation};
 use super::log::NullLike;
 use super::source::{Role, SourcePlan};
 
@@ -39,6 +40,8 @@ pub struct PrepareReport {
     pub catalogue_repeated: usize,
     pub catalogue_unseen: usize,
     pub items_without_catalogue_row: usize,
+    /// Why ids of the log and of the catalogue meet less than one may expect.
+    pub catalogue_misses: Option<Misses>,
     pub items_without_title: usize,
     pub items_without_category: usize,
     /// Items for which neither the catalogue nor the pattern gives a picture.
@@ -53,6 +56,30 @@ pub struct PrepareReport {
     pub image_remarks: Vec<String>,
     /// SHA-256 of every source file.
     pub sources: Vec<SourceHash>,
+}
+
+/// A join that matched little.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Misses {
+    pub matched: usize,
+    /// Items that would match if their ids were written alike.
+    pub mendable: usize,
+    pub causes: Vec<Cause>,
+    /// Counts, examples of both sides and the cause, for people.
+    pub message: String,
+    pub remedy: Option<String>,
+}
+
+impl Misses {
+    pub(super) fn of(found: &Explanation) -> Self {
+        Self {
+            matched: found.matched,
+            mendable: found.mendable,
+            causes: found.causes.clone(),
+            message: found.to_string(),
+            remedy: found.hint(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -130,6 +157,10 @@ impl PrepareReport {
                 "{} users are too short for targets and only train",
                 self.users_without_targets
             ));
+        }
+        if let Some(misses) = &self.catalogue_misses {
+            let remedy = misses.remedy.as_ref().map_or_else(String::new, |remedy| format!("; {remedy}"));
+            found.push(format!("{}{remedy}", misses.message));
         }
         if self.catalogue_repeated > 0 {
             found.push(format!(

@@ -195,7 +195,8 @@ fn what_emptied_the_data_is_named_with_advice_that_fits() {
     let (message, hint) = fails(PrepareOptions { interactions: home.path("none.csv"), ..home.options() });
     assert!(message.contains("`read`") && hint.contains("check the file"), "{message}: {hint}");
     let (message, hint) = fails(PrepareOptions { catalogue_only: true, ..home.options() });
-    assert!(message.contains("in the catalogue") && hint.contains("item column"), "{message}: {hint}");
+    assert!(message.contains("none of the log's 4 items stands in the catalogue"), "{message}");
+    assert!(hint.contains("--items-column item=NAME"), "{hint}");
     let (message, hint) = fails(PrepareOptions { item_core: 9, ..home.options() });
     assert!(message.contains("core") && hint.contains("--item-core"), "{message}: {hint}");
     let short = Home::new(&[("log.csv", "user,item\nu,a\nv,b\n")]);

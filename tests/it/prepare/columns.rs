@@ -141,3 +141,51 @@ fn a_catalogue_of_which_no_title_is_known_is_told_with_its_columns() {
     let wrong = ["--items", "items.csv", "--items-column", "title=bezeichner"];
     shop.prepare("log.csv", &wrong).refused("no column bezeichner", "--items-column title=bezeichnung");
 }
+
+#[test]
+fn ids_that_do_not_meet_are_explained_with_examples_of_both_sides() {
+    let titles = |ids: [&str; 5]| {
+        let rows: String = ids.iter().map(|id| format!("{id},Title {id}\n")).collect();
+        format!("article_id,prod_name\n{rows}")
+    };
+    let log = |ids: [&str; 5]| {
+        let rows: String = ids.iter().enumerate().map(|(n, id)| format!("u,{id},{n}\n")).collect();
+        format!("customer_id,article_id,t_dat\n{rows}")
+    };
+    let plain = ["108775015", "108775044", "110065001", "110065002", "111565001"];
+    for (name, ids, words) in [
+        (
+            "leading zeros",
+            ["0108775015", "0108775044", "0110065001", "0110065002", "0111565001"],
+            "leading zeros",
+        ),
+        ("decimals", ["108775015.0", "108775044.0", "110065001.0", "110065002.0", "111565001.0"], "decimals"),
+        (
+            "a prefix",
+            ["art_108775015", "art_108775044", "art_110065001", "art_110065002", "art_111565001"],
+            "a prefix",
+        ),
+    ] {
+        let shop = Shop::new(&[("log.csv", &log(plain)), ("articles.csv", &titles(ids))]);
+        let said = shop.prepare("log.csv", &["--items", "articles.csv"]);
+        said.refused("none of the log's 5 items stands in the catalogue", "");
+        for part in ["108775015", ids[0], words] {
+            assert!(said.stderr.contains(part), "{name}: no {part} in {}", said.stderr);
+        }
+        println!("pass: {name}");
+    }
+    // Some meet: a warning, which --strict refuses.
+    let some = ["108775015", "108775044", "110065001", "0110065002", "0111565001"];
+    let shop = Shop::new(&[("log.csv", &log(plain)), ("articles.csv", &titles(some))]);
+    let said = shop.prepare("log.csv", &["--items", "articles.csv"]).fine();
+    assert!(
+        said.stderr.contains("3 of the log's 5 items stand in the catalogue, 2 more would"),
+        "{}",
+        said.stderr
+    );
+    assert_eq!(shop.report()["catalogue_misses"]["causes"][0], "leading_zeros");
+    shop.prepare("log.csv", &["--items", "articles.csv", "--strict"]).refused("leading zeros", "");
+    // All meet, and the catalogue has more: nothing to tell.
+    let shop = Shop::new(&[("log.csv", &log(plain)), ("articles.csv", &(titles(plain) + "999,Other\n"))]);
+    shop.prepare("log.csv", &["--items", "articles.csv", "--strict"]).fine();
+}
