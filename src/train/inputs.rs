@@ -209,8 +209,8 @@ fn absolute(path: &Path) -> Result<PathBuf, InputsError> {
 /// # Errors
 /// `inputs.json` can't be read.
 pub fn recorded(run: &RunDir) -> Result<Parents, InputsError> {
-    let newest = checkpoint::list(&run.steps()).into_iter().rev();
-    if let Some(parents) = newest.filter_map(|(_, path)| checkpoint::parents(&path)).next() {
+    let mut newest = checkpoint::list(&run.steps()).into_iter().rev();
+    if let Some(parents) = newest.find_map(|(_, path)| checkpoint::parents(&path)) {
         return Ok(parents);
     }
     Ok(Inputs::read(run)?.map(|inputs| inputs.parents()).unwrap_or_default())
@@ -423,7 +423,7 @@ mod tests {
         let (absent, damaged) = (Fault::Absent("x".into()), Fault::Damaged("x".into()));
         let other = Fault::Other { recorded: "a".into(), found: "b".into() };
         assert!(hint(&[other.clone(), damaged.clone()]).contains("--accept-changed"));
-        assert!(hint(&[other.clone()]).contains("--data DIR"));
+        assert!(hint(std::slice::from_ref(&other)).contains("--data DIR"));
         assert!(hint(&[damaged]).contains("make the store anew"));
         // What is not there can't be gone on with.
         assert!(!hint(&[other, absent]).contains("--accept-changed"));
