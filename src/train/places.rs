@@ -111,7 +111,9 @@ fn moved(from: &Path, path: &Path, to: &Path) -> Option<PathBuf> {
     let same = from.components().zip(path.components()).take_while(|(a, b)| a == b).count();
     let ups = from.components().count() - same;
     let rest: PathBuf = path.components().skip(same).collect();
-    Some(to.ancestors().nth(ups)?.join(rest))
+    let shared = to.ancestors().nth(ups)?;
+    // Joined with nothing, a path would end with a separator.
+    Some(if same == path.components().count() { shared.to_owned() } else { shared.join(rest) })
 }
 
 /// The directory from which `dir`, the configured folder of runs, leads to the run at `root`.
