@@ -1,5 +1,6 @@
 //! The comparison as text: for the terminal, and as Markdown.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::preface::Preface;
@@ -132,9 +133,10 @@ impl Comparison {
                 .flat_map(|g| g.metrics.iter().map(|(name, _)| name.clone())),
         );
         let row = |(place, group): (usize, &Summary)| {
-            let seeds: Vec<String> = group.seeds.iter().map(u64::to_string).collect();
             let mark = if place == 0 { " (reference)" } else { "" };
-            let seeds = if group.trained { seeds.join(" ") } else { "-".to_owned() };
+            // How many, not which: under this head a single run of seed 42 read as forty-two of them.
+            let seeds = BTreeSet::from_iter(&group.seeds).len();
+            let seeds = if group.trained { seeds.to_string() } else { "-".to_owned() };
             let mut cells = vec![format!("{}{mark}", group.label), group.score.clone(), seeds];
             cells.extend(header[3..].iter().map(|name| {
                 let found = group.metrics.iter().find(|(own, _)| own == name);

@@ -169,6 +169,41 @@ fn a_planted_gain_is_found_and_written_in_every_form() {
 }
 
 #[test]
+fn the_column_of_seeds_counts_them() {
+    let home = tempfile::tempdir().unwrap();
+    let group = |name: &str, seeds: &[u64]| {
+        let dirs: Vec<String> = seeds
+            .iter()
+            .map(|&seed| path(&Fake::new(name, seed, 0.0).write(home.path())).to_owned())
+            .collect();
+        format!("{name}={}", dirs.join(","))
+    };
+    let asked = [group("alone", &[42]), group("two", &[7, 1_000_003]), group("four", &[4, 3, 2, 1])];
+    let said = compare(&asked.iter().map(String::as_str).collect::<Vec<_>>()).fine();
+    let column = |group: &str| {
+        let row = said.stdout.lines().find(|line| line.starts_with(group)).unwrap();
+        let cells: Vec<&str> = row.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+        cells[2].to_owned()
+    };
+    assert!(
+        said.stdout.lines().any(|line| line.split_whitespace().eq([
+            "group",
+            "score",
+            "seeds",
+            "recall@10",
+            "ndcg@10",
+            "mrr@10",
+            "coverage@10"
+        ])),
+        "{}",
+        said.stdout
+    );
+    assert_eq!(["alone (reference)", "two", "four"].map(column), ["1", "2", "4"]);
+    let which = json(&asked.iter().map(String::as_str).collect::<Vec<_>>())["groups"][1]["seeds"].clone();
+    assert_eq!(which, serde_json::json!([7, 1_000_003]));
+}
+
+#[test]
 fn the_same_condition_under_other_seeds_is_no_effect() {
     let home = tempfile::tempdir().unwrap();
     let list = |seeds: [u64; 3]| {
