@@ -8,7 +8,8 @@ use clap::Args;
 use super::setup::{InputArgs, open_run};
 use super::{Exit, Failure, Terminal};
 use crate::eval::Report;
-use crate::export::{self, Export, card};
+use crate::export::card::{self, Features};
+use crate::export::{self, Export};
 use crate::train::run_dir::Which;
 
 #[derive(Debug, Args)]
@@ -41,9 +42,19 @@ pub fn run(args: &ExportArgs, terminal: &Terminal) -> Result<Exit, Failure> {
             .and_then(|text| serde_json::from_str(&text).ok()),
         _ => None,
     };
+    let experiment = &trained.experiment;
+    let views = experiment.config.model.views.iter().zip(&experiment.views);
+    let features: Vec<Features<'_>> = views
+        .filter_map(|(view, source)| {
+            let store = &source.as_ref()?.store;
+            let (hash, tokens, width) = (store.hash(), store.tokens(), store.width());
+            Some(Features { view: &view.name, hash, tokens, width, about: store.about() })
+        })
+        .collect();
     let card = card::render(
         &checkpoint.config,
         &checkpoint.parents,
+        &features,
         &checkpoint.state,
         report.as_ref(),
         trained.model.num_params(),

@@ -2,14 +2,30 @@
 
 use std::fmt::Write as _;
 
+use serde_json::Value;
+
 use crate::config::Config;
 use crate::eval::Report;
 use crate::train::checkpoint::{Parents, RunState};
 
-/// Markdown for the export's README.
+/// The features of a view, as their store describes them.
+pub struct Features<'a> {
+    pub view: &'a str,
+    /// Content hash of the store.
+    pub hash: &'a str,
+    /// Most tokens of an item, and the width of one.
+    pub tokens: usize,
+    pub width: usize,
+    /// What the store's manifest says of its making.
+    pub about: &'a Value,
+}
+
+/// Markdown for the export's README. `features` are the stores that lie there now; one of another hash than the model
+/// was trained on is not described.
 pub fn render(
     config: &Config,
     parents: &Parents,
+    features: &[Features<'_>],
     state: &RunState,
     report: Option<&Report>,
     parameters: usize,
@@ -38,9 +54,7 @@ pub fn render(
         seed = config.seed,
         dataset = parents.dataset,
     );
-    for (view, hash) in &parents.features {
-        let _ = writeln!(text, "| features of `{view}` | `{hash}` |");
-    }
+    describe(&mut text, parents, features);
     text.push_str("\n## Measured\n\n");
     match report {
         Some(report) => text.push_str(&report.markdown()),
@@ -57,4 +71,88 @@ pub fn render(
          - `manifest.json`: hashes of all files.\n",
     );
     text
+}
+
+/// A line for the features of each view: who takes the vectors further must make others by the same recipe.
+fn describe(text: &mut String, parents: &Parents, features: &[Features<'_>]) {
+    if parents.features.is_empty() {
+        return;
+    }
+    text.push_str("\n## Features\n\n| view | made from | shape | store |\n|---|---|---|---|\n");
+    for (view, hash) in &parents.features {
+        let found = features.iter().find(|f| f.view == view && f.hash == hash);
+        let (origin, shape) = found.map_or_else(
+            || ("unknown: the store that the model was trained on is not there".to_owned(), "-".to_owned()),
+            |f| (origin(f.about), format!("{} x {}", f.tokens, f.width)),
+        );
+        let _ = writeln!(text, "| {view} | {origin} | {shape} | `{hash}` |");
+    }
+}
+
+/// Encoder, revision and recipe, or the matrix of an import.
+fn origin(about: &Value) -> String {
+    let word = |path: &str| about.pointer(path).and_then(Value::as_str).filter(|word| !word.is_empty());
+    let mut parts = vec![word("/source").unwrap_or("a source that the store does not name").to_owned()];
+    let marked = [
+        ("revision", word("/revision").or(word("/recipe/revision")).or(word("/settings/revision"))),
+        ("field", word("/field")),
+        ("recipe", word("/recipe_sha256")),
+        ("weights", word("/recipe/weights_sha256")),
+        ("matrix", word("/matrix/sha256")),
+    ];
+    parts.extend(marked.into_iter().filter_map(|(name, value)| Some(format!("{name} `{}`", value?))));
+    // A source is what somebody typed, and may hold the sign that ends a cell.
+    parts.join(", ").replace('|', "\\|").replace(['\n', '\r'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn features<'a>(view: &'a str, hash: &'a str, about: &'a Value) -> Features<'a> {
+        Features { view, hash, tokens: 30, width: 768, about }
+    }
+
+    fn card(trained_on: &[(&str, &str)], found: &[Features<'_>]) -> String {
+        let features = trained_on.iter().map(|(view, hash)| ((*view).to_owned(), (*hash).to_owned()));
+        let parents = Parents { dataset: "d".into(), features: features.collect() };
+        render(&Config::default(), &parents, found, &RunState::default(), None, 7)
+    }
+
+    fn line<'a>(card: &'a str, view: &str) -> &'a str {
+        card.lines().find(|line| line.starts_with(&format!("| {view} |"))).unwrap()
+    }
+
+    #[test]
+    fn encoder_revision_recipe_and_hash_stand_in_the_card() {
+        let about = json!({
+            "source": "encoded by o/m", "revision": "abc", "recipe_sha256": "rrr", "field": "text",
+            "recipe": { "weights_sha256": "www" },
+        });
+        let card = card(&[("text", "hhh")], &[features("text", "hhh", &about)]);
+        assert_eq!(
+            line(&card, "text"),
+            "| text | encoded by o/m, revision `abc`, field `text`, recipe `rrr`, weights `www` | 30 x 768 | `hhh` |"
+        );
+    }
+
+    #[test]
+    fn an_import_names_its_matrix_and_cannot_break_the_table() {
+        let about = json!({ "source": "a|b.npy", "matrix": { "file": "b.npy", "sha256": "mmm" } });
+        let card = card(&[("smell", "hhh")], &[features("smell", "hhh", &about)]);
+        assert_eq!(line(&card, "smell"), "| smell | a\\|b.npy, matrix `mmm` | 30 x 768 | `hhh` |");
+    }
+
+    #[test]
+    fn a_store_that_was_replaced_or_says_nothing_is_not_described() {
+        let about = json!({ "source": "encoded by other" });
+        let changed = card(&[("text", "old")], &[features("text", "new", &about)]);
+        assert!(line(&changed, "text").contains("unknown") && !changed.contains("other"), "{changed}");
+        let silent = json!({});
+        let card = card(&[("text", "h")], &[features("text", "h", &silent)]);
+        assert!(line(&card, "text").contains("does not name"), "{card}");
+        assert!(!self::card(&[], &[]).contains("## Features"));
+    }
 }
