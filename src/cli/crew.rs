@@ -57,7 +57,8 @@ impl<'a> Crew<'a> {
     ) -> Result<(), Failure> {
         let program = std::env::current_exe().map_err(|e| Failure::io(&PathBuf::from("codistill"), &e))?;
         let mut command = Command::new(program);
-        command.args(["train", "--quiet", "--no-progress", "--stop-with-stdin"]);
+        // Not --quiet: the log must hold what a training warns of.
+        command.args(["train", "--no-progress", "--stop-with-stdin"]);
         if *state == State::Unfinished {
             command.arg("--resume").arg(&cell.dir);
         } else {

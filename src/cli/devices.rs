@@ -14,7 +14,7 @@ pub fn run(terminal: &Terminal) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let rows: String = found.iter().map(|f| format!("{:<8} {}\n", f.flag, f.name)).collect();
-    terminal.data(&rows)?;
+    terminal.table(&rows)?;
     if found.len() == 1 {
         let why = if cfg!(feature = "wgpu") { "no GPU driver was found" } else { "built without `wgpu`" };
         terminal.say(format!("no other device: {why}"));

@@ -214,7 +214,7 @@ fn tell(snapshot: &Snapshot, terminal: &Terminal) -> Result<(), Failure> {
             "canary": {"k": head.canary.k, "pairs": head.canary.pairs.len(), "recall": head.canary.recall()},
         }));
     }
-    terminal.data(&format!(
+    terminal.table(&format!(
         "{}: generation {}, {} catalogue items, {} appended, {gone} deleted\nbranches {} of width {}, model {}\ncanary: recall@{} {:.4} over {} pairs",
         snapshot.dir.display(),
         about.generation,

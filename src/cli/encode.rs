@@ -367,7 +367,7 @@ fn dry_run(dataset: &Dataset, encoder: &Encoder, job: &Job, terminal: &Terminal)
         return Ok(Exit::Done);
     }
     let mb = |bytes: u64| bytes as f64 / 1e6;
-    terminal.data(&format!(
+    terminal.table(&format!(
         "{} of {} items to encode, {} token(s) of width {}\n\
          time: about {:.0} s ({:.1} items/s, from {} items)\n\
          disk: {:.1} MB, {:.1} MB while the store is made",

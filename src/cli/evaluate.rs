@@ -14,6 +14,7 @@ use crate::eval::baseline::{ContentKnn, ItemKnn, Popularity, RecentPopularity, T
 use crate::eval::cold::OwnKind;
 use crate::eval::content::ContentNearest;
 use crate::eval::kept::keep;
+use crate::eval::report::ORACLE;
 use crate::eval::{ColdReport, Evaluation, GlobalTime, Report, ScoreError, Scorer, TimeOrder, rows};
 use crate::lock::DirLock;
 use crate::model::Recommender;
@@ -123,12 +124,10 @@ pub fn run(args: &EvaluateArgs, terminal: &Terminal) -> Result<Exit, Failure> {
         let _lock = lock_run(args, PATIENCE, terminal)?;
         keep(&mut report, &path, &trained.run.report_of(part_name(args.part)))?;
     }
-    if terminal.json {
-        terminal.data_json(&report)?;
-    } else if args.markdown {
+    if args.markdown && !terminal.json {
         terminal.data(&report.markdown())?;
     } else {
-        terminal.data(&report.table())?;
+        terminal.result(&report, || report.table())?;
     }
     if let Some(warning) = report.time_order.and_then(|order| order.warning()) {
         terminal.say(format!("note: {warning}"));
@@ -310,7 +309,7 @@ struct Oracle<'a> {
 
 impl Scorer for Oracle<'_> {
     fn names(&self) -> Vec<String> {
-        vec!["oracle".into()]
+        vec![ORACLE.into()]
     }
 
     fn items(&self) -> usize {

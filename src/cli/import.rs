@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::setup::open_device;
+use super::setup::{open_device, tell_taken};
 use super::{Exit, Failure, Terminal};
 use crate::config::{Loaded, load};
 use crate::export::import_weights;
@@ -47,5 +47,8 @@ pub fn run(args: &ImportArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let optimizer = AdamW::new(&config.optim);
     checkpoint::save(&run.steps(), config, &experiment.parents, &state, &model, &optimizer)?;
     terminal.say(format!("{}: {} imported", run.root.display(), args.weights.display()));
+    if tell_taken(&run, &config.run, terminal) {
+        terminal.say(run.root.display().to_string());
+    }
     Ok(Exit::Done)
 }

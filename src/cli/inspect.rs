@@ -99,7 +99,7 @@ pub fn run(args: &InspectArgs, terminal: &Terminal) -> Result<Exit, Failure> {
         });
         terminal.data_json(&shown)?;
     } else {
-        terminal.data(&text(&items, number, &all))?;
+        terminal.table(&text(&items, number, &all))?;
     }
     if let Some(path) = &item.png {
         let (sheet, without) = contact_sheet(&items, number, &all);

@@ -3,6 +3,7 @@
 //! One file a command. Only this module prints: data to stdout, talk to stderr.
 
 mod ablate;
+mod advice;
 mod bench;
 mod compare;
 mod crew;
@@ -13,6 +14,7 @@ mod evaluate;
 mod export;
 mod fail;
 mod features;
+mod hparams;
 mod import;
 mod inspect;
 mod plan;
@@ -53,7 +55,8 @@ struct Cli {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Talk")]
 pub struct Talk {
-    /// Print errors only.
+    /// Print errors only: no talk, no warnings, no tables. What --json, another format for programs or `completions`
+    /// asks for still goes to stdout.
     #[arg(long, short, global = true)]
     quiet: bool,
     /// Print more; twice for everything.
@@ -75,7 +78,7 @@ A first run, on generated data:
 Your own data:
   codistill prepare ratings.csv --items movies.csv --output data/movies
   codistill features import data/movies --view text --matrix text.npy --ids ids.npy
-  codistill train configs/movielens-small.toml --set data.path=data/movies
+  codistill train configs/movielens-small.toml --data data/movies
   codistill evaluate checkpoints/movielens-small
   tensorboard --logdir checkpoints
 

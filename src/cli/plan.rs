@@ -21,6 +21,8 @@ pub struct Plan {
     pub positions: usize,
     pub steps_per_epoch: u64,
     pub steps: u64,
+    /// Of them, before the checkpoint that would be gone on from.
+    pub steps_done: u64,
     pub memory_bytes: u64,
     /// Mean of two steps, the first of which warms up.
     pub step_seconds: f64,
@@ -30,16 +32,18 @@ pub struct Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hours = (self.steps as f64 * self.step_seconds) / 3600.0;
+        let left = self.steps.saturating_sub(self.steps_done);
+        let hours = (left as f64 * self.step_seconds) / 3600.0;
+        let done = if self.steps_done == 0 { String::new() } else { format!(", {} done", self.steps_done) };
         let rows = [
             ("device", self.device.clone()),
             ("data", format!("{} users, {} items, {} windows", self.users, self.items, self.windows)),
             ("items without content", self.items_without_modality.to_string()),
             ("parameters", self.parameters.to_string()),
             ("first batch", format!("{} distinct items, {} positions", self.distinct_items, self.positions)),
-            ("steps", format!("{} ({} an epoch)", self.steps, self.steps_per_epoch)),
+            ("steps", format!("{} ({} an epoch){done}", self.steps, self.steps_per_epoch)),
             ("memory estimate", format!("{:.2} GiB", self.memory_bytes as f64 / (1u64 << 30) as f64)),
-            ("step", format!("{:.3} s, {hours:.2} h for all steps at most", self.step_seconds)),
+            ("step", format!("{:.3} s, {hours:.2} h for all that are left at most", self.step_seconds)),
             (
                 "validation",
                 format!("{:.2} s for {} targets", self.evaluation_seconds, self.validation_targets),

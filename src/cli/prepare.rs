@@ -204,7 +204,7 @@ pub fn run(args: &PrepareArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     if terminal.json {
         terminal.data_json(&serde_json::json!({"path": args.output, "hash": hash, "report": report}))?;
     } else {
-        terminal.data(&(plan::plan(&report) + &table(&report)))?;
+        terminal.table(&(plan::plan(&report) + &table(&report)))?;
     }
     for warning in warnings {
         terminal.warn(warning);

@@ -82,11 +82,7 @@ pub fn run(args: &ProbeArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     if !args.validity.is_empty() {
         report.validity = Some(validity(args, &dataset, &probe, terminal)?);
     }
-    if terminal.json {
-        terminal.data_json(&report)?;
-    } else {
-        terminal.data(&report.plain())?;
-    }
+    terminal.result(&report, || report.plain())?;
     if let Some(dir) = &args.output {
         std::fs::create_dir_all(dir).map_err(|e| Failure::io(dir, &e))?;
         write_atomic(&dir.join("probe.md"), report.markdown().as_bytes())?;

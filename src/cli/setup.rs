@@ -5,17 +5,84 @@ use std::time::Duration;
 
 use burn::module::Module;
 use clap::Args;
+use tempfile::TempDir;
 
 use super::{Failure, Terminal, synth};
-use crate::config::Config;
+use crate::config::{Config, ConfigError, Dropped, Loaded, RunConfig, SynthConfig, load, load_on};
 use crate::data::Part;
 use crate::device::{self, Opened};
 use crate::lock::DirLock;
 use crate::model::Recommender;
 use crate::train::Experiment;
 use crate::train::checkpoint::{Checkpoint, Parents};
+use crate::train::experiment::absent_views;
 use crate::train::inputs::{self, Asked};
 use crate::train::run_dir::{RunDir, Which};
+
+/// A configuration with its sets; on the data set `data` where that is given, and then without the views that it has
+/// no features of, which is told. A configuration alone is taken by its word.
+pub fn load_config(
+    path: &Path,
+    sets: &[String],
+    data: Option<&Path>,
+    terminal: &Terminal,
+) -> Result<Loaded, Failure> {
+    let Some(data) = data else { return Ok(load(path, sets)?) };
+    let mut loaded = load_on(path, sets, data)?;
+    let absent = absent_views(&loaded.config)?;
+    let stores: Vec<(String, String)> = absent
+        .iter()
+        .filter_map(|name| loaded.config.model.views.iter().find(|view| view.name == *name))
+        .map(|view| (view.name.clone(), features_command(data, view.store())))
+        .collect();
+    let dropped = loaded.drop_views(&absent).map_err(|e| match e {
+        ConfigError::NothingLeft { views } => Failure::user(
+            format!(
+                "{} has no features of {}, and without them {} has no branch",
+                data.display(),
+                views.join(", "),
+                path.display()
+            ),
+            stores.first().map_or_else(String::new, |(_, command)| format!("`{command}` makes some")),
+        ),
+        other => other.into(),
+    })?;
+    for (view, command) in &stores {
+        let data = data.display();
+        terminal.warn(format!("dropped {view}: {data} has no features of that view; `{command}` makes them"));
+    }
+    if let Some(rest) = rest_of(&dropped) {
+        terminal.say(format!("left out with {}: {rest}", dropped.views.join(" and ")));
+    }
+    for (key, value) in &dropped.changed {
+        terminal.say(format!("{key} is now {value}"));
+    }
+    Ok(loaded)
+}
+
+/// What went with the views, in words.
+fn rest_of(dropped: &Dropped) -> Option<String> {
+    let listed =
+        |what: &str, names: &[String]| (!names.is_empty()).then(|| format!("{what} {}", names.join(", ")));
+    let parts = [
+        listed("branch", &dropped.branches),
+        listed("distillation", &dropped.pairs),
+        dropped.tower.then(|| "the tower, which has IDs alone to read".to_owned()),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// The command that makes the feature store `name` of a data set.
+fn features_command(data: &Path, name: &str) -> String {
+    let data = data.display();
+    let modality = ["text", "image"].into_iter().find(|modality| name.starts_with(modality));
+    match modality {
+        Some(modality) if modality == name => format!("codistill features encode {data} --modality {name}"),
+        Some(modality) => format!("codistill features encode {data} --modality {modality} --view {name}"),
+        None => format!("codistill features import {data} --view {name} --matrix FILE --ids FILE"),
+    }
+}
 
 /// Makes sure that `config.data.path` is set, generating the planted data set where the configuration
 /// describes one. It is a pure function of its parameters, so that one made before is used again.
@@ -24,7 +91,7 @@ pub fn ensure_data(config: &mut Config, terminal: &Terminal) -> Result<(), Failu
         return Ok(());
     }
     let Some(world) = &config.data.synth else { return Ok(()) };
-    let path = config.run.dir.join("data").join(format!("synth-{}", fingerprint(world)));
+    let path = generated(config, world);
     if !path.join("truth").exists() {
         // Without truth the directory was left by a kill between the data set and what stands beside it.
         if path.exists() {
@@ -37,8 +104,47 @@ pub fn ensure_data(config: &mut Config, terminal: &Terminal) -> Result<(), Failu
     Ok(())
 }
 
+/// As [`ensure_data`], but writes nothing that stays: what would be generated lies in the folder that is returned, and
+/// goes with it.
+pub fn borrow_data(config: &mut Config, terminal: &Terminal) -> Result<Option<TempDir>, Failure> {
+    let made = config.data.synth.as_ref().is_none_or(|world| generated(config, world).join("truth").exists());
+    if config.data.path.is_some() || made {
+        ensure_data(config, terminal)?;
+        return Ok(None);
+    }
+    let scratch = tempfile::tempdir().map_err(|e| Failure::io(&std::env::temp_dir(), &e))?;
+    let own = std::mem::replace(&mut config.run.dir, scratch.path().to_owned());
+    ensure_data(config, terminal)?;
+    config.run.dir = own;
+    Ok(Some(scratch))
+}
+
+/// Sets `config.data.path` as [`ensure_data`] would, and generates nothing.
+pub fn name_data(config: &mut Config) {
+    if config.data.path.is_none() {
+        config.data.path = config.data.synth.as_ref().map(|world| generated(config, world));
+    }
+}
+
+/// Where the data set of `world` lies.
+fn generated(config: &Config, world: &SynthConfig) -> PathBuf {
+    config.run.dir.join("data").join(format!("synth-{}", fingerprint(world)))
+}
+
+/// Says that a run could not have the name it asked for, and which is which: whoever types the old name next means
+/// this run and gets the older one.
+pub fn tell_taken(run: &RunDir, asked: &RunConfig, terminal: &Terminal) -> bool {
+    let wanted = asked.dir.join(&asked.name);
+    let taken = run.root != wanted;
+    if taken {
+        let (old, new) = (wanted.display(), run.root.display());
+        terminal.warn(format!("{old} is an older run; this one is {new}"));
+    }
+    taken
+}
+
 /// Twelve hexadecimal digits that tell one set of parameters from another.
-fn fingerprint(world: &crate::config::SynthConfig) -> String {
+fn fingerprint(world: &SynthConfig) -> String {
     use sha2::{Digest, Sha256};
     let text = format!("{world:?} {}", env!("CARGO_PKG_VERSION"));
     Sha256::digest(text.as_bytes()).iter().take(6).map(|b| format!("{b:02x}")).collect()
@@ -63,9 +169,13 @@ pub struct InputArgs {
 }
 
 impl InputArgs {
-    /// Whether nothing was asked for.
-    pub fn is_default(&self) -> bool {
-        self.data.is_none() && !self.accept_changed
+    /// Where the data set lies, if that was said.
+    pub fn data(&self) -> Option<&Path> {
+        self.data.as_deref()
+    }
+
+    pub fn accepts_changed(&self) -> bool {
+        self.accept_changed
     }
 
     pub fn asked(&self) -> Asked {

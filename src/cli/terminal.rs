@@ -1,4 +1,8 @@
 //! Where the program prints: data to stdout, talk to stderr.
+//!
+//! `--quiet` is kept here and nowhere else. What people read falls silent ([`Terminal::table`], [`Terminal::say`],
+//! [`Terminal::warn`]); what was asked for in a form for programs ([`Terminal::data`], [`Terminal::data_json`]) and
+//! errors are printed all the same.
 
 use std::io::{IsTerminal, Write};
 
@@ -42,7 +46,9 @@ impl Terminal {
     }
 
     pub fn warn(&self, line: impl AsRef<str>) {
-        eprintln!("{} {}", self.paint("warning:", "33"), line.as_ref());
+        if !self.quiet {
+            eprintln!("{} {}", self.paint("warning:", "33"), line.as_ref());
+        }
     }
 
     pub fn failure(&self, failure: &Failure) {
@@ -52,7 +58,33 @@ impl Terminal {
         }
     }
 
-    /// Data on stdout. A reader that has gone away ends the program quietly.
+    /// A result for people, on stdout.
+    ///
+    /// # Errors
+    /// As [`Terminal::data`].
+    pub fn table(&self, text: &str) -> Result<(), Failure> {
+        if self.quiet { Ok(()) } else { self.data(text) }
+    }
+
+    /// A result as JSON where that is asked for, else as the text for people.
+    ///
+    /// # Errors
+    /// As [`Terminal::data`].
+    pub fn result(
+        &self,
+        value: &impl serde::Serialize,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), Failure> {
+        if self.json {
+            self.data_json(value)
+        } else if self.quiet {
+            Ok(())
+        } else {
+            self.data(&text())
+        }
+    }
+
+    /// Data on stdout, in a form that programs read. A reader that has gone away ends the program quietly.
     ///
     /// # Errors
     /// Stdout can't be written for another reason.

@@ -10,15 +10,17 @@ use burn::module::Module;
 use clap::Args;
 
 use super::evaluate::final_report;
-use super::setup::{InputArgs, ensure_data, lock, open_device, open_inputs};
+use super::setup::{
+    InputArgs, borrow_data, ensure_data, load_config, lock, open_device, open_inputs, tell_taken,
+};
 use super::show::show;
 use super::watch::Watch;
-use super::{Exit, Failure, Terminal};
+use super::{Exit, Failure, Terminal, advice, hparams};
 use crate::artefact;
 use crate::config::{Config, load};
 use crate::data::Part;
-use crate::monitor::{HValue, Monitor, Progress, ProgressMode};
-use crate::train::checkpoint;
+use crate::monitor::{FINAL_BEST, FINAL_TEST, Monitor, Progress, ProgressMode};
+use crate::train::checkpoint::{self, Checkpoint};
 use crate::train::inputs::{self, Inputs};
 use crate::train::run_dir::{RunDir, Which};
 use crate::train::trainer::Outcome;
@@ -28,12 +30,13 @@ use crate::train::{Experiment, Trainer};
 #[command(after_help = "\
 Examples:
   codistill train configs/quickstart.toml
-  codistill train configs/odmt-arts.toml --set data.path=data/arts --device wgpu
+  codistill train configs/odmt-arts.toml --data data/arts --device wgpu
   codistill train --resume checkpoints/quickstart
   codistill train --resume checkpoints/odmt-arts --data /mnt/data/arts
   codistill train configs/quickstart.toml --dry-run
 
 Ctrl-C finishes the step, saves, and exits with status 4; --resume goes on to the same bits on the CPU.")]
+#[command(mut_arg("data", |arg| arg.help(DATA)))]
 pub struct TrainArgs {
     /// Configuration file.
     #[arg(required_unless_present = "resume")]
@@ -57,6 +60,10 @@ pub struct TrainArgs {
     stop_with_stdin: bool,
 }
 
+const DATA: &str = "\
+Dataset directory, instead of the configuration's; views that it has no features of are left out, with their branches. \
+With --resume: where the run's own data set is now";
+
 /// What a lock says of the process that holds it.
 const COMMAND: &str = "train";
 
@@ -67,11 +74,11 @@ const RESUMABLE: [&str; 6] =
 pub fn run(args: &TrainArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     match &args.resume {
         Some(root) => resume(args, root, terminal),
-        None if args.inputs.is_default() => start(args, terminal),
-        None => Err(Failure::user(
-            "--data and --accept-changed are for a run that is resumed",
-            "name the data set of a new run with --set data.path=DIR",
+        None if args.inputs.accepts_changed() => Err(Failure::user(
+            "--accept-changed does nothing here: a new run takes the data set as it is",
+            "leave it out, or name the run that goes on with --resume RUN",
         )),
+        None => start(args, terminal),
     }
 }
 
@@ -81,17 +88,20 @@ const PATIENCE: Duration = Duration::from_mins(1);
 fn start(args: &TrainArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     // Clap requires one of them.
     let path = args.config.clone().unwrap_or_default();
-    let mut loaded = load(&path, &args.sets)?;
+    let mut loaded = load_config(&path, &args.sets, args.inputs.data(), terminal)?;
     if let Some(flag) = &args.device {
         loaded.config.device.clone_from(flag);
     }
     let device = open_device(&loaded.config.device, terminal)?;
+    if args.dry_run {
+        let _scratch = borrow_data(&mut loaded.config, terminal)?;
+        let experiment = Experiment::open(loaded.config, &device.device)?;
+        experiment.verify_features()?;
+        return dry_run(&experiment, None, &device.name, terminal);
+    }
     ensure_data(&mut loaded.config, terminal)?;
     let experiment = Experiment::open(loaded.config.clone(), &device.device)?;
     experiment.verify_features()?;
-    if args.dry_run {
-        return dry_run(&experiment, &device.name, terminal);
-    }
     let origins = serde_json::to_string_pretty(&loaded.origins).unwrap_or_default();
     let place = &experiment.config.run;
     let run = RunDir::create(&place.dir, &place.name, &loaded.config.to_toml()?, &origins)?;
@@ -99,7 +109,13 @@ fn start(args: &TrainArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     Inputs::of(&experiment, &run.root)?.write(&run)?;
     let trainer = Trainer::new(&experiment, &run.steps());
     terminal.say(format!("{}: {} on {}", run.root.display(), plan_line(&experiment, &trainer), device.name));
-    train(args, &experiment, trainer, &run, None, terminal)
+    tell_taken(&run, place, terminal);
+    let exit = train(args, &experiment, trainer, &run, None, terminal)?;
+    // Hundreds of lines later the first word is out of sight.
+    if tell_taken(&run, place, terminal) {
+        terminal.say(run.root.display().to_string());
+    }
+    Ok(exit)
 }
 
 fn resume(args: &TrainArgs, root: &Path, terminal: &Terminal) -> Result<Exit, Failure> {
@@ -116,7 +132,7 @@ fn resume(args: &TrainArgs, root: &Path, terminal: &Terminal) -> Result<Exit, Fa
     }
     let mut config = checkpoint.config.clone();
     if let Some(file) = &args.config {
-        let now = load(file, &args.sets)?.config;
+        let now = load_config(file, &args.sets, args.inputs.data(), terminal)?.config;
         refuse_changes(&config, &now)?;
         take_resumable(&mut config, now);
     } else if !args.sets.is_empty() {
@@ -126,6 +142,9 @@ fn resume(args: &TrainArgs, root: &Path, terminal: &Terminal) -> Result<Exit, Fa
     }
     let device = open_device(args.device.as_ref().unwrap_or(&config.device), terminal)?;
     let experiment = open_inputs(root, config, &checkpoint.parents, &args.inputs, &device, terminal)?;
+    if args.dry_run {
+        return dry_run(&experiment, Some((&path, &checkpoint)), &device.name, terminal);
+    }
     let mut trainer = Trainer::new(&experiment, &run.steps());
     trainer.resume(&path, &checkpoint)?;
     Inputs::of(&experiment, root)?.write(&run)?;
@@ -163,7 +182,7 @@ fn take_resumable(own: &mut Config, given: Config) {
 fn begin_again(args: &TrainArgs, run: &RunDir, terminal: &Terminal) -> Result<Exit, Failure> {
     let mut config = load(&run.config(), if args.config.is_some() { &[] } else { &args.sets })?.config;
     if let Some(file) = &args.config {
-        let now = load(file, &args.sets)?.config;
+        let now = load_config(file, &args.sets, args.inputs.data(), terminal)?.config;
         refuse_changes(&config, &now)?;
         take_resumable(&mut config, now);
     } else {
@@ -172,6 +191,9 @@ fn begin_again(args: &TrainArgs, run: &RunDir, terminal: &Terminal) -> Result<Ex
     let device = open_device(args.device.as_ref().unwrap_or(&config.device), terminal)?;
     let then = inputs::recorded(run)?;
     let experiment = open_inputs(&run.root, config, &then, &args.inputs, &device, terminal)?;
+    if args.dry_run {
+        return dry_run(&experiment, None, &device.name, terminal);
+    }
     Inputs::of(&experiment, &run.root)?.write(run)?;
     artefact::sweep(&run.steps());
     terminal.say(format!("{}: no checkpoint yet, starting at the beginning", run.root.display()));
@@ -306,46 +328,30 @@ fn finish(
     let model = best.restore(&path, trainer.model().clone())?.valid();
     let report = final_report(experiment, &model, Part::Test, &[], Some(run))?;
     let state = trainer.state();
-    let metrics: Vec<(String, f64)> =
-        report.model().metrics().into_iter().map(|(name, value)| (format!("test/{name}"), value)).collect();
+    let shown = hparams::figures(&experiment.config, &report, state.best.map(|(value, _)| value));
+    let tested = report.model().metrics();
+    let tested = tested.into_iter().map(|(name, value)| (format!("{FINAL_TEST}{name}"), value));
+    let best = shown.iter().filter(|(tag, _)| tag.starts_with(FINAL_BEST)).cloned();
+    let metrics: Vec<(String, f64)> = best.chain(tested).collect();
     let borrowed: Vec<(&str, f64)> = metrics.iter().map(|(tag, v)| (tag.as_str(), *v)).collect();
     watch.monitor.scalars(state.step, state.epoch as u64, &borrowed);
-    let shown: Vec<(String, f64)> = metrics.iter().filter(|(tag, _)| tag.ends_with("@10")).cloned().collect();
-    watch.monitor.hparams(state.step, state.epoch as u64, &hyper_parameters(&experiment.config), &shown);
+    watch.monitor.hparams(state.step, state.epoch as u64, &hparams::settings(&experiment.config), &shown);
     show(experiment, &model, state.step, state.epoch as u64, &mut watch.monitor);
     watch.monitor.flush();
     for warning in watch.monitor.warnings() {
         terminal.warn(warning);
     }
-    if terminal.json {
-        terminal.data_json(&report)?;
-    } else {
-        terminal.data(&report.table())?;
-    }
+    terminal.result(&report, || report.table())?;
     if let Some(warning) = report.time_order.and_then(|order| order.warning()) {
         terminal.say(format!("note: {warning}"));
     }
+    let root = run.root.display().to_string();
+    let advice = advice::below_counting(&experiment.config, &experiment.dataset, state, &report, &root);
+    if let Some(advice) = advice {
+        terminal.warn(advice);
+    }
     terminal.say(format!("best checkpoint {}; report {}", path.display(), run.report().display()));
     Ok(Exit::Done)
-}
-
-fn hyper_parameters(config: &Config) -> Vec<(String, HValue)> {
-    let mut leaves = std::collections::BTreeMap::new();
-    flatten("", &serde_json::to_value(config).unwrap_or_default(), &mut leaves);
-    let watched =
-        ["seed", "model.", "objective.", "optim.", "train.batch", "train.acc", "data.max", "data.windows"];
-    leaves
-        .into_iter()
-        .filter(|(key, _)| watched.iter().any(|w| key.starts_with(w)))
-        .map(|(key, text)| {
-            let value = match (text.parse::<f64>(), text.as_str()) {
-                (Ok(number), _) => HValue::Number(number),
-                (_, "true" | "false") => HValue::Flag(text == "true"),
-                _ => HValue::Text(text),
-            };
-            (key, value)
-        })
-        .collect()
 }
 
 fn plan_line(experiment: &Experiment, trainer: &Trainer<'_>) -> String {
@@ -359,10 +365,27 @@ fn plan_line(experiment: &Experiment, trainer: &Trainer<'_>) -> String {
     )
 }
 
-/// Prints the plan and runs two steps of training and one small evaluation.
-fn dry_run(experiment: &Experiment, device: &str, terminal: &Terminal) -> Result<Exit, Failure> {
+/// Prints the plan and runs two steps of training and one small evaluation, with the weights of the checkpoint `from`
+/// where there is one. Nothing is written outside a folder that goes again.
+fn dry_run(
+    experiment: &Experiment,
+    from: Option<(&Path, &Checkpoint)>,
+    device: &str,
+    terminal: &Terminal,
+) -> Result<Exit, Failure> {
     let scratch = tempfile::tempdir().map_err(|e| Failure::io(Path::new("the temporary folder"), &e))?;
     let mut trainer = Trainer::new(experiment, scratch.path());
+    if let Some((path, checkpoint)) = from {
+        trainer.resume(path, checkpoint)?;
+        let state = trainer.state();
+        terminal.say(format!(
+            "{}: would go on at epoch {}, step {}",
+            path.display(),
+            state.epoch,
+            state.step
+        ));
+    }
+    let steps_done = trainer.state().step;
     let parameters = trainer.model().num_params();
     let order = experiment.sampler.order(1);
     let batch = experiment.sampler.batch(&order, 1, 0);
@@ -385,15 +408,12 @@ fn dry_run(experiment: &Experiment, device: &str, terminal: &Terminal) -> Result
         positions: batch.rows.len(),
         steps_per_epoch: trainer.total_steps() / experiment.config.train.epochs.max(1) as u64,
         steps: trainer.total_steps(),
+        steps_done,
         memory_bytes: memory,
         step_seconds,
         evaluation_seconds: eval_seconds,
         validation_targets: evaluation.targets(),
     };
-    if terminal.json {
-        terminal.data_json(&plan)?;
-    } else {
-        terminal.data(&plan.to_string())?;
-    }
+    terminal.result(&plan, || plan.to_string())?;
     Ok(Exit::Done)
 }

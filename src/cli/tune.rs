@@ -9,7 +9,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::evaluate::final_report;
-use super::setup::{InputArgs, ensure_data, lock, open_device, open_run, tell_inputs};
+use super::setup::{InputArgs, ensure_data, lock, name_data, open_device, open_run, tell_inputs};
 use super::train::stop_flag;
 use super::watch::Watch;
 use super::{Exit, Failure, Terminal};
@@ -19,7 +19,7 @@ use crate::config::{Config, ConfigError, load};
 use crate::data::Part;
 use crate::eval::{Evaluation, Report};
 use crate::lock::DirLock;
-use crate::monitor::{HValue, Monitor, Progress};
+use crate::monitor::{FINAL_SCORE as SCORE, HValue, Monitor, Progress};
 use crate::train::inputs::{self, Asked, Inputs};
 use crate::train::run_dir::{RunDir, Which};
 use crate::train::trainer::{Observer, Outcome, StepReport};
@@ -34,6 +34,7 @@ trains trials that were added. Selection reads validation figures only; --final 
 part, once.
 
 Examples:
+  codistill tune configs/tune/quickstart.toml --dry-run
   codistill tune configs/tune/quickstart.toml
   codistill tune configs/tune/quickstart.toml --final
   codistill train checkpoints/tune-quickstart/best.toml
@@ -47,6 +48,9 @@ pub struct TuneArgs {
     /// When all trials are done, judge the best one on the test part.
     #[arg(long = "final")]
     judge: bool,
+    /// List the trials and where they stand, and write nothing.
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// What `--json` prints.
@@ -69,7 +73,8 @@ struct Search {
     trials: Vec<Trial>,
     metric: String,
     epochs: usize,
-    _lock: DirLock,
+    /// None for a dry run, which changes nothing.
+    _lock: Option<DirLock>,
 }
 
 /// What a lock says of the process that holds it.
@@ -77,6 +82,9 @@ const COMMAND: &str = "tune";
 
 pub fn run(args: &TuneArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let mut search = Search::open(args, terminal)?;
+    if args.dry_run {
+        return search.plan(terminal);
+    }
     let stop = stop_flag(terminal);
     while let Some((number, until)) = next(&search.spec, &search.trials, search.epochs) {
         if stop.load(Ordering::SeqCst) {
@@ -110,9 +118,12 @@ impl Search {
         let spec = Spec::load(&args.study)?;
         let base = load(&spec.base, &spec.set)?.config;
         let dir = spec.dir.clone().unwrap_or_default();
-        std::fs::create_dir_all(&dir).map_err(|e| Failure::io(&dir, &e))?;
-        let lock = lock(&dir, COMMAND, Duration::ZERO, terminal)?;
-        artefact::sweep(&dir);
+        let mut held = None;
+        if !args.dry_run {
+            std::fs::create_dir_all(&dir).map_err(|e| Failure::io(&dir, &e))?;
+            held = Some(lock(&dir, COMMAND, Duration::ZERO, terminal)?);
+            artefact::sweep(&dir);
+        }
         let study = Study::at(&dir);
         let mut configs = Vec::new();
         let mut trials = Vec::new();
@@ -132,7 +143,20 @@ impl Search {
             configs.push(config);
         }
         let (metric, epochs) = (base.train.metric.clone(), base.train.epochs);
-        Ok(Self { spec, study, configs, trials, metric, epochs, _lock: lock })
+        Ok(Self { spec, study, configs, trials, metric, epochs, _lock: held })
+    }
+
+    /// Where every trial stands, and which is next.
+    fn plan(&self, terminal: &Terminal) -> Result<Exit, Failure> {
+        let best = best(&self.trials).map(|trial| trial.number);
+        let (dir, trials) = (self.study.dir.as_path(), self.trials.as_slice());
+        let printed = Printed { dir, metric: &self.metric, trials, best, test: None };
+        terminal.result(&printed, || self.table().plain())?;
+        terminal.say(match next(&self.spec, &self.trials, self.epochs) {
+            Some((number, until)) => format!("next: {} to epoch {until}", Study::name(number)),
+            None => "nothing is left to train".into(),
+        });
+        Ok(Exit::Done)
     }
 
     /// Brings a trial to `until` epochs and saves what it reached; false if it was interrupted.
@@ -241,7 +265,7 @@ impl Search {
     /// The table, the best configuration and, if asked, its test figures.
     fn finish(&self, args: &TuneArgs, terminal: &Terminal) -> Result<Exit, Failure> {
         let Some(winner) = best(&self.trials) else {
-            terminal.data(&self.table().plain())?;
+            terminal.table(&self.table().plain())?;
             return Err(Failure::user("every trial failed", "read the reasons above; narrow the space"));
         };
         let test = if args.judge { Some(self.judge(winner.number, terminal)?) } else { None };
@@ -259,9 +283,9 @@ impl Search {
             let best = Some(winner.number);
             terminal.data_json(&Printed { dir, metric: &self.metric, trials, best, test })?;
         } else {
-            terminal.data(&table.plain())?;
+            terminal.table(&table.plain())?;
             if let Some(report) = test {
-                terminal.data(&format!("\n{}", report.table()))?;
+                terminal.table(&format!("\n{}", report.table()))?;
             }
         }
         Ok(Exit::Done)
@@ -305,9 +329,6 @@ impl Search {
     }
 }
 
-/// Tag of the figure that trials are selected by.
-const SCORE: &str = "tune/score";
-
 /// What a trial's next epochs came to.
 enum Advance {
     Reached { score: f64, finished: bool },
@@ -328,7 +349,11 @@ fn prepared(
     }
     config.run.dir.clone_from(&study.dir);
     config.run.name = Study::name(number);
-    ensure_data(&mut config, terminal)?;
+    if args.dry_run {
+        name_data(&mut config);
+    } else {
+        ensure_data(&mut config, terminal)?;
+    }
     Ok(config)
 }
 

@@ -38,6 +38,9 @@ pub enum ConfigError {
     /// Well-formed, but out of range or at odds with another value.
     #[error("{}`{key}` {reason}", prefix(.place.as_ref()))]
     Invalid { place: Option<Place>, key: String, reason: String, hint: Option<String> },
+    /// [`super::Loaded::drop_views`] took every branch away.
+    #[error("every branch needs features of {}, which the data set lacks", .views.join(", "))]
+    NothingLeft { views: Vec<String> },
 }
 
 fn prefix(place: Option<&Place>) -> String {
@@ -54,6 +57,9 @@ impl ConfigError {
             Self::Read { .. } => None,
             Self::Malformed { hint, .. } | Self::Invalid { hint, .. } => hint.clone(),
             Self::UnknownKey { nearest: Some(nearest), .. } => Some(format!("did you mean `{nearest}`?")),
+            Self::NothingLeft { .. } => {
+                Some("make them with `codistill features encode` or `codistill features import`".into())
+            }
             Self::UnknownKey { known, .. } => Some(format!("known keys here: {}", known.join(", "))),
         }
     }

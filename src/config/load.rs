@@ -17,6 +17,8 @@ use super::{
     error::{one_line, variant_hint},
 };
 
+const DATA_PATH: &str = "data.path";
+
 /// Where a value of the resolved configuration comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -28,6 +30,10 @@ pub enum Origin {
     },
     /// `--set` on the command line.
     Set,
+    /// `--data` on the command line, or what it made of a value that leant on a view without features there.
+    Data,
+    /// It went with such a view. Entries of lists are named: `model.branches.image`.
+    Dropped,
 }
 
 /// A configuration ready to use.
@@ -49,9 +55,19 @@ pub struct Loaded {
 /// # Errors
 /// The file can't be read; it is not TOML; a key is unknown; a value has the wrong type or is out of range.
 pub fn load(path: &Path, sets: &[String]) -> Result<Loaded, ConfigError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-    parse(&text, path, sets)
+    resolve(&read(path)?, path, sets, None)
+}
+
+/// [`load`] on the data set `data`, whatever the file says of `data.path`.
+///
+/// # Errors
+/// As [`load`]; or a set names `data.path` too.
+pub fn load_on(path: &Path, sets: &[String], data: &Path) -> Result<Loaded, ConfigError> {
+    resolve(&read(path)?, path, sets, Some(data))
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
 }
 
 /// [`load`] for a text that is already in memory; `path` names it in messages, and its stem names the run.
@@ -59,18 +75,33 @@ pub fn load(path: &Path, sets: &[String]) -> Result<Loaded, ConfigError> {
 /// # Errors
 /// As [`load`].
 pub fn parse(text: &str, path: &Path, sets: &[String]) -> Result<Loaded, ConfigError> {
+    resolve(text, path, sets, None)
+}
+
+fn resolve(text: &str, path: &Path, sets: &[String], data: Option<&Path>) -> Result<Loaded, ConfigError> {
     let file = File::parse(text, path)?;
     let mut config = file.config()?;
     let sets = sets.iter().map(|set| Set::parse(set)).collect::<Result<Vec<_>, _>>()?;
     if !sets.is_empty() {
         config = apply_all(&config, &sets)?;
     }
+    if let Some(data) = data {
+        if let Some(set) = sets.iter().find(|set| set.covers(DATA_PATH)) {
+            return Err(ConfigError::Malformed {
+                place: set.place(),
+                reason: format!("--data {} names the data set already", data.display()),
+                hint: Some("leave one of them out".into()),
+            });
+        }
+        config.data.path = Some(data.to_owned());
+    }
     if config.run.name.is_empty() {
         config.run.name = path.file_stem().map_or_else(|| "run".into(), |s| s.to_string_lossy().into_owned());
     }
     config.validate().map_err(|error| file.locate(error, &sets))?;
     let origins = leaves(&as_value(&config)).into_iter().map(|key| {
-        let origin = file.origin(&key, &sets);
+        let given = data.is_some() && key == DATA_PATH;
+        let origin = if given { Origin::Data } else { file.origin(&key, &sets) };
         (key, origin)
     });
     Ok(Loaded { origins: origins.collect(), config, text: text.to_owned() })
@@ -188,7 +219,7 @@ fn collect_value(value: &Spanned<DeValue<'_>>, dotted: &str, offsets: &mut BTree
 }
 
 /// Dotted keys of all values; a list of plain values is one value.
-fn leaves(value: &Value) -> Vec<String> {
+pub(super) fn leaves(value: &Value) -> Vec<String> {
     fn visit(value: &Value, prefix: &str, out: &mut Vec<String>) {
         match value {
             Value::Table(table) => table.iter().for_each(|(key, v)| visit(v, &join(prefix, key), out)),
@@ -201,6 +232,14 @@ fn leaves(value: &Value) -> Vec<String> {
     let mut out = Vec::new();
     visit(value, "", &mut out);
     out
+}
+
+/// The value under a dotted key.
+pub(super) fn value_at<'v>(root: &'v Value, key: &str) -> Option<&'v Value> {
+    key.split('.').try_fold(root, |node, part| match node {
+        Value::Array(list) => list.get(part.parse::<usize>().ok()?),
+        _ => node.get(part),
+    })
 }
 
 fn join(prefix: &str, part: &str) -> String {

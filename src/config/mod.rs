@@ -8,6 +8,7 @@ mod error;
 mod keys;
 mod load;
 mod objective;
+mod reduce;
 mod rules;
 mod sets;
 mod validate;
@@ -17,11 +18,12 @@ mod validate_optim;
 pub(crate) use error::one_line;
 pub use error::{ConfigError, Place};
 pub(crate) use keys::nearest;
-pub use load::{Loaded, Origin, load, parse};
+pub use load::{Loaded, Origin, load, load_on, parse};
 pub use objective::{
     DistillConfig, DistillPair, Divergence, Draw, NegativesConfig, ObjectiveConfig, ObjectiveKind, Shared,
     Teacher,
 };
+pub use reduce::Dropped;
 pub use validate::{ENSEMBLE, METRICS};
 
 use std::collections::BTreeMap;

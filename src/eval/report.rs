@@ -9,6 +9,9 @@ use super::global_time::GlobalTime;
 use super::metrics::{Bucket, Evaluation, Scored};
 use super::time_order::TimeOrder;
 
+/// Score name of the planted truth.
+pub const ORACLE: &str = "oracle";
+
 /// Columns of the tables, at the cut-off of the buckets (10 where it is measured).
 const COLUMNS: [&str; 4] = ["recall", "ndcg", "mrr", "coverage"];
 
@@ -53,6 +56,18 @@ impl Report {
     /// The model's own evaluation.
     pub fn model(&self) -> &Evaluation {
         &self.evaluations[0]
+    }
+
+    /// The best of the baselines that count rather than learn, where the model's figure `metric` (`ensemble/ndcg@10`) is
+    /// not above it: its name, its figure and the model's. The oracle is no baseline.
+    pub fn unbeaten(&self, metric: &str) -> Option<(&str, f64, f64)> {
+        let model = *self.model().metrics().get(metric)?;
+        let (_, name) = metric.split_once('/')?;
+        let baselines = self.evaluations.iter().skip(1).flat_map(|e| &e.scored).filter(|s| s.name != ORACLE);
+        let figures = baselines.filter_map(|s| Some((s.name.as_str(), *s.metrics.get(name)?)));
+        let (baseline, figure) = figures.max_by(|a, b| a.1.total_cmp(&b.1))?;
+        // A model whose figure is NaN is above nothing.
+        if model > figure { None } else { Some((baseline, figure, model)) }
     }
 
     /// A table for the terminal, the protocol above it.
@@ -262,4 +277,52 @@ pub fn range(from: u32, to: Option<u32>) -> String {
 /// A configuration word as the configuration file spells it.
 fn word(value: &impl Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eval::fixtures::{Table, dataset, leave_one_out};
+    use crate::{config::EvalConfig, data::Part, eval::evaluate};
+
+    /// Three users of one history whose targets stand at the ranks that each name gives; tests are items 3.
+    fn report(named: &[(&str, [f32; 4])]) -> Report {
+        let user = [1, 2, 3];
+        let data = dataset(4, &leave_one_out(&[&user[..]; 3]));
+        let evaluations = named.iter().map(|(name, row)| {
+            let scores = [&[0.0], &row[..]].concat();
+            let mut table = Table { items: 4, scores: vec![((*name).to_owned(), vec![scores; 3])] };
+            evaluate(&mut table, &data, Part::Test, &EvalConfig::default(), 4, &mut |_| {}).unwrap()
+        });
+        let (dataset, time_order, global_time, cold) = ("hash".into(), None, None, None);
+        Report { evaluations: evaluations.collect(), dataset, seed: 1, time_order, global_time, cold }
+    }
+
+    #[test]
+    fn a_model_below_the_best_counter_is_told_apart_from_one_above() {
+        // Items 1 and 2 are known, so that 3 competes with 4 alone: rank 1 or 2.
+        let (first, second) = ([0.0, 0.0, 2.0, 1.0], [0.0, 0.0, 1.0, 2.0]);
+        let at_two = 1.0 / 3.0f64.log2();
+        let below = report(&[("ensemble", second), ("popularity", second), ("transitions", first)]);
+        assert_eq!(below.unbeaten("ensemble/ndcg@10"), Some(("transitions", 1.0, at_two)));
+        assert_eq!(below.unbeaten("ensemble/recall@1"), Some(("transitions", 1.0, 0.0)));
+        let above = report(&[("ensemble", first), ("popularity", second), ("transitions", second)]);
+        assert_eq!(above.unbeaten("ensemble/ndcg@10"), None);
+        let level = report(&[("ensemble", second), ("popularity", second)]);
+        assert_eq!(level.unbeaten("ensemble/ndcg@10"), Some(("popularity", at_two, at_two)));
+    }
+
+    #[test]
+    fn the_oracle_is_no_counter_and_a_model_that_scores_nan_has_beaten_nothing() {
+        let (first, second) = ([0.0, 0.0, 2.0, 1.0], [0.0, 0.0, 1.0, 2.0]);
+        let oracle = report(&[("ensemble", second), (ORACLE, first)]);
+        assert_eq!(oracle.unbeaten("ensemble/ndcg@10"), None);
+        let mut nan = report(&[("ensemble", first), ("popularity", second)]);
+        nan.evaluations[0].scored[0].metrics.insert("ndcg@10".into(), f64::NAN);
+        assert!(
+            nan.unbeaten("ensemble/ndcg@10")
+                .is_some_and(|(name, _, model)| name == "popularity" && model.is_nan())
+        );
+        assert_eq!(nan.unbeaten("ensemble/ndcg@7"), None, "what was not measured says nothing");
+    }
 }

@@ -16,7 +16,7 @@ use tensorboard_proto::tensor::TensorProto;
 use tensorboard_proto::tensor_shape::{TensorShapeProto, TensorShapeProto_Dim};
 use tensorboard_proto::types;
 
-use super::{HValue, Moment};
+use super::{FINAL_BEST, FINAL_SCORE, FINAL_TEST, HValue, Moment};
 use crate::pictures::Png;
 
 /// The colour space of three channels.
@@ -41,8 +41,17 @@ pub(super) fn session_start(time: f64, step: u64) -> Event {
     event
 }
 
+/// Values under their tags; of the figures that a run ends with, the finite ones alone.
+///
+/// The HParams page takes a run's cell from the last scalar of the column's tag. Where there is none, the cell is a
+/// missing value, for which its table has a place (`missing_values_first` in `list_session_groups.py`). A NaN is a
+/// value like others there: it is neither below nor above anything, so that Python's sort leaves the rows around it in
+/// no order at all. Charts do have a sign for NaN, and what is logged in the course of a training keeps it.
 pub(super) fn scalars(at: Moment, values: &[(&str, f64)]) -> Event {
-    let values = values.iter().map(|(tag, value)| {
+    let is_final =
+        |tag: &str| [FINAL_BEST, FINAL_TEST, FINAL_SCORE].iter().any(|start| tag.starts_with(start));
+    let shown = values.iter().filter(|(tag, value)| value.is_finite() || !is_final(tag));
+    let values = shown.map(|(tag, value)| {
         let mut entry = Summary_Value::new();
         entry.set_tag((*tag).to_owned());
         entry.set_simple_value(*value as f32);
@@ -181,4 +190,47 @@ fn summary(at: Moment, values: Vec<Summary_Value>) -> Event {
 
 fn signed(step: u64) -> i64 {
     i64::try_from(step).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: Moment = Moment { step: 9, epoch: 2, time: 1.0 };
+
+    fn tags(event: &Event) -> Vec<(&str, f32)> {
+        event.get_summary().get_value().iter().map(|v| (v.get_tag(), v.get_simple_value())).collect()
+    }
+
+    #[test]
+    fn a_figure_that_is_not_finite_leaves_its_cell_of_the_table_empty_and_its_point_of_a_chart_there() {
+        let values = [
+            ("train/loss/total", f64::NAN),
+            ("valid/ensemble/ndcg@10", f64::INFINITY),
+            ("best/valid/ensemble/ndcg@10", f64::NAN),
+            ("test/ensemble/ndcg@10", f64::NEG_INFINITY),
+            ("test/ensemble/recall@10", 0.5),
+            ("tune/score", f64::NAN),
+        ];
+        let event = scalars(AT, &values);
+        let found = tags(&event);
+        let names: Vec<&str> = found.iter().map(|(tag, _)| *tag).collect();
+        assert_eq!(names, ["train/loss/total", "valid/ensemble/ndcg@10", "test/ensemble/recall@10"]);
+        assert!(found[0].1.is_nan() && found[1].1 == f32::INFINITY && found[2].1 == 0.5);
+    }
+
+    #[test]
+    fn columns_of_the_table_are_in_the_order_given() {
+        let metrics = [("test/z/ndcg@10".to_owned(), 0.1), ("test/a/recall@10".to_owned(), 0.2)];
+        let settings = [("seed".to_owned(), HValue::Number(1.0)), ("a".to_owned(), HValue::Flag(true))];
+        let events = hparams(AT, 0.5, &settings, &metrics).unwrap();
+        let value = &events[0].get_summary().get_value()[0];
+        let content = value.get_metadata().get_plugin_data().get_content();
+        let data: HParamsPluginData = protobuf::parse_from_bytes(content).unwrap();
+        let experiment = data.get_experiment();
+        let names: Vec<&str> = experiment.get_metric_infos().iter().map(|m| m.get_name().get_tag()).collect();
+        assert_eq!(names, ["test/z/ndcg@10", "test/a/recall@10"]);
+        let names: Vec<&str> = experiment.get_hparam_infos().iter().map(HParamInfo::get_name).collect();
+        assert_eq!(names, ["seed", "a"]);
+    }
 }

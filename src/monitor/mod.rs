@@ -29,6 +29,12 @@ pub const METRICS_FILE: &str = "metrics.jsonl";
 /// Name of the folder of event files in a run directory.
 pub const TENSORBOARD_DIR: &str = "tensorboard";
 
+/// Tags of the figures that a run ends with: what its best checkpoint reached on validation, and on the test part.
+pub const FINAL_BEST: &str = "best/valid/";
+pub const FINAL_TEST: &str = "test/";
+/// Tag of the figure that the trials of a search are selected by.
+pub const FINAL_SCORE: &str = "tune/score";
+
 /// When something was measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Moment {
@@ -67,7 +73,8 @@ pub trait Sink: Send {
     /// A text in Markdown, once per run.
     fn text(&mut self, _tag: &str, _markdown: &str) {}
 
-    /// The settings of the run with its final metrics, which have been logged as scalars under these names.
+    /// The settings of the run with its final metrics, the most important first, which have been logged as scalars under
+    /// these names.
     fn hparams(&mut self, _at: Moment, _hparams: &[(String, HValue)], _metrics: &[(String, f64)]) {}
 
     /// Named vectors to look at: `vectors` is row after row of `width`, `rows` has one entry a vector, with

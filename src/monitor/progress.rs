@@ -91,14 +91,9 @@ impl Progress {
         }
     }
 
-    /// A warning, which is told even where nothing else is.
+    /// A warning.
     pub fn warn(&mut self, warning: &str) {
-        let line = format!("warning: {warning}");
-        if let Shown::Hidden = self.shown {
-            let _ = writeln!(io::stderr(), "{line}");
-        } else {
-            self.note(&line);
-        }
+        self.note(&format!("warning: {warning}"));
     }
 
     /// A line that stays, such as the metrics of an epoch.

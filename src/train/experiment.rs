@@ -9,8 +9,9 @@ use burn::tensor::Device;
 use super::batch::{Sampler, SamplerOptions};
 use super::checkpoint::Parents;
 use super::inputs::Change;
+use crate::artefact;
 use crate::config::{Config, DataConfig, ViewConfig, ViewKind};
-use crate::data::{DataError, Dataset, Part};
+use crate::data::{DataError, Dataset, Part, disk};
 use crate::eval::baseline::ContentView;
 use crate::eval::{Evaluation, ScoreError, Scorer, evaluate};
 use crate::features::{FeatureError, FeatureStore};
@@ -233,6 +234,23 @@ fn open_view(
     };
     let most = if view.max_tokens == 0 { store.tokens() } else { view.max_tokens.min(store.tokens()) };
     Ok(Some(ViewSource { store: Arc::new(store), max_tokens: most }))
+}
+
+/// Views of `config` that have no feature store beside its data set. A store that `data.features` names is not looked
+/// for: a path that somebody wrote is meant, and one that leads nowhere is an error when it is opened.
+///
+/// # Errors
+/// `data.path` is no data set, of which nothing could be said.
+pub fn absent_views(config: &Config) -> Result<Vec<String>, ExperimentError> {
+    let path = config.data.path.as_ref().ok_or(ExperimentError::NoData)?;
+    artefact::read_manifest(path, disk::KIND, disk::SCHEMA).map_err(DataError::from)?;
+    let lacks = |view: &&ViewConfig| {
+        let name = view.store();
+        view.kind == ViewKind::Tokens
+            && !config.data.features.contains_key(name)
+            && !feature_dir(path, name).exists()
+    };
+    Ok(config.model.views.iter().filter(lacks).map(|view| view.name.clone()).collect())
 }
 
 /// Where the features of a `tokens` view lie; none for an ID view or without a data set.

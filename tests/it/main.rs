@@ -26,5 +26,7 @@ mod program;
 mod real_data;
 mod resume;
 mod row_sparse;
+mod shop;
+mod silence;
 mod tune;
 mod worlds;

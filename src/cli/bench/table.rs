@@ -92,7 +92,7 @@ pub(super) fn finish(run: &Run, mut rows: Vec<Row<'_>>, done: &Done, median: f64
     rows.push(("device", format!("{}: {}", device.flag, device.name)));
     let workload = &run.loaded.workload;
     let head = format!("{}, {}: {}\n", workload.name, workload.profile.name(), workload.shape());
-    terminal.data(&(head + &aligned(&rows)))?;
+    terminal.table(&(head + &aligned(&rows)))?;
     Ok(Exit::Done)
 }
 
@@ -111,7 +111,7 @@ pub(super) fn machine(machine: &Machine, device: &Opened, terminal: &Terminal) -
         return Ok(Exit::Done);
     }
     let rows = [("machine", machine_text(machine)), ("device", format!("{}: {}", device.flag, device.name))];
-    terminal.data(&aligned(&rows))?;
+    terminal.table(&aligned(&rows))?;
     Ok(Exit::Done)
 }
 

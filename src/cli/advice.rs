@@ -1,0 +1,58 @@
+//! What to try after a training that learned less than counting tells.
+
+use crate::config::{Config, Windows};
+use crate::data::Dataset;
+use crate::eval::Report;
+use crate::train::checkpoint::RunState;
+
+/// One line for a model that stays below a baseline that trains nothing; none for one that is above them all.
+///
+/// `run` is the run directory, as the command that goes on names it.
+pub fn below_counting(
+    config: &Config,
+    dataset: &Dataset,
+    state: &RunState,
+    report: &Report,
+    run: &str,
+) -> Option<String> {
+    let metric = &config.train.metric;
+    let (baseline, floor, model) = report.unbeaten(metric)?;
+    let mut ways = Vec::new();
+    // The last evaluation is the best one: the training was cut off while it still learned.
+    if state.best.is_some_and(|(_, step)| step == state.step) {
+        let epochs = config.train.epochs * 2;
+        ways.push(format!("more epochs (`codistill train --resume {run} --set train.epochs={epochs}`)"));
+    }
+    let unread = unread_share(config, dataset);
+    if unread > UNREAD {
+        ways.push(format!(
+            "data.windows=all ({:.0} % of the training interactions stand in no window)",
+            100.0 * unread
+        ));
+    }
+    let lr = config.optim.lr;
+    ways.push(format!(
+        "another optim.lr than {lr:e}, e.g. {:e} and {:e}, or `codistill tune`",
+        lr * 3.0,
+        lr / 3.0
+    ));
+    Some(format!(
+        "the model is not above {baseline}, which trains nothing: test {metric} {model:.4} against {floor:.4}; try {}",
+        ways.join(", ")
+    ))
+}
+
+/// Share of training interactions outside all windows from which on it is worth a word.
+const UNREAD: f64 = 0.1;
+
+/// Share of the training interactions that stand in no window.
+fn unread_share(config: &Config, dataset: &Dataset) -> f64 {
+    if config.data.windows == Windows::All {
+        return 0.0;
+    }
+    let window = config.data.max_seq_len + 1;
+    let lengths = (0..dataset.sequences.users()).map(|user| dataset.sequences.train_of(user).len());
+    let (all, unread) =
+        lengths.fold((0, 0), |(all, unread), length| (all + length, unread + length.saturating_sub(window)));
+    unread as f64 / all.max(1) as f64
+}
