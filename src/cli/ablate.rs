@@ -37,9 +37,9 @@ pub struct AblateArgs {
     /// Study file; several are set side by side when all are done.
     #[arg(required = true)]
     study: Vec<PathBuf>,
-    /// Trainings at one time; default: the study's.
-    #[arg(long)]
-    jobs: Option<usize>,
+    /// Trainings at one time, 1 to 1024; default: the study's.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024), conflicts_with = "report")]
+    jobs: Option<u16>,
     /// Train these conditions only, e.g. `C0,S-text`; the report covers what there is.
     #[arg(long, value_name = "ID", value_delimiter = ',')]
     only: Vec<String>,
@@ -56,7 +56,7 @@ pub struct AblateArgs {
     #[arg(long, value_name = "N")]
     retune: Option<usize>,
     /// auto, cpu, wgpu or wgpu:N.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "report")]
     device: Option<String>,
 }
 
@@ -86,7 +86,7 @@ fn run_one(
     args: &AblateArgs,
     terminal: &Terminal,
 ) -> Result<(Exit, Option<Model>), Failure> {
-    study.jobs = args.jobs.unwrap_or(study.jobs).clamp(1, 1024);
+    study.jobs = args.jobs.map_or(study.jobs, usize::from).clamp(1, 1024);
     let mut base = study.base()?;
     if let Some(device) = &args.device {
         base.device.clone_from(device);
@@ -130,11 +130,7 @@ fn set_side_by_side(dir: &Path, models: &[Model], terminal: &Terminal) -> Result
     let json = serde_json::to_string_pretty(&across).unwrap_or_default();
     write_atomic(&dir.join("across.md"), across.markdown().as_bytes())?;
     write_atomic(&dir.join("across.json"), json.as_bytes())?;
-    if terminal.json {
-        terminal.data_json(&across)?;
-    } else {
-        terminal.data(&format!("\n{}", across.plain()))?;
-    }
+    terminal.result(&across, || format!("\n{}", across.plain()))?;
     terminal.say(format!("models side by side {}", dir.join("across.md").display()));
     Ok(())
 }
@@ -210,7 +206,7 @@ fn list(plan: &Plan, chosen: &[&Cell], terminal: &Terminal) -> Result<Exit, Fail
     for (cell, label, state) in lines {
         text.push_str(&format!("{:24} {state:10} {label}\n", cell.name()));
     }
-    terminal.data(&text)?;
+    terminal.table(&text)?;
     Ok(Exit::Done)
 }
 
@@ -303,11 +299,7 @@ fn report(plan: &Plan, partial: bool, terminal: &Terminal) -> Result<Option<Mode
     for (name, text) in &files {
         write_atomic(&plan.root.join(name), text.as_bytes())?;
     }
-    if terminal.json {
-        terminal.data_json(&report)?;
-    } else {
-        terminal.data(&report.plain())?;
-    }
+    terminal.result(&report, || report.plain())?;
     report.comparison.warnings.iter().for_each(|warning| terminal.say(format!("note: {warning}")));
     terminal.say(format!("report {}", plan.root.join("study.html").display()));
     Ok(Model::new(plan, &mut judged, report))

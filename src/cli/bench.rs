@@ -40,12 +40,12 @@ pub struct BenchArgs {
     /// Run a workload that was written before. Default: generate it.
     #[arg(long, value_name = "DIR")]
     workload: Option<PathBuf>,
-    /// Steps before the first timed one.
-    #[arg(long, default_value_t = 3)]
-    warmup: usize,
-    /// Timed steps; where nothing is trained: repetitions.
-    #[arg(long, default_value_t = NonZeroUsize::new(20).unwrap_or(NonZeroUsize::MIN))]
-    steps: NonZeroUsize,
+    /// Steps before the first timed one. Default: 3.
+    #[arg(long, conflicts_with = "write")]
+    warmup: Option<usize>,
+    /// Timed steps; where nothing is trained: repetitions. Default: 20.
+    #[arg(long, conflicts_with = "write")]
+    steps: Option<NonZeroUsize>,
     /// CPU threads. Default: all.
     #[arg(long)]
     threads: Option<NonZeroUsize>,
@@ -60,7 +60,51 @@ pub struct BenchArgs {
     config_sets: Vec<String>,
 }
 
+const WARMUP: usize = 3;
+const STEPS: usize = 20;
+
+/// Refuses options that do nothing beside this name: `list` and `machine` have no workload, and neither `list`, a
+/// workload that is written nor a preparation has anything for a GPU to do.
+fn refuse_idle(args: &BenchArgs) -> Result<(), Failure> {
+    let refused = |option: &str, why: String, hint: &str| {
+        Err(Failure::user(format!("--{option} does nothing here: {why}"), hint))
+    };
+    let no_workload = args.name == "list" || args.name == "machine";
+    let of_workload = [
+        ("profile", args.profile.is_some()),
+        ("set", !args.sets.is_empty()),
+        ("write", args.write.is_some()),
+        ("workload", args.workload.is_some()),
+        ("warmup", args.warmup.is_some()),
+        ("steps", args.steps.is_some()),
+        ("dropout", args.dropout.is_some()),
+        ("config-set", !args.config_sets.is_empty()),
+    ];
+    if let Some((option, _)) = of_workload.into_iter().find(|(_, given)| no_workload && *given) {
+        let why = format!("`{}` is no workload", args.name);
+        return refused(option, why, "name a workload instead; `codistill bench list` shows them");
+    }
+    if args.name == "list" && args.threads.is_some() {
+        return refused("threads", "nothing is computed".into(), "leave it out");
+    }
+    let kind = named::find(&args.name).map(|_| Workload::named(&args.name, Profile::Sparse)).transpose()?;
+    let kind = kind.map(|workload| workload.kind);
+    let for_gpu = !matches!(args.device.as_str(), "auto" | "cpu");
+    if for_gpu && (args.name == "list" || args.write.is_some() || kind == Some(Kind::Prepare)) {
+        return refused("device", "the CPU does all of it".into(), "leave it out");
+    }
+    if args.dropout.is_some() && kind.is_some_and(|kind| !matches!(kind, Kind::Odmt | Kind::Sasrec)) {
+        return refused(
+            "dropout",
+            format!("`{}` trains nothing", args.name),
+            "use it with odmt-* or sasrec-*",
+        );
+    }
+    Ok(())
+}
+
 pub fn run(args: &BenchArgs, terminal: &Terminal) -> Result<Exit, Failure> {
+    refuse_idle(args)?;
     if args.name == "list" {
         return list(terminal);
     }
@@ -96,7 +140,8 @@ pub fn run(args: &BenchArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     // A GPU's driver would count as memory of a preparation, which has nothing for it to do.
     let flag = if loaded.workload.kind == Kind::Prepare { "cpu" } else { &args.device };
     let device = open_device(flag, terminal)?;
-    let steps = Steps { warmup: args.warmup, timed: args.steps.get() };
+    let timed = args.steps.map_or(STEPS, NonZeroUsize::get);
+    let steps = Steps { warmup: args.warmup.unwrap_or(WARMUP), timed };
     kinds::run(&kinds::Run { loaded: &loaded, sets: &args.config_sets, steps, device: &device, terminal })
 }
 
@@ -144,6 +189,6 @@ fn list(terminal: &Terminal) -> Result<Exit, Failure> {
         .iter()
         .map(|(w, purpose)| format!("{:<18} {}\n{:<18} {purpose}\n", w.name, w.shape(), ""))
         .collect();
-    terminal.data(&rows)?;
+    terminal.table(&rows)?;
     Ok(Exit::Done)
 }

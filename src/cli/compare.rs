@@ -58,12 +58,9 @@ pub struct CompareArgs {
 pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let options = options(args)?;
     let asked: Vec<Asked> = args.runs.iter().map(|text| Asked::parse(text)).collect::<Result<_, _>>()?;
+    refuse_idle(args, &asked)?;
     let comparison = compare(&asked, &options)?;
-    if terminal.json {
-        terminal.data_json(&comparison)?;
-    } else {
-        terminal.data(&comparison.plain())?;
-    }
+    terminal.result(&comparison, || comparison.plain())?;
     talk(&comparison, terminal);
     let markdown = args.markdown.as_ref().map(|path| (path, comparison.markdown()));
     let html = args.html.as_ref().map(|path| (path, comparison.html()));
@@ -72,6 +69,25 @@ pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit, Failure> {
         terminal.say(format!("report {}", path.display()));
     }
     Ok(Exit::Done)
+}
+
+/// Refuses a --branch that every RUN overrides, and two reports in one file.
+fn refuse_idle(args: &CompareArgs, asked: &[Asked]) -> Result<(), Failure> {
+    if let Some(branch) = &args.branch
+        && asked.iter().all(|one| one.score.is_some())
+    {
+        return Err(Failure::user(
+            format!("--branch {branch} does nothing here: every RUN names its own with `:NAME`"),
+            "leave it out, or take `:NAME` away where the branch is meant",
+        ));
+    }
+    match (&args.markdown, &args.html) {
+        (Some(markdown), Some(html)) if markdown == html => Err(Failure::user(
+            format!("--markdown and --html would both write {}", html.display()),
+            "give each a file of its own",
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn options(args: &CompareArgs) -> Result<Options, Failure> {

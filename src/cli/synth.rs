@@ -31,7 +31,14 @@ pub fn run(args: &SynthArgs, terminal: &Terminal) -> Result<Exit, Failure> {
         Some(path) => load(path, &sets)?,
         None => parse(QUICKSTART, Path::new("quickstart.toml"), &sets)?,
     };
-    let world = loaded.config.data.synth.unwrap_or_default();
+    let Some(world) = loaded.config.data.synth else {
+        // Only a file that was named lacks the table: the quick start's has it.
+        let file = args.config.as_deref().unwrap_or(Path::new("the configuration")).display();
+        return Err(Failure::user(
+            format!("{file} has no [data.synth], so it describes no data set to generate"),
+            "add the table, name another --config, or leave it out for the quick start's world",
+        ));
+    };
     let hash = generate(&world, &args.output)?;
     terminal.say(format!(
         "{}: {} users, {} items, planted truth beside it",

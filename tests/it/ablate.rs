@@ -45,7 +45,9 @@ fn study(home: &Path, seeds: &str, more: &str) -> PathBuf {
 }
 
 fn ablate(file: &Path, more: &[&str]) -> Said {
-    run(&[&["ablate", path(file), "--device", "cpu"], more].concat())
+    // A report trains nothing, and has no use for a device.
+    let device: &[&str] = if more.contains(&"--report") { &[] } else { &["--device", "cpu"] };
+    run(&[&["ablate", path(file)], device, more].concat())
 }
 
 fn json(path: &Path) -> Value {
