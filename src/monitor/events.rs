@@ -226,7 +226,7 @@ mod tests {
         let events = hparams(AT, 0.5, &settings, &metrics).unwrap();
         let value = &events[0].get_summary().get_value()[0];
         let content = value.get_metadata().get_plugin_data().get_content();
-        let data: HParamsPluginData = protobuf::parse_from_bytes(content).unwrap();
+        let data = HParamsPluginData::parse_from_bytes(content).unwrap();
         let experiment = data.get_experiment();
         let names: Vec<&str> = experiment.get_metric_infos().iter().map(|m| m.get_name().get_tag()).collect();
         assert_eq!(names, ["test/z/ndcg@10", "test/a/recall@10"]);
