@@ -83,7 +83,7 @@ fn a_shop_without_pictures_trains_the_published_configuration() {
     let more = ["train", "--resume", path(&run_dir), "--set", "train.epochs=2", "--device", "cpu"];
     run(&more).fine();
     run(&["recommend", path(&run_dir), "--user", "u1", "--device", "cpu"]).fine();
-    // The same configuration and data name the same model; the configuration alone does not.
+    // The same configuration on the same data is the same model.
     let again = train(home.path(), CONFIG, &data, &["--resume", path(&run_dir), "--set", "train.epochs=3"]);
     again.fine();
 }

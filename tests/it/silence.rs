@@ -160,7 +160,7 @@ fn options_that_would_do_nothing_are_refused_with_a_way_out() {
     let sasrec = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/beauty-sasrec.toml");
     let out = home.path().join("out");
     refused(&["synth", "-o", path(&out), "--config", sasrec], "has no [data.synth]", "--config");
-    let branch = ["compare", "a:id", "b:text", "--branch", "image"];
+    let branch = ["compare", "ours:id", "theirs:text", "--branch", "image"];
     refused(&branch, "--branch image does nothing here", "leave it out");
     let twice = ["compare", "a", "b", "--markdown", "r.md", "--html", "r.md"];
     refused(&twice, "would both write r.md", "a file of its own");
