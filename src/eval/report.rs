@@ -294,8 +294,17 @@ mod tests {
             let mut table = Table { items: 4, scores: vec![((*name).to_owned(), vec![scores; 3])] };
             evaluate(&mut table, &data, Part::Test, &EvalConfig::default(), 4, &mut |_| {}).unwrap()
         });
-        let (dataset, time_order, global_time, cold) = ("hash".into(), None, None, None);
-        Report { evaluations: evaluations.collect(), dataset, seed: 1, time_order, global_time, cold }
+        let (dataset, time_order, global_time, cold, accepted) =
+            ("hash".into(), None, None, None, Vec::new());
+        Report {
+            evaluations: evaluations.collect(),
+            dataset,
+            seed: 1,
+            time_order,
+            global_time,
+            cold,
+            accepted,
+        }
     }
 
     #[test]
