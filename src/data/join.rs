@@ -358,10 +358,11 @@ fn without_extension(id: &str) -> &str {
 /// `12` of `12.0`, `12.` and `1.2e+01`.
 fn whole_number(id: &str) -> Cow<'_, str> {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    if let Some((whole, rest)) = id.split_once('.') {
-        if digits(whole.trim_start_matches('-')) && rest.bytes().all(|b| b == b'0') {
-            return whole.into();
-        }
+    if let Some((whole, rest)) = id.split_once('.')
+        && digits(whole.trim_start_matches('-'))
+        && rest.bytes().all(|b| b == b'0')
+    {
+        return whole.into();
     }
     // Beyond 2^53 not every integer has a value of its own.
     let exponent = |c: char| matches!(c, 'e' | 'E');

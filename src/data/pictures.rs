@@ -86,11 +86,11 @@ impl Pattern {
     pub fn split(&self) -> (PathBuf, Self) {
         let mut parts = self.parts.clone();
         let mut folder = PathBuf::new();
-        if let Some(Part::Text(text)) = parts.first_mut() {
-            if let Some(end) = text.rfind('/') {
-                folder = PathBuf::from(&text[..=end]);
-                *text = text[end + 1..].to_owned();
-            }
+        if let Some(Part::Text(text)) = parts.first_mut()
+            && let Some(end) = text.rfind('/')
+        {
+            folder = PathBuf::from(&text[..=end]);
+            *text = text[end + 1..].to_owned();
         }
         (folder, Self { parts })
     }

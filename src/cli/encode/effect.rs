@@ -65,17 +65,17 @@ pub fn check(args: &EncodeArgs) -> Result<(), Failure> {
 
 /// Refuses options that the opened encoder did not follow.
 pub fn check_recipe(args: &EncodeArgs, recipe: &Recipe) -> Result<(), Failure> {
-    if let (Some(asked), Some(most)) = (args.max_tokens, recipe.max_tokens) {
-        if most < asked {
-            let hint = format!("--max-tokens {most} is the most");
-            return refuse(&[("--max-tokens", true, &hint)], &format!("the model reads {most} tokens"));
-        }
+    if let (Some(asked), Some(most)) = (args.max_tokens, recipe.max_tokens)
+        && most < asked
+    {
+        let hint = format!("--max-tokens {most} is the most");
+        return refuse(&[("--max-tokens", true, &hint)], &format!("the model reads {most} tokens"));
     }
-    if let (Some(asked), Some(found)) = (args.side, &recipe.preprocessing) {
-        if found.side != asked {
-            let reason = format!("the preprocessing's own file asks for {} pixels", found.side);
-            return refuse(&[("--side", true, "name a preprocessing with --preprocess")], &reason);
-        }
+    if let (Some(asked), Some(found)) = (args.side, &recipe.preprocessing)
+        && found.side != asked
+    {
+        let reason = format!("the preprocessing's own file asks for {} pixels", found.side);
+        return refuse(&[("--side", true, "name a preprocessing with --preprocess")], &reason);
     }
     if let (Some(When::After), false) = (args.norm, recipe.output.final_norm) {
         return refuse(&[("--norm after", true, "leave it out")], "the model has no final norm");
