@@ -1,5 +1,6 @@
 //! `codistill embed`
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -9,6 +10,7 @@ use super::encode::downloads;
 use super::setup::{InputArgs, Trained, open_run};
 use super::{Exit, Failure, Terminal};
 use crate::data::Items;
+use crate::data::pictures::is_address;
 use crate::embed::encoders::fill_features;
 use crate::embed::store::Row;
 use crate::embed::{
@@ -126,17 +128,25 @@ pub fn embedder(trained: &Trained) -> Embedder<'_> {
     Embedder { experiment: &trained.experiment, model: &trained.model, hash: &trained.checkpoint.hash }
 }
 
-/// The store's items as a catalogue; its relative picture paths are those of the data set's.
+/// The store's items as a catalogue. Picture paths of the data set's own items begin where the data set says; those of
+/// later items stand as they were appended.
 pub fn described(snapshot: &Snapshot, catalogue: &Items) -> Items {
     let column = |cell: fn(&Row) -> &String| -> Vec<String> {
         std::iter::once(String::new()).chain(snapshot.rows.iter().map(|row| cell(row).clone())).collect()
     };
+    let own: HashSet<&str> = catalogue.images.iter().map(String::as_str).collect();
+    let mut images = column(|row| &row.image);
+    for image in images.iter_mut().filter(|image| !own.contains(image.as_str()) && !is_address(image)) {
+        if let Ok(path) = std::path::absolute(&*image) {
+            *image = path.display().to_string();
+        }
+    }
     Items {
         ids: column(|row| &row.id),
         texts: column(|row| &row.title),
         titles: column(|row| &row.title),
         categories: column(|row| &row.category),
-        images: column(|row| &row.image),
+        images,
         kept: Vec::new(),
         pictures_root: catalogue.pictures_root.clone(),
     }

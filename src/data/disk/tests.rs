@@ -195,3 +195,22 @@ fn a_full_disk_is_told_as_one() {
     assert!(error.to_string().starts_with("d/items.parquet: "), "{error}");
     assert!(error.hint().unwrap().contains("make room"));
 }
+
+#[test]
+fn pictures_inside_a_data_set_move_with_it() {
+    let home = tempfile::tempdir().unwrap();
+    let (dir, moved) = (home.path().join("d"), home.path().join("moved"));
+    let mut generated = dataset(&[4, 3], 2);
+    generated.items.pictures_root = None;
+    generated.items.images = ["", "pictures/1.png", "pictures/2.png"].map(str::to_owned).into();
+    written(&dir, &generated);
+    // Older versions wrote no root: without a picture in the data set, paths begin at the working directory.
+    let items = Dataset::open(&dir).unwrap().items;
+    assert_eq!((items.pictures_root.clone(), items.picture(2)), (None, Some("pictures/2.png".into())));
+    fs::create_dir(dir.join("pictures")).unwrap();
+    fs::write(dir.join("pictures/2.png"), "").unwrap();
+    fs::rename(&dir, &moved).unwrap();
+    let items = Dataset::open(&moved).unwrap().items;
+    assert_eq!(items.picture(2), Some(moved.join("pictures/2.png")));
+    assert_eq!(items.picture(0), None);
+}
