@@ -57,6 +57,8 @@ pub enum Ready {
     Pixels { values: Vec<f32>, count: usize },
     /// TF-IDF works on the text itself.
     Texts(Vec<String>),
+    /// The tokenizer failed on a text.
+    Failed(EncodeError),
 }
 
 impl Encoder {
@@ -289,7 +291,7 @@ impl Encoder {
             let (found, hash) = open_tokenizer(folder, settings, asked.lowercase())?;
             let most = text_limit(settings, folder, asked.sentence.as_ref())?;
             recipe.read_texts(&asked, &found, hash, most)?;
-            let ids = found.encode("a", most);
+            let ids = found.encode("a", most)?;
             tokenizer = Some(found);
             onnx.encode_texts(&[&ids], &recipe.output)?
         } else {
@@ -343,12 +345,13 @@ impl Encoder {
 
     /// Number of tokens of a text, 1 for TF-IDF.
     pub(super) fn text_length(&self, text: &str) -> usize {
-        self.ids(text).len().max(1)
+        // Where the tokenizer fails on a text, encoding it tells so.
+        self.ids(text).map_or(1, |ids| ids.len().max(1))
     }
 
-    fn ids(&self, text: &str) -> Vec<u32> {
+    fn ids(&self, text: &str) -> Result<Vec<u32>, EncodeError> {
         let most = self.recipe.max_tokens.unwrap_or(MAX_TOKENS);
-        let Some(tokenizer) = &self.tokenizer else { return Vec::new() };
+        let Some(tokenizer) = &self.tokenizer else { return Ok(Vec::new()) };
         match &self.recipe.prompt {
             Some(prompt) => tokenizer.encode(&format!("{prompt}{text}"), most),
             None => tokenizer.encode(text, most),
@@ -360,7 +363,8 @@ impl Encoder {
         if self.table().is_some() {
             return Ready::Texts(texts.iter().map(|&text| text.to_owned()).collect());
         }
-        Ready::Ids(texts.par_iter().map(|text| self.ids(text)).collect())
+        let ids: Result<Vec<Vec<u32>>, EncodeError> = texts.par_iter().map(|text| self.ids(text)).collect();
+        ids.map_or_else(Ready::Failed, Ready::Ids)
     }
 
     /// Decodes and preprocesses, on all cores; only those that could be decoded are in the result.
@@ -398,6 +402,7 @@ impl Encoder {
         let output = &self.recipe.output;
         let side = self.recipe.preprocessing.as_ref().map_or(0, |p| p.side as usize);
         match (&self.body, ready) {
+            (_, Ready::Failed(error)) => Err(error),
             (Body::Native(tower), Ready::Ids(ids)) => {
                 Ok(tower.encode_texts(&ids.iter().map(Vec::as_slice).collect::<Vec<_>>(), output))
             }

@@ -168,7 +168,7 @@ impl<'a> Asked<'a> {
         if self.prompt().is_empty() || self.sentence.as_ref().is_none_or(|s| s.include_prompt) {
             return Ok(0);
         }
-        let skip = tokenizer.prompt_length(self.prompt());
+        let skip = tokenizer.prompt_length(self.prompt())?;
         if skip < most {
             return Ok(skip);
         }

@@ -103,13 +103,14 @@ fn a_tokenizer_of_another_model_or_of_another_sort_is_refused() {
     assert!(said.contains("largest id") && said.contains("tokens"), "{said}");
     let path = home.path().join("tokenizer.json");
     for (json, wanted) in [
-        (r#"{"model": {"type": "Unigram", "vocab": []}}"#, "Unigram"),
+        (r#"{"model": {"type": "Unigram", "vocab": []}}"#, "tokenizer.json"),
         (
             r#"{"model": {"type": "WordPiece", "vocab": {"[UNK]": 0}}, "normalizer": {"type": "Precompiled"}}"#,
-            "Precompiled",
+            "tokenizer.json",
         ),
         (r#"{"model": {"type": "WordPiece", "vocab": {"a": 0}}}"#, "\"[UNK]\" is not in the vocabulary"),
         (r#"{"model": {"type": "WordPiece", "vocab": {"[UNK]": -1}}}"#, "no valid id"),
+        (r#"{"model": {"type": "Novel", "vocab": {"a": 0}}}"#, "tokenizer.json"),
         ("{", "EOF"),
     ] {
         fs::write(&path, json).unwrap();
