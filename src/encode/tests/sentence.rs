@@ -276,7 +276,8 @@ fn an_onnx_file_is_pooled_as_the_folder_around_it_says() {
         row.into_iter().map(|v| v / length).collect::<Vec<_>>()
     };
     let both = |row: &Vec<f32>| [token(row, 0), max(row)].concat();
-    let cases: [(&str, &dyn Fn(&Vec<f32>) -> Vec<f32>); 4] = [
+    type OfStates<'a> = &'a dyn Fn(&Vec<f32>) -> Vec<f32>;
+    let cases: [(&str, OfStates); 4] = [
         ("\"lasttoken\"", &last),
         ("\"weightedmean\"", &weighted),
         ("[\"cls\", \"max\"]", &both),
