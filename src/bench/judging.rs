@@ -10,7 +10,7 @@ use super::disk::Loaded;
 use super::workload::{BRANCHES, Workload};
 use super::{BenchError, Steps, training};
 use crate::config::{ENSEMBLE, EvalConfig};
-use crate::data::{Dataset, Items, Part, Sequences, Target};
+use crate::data::{Choice, Dataset, Items, Part, Sequences, Target};
 use crate::eval::inner_product::{Catalogue, Found, Query, View};
 use crate::eval::{Evaluation, ScoreError, Scorer, evaluate};
 use crate::ops;
@@ -140,7 +140,12 @@ impl Scorer for VectorScorer {
         targets: &[Target],
         queries: &[Query],
         k: usize,
+        among: Option<&Choice>,
     ) -> Result<Option<Vec<Vec<Found>>>, ScoreError> {
+        // The workload has no choice; under one the scores are written down.
+        if among.is_some() {
+            return Ok(None);
+        }
         let users: Vec<Vec<f32>> = (0..self.items.len()).map(|branch| self.rows(branch, targets)).collect();
         let views = View::all(self.items.len());
         Ok(self.catalogue.as_ref().map(|catalogue| catalogue.rank(&views, &users, queries, k)))

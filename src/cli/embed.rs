@@ -1,6 +1,6 @@
 //! `codistill embed`
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -9,8 +9,8 @@ use serde_json::json;
 use super::encode::downloads;
 use super::setup::{InputArgs, Trained, open_run};
 use super::{Exit, Failure, Terminal};
-use crate::data::Items;
 use crate::data::pictures::is_address;
+use crate::data::{Items, KeptColumn};
 use crate::embed::encoders::fill_features;
 use crate::embed::store::Row;
 use crate::embed::{
@@ -128,6 +128,20 @@ pub fn embedder(trained: &Trained) -> Embedder<'_> {
     Embedder { experiment: &trained.experiment, model: &trained.model, hash: &trained.checkpoint.hash }
 }
 
+/// The catalogue's kept columns for a store's items; new items have none.
+fn kept(catalogue: &Items, ids: &[String]) -> Vec<KeptColumn> {
+    let rows: HashMap<&str, usize> =
+        catalogue.ids.iter().enumerate().skip(1).map(|(n, id)| (id.as_str(), n)).collect();
+    let each = catalogue.kept.iter().map(|column| KeptColumn {
+        name: column.name.clone(),
+        values: ids
+            .iter()
+            .map(|id| rows.get(id.as_str()).map(|&row| column.values[row].clone()).unwrap_or_default())
+            .collect(),
+    });
+    each.collect()
+}
+
 /// The store's items as a catalogue. Picture paths of the data set's own items begin where the data set says; those of
 /// later items stand as they were appended.
 pub fn described(snapshot: &Snapshot, catalogue: &Items) -> Items {
@@ -141,13 +155,14 @@ pub fn described(snapshot: &Snapshot, catalogue: &Items) -> Items {
             *image = path.display().to_string();
         }
     }
+    let ids = column(|row| &row.id);
     Items {
-        ids: column(|row| &row.id),
+        kept: kept(catalogue, &ids),
+        ids,
         texts: column(|row| &row.title),
         titles: column(|row| &row.title),
         categories: column(|row| &row.category),
         images,
-        kept: Vec::new(),
         pictures_root: catalogue.pictures_root.clone(),
     }
 }

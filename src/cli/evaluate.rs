@@ -5,17 +5,20 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::choice::{self, ChoiceArgs, positive};
 use super::setup::{InputArgs, lock, open_run, parse_part, part_name};
 use super::{Exit, Failure, Terminal};
 use crate::config::{ColdConfig, ColdId, HistoryRule, TieRule};
-use crate::data::{Part, Target};
+use crate::data::{Choice, Part, Target};
 use crate::embed::{ColdRule, encode};
 use crate::eval::baseline::{ContentKnn, ItemKnn, Popularity, RecentPopularity, Transitions};
 use crate::eval::cold::OwnKind;
 use crate::eval::content::ContentNearest;
 use crate::eval::kept::keep;
 use crate::eval::report::ORACLE;
-use crate::eval::{ColdReport, Evaluation, GlobalTime, Report, ScoreError, Scorer, TimeOrder, rows};
+use crate::eval::{
+    ColdReport, Evaluation, GlobalTime, Report, ScoreError, Scorer, TimeOrder, chosen_counts, rows,
+};
 use crate::lock::DirLock;
 use crate::model::Recommender;
 use crate::recommend::{Calibration, Mixed, MixedScorer};
@@ -24,14 +27,19 @@ use crate::train::Experiment;
 use crate::train::run_dir::{RunDir, Which};
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Every item of the catalogue is a candidate, save those that the history rule takes away. Baselines stand in \
+#[command(after_help = format!("\
+Every item of the catalogue is a candidate, save those that the history rule takes away, unless options choose some. \
+Targets that were not chosen are left out and counted; the model, the baselines and the oracle are judged alike. \
+Baselines stand in \
 the same table, and their rows in the same file: popularity, recent popularity, counted item-to-item transitions, \
 item-kNN on behaviour and on content, and the oracle where the truth is planted.
 
+{}
+
 Examples:
   codistill evaluate checkpoints/quickstart --part valid --json
-  codistill evaluate checkpoints/quickstart --baseline transitions,text-knn,image-knn --markdown")]
+  codistill evaluate checkpoints/quickstart --baseline transitions,text-knn,image-knn --markdown
+  codistill evaluate checkpoints/quickstart --ks 5,20 --candidates in-stock.txt", choice::FILES))]
 pub struct EvaluateArgs {
     /// Run directory.
     run: PathBuf,
@@ -41,8 +49,8 @@ pub struct EvaluateArgs {
     /// valid or test.
     #[arg(long, default_value = "test", value_parser = parse_part)]
     part: Part,
-    /// Cut-offs, e.g. `5,10,20`.
-    #[arg(long, value_delimiter = ',')]
+    /// Cut-offs, e.g. `5,10,20`; the tables show each of them.
+    #[arg(long, value_delimiter = ',', value_parser = positive)]
     ks: Vec<usize>,
     /// all, window or keep: which known items leave the candidates.
     #[arg(long, value_parser = history)]
@@ -55,7 +63,8 @@ pub struct EvaluateArgs {
     /// auto, cpu, wgpu or wgpu:N.
     #[arg(long, default_value = "auto")]
     device: String,
-    /// Where to put the rows (one per target and score name); default: the run directory.
+    /// Where to put the rows (one per target and score name); default: the run directory, and nowhere where options
+    /// choose the candidates.
     #[arg(long)]
     rows: Option<PathBuf>,
     /// Baselines to judge beside the model: popularity, recent-popularity, transitions, item-knn, content-knn,
@@ -68,12 +77,14 @@ pub struct EvaluateArgs {
     /// With --cold-id ridge: fit on items with at least so many training interactions.
     #[arg(long)]
     min_events: Option<u32>,
-    /// How items without an ID vector are scored beside the others.
-    #[arg(long, default_value = "zscore")]
-    calibrate: Calibration,
+    /// With --cold-id: how items without an ID vector are scored beside the others. Default: zscore.
+    #[arg(long)]
+    calibrate: Option<Calibration>,
     /// Print Markdown.
     #[arg(long)]
     markdown: bool,
+    #[command(flatten)]
+    choice: ChoiceArgs,
 }
 
 fn history(text: &str) -> Result<HistoryRule, String> {
@@ -95,15 +106,19 @@ fn ties(text: &str) -> Result<TieRule, String> {
 }
 
 pub fn run(args: &EvaluateArgs, terminal: &Terminal) -> Result<Exit, Failure> {
+    check(args, terminal)?;
     // A run in use is told before the work; the lock itself is held only while files are replaced, so that several
     // evaluations may run at one time.
-    if args.rows.is_none() && args.run.is_dir() {
+    if args.rows.is_none() && args.choice.is_empty() && args.run.is_dir() {
         drop(lock_run(args, Duration::ZERO, terminal)?);
     }
     let mut trained = open_run(&args.run, &args.checkpoint, &args.inputs, &args.device, terminal)?;
     let eval = &mut trained.experiment.config.eval;
-    if !args.ks.is_empty() {
-        eval.ks.clone_from(&args.ks);
+    let mut ks = args.ks.clone();
+    ks.sort_unstable();
+    ks.dedup();
+    if !ks.is_empty() {
+        eval.ks.clone_from(&ks);
     }
     eval.history = args.history.unwrap_or(eval.history);
     eval.ties = args.ties.unwrap_or(eval.ties);
@@ -114,25 +129,42 @@ pub fn run(args: &EvaluateArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let cold = cold.map(|cold| Cold {
         rule: cold.rule,
         min_events: args.min_events.unwrap_or(cold.min_events),
-        calibration: args.calibrate,
+        calibration: args.calibrate.unwrap_or_default(),
     });
-    let mut report = judge(&trained.experiment, &trained.model, args.part, &args.baselines, cold)?;
-    let path = args.rows.clone().unwrap_or_else(|| trained.run.rows(part_name(args.part)));
-    if args.rows.is_some() {
-        rows::write_all(&path, &report.evaluations)?;
-    } else {
-        let _lock = lock_run(args, PATIENCE, terminal)?;
-        keep(&mut report, &path, &trained.run.report_of(part_name(args.part)))?;
+    check_cold(args, cold.map(|cold| cold.rule))?;
+    let choice = args.choice.choose(&trained.experiment.dataset.items, terminal)?;
+    let (part, choice) = (args.part, choice.as_ref());
+    let mut report = judge(&trained.experiment, &trained.model, part, &args.baselines, cold, choice)?;
+    // The run's own rows are those of every item, beside the report that says so.
+    let path = match (&args.rows, choice) {
+        (Some(path), _) => {
+            rows::write_all(path, &report.evaluations)?;
+            Some(path.clone())
+        }
+        (None, Some(_)) => None,
+        (None, None) => {
+            let path = trained.run.rows(part_name(part));
+            let _lock = lock_run(args, PATIENCE, terminal)?;
+            keep(&mut report, &path, &trained.run.report_of(part_name(part)))?;
+            Some(path)
+        }
+    };
+    if ks.is_empty() {
+        ks = report.usual_ks();
     }
     if args.markdown && !terminal.json {
-        terminal.data(&report.markdown())?;
+        terminal.data(&report.markdown_at(&ks))?;
     } else {
-        terminal.result(&report, || report.table())?;
+        terminal.result(&report, || report.table_at(&ks))?;
     }
     if let Some(warning) = report.time_order.and_then(|order| order.warning()) {
         terminal.say(format!("note: {warning}"));
     }
-    terminal.say(format!("checkpoint {}; rows {}", trained.path.display(), path.display()));
+    let rows = path.map_or_else(
+        || "no rows written, --rows FILE would".to_owned(),
+        |path| format!("rows {}", path.display()),
+    );
+    terminal.say(format!("checkpoint {}; {rows}", trained.path.display()));
     Ok(Exit::Done)
 }
 
@@ -144,6 +176,42 @@ fn lock_run(args: &EvaluateArgs, patience: Duration, terminal: &Terminal) -> Res
         hint: failure.hint.map(|hint| format!("{hint}; --rows FILE writes the rows elsewhere")),
         ..failure
     })
+}
+
+/// Options that contradict each other.
+fn check(args: &EvaluateArgs, terminal: &Terminal) -> Result<(), Failure> {
+    if args.markdown && terminal.json {
+        return Err(Failure::user("--markdown contradicts --json", "leave one of them out"));
+    }
+    if args.baselines.len() > 1 && args.baselines.iter().any(|name| name == "none") {
+        return Err(Failure::user(
+            "--baseline none contradicts the other baselines",
+            "name baselines, or none alone",
+        ));
+    }
+    if let Some((_, twice)) =
+        args.baselines.iter().enumerate().find(|(n, name)| args.baselines[..*n].contains(name))
+    {
+        return Err(Failure::user(format!("--baseline names {twice} twice"), "name each baseline once"));
+    }
+    Ok(())
+}
+
+/// Options for items without training interactions, which do nothing where these are judged as any other.
+fn check_cold(args: &EvaluateArgs, rule: Option<ColdId>) -> Result<(), Failure> {
+    if args.calibrate.is_some() && rule.is_none() {
+        return Err(Failure::user(
+            "--calibrate does nothing here: every item is scored with its ID vector",
+            "--cold-id RULE judges items without training interactions as new ones",
+        ));
+    }
+    if args.min_events.is_some() && rule != Some(ColdId::Ridge) {
+        return Err(Failure::user(
+            "--min-events does nothing here: no map to ID vectors is fitted",
+            "use it with --cold-id ridge",
+        ));
+    }
+    Ok(())
 }
 
 /// How items that no training has seen are judged.
@@ -170,7 +238,7 @@ pub fn final_report(
         min_events: cold.min_events,
         calibration: Calibration::default(),
     });
-    let mut report = judge(experiment, model, part, baselines, cold)?;
+    let mut report = judge(experiment, model, part, baselines, cold, None)?;
     if let Some(run) = run {
         keep(&mut report, &run.rows(part_name(part)), &run.report())?;
     }
@@ -232,21 +300,23 @@ fn judge(
     part: Part,
     baselines: &[String],
     cold: Option<Cold>,
+    choice: Option<&Choice>,
 ) -> Result<Report, Failure> {
     let dataset = &experiment.dataset;
     let (of_model, of_cold) = match cold {
-        None => (experiment.evaluate_model(model, part)?, None),
+        None => (experiment.evaluate_model_among(model, part, choice)?, None),
         Some(cold) => {
-            let (all, report) = judge_cold(experiment, model, part, cold)?;
+            let (all, report) = judge_cold(experiment, model, part, cold, choice)?;
             (all, Some(report))
         }
     };
     let mut evaluations = vec![of_model];
     for scorer in &mut chosen_baselines(experiment, baselines)? {
-        evaluations.push(experiment.evaluate_scorer(scorer.as_mut(), part)?);
+        evaluations.push(experiment.evaluate_scorer_among(scorer.as_mut(), part, choice)?);
     }
     if let Some(truth) = truth_of(experiment)? {
-        evaluations.push(experiment.evaluate_scorer(&mut Oracle { truth, experiment }, part)?);
+        let mut oracle = Oracle { truth, experiment };
+        evaluations.push(experiment.evaluate_scorer_among(&mut oracle, part, choice)?);
     }
     let (hash, seed) = (dataset.hash.clone(), experiment.config.seed);
     let time_order = TimeOrder::of(dataset, part);
@@ -254,7 +324,7 @@ fn judge(
     let knows_future = time_order.is_some_and(|order| order.later_training > 0.0);
     // Who names the baselines gets these and no others.
     let global_time = if baselines.is_empty() && knows_future {
-        GlobalTime::of(dataset, part, &experiment.config.eval, s)?
+        GlobalTime::of(dataset, part, &experiment.config.eval, s, choice)?
     } else {
         None
     };
@@ -268,6 +338,7 @@ fn judge_cold(
     model: &Recommender,
     part: Part,
     cold: Cold,
+    choice: Option<&Choice>,
 ) -> Result<(Evaluation, ColdReport), Failure> {
     let rule = ColdRule::fit(experiment, model, cold.rule, cold.min_events)?;
     let (vectors, encoded) = encode::catalogue(experiment, model, &rule);
@@ -277,17 +348,18 @@ fn judge_cold(
     let mixed = Mixed::of(vectors, trained, encoded.live, vec![true; items]);
     let (dataset, s) = (Some(&experiment.dataset), experiment.config.data.max_seq_len);
     let mut scorer = MixedScorer::new(model, &mixed, dataset, s, cold.calibration, &experiment.device);
-    let all = experiment.evaluate_scorer(&mut scorer, part)?;
+    let all = experiment.evaluate_scorer_among(&mut scorer, part, choice)?;
     let mut own = OwnKind { inner: &mut scorer, train_counts: &counts };
-    let own = experiment.evaluate_scorer(&mut own, part)?;
+    let own = experiment.evaluate_scorer_among(&mut own, part, choice)?;
     let word = format!("{:?}", cold.rule).to_lowercase();
-    let mut report = ColdReport::new(&word, &all, &own, &counts);
+    let candidates = choice.map_or_else(|| counts.clone(), |choice| chosen_counts(choice, &counts));
+    let mut report = ColdReport::new(&word, &all, &own, &candidates);
     let stores: Vec<_> = experiment.views.iter().flatten().map(|view| view.store.as_ref()).collect();
     let mut floor = ContentNearest::new(&experiment.dataset, &stores);
-    let of_floor = experiment.evaluate_scorer(&mut floor, part)?;
+    let of_floor = experiment.evaluate_scorer_among(&mut floor, part, choice)?;
     let mut own = OwnKind { inner: &mut floor, train_counts: &counts };
-    let own = experiment.evaluate_scorer(&mut own, part)?;
-    report.scored.extend(ColdReport::new(&word, &of_floor, &own, &counts).scored);
+    let own = experiment.evaluate_scorer_among(&mut own, part, choice)?;
+    report.scored.extend(ColdReport::new(&word, &of_floor, &own, &candidates).scored);
     Ok((all, report))
 }
 

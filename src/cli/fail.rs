@@ -7,7 +7,7 @@ use crate::artefact::ArtefactError;
 use crate::bench::BenchError;
 use crate::compare::CompareError;
 use crate::config::ConfigError;
-use crate::data::DataError;
+use crate::data::{ChoiceError, DataError};
 use crate::device::DeviceError;
 use crate::encode::EncodeError;
 use crate::eval::{RowsError, ScoreError};
@@ -72,6 +72,7 @@ macro_rules! failures {
 }
 
 failures!(
+    ChoiceError,
     ConfigError,
     DataError,
     DeviceError,

@@ -6,13 +6,14 @@ use clap::{Args, Subcommand};
 use image::RgbImage;
 use serde::Serialize;
 
+use super::choice::positive;
 use super::embed::{described, embedder};
 use super::setup::{InputArgs, Trained, open_run};
 use super::{Exit, Failure, Terminal};
 use crate::artefact::write_atomic;
 use crate::data::Items;
 use crate::pictures;
-use crate::recommend::{Mixed, Recommendation, mixed_similar_items};
+use crate::recommend::{Listing, Mixed, Recommendation, mixed_similar_items};
 use crate::train::run_dir::Which;
 
 /// Side of a picture on a contact sheet, in pixels.
@@ -40,7 +41,7 @@ struct ItemArgs {
     /// Its id.
     id: String,
     /// Items per branch.
-    #[arg(short, default_value_t = 8)]
+    #[arg(short, default_value_t = 8, value_parser = positive)]
     k: usize,
     /// Also draw a contact sheet: a row a branch in the order printed, the item itself first.
     #[arg(long, value_name = "FILE")]
@@ -151,7 +152,7 @@ fn neighbours(
         number: r.item,
     };
     let each = views.into_iter().map(|(branch, place)| {
-        let found = mixed_similar_items(mixed, number, args.k, place);
+        let found = mixed_similar_items(mixed, number, &Listing::best(args.k), place);
         Neighbours { branch, items: found.into_iter().map(describe).collect() }
     });
     each.collect()

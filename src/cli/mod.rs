@@ -5,6 +5,7 @@
 mod ablate;
 mod advice;
 mod bench;
+mod choice;
 mod compare;
 mod crew;
 mod devices;

@@ -1,60 +1,72 @@
 //! `codistill recommend`
 
+mod histories;
+mod writer;
+
 use std::collections::HashMap;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::io::IsTerminal;
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use serde::Deserialize;
-use serde_json::json;
 
+use super::choice::{self, ChoiceArgs, positive};
 use super::embed::{described, embedder};
 use super::setup::{InputArgs, Trained, open_run};
 use super::{Exit, Failure, Terminal};
-use crate::artefact;
 use crate::data::Items;
 use crate::recommend::{
-    Calibration, History, Mixed, MixedScorer, ModelScorer, Recommendation, mixed_similar_items, mixed_top_k,
-    similar_items, top_k,
+    Calibration, History, Listing, Mixed, MixedScorer, ModelScorer, Popular, Recommendation,
+    mixed_similar_items, mixed_top_k, similar_items, top_k,
 };
 use crate::train::run_dir::Which;
+use histories::histories;
+use writer::{Format, Key, Source, Writer};
 
 /// Histories scored at once.
 const TILE: usize = 256;
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Histories for new users are JSON lines, oldest item first: {\"user\": \"anna\", \"items\": [\"17\", \"4\"]}
+#[command(after_help = format!("\
+Histories for new users are JSON lines, oldest item first: {{\"user\": \"anna\", \"items\": [\"17\", \"4\"]}}
+
+A user of whom the model knows nothing, with an empty history or one of unknown items, gets the items with most \
+training interactions, their number as the score, and `source` is popular; `--no-history empty` leaves the list empty.
+
+{}
 
 Examples:
   codistill recommend checkpoints/quickstart --user u1 --user u2 -k 5
   codistill recommend checkpoints/quickstart --all --format csv --output lists.csv
   codistill recommend checkpoints/quickstart --histories new.jsonl
   codistill recommend checkpoints/quickstart --item i17
-  codistill recommend checkpoints/quickstart --store stores/quickstart --user u1")]
+  codistill recommend checkpoints/quickstart --all --candidates in-stock.txt --filter category=Drama,Comedy
+  codistill recommend checkpoints/quickstart --store stores/quickstart --user u1", choice::FILES))]
 pub struct RecommendArgs {
     /// Run directory.
     run: PathBuf,
     #[command(flatten)]
     who: Who,
     /// Items per list.
-    #[arg(short, default_value_t = 10)]
+    #[arg(short, default_value_t = 10, value_parser = positive)]
     k: usize,
     /// Also recommend items of the history.
     #[arg(long)]
     allow_seen: bool,
     /// With --item: compare in this branch only.
-    #[arg(long, requires = "item")]
+    #[arg(long)]
     branch: Option<String>,
     /// Vector store made by `codistill embed`: its newest items stand beside the trained ones.
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
-    /// With --store: how items without an ID vector are scored beside the others.
-    #[arg(long, requires = "store", default_value = "zscore")]
-    calibrate: Calibration,
-    /// Output format.
-    #[arg(long, default_value = "jsonl")]
-    format: Format,
+    /// With --store: how items without an ID vector are scored beside the others. Default: zscore.
+    #[arg(long, requires = "store")]
+    calibrate: Option<Calibration>,
+    /// What a user of whom the model knows nothing gets. Default: popular.
+    #[arg(long, value_name = "WHAT")]
+    no_history: Option<NoHistory>,
+    /// Output format. Default: a table on a terminal, JSON lines into a pipe or a file.
+    #[arg(long)]
+    format: Option<Format>,
     /// File to write; default: stdout.
     #[arg(long, short)]
     output: Option<PathBuf>,
@@ -66,6 +78,8 @@ pub struct RecommendArgs {
     /// auto, cpu, wgpu or wgpu:N.
     #[arg(long, default_value = "auto")]
     device: String,
+    #[command(flatten)]
+    choice: ChoiceArgs,
 }
 
 #[derive(Debug, Args)]
@@ -85,31 +99,92 @@ struct Who {
     item: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Jsonl,
-    Csv,
-}
-
-/// A line of `--histories`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    #[serde(default)]
-    user: serde_json::Value,
-    items: Vec<serde_json::Value>,
+/// What a user without a known history gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum NoHistory {
+    /// The items with most training interactions.
+    #[default]
+    Popular,
+    /// An empty list.
+    Empty,
 }
 
 pub fn run(args: &RecommendArgs, terminal: &Terminal) -> Result<Exit, Failure> {
+    let format = check(args, terminal)?;
     let trained = open_run(&args.run, &args.checkpoint, &args.inputs, &args.device, terminal)?;
     let shelf = Shelf::open(args, &trained)?;
-    let mut writer = Writer::new(args, shelf.items(&trained))?;
+    let items = shelf.items(&trained);
+    let choice = args.choice.choose(items, terminal)?;
+    let listing = Listing { k: args.k, allow_seen: args.allow_seen, among: choice.as_ref() };
+    let mut branches: Vec<String> =
+        trained.experiment.config.model.branches.iter().map(|b| b.name.clone()).collect();
+    let branch = args.branch.as_ref().map(|name| place_of(name, &branches)).transpose()?;
+    if let Some(place) = branch {
+        branches = vec![branches.swap_remove(place)];
+    }
+    let mut writer = Writer::new(args.output.as_deref(), format, items, branches)?;
     match &args.who.item {
-        Some(id) => similar(args, &trained, &shelf, id, &mut writer)?,
-        None => lists(args, &trained, &shelf, &mut writer, terminal)?,
+        Some(id) => similar(&trained, &shelf, (id, branch), &listing, &mut writer)?,
+        None => lists(args, &trained, &shelf, &listing, &mut writer, terminal)?,
     }
     writer.finish()?;
     Ok(Exit::Done)
+}
+
+/// Options that can't act here are refused; the rest decide the format.
+fn check(args: &RecommendArgs, terminal: &Terminal) -> Result<Format, Failure> {
+    let unused = |option: &str, why: &str, hint: &str| {
+        Failure::user(format!("{option} does nothing with --item: {why}"), hint.to_owned())
+    };
+    if args.who.item.is_some() {
+        if args.allow_seen {
+            return Err(unused(
+                "--allow-seen",
+                "an item has no history",
+                "leave it out; --exclude FILE keeps items from the list",
+            ));
+        }
+        if args.calibrate.is_some() {
+            return Err(unused(
+                "--calibrate",
+                "similarity is the mean over the branches that have both vectors",
+                "leave it out; --branch NAME compares in one branch",
+            ));
+        }
+        if args.no_history.is_some() {
+            return Err(unused(
+                "--no-history",
+                "an item has no history",
+                "leave it out; it is for lists of users",
+            ));
+        }
+    }
+    // Clap passes over a requirement that contradicts what was given, as --item contradicts --user.
+    if args.branch.is_some() && args.who.item.is_none() {
+        return Err(Failure::user(
+            "--branch does nothing without --item: lists of users are those of all branches",
+            "each branch's score stands beside the mean in JSON lines and CSV; --item ID --branch NAME compares in one",
+        ));
+    }
+    match args.format {
+        Some(format @ (Format::Table | Format::Csv)) if terminal.json => {
+            let name = if format == Format::Csv { "csv" } else { "table" };
+            Err(Failure::user(
+                format!("--format {name} contradicts --json"),
+                "leave one of them out; --json prints JSON lines, as --format jsonl does",
+            ))
+        }
+        asked => {
+            let person = args.output.is_none() && !terminal.json && std::io::stdout().is_terminal();
+            Ok(Format::chosen(asked, person))
+        }
+    }
+}
+
+fn place_of(branch: &str, names: &[String]) -> Result<usize, Failure> {
+    names.iter().position(|name| name == branch).ok_or_else(|| {
+        Failure::user(format!("`{branch}` is no branch of the model"), format!("it has {}", names.join(", ")))
+    })
 }
 
 /// What there is to recommend: the catalogue, or a store's items.
@@ -132,36 +207,71 @@ impl Shelf {
             Self::Store { items, .. } => items,
         }
     }
+
+    /// Whether anything is known of a user with this history.
+    fn knows(&self, history: &[u32]) -> bool {
+        match self {
+            Self::Catalogue => !history.is_empty(),
+            Self::Store { mixed, .. } => mixed.knows(history),
+        }
+    }
+
+    /// What users without a known history get: training interactions count, wherever the items stand now.
+    fn popular(&self, trained: &Trained) -> Popular {
+        let dataset = &trained.experiment.dataset;
+        let counts = dataset.train_counts();
+        match self {
+            Self::Catalogue => Popular::new(&counts, |_| true),
+            Self::Store { mixed, items } => {
+                let of_id: HashMap<&str, u32> =
+                    dataset.items.ids.iter().map(String::as_str).zip(counts).skip(1).collect();
+                let counts: Vec<u32> =
+                    items.ids.iter().map(|id| of_id.get(id.as_str()).copied().unwrap_or(0)).collect();
+                Popular::new(&counts, |item| mixed.is_offered(item))
+            }
+        }
+    }
 }
 
 fn lists(
     args: &RecommendArgs,
     trained: &Trained,
     shelf: &Shelf,
+    listing: &Listing<'_>,
     out: &mut Writer<'_>,
     terminal: &Terminal,
 ) -> Result<(), Failure> {
     let experiment = &trained.experiment;
-    let histories = histories(args, trained, shelf.items(trained), terminal)?;
+    let histories = histories(&args.who, trained, shelf.items(trained), terminal)?;
+    let strangers: Vec<&History> = histories.iter().filter(|h| !shelf.knows(&h.items)).collect();
+    let no_history = args.no_history.unwrap_or_default();
+    let popular = if strangers.is_empty() { None } else { Some(shelf.popular(trained)) };
+    tell_strangers(&strangers, histories.len(), no_history, terminal);
     let s = experiment.config.data.max_seq_len;
-    let names: Vec<String> = experiment.config.model.branches.iter().map(|b| b.name.clone()).collect();
     let (model, device) = (&trained.model, &trained.device.device);
     let mut write = |tile: &[History], lists: Vec<Vec<Recommendation>>| {
-        let mut each = tile.iter().zip(lists);
-        each.try_for_each(|(history, list)| out.list("user", &history.user, &list, &names))
+        tile.iter().zip(lists).try_for_each(|(history, list)| {
+            let (source, list) = match &popular {
+                Some(popular) if !shelf.knows(&history.items) => match no_history {
+                    NoHistory::Popular => (Source::Popular, popular.list(&history.items, listing)),
+                    NoHistory::Empty => (Source::Nothing, Vec::new()),
+                },
+                _ => (Source::Model, list),
+            };
+            out.list(Key::User(&history.user, source), &list)
+        })
     };
     let start = std::time::Instant::now();
     match shelf {
         Shelf::Catalogue => {
             let vectors = experiment.catalogue(model);
             let scorer = ModelScorer::new(model, &vectors, None, s, device);
-            let each = |tile| top_k(&scorer, tile, args.k, args.allow_seen);
-            histories.chunks(TILE).try_for_each(|tile| write(tile, each(tile)))?;
+            histories.chunks(TILE).try_for_each(|tile| write(tile, top_k(&scorer, tile, listing)))?;
         }
         Shelf::Store { mixed, .. } => {
-            let scorer = MixedScorer::new(model, mixed, None, s, args.calibrate, device);
-            let each = |tile| mixed_top_k(&scorer, tile, args.k, args.allow_seen);
-            histories.chunks(TILE).try_for_each(|tile| write(tile, each(tile)))?;
+            let calibration = args.calibrate.unwrap_or_default();
+            let scorer = MixedScorer::new(model, mixed, None, s, calibration, device);
+            histories.chunks(TILE).try_for_each(|tile| write(tile, mixed_top_k(&scorer, tile, listing)))?;
         }
     }
     let seconds = start.elapsed().as_secs_f64();
@@ -170,207 +280,40 @@ fn lists(
     Ok(())
 }
 
+/// Says who gets no recommendation, and what instead.
+fn tell_strangers(strangers: &[&History], users: usize, no_history: NoHistory, terminal: &Terminal) {
+    if strangers.is_empty() {
+        return;
+    }
+    let examples: Vec<String> = strangers.iter().take(3).map(|h| format!("`{}`", h.user)).collect();
+    let (n, examples) = (strangers.len(), examples.join(", "));
+    let instead = match no_history {
+        NoHistory::Popular => "get the most popular items (--no-history empty: none)",
+        NoHistory::Empty => "get empty lists (--no-history popular: the most popular items)",
+    };
+    terminal
+        .warn(format!("{n} of {users} users have no known item in their history and {instead}: {examples}"));
+}
+
 fn similar(
-    args: &RecommendArgs,
     trained: &Trained,
     shelf: &Shelf,
-    id: &str,
+    (id, branch): (&str, Option<usize>),
+    listing: &Listing<'_>,
     out: &mut Writer<'_>,
 ) -> Result<(), Failure> {
     let experiment = &trained.experiment;
     let item = known(&shelf.items(trained).ids, id).ok_or_else(|| {
         Failure::user(format!("`{id}` is no item of the data set"), "ids are the source's own")
     })?;
-    let mut names: Vec<String> = experiment.config.model.branches.iter().map(|b| b.name.clone()).collect();
-    let branch = match &args.branch {
-        None => None,
-        Some(name) => {
-            let place = names.iter().position(|n| n == name).ok_or_else(|| {
-                Failure::user(
-                    format!("`{name}` is no branch of the model"),
-                    format!("it has {}", names.join(", ")),
-                )
-            })?;
-            names = vec![name.clone()];
-            Some(place)
-        }
-    };
     let list = match shelf {
-        Shelf::Catalogue => similar_items(&experiment.catalogue(&trained.model), item, args.k, branch),
-        Shelf::Store { mixed, .. } => mixed_similar_items(mixed, item, args.k, branch),
+        Shelf::Catalogue => similar_items(&experiment.catalogue(&trained.model), item, listing, branch),
+        Shelf::Store { mixed, .. } => mixed_similar_items(mixed, item, listing, branch),
     };
-    out.list("item", id, &list, &names)
+    out.list(Key::Item(id), &list)
 }
 
 /// Place of an id among the items, 1..=I.
 fn known(ids: &[String], id: &str) -> Option<u32> {
     ids.iter().skip(1).position(|known| known == id).map(|place| place as u32 + 1)
-}
-
-fn histories(
-    args: &RecommendArgs,
-    trained: &Trained,
-    items: &Items,
-    terminal: &Terminal,
-) -> Result<Vec<History>, Failure> {
-    let dataset = &trained.experiment.dataset;
-    let of_user =
-        |u: usize| History { user: dataset.users[u].clone(), items: dataset.sequences.items_of(u).to_vec() };
-    if let Some(path) = &args.who.histories {
-        return read_histories(path, &items.ids, terminal);
-    }
-    if args.who.all {
-        return Ok((0..dataset.users.len()).map(of_user).collect());
-    }
-    let wanted = args.who.users.iter().map(|id| {
-        let found = dataset.users.iter().position(|known| known == id).map(of_user);
-        found.ok_or_else(|| {
-            Failure::user(
-                format!("`{id}` is no user of the data set"),
-                "give new users' histories with --histories",
-            )
-        })
-    });
-    wanted.collect()
-}
-
-fn read_histories(path: &Path, ids: &[String], terminal: &Terminal) -> Result<Vec<History>, Failure> {
-    let text = if path == Path::new("-") {
-        std::io::read_to_string(std::io::stdin())
-    } else {
-        std::fs::read_to_string(path)
-    };
-    let text = text.map_err(|e| Failure::io(path, &e))?;
-    let numbers: HashMap<&str, u32> =
-        ids.iter().enumerate().skip(1).map(|(n, id)| (id.as_str(), n as u32)).collect();
-    let mut unknown = 0;
-    let mut histories = Vec::new();
-    for (n, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let parsed: Line = serde_json::from_str(line).map_err(|e| {
-            Failure::user(
-                format!("{}:{}:{}: {e}", path.display(), n + 1, e.column()),
-                "a line is {\"user\": …, \"items\": [\"id\", …]}, oldest item first",
-            )
-        })?;
-        let word = |v: &serde_json::Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
-        let items: Vec<u32> =
-            parsed.items.iter().filter_map(|item| numbers.get(word(item).as_str()).copied()).collect();
-        unknown += parsed.items.len() - items.len();
-        let user = if parsed.user.is_null() { (n + 1).to_string() } else { word(&parsed.user) };
-        if items.is_empty() {
-            terminal.warn(format!(
-                "{}:{}: no known item in the history; its scores are all 0",
-                path.display(),
-                n + 1
-            ));
-        }
-        histories.push(History { user, items });
-    }
-    if unknown > 0 {
-        terminal
-            .warn(format!("{unknown} items of the histories are not in the catalogue and were passed over"));
-    }
-    Ok(histories)
-}
-
-/// JSON lines or CSV, to stdout or to a file that appears when it is complete.
-struct Writer<'a> {
-    out: Box<dyn std::io::Write>,
-    scratch: Option<(tempfile::NamedTempFile, PathBuf)>,
-    format: Format,
-    items: &'a Items,
-    header_written: bool,
-    path: PathBuf,
-}
-
-impl<'a> Writer<'a> {
-    fn new(args: &RecommendArgs, items: &'a Items) -> Result<Self, Failure> {
-        let (out, scratch, path): (Box<dyn std::io::Write>, _, _) = match &args.output {
-            None => (Box::new(std::io::BufWriter::new(std::io::stdout())), None, PathBuf::from("stdout")),
-            // A pipe or a device is written to; a file is replaced when the new one is complete.
-            Some(path) if artefact::is_stream(path) => {
-                let file =
-                    std::fs::OpenOptions::new().write(true).open(path).map_err(|e| Failure::io(path, &e))?;
-                (Box::new(std::io::BufWriter::new(file)), None, path.clone())
-            }
-            Some(path) => {
-                let folder =
-                    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-                let scratch = tempfile::NamedTempFile::new_in(folder).map_err(|e| Failure::io(path, &e))?;
-                let file = scratch.reopen().map_err(|e| Failure::io(path, &e))?;
-                (Box::new(std::io::BufWriter::new(file)), Some((scratch, path.clone())), path.clone())
-            }
-        };
-        Ok(Self { out, scratch, format: args.format, items, header_written: false, path })
-    }
-
-    fn list(
-        &mut self,
-        key: &str,
-        id: &str,
-        list: &[Recommendation],
-        branches: &[String],
-    ) -> Result<(), Failure> {
-        let text = match self.format {
-            Format::Jsonl => self.json_line(key, id, list, branches),
-            Format::Csv => self.csv_lines(key, id, list, branches),
-        };
-        self.write(text.as_bytes())
-    }
-
-    fn json_line(&self, key: &str, id: &str, list: &[Recommendation], branches: &[String]) -> String {
-        let items: Vec<_> = list
-            .iter()
-            .map(|r| {
-                let scores: serde_json::Map<String, serde_json::Value> =
-                    branches.iter().zip(&r.branches).map(|(b, &s)| (b.clone(), json!(s))).collect();
-                let i = r.item as usize;
-                json!({"item": self.items.ids[i], "title": self.items.titles[i], "score": r.score, "branches": scores})
-            })
-            .collect();
-        format!("{}\n", json!({key: id, "items": items}))
-    }
-
-    fn csv_lines(&mut self, key: &str, id: &str, list: &[Recommendation], branches: &[String]) -> String {
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        // Writing to memory can't fail.
-        if !std::mem::replace(&mut self.header_written, true) {
-            let header = [key, "rank", "item", "title", "score"]
-                .into_iter()
-                .chain(branches.iter().map(String::as_str));
-            let _ = writer.write_record(header);
-        }
-        for (rank, r) in list.iter().enumerate() {
-            let i = r.item as usize;
-            let mut cells = vec![
-                id.to_owned(),
-                (rank + 1).to_string(),
-                self.items.ids[i].clone(),
-                self.items.titles[i].clone(),
-                r.score.to_string(),
-            ];
-            // A branch that says nothing of the item leaves its cell empty.
-            cells.extend(r.branches.iter().map(|s| if s.is_nan() { String::new() } else { s.to_string() }));
-            let _ = writer.write_record(&cells);
-        }
-        String::from_utf8(writer.into_inner().unwrap_or_default()).unwrap_or_default()
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        match self.out.write_all(bytes) {
-            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(Exit::Done as i32),
-            other => other.map_err(|e| Failure::io(&self.path, &e)),
-        }
-    }
-
-    fn finish(mut self) -> Result<(), Failure> {
-        match self.out.flush() {
-            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(Exit::Done as i32),
-            other => other.map_err(|e| Failure::io(&self.path, &e))?,
-        }
-        if let Some((scratch, path)) = self.scratch {
-            scratch.persist(&path).map_err(|e| Failure::io(&path, &e.error))?;
-        }
-        Ok(())
-    }
 }

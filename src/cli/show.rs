@@ -11,7 +11,7 @@ use crate::data::{Items, Part};
 use crate::model::{Recommender, params};
 use crate::monitor::{Monitor, Sprite};
 use crate::pictures;
-use crate::recommend::{CatalogueVectors, History, ModelScorer, top_k};
+use crate::recommend::{CatalogueVectors, History, Listing, ModelScorer, top_k};
 use crate::train::Experiment;
 
 /// Longest side of a sprite that TensorBoard's projector loads, in pixels.
@@ -110,7 +110,7 @@ fn strips(
     let s = experiment.config.data.max_seq_len;
     let scorer = ModelScorer::new(model, vectors, None, s, &experiment.device);
     for ((target, history), list) in
-        chosen.iter().zip(&histories).zip(top_k(&scorer, &histories, STRIP, false))
+        chosen.iter().zip(&histories).zip(top_k(&scorer, &histories, &Listing::best(STRIP)))
     {
         let draw = |item: u32| {
             let mut drawn = picture(items, item, STRIP_SIDE);

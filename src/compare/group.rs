@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::CompareError;
 use super::run::{Opened, Run, flatten};
 use crate::artefact::MANIFEST;
+use crate::eval::metrics::Protocol;
 
 /// An argument, taken apart: `[LABEL=]PATH[,PATH…][:NAME]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,9 +183,14 @@ pub fn comparable(a: &Run, b: &Run) -> Result<(), CompareError> {
         return Err(differ(&field, left, right));
     }
     let word = |v: &dyn std::fmt::Debug| format!("{v:?}").to_lowercase();
+    let chosen = |p: &Protocol| match &p.chosen {
+        None => "every item".to_owned(),
+        Some(chosen) => format!("{} items ({})", chosen.items, chosen.hash),
+    };
     let fields = [
         ("eval.history", word(&p.history), word(&q.history)),
         ("eval.ties", word(&p.ties), word(&q.ties)),
+        ("the candidates", chosen(p), chosen(q)),
         ("the number of items", p.items.to_string(), q.items.to_string()),
         ("the number of targets", p.targets.to_string(), q.targets.to_string()),
     ];

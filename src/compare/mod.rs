@@ -166,10 +166,10 @@ fn failures(group: &Group) -> Vec<Failed> {
 fn protocol(run: &run::Run, options: &Options) -> String {
     let p = &run.protocol;
     format!(
-        "{}: {} targets, full ranking over {} items, history {}, ties {}",
+        "{}: {} targets, {}, history {}, ties {}",
         options.part,
         p.targets,
-        p.items,
+        p.candidates(),
         format!("{:?}", p.history).to_lowercase(),
         format!("{:?}", p.ties).to_lowercase()
     )

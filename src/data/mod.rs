@@ -2,9 +2,10 @@
 //!
 //! Reading order: [`source`] (one reader a format), [`intern`] (ids to numbers), `log` (the rows in memory),
 //! [`filter`], `catalogue` (what the items are), [`join`] (whether two lists of ids meet), [`pictures`] (where pictures lie), [`split`], [`cold`] (items held out of training), [`mod@prepare`] (all of them in order, with a
-//! report), [`dataset`] (the result), [`disk`] (its directory).
+//! report), [`dataset`] (the result), [`disk`] (its directory), [`choice`] (which items may be listed).
 
 mod catalogue;
+pub mod choice;
 pub mod cold;
 pub mod dataset;
 pub mod disk;
@@ -22,6 +23,7 @@ pub mod split;
 #[cfg(test)]
 mod tests;
 
+pub use choice::{Choice, ChoiceError};
 pub use dataset::{Dataset, Items, KeptColumn, MICROS, Part, Sequences, Target};
 pub use disk::{replace_dataset, write_dataset};
 pub use error::DataError;

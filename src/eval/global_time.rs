@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::baseline::{ItemKnn, Popularity, RecentPopularity, Transitions};
 use super::metrics::Scored;
-use super::protocol::evaluate;
+use super::protocol::evaluate_among;
 use super::scorer::{ScoreError, Scorer};
 use crate::config::EvalConfig;
 use crate::data::split::{CutOff, Split, split};
-use crate::data::{Dataset, Part};
+use crate::data::{Choice, Dataset, Part};
 
 /// Shares of the interactions before validation and before test.
 const CUT_OFFS: (f64, f64) = (0.8, 0.9);
@@ -27,7 +27,7 @@ pub struct GlobalTime {
 }
 
 impl GlobalTime {
-    /// Absent where the log has no times to cut at, or a part gets no targets.
+    /// Absent where the log has no times to cut at, or a part gets no targets that are candidates.
     ///
     /// # Errors
     /// A floor can't be counted.
@@ -36,6 +36,7 @@ impl GlobalTime {
         part: Part,
         config: &EvalConfig,
         max_seq_len: usize,
+        choice: Option<&Choice>,
     ) -> Result<Option<Self>, ScoreError> {
         let (valid, test) = (CutOff::Quantile(CUT_OFFS.0), CutOff::Quantile(CUT_OFFS.1));
         if !dataset.timed {
@@ -52,10 +53,16 @@ impl GlobalTime {
             Box::new(ItemKnn::new(&cut)),
         ];
         let mut scored = Vec::new();
+        let mut targets = 0;
         for floor in &mut floors {
-            scored.extend(evaluate(floor.as_mut(), &cut, part, config, max_seq_len, &mut |_| {})?.scored);
+            let floor = floor.as_mut();
+            let found = match evaluate_among(floor, &cut, part, config, max_seq_len, choice, &mut |_| {}) {
+                Err(ScoreError::NoneChosen { .. }) => return Ok(None),
+                found => found?,
+            };
+            targets = found.targets();
+            scored.extend(found.scored);
         }
-        let targets = cut.targets(part).len();
         Ok(Some(Self { valid_from: CUT_OFFS.0, test_from: CUT_OFFS.1, targets, scored }))
     }
 }
@@ -70,7 +77,7 @@ mod tests {
         // Ten users step through eight seconds together: the cuts fall at seconds 6 and 7 for everybody.
         let user = [1, 2, 3, 4, 5, 6, 7, 8];
         let data = dataset(8, &leave_one_out(&[&user[..]; 10]));
-        let found = GlobalTime::of(&data, Part::Test, &EvalConfig::default(), 8).unwrap().unwrap();
+        let found = GlobalTime::of(&data, Part::Test, &EvalConfig::default(), 8, None).unwrap().unwrap();
         assert_eq!((found.targets, found.scored.len()), (10, 4));
         // Transitions never saw what follows item 7: item 8 is unknown before the cut, and is the one candidate
         // that is left.
@@ -80,8 +87,8 @@ mod tests {
             data.sequences.times.fill(5);
             data
         };
-        assert_eq!(GlobalTime::of(&one_moment, Part::Test, &EvalConfig::default(), 8).unwrap(), None);
+        assert_eq!(GlobalTime::of(&one_moment, Part::Test, &EvalConfig::default(), 8, None).unwrap(), None);
         let places_only = Dataset { timed: false, ..data };
-        assert_eq!(GlobalTime::of(&places_only, Part::Test, &EvalConfig::default(), 8).unwrap(), None);
+        assert_eq!(GlobalTime::of(&places_only, Part::Test, &EvalConfig::default(), 8, None).unwrap(), None);
     }
 }

@@ -133,6 +133,7 @@ mod tests {
             tally.add(row, false, &[1, 2]);
         }
         let protocol = Protocol {
+            chosen: None,
             dataset: "d".into(),
             targets: ranks.len(),
             items: 8,

@@ -46,6 +46,37 @@ pub struct Protocol {
     pub bucket_k: usize,
     /// Targets that stand in their own history and count as misses.
     pub masked_targets: usize,
+    /// Which items are candidates; absent where all are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<Chosen>,
+}
+
+/// The items that were chosen to be candidates.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chosen {
+    /// The options that chose them.
+    pub rules: Vec<String>,
+    pub items: usize,
+    /// Tells one set of items from another.
+    pub hash: String,
+    /// Targets that are no candidates: in no figure, and not among [`Protocol::targets`].
+    pub outside: usize,
+}
+
+impl Protocol {
+    /// `full ranking over N items`, or which of them and what that leaves out.
+    pub fn candidates(&self) -> String {
+        match &self.chosen {
+            None => format!("full ranking over {} items", self.items),
+            Some(chosen) => format!(
+                "ranking over {} of {} items ({}; {} targets are none of them and are left out)",
+                chosen.items,
+                self.items,
+                chosen.rules.join(", "),
+                chosen.outside
+            ),
+        }
+    }
 }
 
 fn ten() -> usize {

@@ -28,7 +28,7 @@ pub mod time_order;
 pub use cold::ColdReport;
 pub use global_time::GlobalTime;
 pub use metrics::{Evaluation, Scored};
-pub use protocol::evaluate;
+pub use protocol::{chosen_counts, evaluate, evaluate_among};
 pub use report::Report;
 pub use rows::{Row, RowsError, StoredRows};
 pub use scorer::{ScoreError, Scorer};

@@ -3,12 +3,12 @@
 use rayon::prelude::*;
 
 use super::inner_product::{Found, Query};
-use super::metrics::{Evaluation, Protocol, Tally, bucket_cut_off};
+use super::metrics::{Chosen, Evaluation, Protocol, Tally, bucket_cut_off};
 use super::rank::{Best, Standing};
 use super::rows::Row;
 use super::scorer::{ScoreError, Scorer};
 use crate::config::{EvalConfig, HistoryRule, TieRule};
-use crate::data::{Dataset, MICROS, Part, Sequences, Target};
+use crate::data::{Choice, Dataset, MICROS, Part, Sequences, Target};
 
 /// Targets that are ranked between two reports of progress: so many that threads seldom wait for each other.
 const TILE: usize = 6144;
@@ -29,31 +29,65 @@ pub fn evaluate(
     max_seq_len: usize,
     on_progress: &mut dyn FnMut(usize),
 ) -> Result<Evaluation, ScoreError> {
+    evaluate_among(scorer, dataset, part, config, max_seq_len, None, on_progress)
+}
+
+/// [`evaluate`] where only the items of `choice` are candidates. Targets outside of it can't be found by anybody: they
+/// are left out of all figures and counted apart.
+///
+/// # Errors
+/// As [`evaluate`]; no target is a candidate.
+pub fn evaluate_among(
+    scorer: &mut dyn Scorer,
+    dataset: &Dataset,
+    part: Part,
+    config: &EvalConfig,
+    max_seq_len: usize,
+    choice: Option<&Choice>,
+    on_progress: &mut dyn FnMut(usize),
+) -> Result<Evaluation, ScoreError> {
     let part_name = if part == Part::Valid { "valid" } else { "test" };
-    let targets = dataset.targets(part);
+    let mut targets = dataset.targets(part);
     if targets.is_empty() {
         return Err(ScoreError::NoTargets(part_name));
+    }
+    let all_targets = targets.len();
+    if let Some(choice) = choice {
+        targets.retain(|target| choice.place(target.item).is_some());
+        if targets.is_empty() {
+            let candidates = choice.count();
+            return Err(ScoreError::NoneChosen { part: part_name, targets: all_targets, candidates });
+        }
     }
     let items = dataset.items.count();
     if scorer.items() != items {
         return Err(ScoreError::Catalogue { scorer: scorer.items(), dataset: items });
     }
-    let width = items + 1;
     let names = scorer.names();
     let facts = Facts::of(dataset);
+    // From here on candidates go by their places, which are the items' numbers where every item is one.
+    let width = choice.map_or(items, Choice::count) + 1;
+    let place = |item: u32| choice.map_or(Some(item), |choice| choice.place(item));
     let mut tallies: Vec<Tally> = names.iter().map(|_| Tally::new(&config.ks, width)).collect();
     let k = config.ks.iter().copied().max().unwrap_or(0).min(width);
     let mut masked_targets = 0;
     for tile in targets.chunks(TILE) {
-        let mask = |t: &Target| masked_items(dataset, t, part, config.history, max_seq_len);
+        let mask = |t: &Target| {
+            let masked = masked_items(dataset, t, part, config.history, max_seq_len);
+            // Places ascend as items do.
+            masked.into_iter().filter_map(place).collect()
+        };
         let masks: Vec<Vec<u32>> = tile.par_iter().map(mask).collect();
-        let queries: Vec<Query> =
-            tile.iter().zip(&masks).map(|(target, masked)| Query { target: target.item, masked }).collect();
-        masked_targets +=
-            queries.iter().zip(tile).filter(|(q, t)| q.masked.binary_search(&t.item).is_ok()).count();
-        let ranked = match scorer.rank(tile, &queries, k)? {
+        let query = |(target, masked)| {
+            let target: &Target = target;
+            // Targets without a place were left out.
+            Query { target: place(target.item).unwrap_or_default(), masked }
+        };
+        let queries: Vec<Query> = tile.iter().zip(masks.iter().map(Vec::as_slice)).map(query).collect();
+        masked_targets += queries.iter().filter(|q| q.masked.binary_search(&q.target).is_ok()).count();
+        let ranked = match scorer.rank(tile, &queries, k, choice)? {
             Some(ranked) => ranked,
-            None => rank_by_scores(scorer, tile, &queries, k, config.tile_mib)?,
+            None => rank_by_scores(scorer, tile, &queries, k, choice, config.tile_mib)?,
         };
         for (target, found) in tile.iter().zip(ranked) {
             for (found, tally) in found.iter().zip(&mut tallies) {
@@ -63,8 +97,9 @@ pub fn evaluate(
         }
         on_progress(tallies.first().map_or(0, |tally| tally.rows.len()));
     }
-    let scored =
-        names.iter().zip(tallies).map(|(name, tally)| tally.summarise(name, &facts.train_counts)).collect();
+    let chosen = choice.map(|choice| chosen_counts(choice, &facts.train_counts));
+    let train_counts = chosen.as_ref().unwrap_or(&facts.train_counts);
+    let scored = names.iter().zip(tallies).map(|(name, tally)| tally.summarise(name, train_counts)).collect();
     let protocol = Protocol {
         dataset: dataset.hash.clone(),
         targets: targets.len(),
@@ -74,8 +109,19 @@ pub fn evaluate(
         ks: config.ks.clone(),
         bucket_k: bucket_cut_off(&config.ks),
         masked_targets,
+        chosen: choice.map(|choice| Chosen {
+            rules: choice.rules().to_vec(),
+            items: choice.count(),
+            hash: choice.hash(),
+            outside: all_targets - targets.len(),
+        }),
     };
     Ok(Evaluation { part: part_name.to_owned(), protocol, scored })
+}
+
+/// Training counts of the candidates, by their places; entry 0 is padding.
+pub fn chosen_counts(choice: &Choice, train_counts: &[u32]) -> Vec<u32> {
+    std::iter::once(0).chain(choice.items().iter().map(|&item| train_counts[item as usize])).collect()
 }
 
 /// Distinct items that the history rule takes from the candidates, ascending.
@@ -110,6 +156,7 @@ fn rank_by_scores(
     targets: &[Target],
     queries: &[Query],
     k: usize,
+    choice: Option<&Choice>,
     tile_mib: usize,
 ) -> Result<Vec<Vec<Found>>, ScoreError> {
     let names = scorer.names();
@@ -129,8 +176,19 @@ fn rank_by_scores(
             }
             let each = scores.par_chunks_exact_mut(width).zip(queries).zip(ranked.par_iter_mut());
             each.for_each_init(
-                || Best::new(k),
-                |best, ((scores, query), ranked)| ranked.push(Found::of_scores(scores, query, best)),
+                || (Best::new(k), Vec::new()),
+                |(best, kept), ((scores, query), ranked)| {
+                    let scores = match choice {
+                        None => scores,
+                        Some(choice) => {
+                            kept.clear();
+                            kept.push(f32::NAN);
+                            kept.extend(choice.items().iter().map(|&item| scores[item as usize]));
+                            kept.as_mut_slice()
+                        }
+                    };
+                    ranked.push(Found::of_scores(scores, query, best));
+                },
             );
         }
     }

@@ -8,15 +8,30 @@ use super::cold::{ColdReport, ColdScored};
 use super::global_time::GlobalTime;
 use super::metrics::{Bucket, Evaluation, Scored};
 use super::time_order::TimeOrder;
+use crate::config::EvalConfig;
 
 /// Score name of the planted truth.
 pub const ORACLE: &str = "oracle";
 
-/// Columns of the tables, at the cut-off of the buckets (10 where it is measured).
+/// Columns of the tables, at each cut-off that is shown.
 const COLUMNS: [&str; 4] = ["recall", "ndcg", "mrr", "coverage"];
 
 /// Columns of the table of cold items.
 const COLD_COLUMNS: [&str; 5] = ["cold", "warm", "cold among cold", "warm among warm", "share shown"];
+
+/// One cell a column.
+fn cells(scored: &Scored, columns: &[String]) -> Vec<String> {
+    columns.iter().map(|column| figure(scored.metrics.get(column).copied())).collect()
+}
+
+/// The name, then its cells.
+fn row(scored: &Scored, columns: &[String]) -> Vec<String> {
+    std::iter::once(scored.name.clone()).chain(cells(scored, columns)).collect()
+}
+
+fn columns(k: usize) -> Vec<String> {
+    COLUMNS.iter().map(|metric| format!("{metric}@{k}")).collect()
+}
 
 fn cold_cells(scored: &ColdScored, k: usize) -> [Option<f64>; 5] {
     let recall =
@@ -70,41 +85,52 @@ impl Report {
         if model > figure { None } else { Some((baseline, figure, model)) }
     }
 
-    /// A table for the terminal, the protocol above it.
+    /// Cut-offs that are shown where none are asked for: those of the configuration, of the usual list 10 alone.
+    pub fn usual_ks(&self) -> Vec<usize> {
+        match self.evaluations.first().map(|evaluation| &evaluation.protocol) {
+            Some(protocol) if protocol.ks != EvalConfig::default().ks => protocol.ks.clone(),
+            protocol => vec![protocol.map_or(10, |protocol| protocol.bucket_k)],
+        }
+    }
+
+    /// A table for the terminal at the usual cut-offs, the protocol above it.
     pub fn table(&self) -> String {
-        let columns = self.columns();
-        let width = self.rows().map(|s| s.name.len()).max().unwrap_or(0).max(10);
-        let mut text = format!("{}\n{:width$}", self.protocol(), "");
-        for column in &columns {
-            let _ = write!(text, "  {column:>11}");
-        }
-        text.push('\n');
-        for scored in self.rows() {
-            let _ = write!(text, "{:width$}", scored.name);
-            for column in &columns {
-                let _ = write!(text, "  {:>11}", figure(scored.metrics.get(column).copied()));
-            }
-            text.push('\n');
-        }
+        self.table_at(&self.usual_ks())
+    }
+
+    /// [`Self::table`] at these cut-offs, a block of rows each.
+    pub fn table_at(&self, ks: &[usize]) -> String {
+        let mut text = format!("{}\n", self.protocol());
+        self.blocks(&mut text, ks, &self.rows().collect::<Vec<_>>());
         if let Some(cut) = &self.global_time {
             let _ = write!(text, "\n{}\n", split_in_time(cut));
-            for scored in &cut.scored {
-                let _ = write!(text, "{:width$}", scored.name);
-                for column in &columns {
-                    let _ = write!(text, "  {:>11}", figure(scored.metrics.get(column).copied()));
-                }
-                text.push('\n');
-            }
+            self.blocks(&mut text, ks, &cut.scored.iter().collect::<Vec<_>>());
         }
         if let Some(cold) = &self.cold {
-            self.cold_table(&mut text, cold);
+            ks.iter().for_each(|&k| self.cold_table(&mut text, cold, k));
         }
         text
     }
 
+    /// For each cut-off a head and a line for each score name.
+    fn blocks(&self, text: &mut String, ks: &[usize], all: &[&Scored]) {
+        let width = self.rows().map(|s| s.name.len()).max().unwrap_or(0).max(10);
+        for &k in ks {
+            let columns = columns(k);
+            let mut line = |name: &str, cells: &[String]| {
+                let _ = write!(text, "{name:width$}");
+                for cell in cells {
+                    let _ = write!(text, "  {cell:>11}");
+                }
+                text.push('\n');
+            };
+            line("", &columns);
+            all.iter().for_each(|scored| line(&scored.name, &cells(scored, &columns)));
+        }
+    }
+
     /// Recall of cold and warm targets apart, and how often cold items are shown.
-    fn cold_table(&self, text: &mut String, cold: &ColdReport) {
-        let k = self.model().protocol.bucket_k;
+    fn cold_table(&self, text: &mut String, cold: &ColdReport, k: usize) {
         let _ = write!(
             text,
             "\ncold items (ID vectors: {}): {} of {} items, {} of {} targets ({:.4}); recall@{k}\n{:10}",
@@ -131,13 +157,14 @@ impl Report {
 
     /// The same as Markdown, NDCG by item frequency, item age and user length, and who gets the exposure.
     pub fn markdown(&self) -> String {
-        let columns = self.columns();
+        self.markdown_at(&self.usual_ks())
+    }
+
+    /// [`Self::markdown`] at these cut-offs, side by side; figures by bucket have one of their own.
+    pub fn markdown_at(&self, ks: &[usize]) -> String {
+        let columns: Vec<String> = ks.iter().flat_map(|&k| columns(k)).collect();
         let mut text = format!("{}\n\n", self.protocol());
-        let rows = self.rows().map(|scored| {
-            let cells = columns.iter().map(|c| figure(scored.metrics.get(c).copied()));
-            std::iter::once(scored.name.clone()).chain(cells).collect()
-        });
-        markdown_table(&mut text, &columns, rows);
+        markdown_table(&mut text, &columns, self.rows().map(|scored| row(scored, &columns)));
         self.bucket_table(&mut text, "Training interactions of the target item", |s| &s.by_item_count);
         self.bucket_table(&mut text, "Days since the target item's first training interaction", |s| {
             &s.by_item_age
@@ -149,14 +176,9 @@ impl Report {
         }
         if let Some(cut) = &self.global_time {
             let _ = write!(text, "\n{}:\n\n", split_in_time(cut));
-            let rows = cut.scored.iter().map(|scored| {
-                let cells = columns.iter().map(|c| figure(scored.metrics.get(c).copied()));
-                std::iter::once(scored.name.clone()).chain(cells).collect()
-            });
-            markdown_table(&mut text, &columns, rows);
+            markdown_table(&mut text, &columns, cut.scored.iter().map(|scored| row(scored, &columns)));
         }
-        if let Some(cold) = &self.cold {
-            let k = self.model().protocol.bucket_k;
+        for (cold, &k) in self.cold.iter().flat_map(|cold| ks.iter().map(move |k| (cold, k))) {
             let _ = write!(
                 text,
                 "\nCold items (ID vectors: {}), recall@{k}; {:.4} of the targets are cold:\n\n",
@@ -217,19 +239,14 @@ impl Report {
         self.evaluations.iter().flat_map(|e| &e.scored)
     }
 
-    fn columns(&self) -> Vec<String> {
-        let k = self.evaluations.first().map_or(10, |e| e.protocol.bucket_k);
-        COLUMNS.iter().map(|metric| format!("{metric}@{k}")).collect()
-    }
-
     fn protocol(&self) -> String {
         let Some(first) = self.evaluations.first() else { return String::new() };
         let p = &first.protocol;
         let mut text = format!(
-            "{}: {} targets, full ranking over {} items, history {}, ties {}",
+            "{}: {} targets, {}, history {}, ties {}",
             first.part,
             p.targets,
-            p.items,
+            p.candidates(),
             word(&p.history),
             word(&p.ties)
         );

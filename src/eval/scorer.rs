@@ -1,7 +1,7 @@
 //! What can be evaluated.
 
 use super::inner_product::{Found, Query};
-use crate::data::Target;
+use crate::data::{Choice, Target};
 
 /// Why targets could not be ranked.
 #[derive(Debug, thiserror::Error)]
@@ -10,6 +10,8 @@ pub enum ScoreError {
     Scorer(String),
     #[error("the data set has no {0} targets")]
     NoTargets(&'static str),
+    #[error("none of the {targets} {part} targets is among the {candidates} candidates")]
+    NoneChosen { part: &'static str, targets: usize, candidates: usize },
     #[error("the scorer knows {scorer} items, the data set has {dataset}")]
     Catalogue { scorer: usize, dataset: usize },
     #[error("`{name}` gave {found} scores for a tile of {expected}")]
@@ -24,6 +26,7 @@ impl ScoreError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoTargets(_) => Some("prepare with a split that leaves some".into()),
+            Self::NoneChosen { .. } => Some("choose items that users go on to".into()),
             Self::Catalogue { .. } => Some("evaluate on the data set that the model was trained on".into()),
             Self::Scorer(_) | Self::Shape { .. } => None,
         }
@@ -47,7 +50,8 @@ pub trait Scorer {
     fn score(&mut self, targets: &[Target], out: &mut [Vec<f32>]) -> Result<(), ScoreError>;
 
     /// Ranks the queries' targets without writing scores down: `[N][names]`, each with its best `k` items. `None` where
-    /// the scorer can't; [`Self::score`] is then asked.
+    /// the scorer can't; [`Self::score`] is then asked. Under a choice only its items are candidates, and the items of
+    /// queries and answers are their places among them.
     ///
     /// # Errors
     /// As [`Self::score`].
@@ -56,6 +60,7 @@ pub trait Scorer {
         _targets: &[Target],
         _queries: &[Query],
         _k: usize,
+        _among: Option<&Choice>,
     ) -> Result<Option<Vec<Vec<Found>>>, ScoreError> {
         Ok(None)
     }

@@ -7,9 +7,9 @@ use safetensors::SafeTensors;
 
 use super::fixtures::{Table, dataset, leave_one_out};
 use super::metrics::Evaluation;
-use super::{Report, Row, ScoreError, evaluate, rows};
+use super::{Report, Row, ScoreError, evaluate, evaluate_among, rows};
 use crate::config::{EvalConfig, HistoryRule, TieRule};
-use crate::data::{Dataset, Part};
+use crate::data::{Choice, Dataset, Part};
 
 /// A small world: items, one sequence per user, one row of scores per user.
 #[derive(Clone, Debug)]
@@ -114,6 +114,55 @@ proptest! {
                 prop_assert!((ours - mean(gain)).abs() < 1e-12, "{}", metric);
             }
         }
+    }
+
+    /// What was not chosen stands behind all that was, whatever its score: so the full sort has it.
+    #[test]
+    fn ranks_under_a_choice_are_those_of_a_full_sort_of_its_items(
+        world in world(), config in rules(), mask in proptest::collection::vec(any::<bool>(), 14),
+    ) {
+        let allowed: Vec<bool> = (0..=world.items).map(|i| i > 0 && mask[i - 1]).collect();
+        let choice = Choice::new(&allowed, vec!["--candidates x".into()]);
+        let targets = world.dataset().targets(Part::Test);
+        let inside: Vec<usize> = (0..targets.len()).filter(|&u| allowed[targets[u].item as usize]).collect();
+        let mut scorer = Table { items: world.items, scores: vec![("x".into(), world.scores.clone())] };
+        let dataset = world.dataset();
+        let found =
+            evaluate_among(&mut scorer, &dataset, Part::Test, &config, MAX_SEQ_LEN, Some(&choice), &mut |_| {});
+        if inside.is_empty() {
+            let refused = matches!(found, Err(ScoreError::NoneChosen { .. }));
+            prop_assert!(refused);
+            return Ok(());
+        }
+        let found = found.unwrap();
+        let mut hidden = world.clone();
+        hidden.scores.iter_mut().for_each(|scores| choice.hide(scores));
+        let ranks: Vec<f64> = inside.iter().map(|&u| hidden.sorted_rank(u, Part::Test, &config)).collect();
+        let rows = &found.scored[0].rows;
+        prop_assert_eq!(rows.iter().map(|r| r.rank).collect::<Vec<f64>>(), ranks);
+        prop_assert_eq!(
+            rows.iter().map(|r| (r.user, r.item)).collect::<Vec<_>>(),
+            inside.iter().map(|&u| (targets[u].user, targets[u].item)).collect::<Vec<_>>()
+        );
+        prop_assert!(rows.iter().all(|r| r.candidates as usize <= choice.count()));
+        let chosen = found.protocol.chosen.clone().unwrap();
+        prop_assert_eq!((chosen.items, chosen.outside), (choice.count(), targets.len() - inside.len()));
+        prop_assert_eq!((found.protocol.targets, found.protocol.items), (inside.len(), world.items));
+        // Every chosen item is exposed or not: nothing outside counts for the shares.
+        let exposed: usize = found.scored[0].exposure.iter().map(|e| e.items).sum();
+        prop_assert_eq!(exposed, choice.count());
+    }
+
+    #[test]
+    fn a_choice_of_everything_changes_no_figure(world in world(), config in rules()) {
+        let choice = Choice::new(&(0..=world.items).map(|i| i > 0).collect::<Vec<_>>(), Vec::new());
+        let mut scorer = Table { items: world.items, scores: vec![("x".into(), world.scores.clone())] };
+        let dataset = world.dataset();
+        let mut found =
+            evaluate_among(&mut scorer, &dataset, Part::Test, &config, MAX_SEQ_LEN, Some(&choice), &mut |_| {})
+                .unwrap();
+        found.protocol.chosen = None;
+        prop_assert_eq!(found, world.evaluate(Part::Test, &config));
     }
 
     #[test]
@@ -248,12 +297,20 @@ fn a_report_reads_the_same_from_json_and_as_a_table() {
     assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
     let protocol = "test: 2 targets, full ranking over 5 items, history all, ties mid, \
                     1 targets stand in their own history and count as misses, x has NaN scores for 1 targets";
-    let table = format!(
-        "{protocol}\n              recall@10      ndcg@10       mrr@10  coverage@10\n\
-         x                0.5000       0.3782       0.3333       0.6000\n"
-    );
-    assert_eq!(report.table(), table);
-    let markdown = report.markdown();
+    let ten = "              recall@10      ndcg@10       mrr@10  coverage@10\n\
+         x                0.5000       0.3782       0.3333       0.6000\n";
+    assert_eq!(report.table_at(&[10]), format!("{protocol}\n{ten}"));
+    // The configuration asks for 1, 3 and 10.
+    let one = "               recall@1       ndcg@1        mrr@1   coverage@1\n\
+         x                0.0000       0.0000       0.0000       0.4000\n";
+    let three = "               recall@3       ndcg@3        mrr@3   coverage@3\n\
+         x                0.5000       0.3782       0.3333       0.6000\n";
+    assert_eq!(report.table(), format!("{protocol}\n{one}{three}{ten}"));
+    // The usual list is long: 10 stands for it.
+    let mut usual = report.clone();
+    usual.evaluations[0].protocol.ks = EvalConfig::default().ks;
+    assert_eq!(usual.table(), report.table_at(&[10]));
+    let markdown = report.markdown_at(&[10]);
     assert!(markdown.contains("| x | 0.5000 | 0.3782 | 0.3333 | 0.6000 |"), "{markdown}");
     assert!(
         markdown.contains("| 1-4 | 1 | 0.0000 |") && markdown.contains("| 3-4 | 2 | 0.3782 |"),

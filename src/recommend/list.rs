@@ -4,6 +4,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{CatalogueVectors, Mixed, MixedScorer, ModelScorer};
+use crate::data::Choice;
 use crate::eval::rank::Best;
 use crate::model::params;
 
@@ -14,6 +15,31 @@ pub struct History {
     pub user: String,
     /// Oldest first; only the last S are read by the model.
     pub items: Vec<u32>,
+}
+
+/// What may stand in a list.
+#[derive(Clone, Copy, Debug)]
+pub struct Listing<'a> {
+    /// At most so many items.
+    pub k: usize,
+    /// Keeps items of the history among the candidates.
+    pub allow_seen: bool,
+    /// Only these items; absent: all.
+    pub among: Option<&'a Choice>,
+}
+
+impl Listing<'_> {
+    /// The best `k` items that the user hasn't had.
+    pub fn best(k: usize) -> Self {
+        Self { k, allow_seen: false, among: None }
+    }
+
+    /// Takes what may not be listed from the candidates.
+    fn hide(&self, scores: &mut [f32]) {
+        if let Some(choice) = self.among {
+            choice.hide(scores);
+        }
+    }
 }
 
 /// One place of a list.
@@ -27,37 +53,37 @@ pub struct Recommendation {
     pub branches: Vec<f32>,
 }
 
-/// The best `k` items for each history, best first, ties by item number.
-///
-/// `allow_seen` keeps items of the history among the candidates.
+/// The best items for each history, best first, ties by item number. A history of which the model knows nothing scores
+/// 0 throughout, which is no reason to list anything: its list is empty, and [`super::Popular`] is there for it.
 pub fn top_k(
     scorer: &ModelScorer<'_>,
     histories: &[History],
-    k: usize,
-    allow_seen: bool,
+    listing: &Listing<'_>,
 ) -> Vec<Vec<Recommendation>> {
     let lists: Vec<&[u32]> = histories.iter().map(|h| h.items.as_slice()).collect();
-    best_of(&scorer.score_histories(&lists), histories, k, allow_seen, &|_| {})
+    let scores = scorer.score_histories(&lists);
+    best_of(&scores, histories, listing, &|history| !history.is_empty(), &|_| {})
 }
 
 /// [`top_k`] over trained and new items, of those that are on offer.
 pub fn mixed_top_k(
     scorer: &MixedScorer<'_>,
     histories: &[History],
-    k: usize,
-    allow_seen: bool,
+    listing: &Listing<'_>,
 ) -> Vec<Vec<Recommendation>> {
     let lists: Vec<&[u32]> = histories.iter().map(|h| h.items.as_slice()).collect();
     let scores = scorer.score_histories(&lists);
-    best_of(&scores, histories, k, allow_seen, &|scores| scorer.mixed().hide(scores))
+    let hide = |scores: &mut [f32]| scorer.mixed().hide(scores);
+    best_of(&scores, histories, listing, &|history| scorer.mixed().knows(history), &hide)
 }
 
-/// The lists of scores `[N, I + 1]` per score name; `hide` takes items from the candidates.
+/// The lists of scores `[N, I + 1]` per score name, empty for histories of which nothing is known; `hide` takes items
+/// from the candidates.
 fn best_of(
     scores: &[Vec<f32>],
     histories: &[History],
-    k: usize,
-    allow_seen: bool,
+    listing: &Listing<'_>,
+    knows: &(dyn Fn(&[u32]) -> bool + Sync),
     hide: &(dyn Fn(&mut [f32]) + Sync),
 ) -> Vec<Vec<Recommendation>> {
     let width = scores.first().map_or(0, |s| s.len() / histories.len().max(1));
@@ -70,14 +96,18 @@ fn best_of(
         .par_iter()
         .enumerate()
         .map(|(row, history)| {
+            if !knows(&history.items) {
+                return Vec::new();
+            }
             let at = row * width;
             let mut scores = ensemble[at..at + width].to_vec();
             scores[0] = f32::NEG_INFINITY;
             hide(&mut scores);
-            if !allow_seen {
+            listing.hide(&mut scores);
+            if !listing.allow_seen {
                 history.items.iter().for_each(|&item| scores[item as usize] = f32::NEG_INFINITY);
             }
-            let each = Best::places(&scores, k).into_iter().map(|item| Recommendation {
+            let each = Best::places(&scores, listing.k).into_iter().map(|item| Recommendation {
                 item,
                 score: scores[item as usize],
                 branches: branches.iter().map(|b| b[at + item as usize]).collect(),
@@ -87,11 +117,11 @@ fn best_of(
         .collect()
 }
 
-/// The `k` items nearest to `item` by cosine similarity, in one branch or (`None`) in the mean over all.
+/// The items nearest to `item` by cosine similarity, in one branch or (`None`) in the mean over all; never itself.
 pub fn similar_items(
     vectors: &CatalogueVectors,
     item: u32,
-    k: usize,
+    listing: &Listing<'_>,
     branch: Option<usize>,
 ) -> Vec<Recommendation> {
     let chosen: Vec<usize> = match branch {
@@ -99,12 +129,17 @@ pub fn similar_items(
         None => (0..vectors.branches.len()).collect(),
     };
     let cosines: Vec<Vec<f32>> = chosen.iter().map(|&b| cosines(vectors, b, item)).collect();
-    nearest(&cosines, item, k, &|_| {})
+    nearest(&cosines, item, listing, &|_| {})
 }
 
 /// [`similar_items`] among trained and new items, of those that are on offer; branches that lack a vector of
 /// one of the two say nothing.
-pub fn mixed_similar_items(mixed: &Mixed, item: u32, k: usize, branch: Option<usize>) -> Vec<Recommendation> {
+pub fn mixed_similar_items(
+    mixed: &Mixed,
+    item: u32,
+    listing: &Listing<'_>,
+    branch: Option<usize>,
+) -> Vec<Recommendation> {
     let chosen: Vec<usize> = match branch {
         Some(branch) => vec![branch],
         None => (0..mixed.vectors.branches.len()).collect(),
@@ -118,11 +153,16 @@ pub fn mixed_similar_items(mixed: &Mixed, item: u32, k: usize, branch: Option<us
         }
         all
     });
-    nearest(&cosines.collect::<Vec<_>>(), item, k, &|scores| mixed.hide(scores))
+    nearest(&cosines.collect::<Vec<_>>(), item, listing, &|scores| mixed.hide(scores))
 }
 
 /// The best by the mean of the branches' cosines that are there.
-fn nearest(cosines: &[Vec<f32>], item: u32, k: usize, hide: &dyn Fn(&mut [f32])) -> Vec<Recommendation> {
+fn nearest(
+    cosines: &[Vec<f32>],
+    item: u32,
+    listing: &Listing<'_>,
+    hide: &dyn Fn(&mut [f32]),
+) -> Vec<Recommendation> {
     let mean = |i: usize| {
         let known = || cosines.iter().map(|c| c[i]).filter(|c| !c.is_nan());
         // 0 / 0 is NaN, which is never among the best.
@@ -134,7 +174,8 @@ fn nearest(cosines: &[Vec<f32>], item: u32, k: usize, hide: &dyn Fn(&mut [f32]))
         mean[item as usize] = f32::NEG_INFINITY;
     }
     hide(&mut mean);
-    let each = Best::places(&mean, k).into_iter().map(|other| Recommendation {
+    listing.hide(&mut mean);
+    let each = Best::places(&mean, listing.k).into_iter().map(|other| Recommendation {
         item: other,
         score: mean[other as usize],
         branches: cosines.iter().map(|c| c[other as usize]).collect(),

@@ -109,6 +109,16 @@ impl Mixed {
         self.live[branch][item as usize]
     }
 
+    /// Whether any branch has a vector of any item of the history: without one nothing is known of the user.
+    pub fn knows(&self, history: &[u32]) -> bool {
+        history.iter().any(|&item| self.live.iter().any(|live| live[item as usize]))
+    }
+
+    /// Whether the item may be listed.
+    pub fn is_offered(&self, item: u32) -> bool {
+        self.offered[item as usize]
+    }
+
     /// Takes what is not on offer from the candidates.
     pub fn hide(&self, scores: &mut [f32]) {
         for (score, _) in scores.iter_mut().zip(&self.offered).filter(|(_, offered)| !**offered) {

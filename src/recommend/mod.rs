@@ -2,10 +2,12 @@
 
 pub mod list;
 pub mod mixed;
+pub mod popular;
 pub mod scorer;
 pub mod vectors;
 
-pub use list::{History, Recommendation, mixed_similar_items, mixed_top_k, similar_items, top_k};
+pub use list::{History, Listing, Recommendation, mixed_similar_items, mixed_top_k, similar_items, top_k};
 pub use mixed::{Calibration, Mixed, MixedScorer};
+pub use popular::Popular;
 pub use scorer::ModelScorer;
 pub use vectors::CatalogueVectors;

@@ -2,12 +2,10 @@
 //!
 //! Shapes: `N` histories, `S` positions, `I` items, `D` width.
 
-use std::sync::OnceLock;
-
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::CatalogueVectors;
-use crate::data::{Dataset, Target};
+use crate::data::{Choice, Dataset, Target};
 use crate::eval::inner_product::{Catalogue, Found, Query, View};
 use crate::eval::{ScoreError, Scorer};
 use crate::model::{Recommender, params};
@@ -28,7 +26,14 @@ pub struct ModelScorer<'a> {
     max_seq_len: usize,
     device: Device,
     /// Made when it is first asked for.
-    catalogue: OnceLock<Option<Catalogue>>,
+    catalogue: Option<Shelved>,
+}
+
+/// Candidates ready to rank by inner products, and which they are.
+struct Shelved {
+    among: Option<Choice>,
+    /// Absent where it can't be done.
+    catalogue: Option<Catalogue>,
 }
 
 impl<'a> ModelScorer<'a> {
@@ -40,7 +45,7 @@ impl<'a> ModelScorer<'a> {
         max_seq_len: usize,
         device: &Device,
     ) -> Self {
-        Self { model, vectors, dataset, max_seq_len, device: device.clone(), catalogue: OnceLock::new() }
+        Self { model, vectors, dataset, max_seq_len, device: device.clone(), catalogue: None }
     }
 
     /// `ensemble` first, then the branches; only `ensemble` where there is one branch.
@@ -58,14 +63,22 @@ impl<'a> ModelScorer<'a> {
         View::all(self.vectors.branches.len())
     }
 
-    /// The catalogue ready to rank by inner products, where that can be done.
-    fn catalogue(&self) -> Option<&Catalogue> {
-        let made = self.catalogue.get_or_init(|| {
-            let d = self.model.config().width;
-            let host = || self.vectors.branches.iter().cloned().map(params::host).collect();
-            if kernels_are_on() { Catalogue::new(host(), d) } else { None }
-        });
-        made.as_ref()
+    /// Makes [`Self::catalogue`] the one of these candidates.
+    fn shelve(&mut self, among: Option<&Choice>) {
+        if self.catalogue.as_ref().is_some_and(|shelved| shelved.among.as_ref() == among) {
+            return;
+        }
+        let d = self.model.config().width;
+        let chosen = |all: Vec<f32>| match among {
+            None => all,
+            Some(choice) => {
+                let rows = std::iter::once(0).chain(choice.items().iter().map(|&item| item as usize));
+                rows.flat_map(|row| &all[row * d..(row + 1) * d]).copied().collect()
+            }
+        };
+        let host = || self.vectors.branches.iter().cloned().map(params::host).map(chosen).collect();
+        let catalogue = if kernels_are_on() { Catalogue::new(host(), d) } else { None };
+        self.catalogue = Some(Shelved { among: among.cloned(), catalogue });
     }
 
     /// Scores of all items for each history (oldest item first), `[N, I + 1]` per score name, row-major.
@@ -178,8 +191,12 @@ impl Scorer for ModelScorer<'_> {
         targets: &[Target],
         queries: &[Query],
         k: usize,
+        among: Option<&Choice>,
     ) -> Result<Option<Vec<Vec<Found>>>, ScoreError> {
-        let Some(catalogue) = self.catalogue() else { return Ok(None) };
+        self.shelve(among);
+        let Some(catalogue) = self.catalogue.as_ref().and_then(|shelved| shelved.catalogue.as_ref()) else {
+            return Ok(None);
+        };
         let mut users = vec![Vec::new(); self.vectors.branches.len()];
         for histories in self.histories(targets)?.chunks(ENCODED) {
             let encoded = self.user_vectors(histories).into_iter().map(params::host);

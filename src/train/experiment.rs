@@ -11,9 +11,9 @@ use super::checkpoint::Parents;
 use super::inputs::Change;
 use crate::artefact;
 use crate::config::{Config, DataConfig, ViewConfig, ViewKind};
-use crate::data::{DataError, Dataset, Part, disk};
+use crate::data::{Choice, DataError, Dataset, Part, disk};
 use crate::eval::baseline::ContentView;
-use crate::eval::{Evaluation, ScoreError, Scorer, evaluate};
+use crate::eval::{Evaluation, ScoreError, Scorer, evaluate_among};
 use crate::features::{FeatureError, FeatureStore};
 use crate::model::{DataShape, Recommender, ViewSource};
 use crate::nn::Init;
@@ -199,10 +199,23 @@ impl Experiment {
     /// # Errors
     /// The scorer failed, or `part` has no targets.
     pub fn evaluate_model(&self, model: &Recommender, part: Part) -> Result<Evaluation, ScoreError> {
+        self.evaluate_model_among(model, part, None)
+    }
+
+    /// [`Self::evaluate_model`] where only the items of `choice` are candidates.
+    ///
+    /// # Errors
+    /// As there; no target is a candidate.
+    pub fn evaluate_model_among(
+        &self,
+        model: &Recommender,
+        part: Part,
+        choice: Option<&Choice>,
+    ) -> Result<Evaluation, ScoreError> {
         let vectors = self.catalogue(model);
         let s = self.config.data.max_seq_len;
         let mut scorer = ModelScorer::new(model, &vectors, Some(&self.dataset), s, &self.device);
-        self.evaluate_scorer(&mut scorer, part)
+        self.evaluate_scorer_among(&mut scorer, part, choice)
     }
 
     /// Metrics of any scorer under this experiment's protocol.
@@ -210,7 +223,21 @@ impl Experiment {
     /// # Errors
     /// The scorer failed, or `part` has no targets.
     pub fn evaluate_scorer(&self, scorer: &mut dyn Scorer, part: Part) -> Result<Evaluation, ScoreError> {
-        evaluate(scorer, &self.dataset, part, &self.config.eval, self.config.data.max_seq_len, &mut |_| {})
+        self.evaluate_scorer_among(scorer, part, None)
+    }
+
+    /// [`Self::evaluate_scorer`] where only the items of `choice` are candidates.
+    ///
+    /// # Errors
+    /// As there; no target is a candidate.
+    pub fn evaluate_scorer_among(
+        &self,
+        scorer: &mut dyn Scorer,
+        part: Part,
+        choice: Option<&Choice>,
+    ) -> Result<Evaluation, ScoreError> {
+        let (eval, s) = (&self.config.eval, self.config.data.max_seq_len);
+        evaluate_among(scorer, &self.dataset, part, eval, s, choice, &mut |_| {})
     }
 }
 

@@ -110,7 +110,7 @@ fn recommend_answers_for_users_new_histories_and_items() {
     let table = ask(&["--user", "u1", "--user", "u2", "-k", "5", "--format", "csv"]);
     let mut csv = csv::Reader::from_reader(table.as_bytes());
     let header: Vec<_> = csv.headers().unwrap().iter().map(str::to_owned).collect();
-    assert_eq!(header, ["user", "rank", "item", "title", "score", "id", "text", "image"]);
+    assert_eq!(header, ["user", "rank", "item", "title", "score", "id", "text", "image", "source"]);
     let column: Vec<String> = csv.records().map(|r| r.unwrap()[2].to_owned()).collect();
     assert_eq!(column, [item_ids(&users[0]), item_ids(&users[1])].concat(), "CSV and JSON agree");
 
@@ -127,7 +127,7 @@ fn recommend_answers_for_users_new_histories_and_items() {
 
     let similar = &lines(&ask(&["--item", "i3", "-k", "4"]))[0];
     assert!(item_ids(similar).len() == 4 && !item_ids(similar).contains(&"i3".into()));
-    assert!(ask(&["--item", "i3", "--format", "csv"]).starts_with("item,rank,item,title,score,"));
+    assert!(ask(&["--item", "i3", "--format", "csv"]).starts_with("item,rank,similar,title,score,"));
 
     let output = home.path().join("lists.jsonl");
     assert_eq!(ask(&["--user", "u1", "-k", "5", "--output", path(&output)]), "");

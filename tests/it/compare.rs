@@ -98,6 +98,7 @@ impl Fake {
             ks: vec![10],
             bucket_k: 10,
             masked_targets: 0,
+            chosen: None,
         };
         let evaluation = Evaluation { part: "test".into(), protocol, scored: vec![scored] };
         rows::write(&dir.join("rows-test.parquet"), &evaluation).unwrap();

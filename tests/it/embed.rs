@@ -361,7 +361,9 @@ fn service_level_from_a_line_to_a_list() {
         let user = n * 29;
         let history = dataset.sequences.items_of(user).to_vec();
         let history = codistill::recommend::History { user: String::new(), items: history };
-        let all = codistill::recommend::top_k(&scorer, &[history], 2000, false).remove(0);
+        let all =
+            codistill::recommend::top_k(&scorer, &[history], &codistill::recommend::Listing::best(2000))
+                .remove(0);
         let liking = |r: &codistill::recommend::Recommendation| r.branches[1] + r.branches[2];
         let best = all.iter().max_by(|a, b| liking(a).total_cmp(&liking(b))).unwrap().item;
         let text = line(&opened.copy_of(best, &format!("new{n}")), 32);

@@ -5,6 +5,7 @@ mod bad_input;
 mod bench;
 mod bench_files;
 mod bench_loss;
+mod choice;
 mod cli;
 mod cold;
 mod compare;
@@ -17,6 +18,7 @@ mod flip;
 #[cfg(feature = "wgpu")]
 mod gpu;
 mod inputs;
+mod lists;
 mod objectives;
 mod parity;
 mod planted;

@@ -1,0 +1,94 @@
+//! Whom to recommend for: users of the data set, or histories from a file.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::super::setup::Trained;
+use super::super::{Failure, Terminal};
+use super::Who;
+use crate::data::Items;
+use crate::recommend::History;
+
+/// Unknown items that a warning names.
+const EXAMPLES: usize = 3;
+
+/// A line of `--histories`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    #[serde(default)]
+    user: serde_json::Value,
+    items: Vec<serde_json::Value>,
+}
+
+/// Whose list is asked for, with what is known of them, in the numbers of `items`.
+pub fn histories(
+    who: &Who,
+    trained: &Trained,
+    items: &Items,
+    terminal: &Terminal,
+) -> Result<Vec<History>, Failure> {
+    let dataset = &trained.experiment.dataset;
+    let of_user =
+        |u: usize| History { user: dataset.users[u].clone(), items: dataset.sequences.items_of(u).to_vec() };
+    if let Some(path) = &who.histories {
+        return read_histories(path, &items.ids, terminal);
+    }
+    if who.all {
+        return Ok((0..dataset.users.len()).map(of_user).collect());
+    }
+    let wanted = who.users.iter().map(|id| {
+        let found = dataset.users.iter().position(|known| known == id).map(of_user);
+        found.ok_or_else(|| {
+            Failure::user(
+                format!("`{id}` is no user of the data set"),
+                "give new users' histories with --histories",
+            )
+        })
+    });
+    wanted.collect()
+}
+
+fn read_histories(path: &Path, ids: &[String], terminal: &Terminal) -> Result<Vec<History>, Failure> {
+    let text = if path == Path::new("-") {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(path)
+    };
+    let text = text.map_err(|e| Failure::io(path, &e))?;
+    let numbers: HashMap<&str, u32> =
+        ids.iter().enumerate().skip(1).map(|(n, id)| (id.as_str(), n as u32)).collect();
+    let (mut unknown, mut examples) = (0, Vec::new());
+    let mut histories = Vec::new();
+    for (n, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let parsed: Line = serde_json::from_str(line).map_err(|e| {
+            Failure::user(
+                format!("{}:{}:{}: {e}", path.display(), n + 1, e.column()),
+                "a line is {\"user\": …, \"items\": [\"id\", …]}, oldest item first",
+            )
+        })?;
+        let word = |v: &serde_json::Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
+        let mut items = Vec::with_capacity(parsed.items.len());
+        for id in parsed.items.iter().map(word) {
+            if let Some(&number) = numbers.get(id.as_str()) {
+                items.push(number);
+                continue;
+            }
+            unknown += 1;
+            if examples.len() < EXAMPLES && !examples.contains(&id) {
+                examples.push(id);
+            }
+        }
+        let user = if parsed.user.is_null() { (n + 1).to_string() } else { word(&parsed.user) };
+        histories.push(History { user, items });
+    }
+    if unknown > 0 {
+        terminal.warn(format!(
+            "{unknown} items of the histories are not in the catalogue and were passed over, such as `{}`",
+            examples.join("`, `")
+        ));
+    }
+    Ok(histories)
+}

@@ -1,0 +1,122 @@
+//! `FIELD=VALUE[,VALUE…]`: items whose column has one of the values.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::str::FromStr;
+
+use super::{ChoiceError, Items};
+
+/// Values that a message names as examples.
+const EXAMPLES: usize = 5;
+
+/// Items that have one of the values in a column. A value of several parts, joined by `|` as categories are, matches by
+/// its whole and by each part; a title by its whole alone. An empty value matches items that have none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    pub field: String,
+    pub values: Vec<String>,
+}
+
+impl FromStr for Filter {
+    type Err = String;
+
+    /// Values are split as a line of CSV is, so that one with a comma stands in double quotes.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "use FIELD=VALUE[,VALUE…], with a value that has a comma in double quotes".to_owned();
+        let (field, values) = text.split_once('=').ok_or_else(wrong)?;
+        let field = field.trim().to_owned();
+        if field.is_empty() {
+            return Err(wrong());
+        }
+        let mut reader = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .trim(csv::Trim::All)
+            .from_reader(values.as_bytes());
+        let mut records = reader.records();
+        let values = match records.next() {
+            // An empty line is no record.
+            None => vec![String::new()],
+            Some(record) => record.map_err(|_| wrong())?.iter().map(str::to_owned).collect(),
+        };
+        if records.next().is_some() {
+            return Err(wrong());
+        }
+        Ok(Self { field, values })
+    }
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.field, self.values.join(","))
+    }
+}
+
+impl Filter {
+    /// For each of the I + 1 items, whether it has one of the values. A value that no item has is remarked on.
+    pub fn holds(&self, items: &Items, remarks: &mut Vec<String>) -> Result<Vec<bool>, ChoiceError> {
+        let column = Column::of(items, &self.field)?;
+        let mut holds = vec![false; items.ids.len()];
+        let mut met = vec![false; self.values.len()];
+        for (n, cell) in column.cells.iter().enumerate().skip(1) {
+            for (value, met) in self.values.iter().zip(&mut met) {
+                if column.has(cell, value) {
+                    holds[n] = true;
+                    *met = true;
+                }
+            }
+        }
+        let quoted = |value: &String| format!("{value:?}");
+        let unmet: Vec<String> =
+            self.values.iter().zip(&met).filter(|(_, met)| !**met).map(|(value, _)| quoted(value)).collect();
+        if unmet.len() == self.values.len() {
+            let there = column.examples(&self.values).iter().map(|value| format!("{value:?}")).collect();
+            return Err(ChoiceError::UnknownValues { field: self.field.clone(), values: unmet, there });
+        }
+        if !unmet.is_empty() {
+            remarks.push(format!("--filter {self}: no item has {} in {}", unmet.join(" or "), self.field));
+        }
+        Ok(holds)
+    }
+}
+
+/// A column that can be filtered by.
+struct Column<'a> {
+    /// I + 1 entries.
+    cells: &'a [String],
+    /// A cell may have several values, joined by `|`.
+    parts: bool,
+}
+
+impl<'a> Column<'a> {
+    fn of(items: &'a Items, field: &str) -> Result<Self, ChoiceError> {
+        match field {
+            "category" => return Ok(Self { cells: &items.categories, parts: true }),
+            "title" => return Ok(Self { cells: &items.titles, parts: false }),
+            _ => {}
+        }
+        let kept = items.kept.iter().find(|column| column.name == field);
+        kept.map(|column| Self { cells: &column.values, parts: true }).ok_or_else(|| {
+            let kept = items.kept.iter().map(|column| column.name.clone());
+            let known = kept.chain(["category".to_owned(), "title".to_owned()]).collect();
+            ChoiceError::UnknownField { field: field.to_owned(), known }
+        })
+    }
+
+    fn has(&self, cell: &str, value: &str) -> bool {
+        cell.trim() == value || (self.parts && cell.split('|').any(|part| part.trim() == value))
+    }
+
+    /// Values that are there: those that differ from a wanted one in letter case alone, then the first.
+    fn examples(&self, wanted: &[String]) -> Vec<&'a str> {
+        let values = || {
+            let parts = self.parts;
+            let split = move |cell: &'a String| cell.split(move |c| parts && c == '|').map(str::trim);
+            self.cells.iter().skip(1).flat_map(split).filter(|value| !value.is_empty())
+        };
+        let wanted: HashSet<String> = wanted.iter().map(|value| value.to_lowercase()).collect();
+        let alike = values().filter(|value| wanted.contains(&value.to_lowercase()));
+        let mut seen = HashSet::new();
+        alike.chain(values()).filter(|value| seen.insert(*value)).take(EXAMPLES).collect()
+    }
+}
