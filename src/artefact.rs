@@ -4,6 +4,8 @@
 //! into place. `manifest.json` comes last and holds the SHA-256 of every other file, so that a flipped
 //! byte is found before anything is read from it.
 
+mod place;
+
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -11,6 +13,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+
+pub use place::{Makes, may_make};
 
 /// Name of the file that closes every artefact.
 pub const MANIFEST: &str = "manifest.json";
@@ -28,6 +32,28 @@ pub enum ArtefactError {
     NotAnArtefact { dir: PathBuf, wanted: String, reason: String },
     #[error("{path} does not match its manifest: {reason}")]
     Damaged { path: PathBuf, reason: String },
+    #[error("{dest} {place} {what}", place = if dest == owner { "is".to_owned() } else { format!("lies inside {}, which is", owner.display()) })]
+    Inside {
+        dest: PathBuf,
+        owner: PathBuf,
+        /// With its article.
+        what: String,
+    },
+}
+
+impl ArtefactError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Exists(_) => "choose another path, or remove the old directory first".into(),
+            Self::Damaged { .. } => "make it anew; the file changed after it was written".into(),
+            Self::Inside { what, .. } => {
+                let bare = what.split_once(' ').map_or(what.as_str(), |(_, bare)| bare);
+                format!("choose a directory outside the {bare}")
+            }
+            Self::Io { .. } | Self::NotAnArtefact { .. } => return None,
+        })
+    }
 }
 
 /// Attaches the path to an I/O error.

@@ -70,7 +70,7 @@ impl StudyError {
             Self::Inputs(e) => e.hint(),
             Self::Score(e) => e.hint(),
             Self::Rows(e) => e.hint(),
-            Self::Artefact(_) => None,
+            Self::Artefact(e) => e.hint(),
         }
     }
 }

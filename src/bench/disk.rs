@@ -13,7 +13,7 @@ use super::columns::{Column, write_columns};
 use super::generate::{self, Items};
 use super::workload::{Kind, Workload};
 use super::{BenchError, saving, training};
-use crate::artefact::{self, Staging, at};
+use crate::artefact::{self, Makes, Staging, at, may_make};
 use crate::features::header::Header;
 use crate::features::{FeatureStore, Precision, StoreWriter};
 use crate::model::params::{self, Values};
@@ -36,6 +36,7 @@ pub(super) const IMAGE: &str = "image";
 /// # Errors
 /// The directory exists or can't be written.
 pub fn write(workload: &Workload, dir: &Path) -> Result<(), BenchError> {
+    may_make(dir, Makes::Other)?;
     let staging = Staging::create(dir)?;
     let path = staging.path(TENSORS);
     match workload.kind {

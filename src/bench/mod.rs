@@ -140,6 +140,7 @@ impl BenchError {
             Self::Artefact(ArtefactError::NotAnArtefact { .. }) => {
                 Some("make it with `codistill bench NAME --write DIR`".into())
             }
+            Self::Artefact(e @ ArtefactError::Inside { .. }) => e.hint(),
             Self::Artefact(_) | Self::Device(_) => None,
             Self::Tensors(_) => Some("write the workload anew with --write".into()),
             Self::Checkpoint(e) => e.hint(),

@@ -261,6 +261,7 @@ pub fn run(args: &EncodeArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     if job.dest.exists() && !args.dry_run {
         return Err(crate::artefact::ArtefactError::Exists(job.dest).into());
     }
+    crate::artefact::may_make(&job.dest, crate::artefact::Makes::Features)?;
     let mut dataset = Dataset::open(&args.dataset)?;
     if let Some(root) = &args.pictures {
         move_pictures(&mut dataset, root)?;

@@ -72,6 +72,7 @@ macro_rules! failures {
 }
 
 failures!(
+    ArtefactError,
     ChoiceError,
     ConfigError,
     DataError,
@@ -87,19 +88,6 @@ failures!(
     LockError,
     TuneError
 );
-
-impl From<ArtefactError> for Failure {
-    fn from(e: ArtefactError) -> Self {
-        let hint = match &e {
-            ArtefactError::Exists(_) => Some("choose another path, or remove the old directory first".into()),
-            ArtefactError::Damaged { .. } => {
-                Some("make it anew; the file changed after it was written".into())
-            }
-            _ => None,
-        };
-        Self { exit: Exit::User, message: e.to_string(), hint }
-    }
-}
 
 impl From<ScoreError> for Failure {
     fn from(e: ScoreError) -> Self {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Exit, Failure, Terminal};
-use crate::artefact::ArtefactError;
+use crate::artefact::{ArtefactError, Makes, may_make};
 use crate::data::Dataset;
 use crate::features::{
     ArrayRef, IdTable, ImportOptions, ImportReport, MissingRows, Precision, check_view_name, import, view_dir,
@@ -99,6 +99,7 @@ pub fn run(command: &FeaturesCommand, terminal: &Terminal) -> Result<Exit, Failu
         return Err(ArtefactError::Exists(dest).into());
     }
     let dataset = Dataset::open(&args.dataset)?;
+    may_make(&dest, Makes::Features)?;
     let matrix = ArrayRef { path: args.matrix.clone(), tensor: args.tensor.clone() };
     let ids = IdTable { path: args.ids.clone(), column: args.id_column.clone() };
     let options = ImportOptions {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Exit, Failure, Terminal};
+use crate::artefact::{Makes, may_make};
 use crate::data::filter::{Duplicates, Ties};
 use crate::data::source::{Columns, Format, Role, SourceOptions, TimeUnit};
 use crate::data::split::{CutOff, Split};
@@ -179,6 +180,7 @@ pub fn run(args: &PrepareArgs, terminal: &Terminal) -> Result<Exit, Failure> {
             "choose another --output, or replace the old data set with --overwrite",
         ));
     }
+    may_make(&args.output, Makes::Other)?;
     let bar = if terminal.progress {
         indicatif::ProgressBar::new_spinner()
     } else {

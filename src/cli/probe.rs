@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::setup::{parse_part, tell_inputs};
 use super::{Exit, Failure, Terminal};
-use crate::artefact::write_atomic;
+use crate::artefact::{Makes, may_make, write_atomic};
 use crate::config::{Config, ENSEMBLE, ViewKind, load};
 use crate::data::{Dataset, Part};
 use crate::eval::baseline::ContentView;
@@ -65,6 +65,9 @@ pub struct ProbeArgs {
 pub fn run(args: &ProbeArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     if args.neighbours.iter().any(|&k| k == 0 || k > 10_000) || args.neighbours.is_empty() {
         return Err(Failure::user("--k is out of range", "use 1 to 10000, e.g. --k 10,20,50"));
+    }
+    if let Some(dir) = &args.output {
+        may_make(dir, Makes::Report)?;
     }
     let dataset = Dataset::open(&args.data)?;
     let views = open_views(args, &dataset)?;

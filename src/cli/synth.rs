@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Exit, Failure, Terminal};
+use crate::artefact::{Makes, may_make};
 use crate::config::{SynthConfig, load, parse};
 use crate::data::write_dataset;
 use crate::synth;
@@ -39,6 +40,7 @@ pub fn run(args: &SynthArgs, terminal: &Terminal) -> Result<Exit, Failure> {
             "add the table, name another --config, or leave it out for the quick start's world",
         ));
     };
+    may_make(&args.output, Makes::Other)?;
     let hash = generate(&world, &args.output)?;
     terminal.say(format!(
         "{}: {} users, {} items, planted truth beside it",

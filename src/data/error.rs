@@ -48,7 +48,7 @@ impl DataError {
             {
                 "make room, or choose an --output on another disk".into()
             }
-            Self::Artefact(ArtefactError::Io { .. }) => return None,
+            Self::Artefact(e @ (ArtefactError::Io { .. } | ArtefactError::Inside { .. })) => return e.hint(),
             Self::Malformed { .. } => "prepare the data set anew".into(),
             Self::Empty { advice, .. } => (*advice).into(),
             Self::Apart(misses) => misses.hint().unwrap_or_else(|| {

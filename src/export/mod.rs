@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::artefact::{ArtefactError, Staging, at};
+use crate::artefact::{ArtefactError, Makes, Staging, at, may_make};
 use crate::config::Config;
 use crate::data::Items;
 use crate::model::Recommender;
@@ -37,6 +37,7 @@ impl ExportError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Artefact(ArtefactError::Exists(_)) => Some("choose another --output".into()),
+            Self::Artefact(e @ ArtefactError::Inside { .. }) => e.hint(),
             Self::Unfit { .. } => {
                 Some("the configuration must describe the model that the weights were trained with".into())
             }
@@ -62,6 +63,7 @@ pub struct Export<'a> {
 /// # Errors
 /// It exists or can't be written.
 pub fn write(dest: &Path, export: &Export<'_>) -> Result<(), ExportError> {
+    may_make(dest, Makes::Other)?;
     let staging = Staging::create(dest)?;
     let weights = weights::to_authors(&params::read(export.model));
     tensors::write(&staging.path(WEIGHTS), &weights)?;

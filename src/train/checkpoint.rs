@@ -45,6 +45,7 @@ impl CheckpointError {
             Self::Artefact(ArtefactError::Damaged { .. }) => {
                 Some("the file changed after it was written; use an older checkpoint of the run".into())
             }
+            Self::Artefact(e @ ArtefactError::Inside { .. }) => e.hint(),
             Self::Params { .. } => Some("the weights belong to another model configuration".into()),
             Self::None { .. } => Some("give a run directory that holds a `steps` folder".into()),
             _ => None,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::{self, Checkpoint, CheckpointError};
-use crate::artefact::{self, at, write_atomic};
+use crate::artefact::{self, Makes, at, write_atomic};
 
 /// Paths inside a run directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +42,9 @@ impl RunDir {
     /// It appears with its resolved configuration and the origins of the values in it, or not at all.
     ///
     /// # Errors
-    /// It can't be made.
+    /// It can't be made, or would lie inside another artefact.
     pub fn create(dir: &Path, name: &str, config: &str, origins: &str) -> Result<Self, CheckpointError> {
+        artefact::may_make(&dir.join(name), Makes::Run)?;
         fs::create_dir_all(dir).map_err(at(dir))?;
         let scratch = tempfile::Builder::new().prefix(artefact::SCRATCH).tempdir_in(dir).map_err(at(dir))?;
         let inside = Self::at(scratch.path());

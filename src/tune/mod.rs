@@ -40,7 +40,7 @@ impl TuneError {
                 Some("base, set, seed or space have changed: give the study another dir".into())
             }
             Self::Config(e) => e.hint(),
-            Self::Artefact(_) => None,
+            Self::Artefact(e) => e.hint(),
         }
     }
 }
