@@ -15,7 +15,7 @@ use crate::ablate::across::{Across, Model, same_metric};
 use crate::ablate::condition::REFERENCE;
 use crate::ablate::report::StudyReport;
 use crate::ablate::{Cell, Plan, State, Study, StudyError, gates, knockout};
-use crate::artefact::write_atomic;
+use crate::artefact::{Makes, may_make, write_atomic};
 use crate::data::Dataset;
 
 #[derive(Debug, Args)]
@@ -64,9 +64,11 @@ pub fn run(args: &AblateArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let studies = args.study.iter().map(|path| Study::load(path)).collect::<Result<Vec<_>, _>>()?;
     same_metric(&studies)?;
     let dir = studies[0].dir.clone();
+    // One handler for the whole command: a second one could not be set, and would leave its study deaf to signals.
+    let stop = stop_flag(terminal);
     let mut models = Vec::new();
     for (path, study) in args.study.iter().zip(studies) {
-        let (exit, model) = run_one(path, study, args, terminal)?;
+        let (exit, model) = run_one(path, study, args, &stop, terminal)?;
         if exit == Exit::Interrupted {
             terminal.say("interrupted; the same command goes on");
             return Ok(exit);
@@ -84,8 +86,12 @@ fn run_one(
     path: &Path,
     mut study: Study,
     args: &AblateArgs,
+    stop: &AtomicBool,
     terminal: &Terminal,
 ) -> Result<(Exit, Option<Model>), Failure> {
+    if stop.load(Ordering::SeqCst) {
+        return Ok((Exit::Interrupted, None));
+    }
     study.jobs = args.jobs.map_or(study.jobs, usize::from).clamp(1, 1024);
     let mut base = study.base()?;
     if let Some(device) = &args.device {
@@ -103,10 +109,12 @@ fn run_one(
         list(&plan, &[trials, cells].concat(), terminal)?;
         return Ok((Exit::Done, None));
     }
+    may_make(&plan.root, Makes::Study)?;
     std::fs::create_dir_all(&plan.root).map_err(|e| Failure::io(&plan.root, &e))?;
     let _lock = lock(&plan.root, "ablate", Duration::ZERO, terminal)?;
     if !args.report && !plan.trials.is_empty() {
-        if train_all(&plan, &chosen(&plan, &plan.trials, &args.only)?, args, terminal)? == Exit::Interrupted {
+        let trials = chosen(&plan, &plan.trials, &args.only)?;
+        if train_all(&plan, &trials, args, stop, terminal)? == Exit::Interrupted {
             return Ok((Exit::Interrupted, None));
         }
         plan = Plan::new(study, base)?;
@@ -117,7 +125,7 @@ fn run_one(
         if let Some(warning) = plan.declare_once()? {
             terminal.warn(warning);
         }
-        if train_all(&plan, &chosen, args, terminal)? == Exit::Interrupted {
+        if train_all(&plan, &chosen, args, stop, terminal)? == Exit::Interrupted {
             return Ok((Exit::Interrupted, None));
         }
     }
@@ -211,7 +219,13 @@ fn list(plan: &Plan, chosen: &[&Cell], terminal: &Terminal) -> Result<Exit, Fail
 }
 
 /// Trains what is not complete, then judges conditions without a training.
-fn train_all(plan: &Plan, chosen: &[&Cell], args: &AblateArgs, terminal: &Terminal) -> Result<Exit, Failure> {
+fn train_all(
+    plan: &Plan,
+    chosen: &[&Cell],
+    args: &AblateArgs,
+    stop: &AtomicBool,
+    terminal: &Terminal,
+) -> Result<Exit, Failure> {
     let dataset = match &plan.base.data.path {
         Some(path) => Some(Dataset::open(path)?.hash),
         None => None,
@@ -229,7 +243,6 @@ fn train_all(plan: &Plan, chosen: &[&Cell], args: &AblateArgs, terminal: &Termin
             state => to_do.push_back((cell, state)),
         }
     }
-    let stop = stop_flag(terminal);
     let mut crew = Crew::new(plan.study.jobs, to_do.len());
     while !to_do.is_empty() || crew.busy() > 0 {
         if stop.load(Ordering::SeqCst) {
@@ -246,7 +259,7 @@ fn train_all(plan: &Plan, chosen: &[&Cell], args: &AblateArgs, terminal: &Termin
         }
         std::thread::sleep(POLL);
     }
-    judge_quick(plan, &quick, &stop, terminal)
+    judge_quick(plan, &quick, stop, terminal)
 }
 
 fn judge_quick(

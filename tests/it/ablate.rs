@@ -262,6 +262,66 @@ fn a_killed_study_goes_on_to_the_same_report() {
     assert!(reports[0] == reports[1]);
 }
 
+/// Sends SIGTERM once `started` exists, and waits for the end.
+#[cfg(unix)]
+fn terminated(args: &[&str], started: &Path) -> Said {
+    let mut command = codistill(args);
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let child = command.spawn().unwrap();
+    let since = Instant::now();
+    while !started.exists() && since.elapsed().as_secs() < 300 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(started.exists(), "{} never came", started.display());
+    let sent = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    child.wait_with_output().unwrap().into()
+}
+
+#[cfg(unix)]
+#[test]
+fn the_second_of_several_studies_heeds_sigterm_and_goes_on() {
+    let home = tempfile::tempdir().unwrap();
+    let one = study(home.path(), "[1]", "conditions = [\"S-image\"]");
+    let two = home.path().join("two.toml");
+    let text = fs::read_to_string(&one).unwrap().replace("name = \"study\"", "name = \"two\"");
+    fs::write(&two, text).unwrap();
+    let both = ["ablate", path(&one), path(&two), "--device", "cpu"];
+    let said = terminated(&both, &home.path().join("two/C0/seed-1/metrics.jsonl"));
+    assert_eq!(said.code, Some(4), "{}", said.stderr);
+    assert!(said.stderr.contains("the same command goes on"), "{}", said.stderr);
+    assert!(!said.stderr.contains("without saving"), "{}", said.stderr);
+    assert!(home.path().join("study/study.json").exists(), "the first study was done");
+    assert!(!home.path().join("two/S-image/seed-1").exists(), "another cell was begun");
+    // The training that ran saved before it left.
+    assert!(!codistill::train::checkpoint::list(&home.path().join("two/C0/seed-1/steps")).is_empty());
+    run(&both).fine();
+    let metrics = |name: &str| -> Vec<Value> {
+        let report = json(&home.path().join(name).join("study.json"));
+        report["comparison"]["groups"].as_array().unwrap().iter().map(|g| g["metrics"].clone()).collect()
+    };
+    // The same cells under the same seeds: what was interrupted ends where the other did.
+    assert_eq!(metrics("two"), metrics("study"));
+    assert_eq!(metrics("two").len(), 2);
+    assert!(home.path().join("across.json").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn the_cells_after_drawn_hyper_parameters_heed_sigterm() {
+    let home = tempfile::tempdir().unwrap();
+    let more = "conditions = [\"S-image\"]\n[retune]\ntrials = 1\n[retune.space]\n\"optim.lr\" = { log_uniform = [1e-4, 1e-2] }";
+    let file = study(home.path(), "[1]", more);
+    let args = ["ablate", path(&file), "--device", "cpu"];
+    let said = terminated(&args, &home.path().join("study/C0/seed-1/metrics.jsonl"));
+    assert_eq!(said.code, Some(4), "{}", said.stderr);
+    assert!(
+        !home.path().join("study/study.json").exists() && !home.path().join("study/S-image/seed-1").exists()
+    );
+    run(&args).fine();
+    assert!(home.path().join("study/study.json").exists());
+}
+
 #[test]
 fn a_failed_cell_is_named_and_in_no_mean() {
     let home = tempfile::tempdir().unwrap();
