@@ -173,6 +173,18 @@ impl Dataset {
         &self.sequences.items_of(target.user as usize)[..target.position as usize]
     }
 
+    /// Items that occur as validation or test targets and nowhere in the training part: a model ranks them without ever
+    /// having seen them. Items that occur nowhere do not count.
+    pub fn target_only_items(&self) -> usize {
+        let mut targets = vec![false; self.items.count() + 1];
+        let each = self.sequences.items.iter().zip(&self.sequences.parts);
+        for (&item, _) in each.filter(|(_, part)| matches!(part, Part::Valid | Part::Test)) {
+            targets[item as usize] = true;
+        }
+        let counts = self.train_counts();
+        counts.iter().zip(targets).filter(|&(&count, target)| target && count == 0).count()
+    }
+
     /// How often each item occurs in the training part; entry 0 is 0.
     pub fn train_counts(&self) -> Vec<u32> {
         let mut counts = vec![0; self.items.count() + 1];
@@ -182,5 +194,56 @@ impl Dataset {
             }
         }
         counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each user is a list of (item, part); `count` items.
+    fn dataset(count: usize, users: &[&[(u32, Part)]]) -> Dataset {
+        let mut s = Sequences { offsets: vec![0], ..Sequences::default() };
+        for &(item, part) in users.iter().copied().flatten() {
+            s.items.push(item);
+            s.parts.push(part);
+            s.times.push(s.times.len() as i64);
+        }
+        s.offsets = users.iter().fold(vec![0], |mut ends, user| {
+            ends.push(ends[ends.len() - 1] + user.len());
+            ends
+        });
+        let empty = vec![String::new(); count + 1];
+        let items = Items {
+            ids: empty.clone(),
+            titles: empty.clone(),
+            texts: empty.clone(),
+            categories: empty.clone(),
+            images: empty,
+        };
+        Dataset {
+            users: vec![String::new(); users.len()],
+            items,
+            sequences: s,
+            timed: true,
+            hash: String::new(),
+        }
+    }
+
+    #[test]
+    fn items_that_are_targets_alone_are_counted_once_each() {
+        use Part::{History, Test, Train, Unused, Valid};
+        // 4 and 5 are targets alone, 4 twice; 1 is a target and trained on elsewhere; 6 occurs nowhere.
+        let users: [&[(u32, Part)]; 3] = [
+            &[(1, Train), (2, Train), (4, Valid), (5, Test)],
+            &[(2, Train), (3, Train), (1, Valid), (4, Test)],
+            &[(3, Train)],
+        ];
+        assert_eq!(dataset(6, &users).target_only_items(), 2);
+        // Interactions that only stand in a history, or after the test target, are neither.
+        let users: [&[(u32, Part)]; 1] = [&[(1, Train), (2, Valid), (3, History), (4, Test), (5, Unused)]];
+        assert_eq!(dataset(5, &users).target_only_items(), 2);
+        assert_eq!(dataset(3, &[&[(1, Train), (2, Train), (3, Train)]]).target_only_items(), 0);
+        assert_eq!(dataset(0, &[]).target_only_items(), 0);
     }
 }
