@@ -220,6 +220,7 @@ mod tests {
             texts: empty.clone(),
             categories: empty.clone(),
             images: empty,
+            ..Items::default()
         };
         Dataset {
             users: vec![String::new(); users.len()],

@@ -375,7 +375,7 @@ fn reason(e: ArtefactError) -> String {
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             format!("{name}: {source}")
         }
-        other @ ArtefactError::Exists(_) => other.to_string(),
+        other @ (ArtefactError::Exists(_) | ArtefactError::Inside { .. }) => other.to_string(),
     }
 }
 
