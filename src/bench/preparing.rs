@@ -41,7 +41,7 @@ impl Preparing {
     pub fn new(loaded: &Loaded) -> Result<Self, BenchError> {
         let options = PrepareOptions {
             interactions: loaded.reviews(),
-            log: SourceOptions { format: Some(Format::AmazonJsonl), ..SourceOptions::default() },
+            log: SourceOptions { format: Some(Format::JsonLines), ..SourceOptions::default() },
             ..PrepareOptions::default()
         };
         let home = tempfile::tempdir().map_err(at(&std::env::temp_dir()))?;

@@ -7,7 +7,7 @@ use clap::Args;
 use super::{Exit, Failure, Terminal};
 use crate::artefact::{Makes, may_make};
 use crate::data::filter::{Duplicates, Ties};
-use crate::data::source::{Columns, Format, Role, SourceOptions, TimeUnit};
+use crate::data::source::{Columns, Format, Quoting, Role, SourceOptions, TimeUnit};
 use crate::data::split::{CutOff, Split};
 use crate::data::{PrepareOptions, PrepareReport, Untimed, prepare, replace_dataset, write_dataset};
 
@@ -16,8 +16,9 @@ mod plan;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Formats, found out from the file unless given: delimited (CSV, TSV with named columns), atomic (RecBole .inter \
-and .item), movielens_dat, movielens_csv, amazon_jsonl (2018 and 2023), parquet (a file or a folder of parts), \
-sequences (user item item … per line). All but Parquet may be gzipped.
+and .item), movielens_dat, movielens_csv, json_lines (Amazon 2014, 2018, 2023 and any other with named fields), parquet, \
+sequences (user item item … per line). All but Parquet may be gzipped; each may be a folder of parts, also with folders \
+called `key=value`, which are columns.
 
 Columns that are not named are found by their usual names, without regard to case and punctuation; what was chosen \
 and what was not read is printed. Times are numbers (one unit for the whole column) or ISO 8601, UTC where they name \
@@ -88,6 +89,22 @@ struct SourceArgs {
     /// The catalogue has no header line.
     #[arg(long)]
     items_no_header: bool,
+    /// What quotes mean in a delimited log: csv (a quoted field may hold separators and line ends), fields (only where
+    /// they close within the field) or none. Default: fields between tabs, else csv.
+    #[arg(long)]
+    quoting: Option<Quoting>,
+    /// The same in a delimited catalogue.
+    #[arg(long)]
+    items_quoting: Option<Quoting>,
+    /// Encoding of a log that isn't UTF-8, e.g. windows-1252, iso-8859-1, shift_jis.
+    #[arg(long, value_name = "NAME")]
+    encoding: Option<String>,
+    /// Encoding of the catalogue.
+    #[arg(long, value_name = "NAME")]
+    items_encoding: Option<String>,
+    /// Take tags and entities out of titles and texts.
+    #[arg(long)]
+    strip_html: bool,
     /// Where pictures lie, e.g. `posters/{id}.jpg` or `images/{id[:3]}/{id}.{jpg,png}`.
     #[arg(long, value_name = "PATTERN")]
     images: Option<String>,
@@ -134,9 +151,11 @@ struct RuleArgs {
     /// Keep catalogue items that nobody interacted with.
     #[arg(long)]
     keep_unseen_items: bool,
-    /// leave_one_out or global_time.
-    #[arg(long, default_value = "leave_one_out")]
-    split: String,
+    /// leave_one_out, global_time or given (the log's own parts: files called train, valid and test, or a column that
+    /// `--column part=NAME` names). Default: given where the log has parts in its files' names or in such a column,
+    /// else leave_one_out.
+    #[arg(long)]
+    split: Option<String>,
     /// Start of validation under global_time: a date, or a share of the interactions. Default 0.8.
     #[arg(long, value_name = "WHEN")]
     valid_from: Option<CutOff>,
@@ -223,21 +242,26 @@ pub fn run(args: &PrepareArgs, terminal: &Terminal) -> Result<Exit, Failure> {
 fn options(args: &PrepareArgs) -> Result<PrepareOptions, Failure> {
     let rules = &args.rules;
     let (valid, test) = (rules.valid_from.clone(), rules.test_from.clone());
-    let split = match rules.split.as_str() {
-        "leave_one_out" if valid.is_some() || test.is_some() => {
-            let option = if valid.is_some() { "--valid-from" } else { "--test-from" };
+    let cut_off = if valid.is_some() { "--valid-from" } else { "--test-from" };
+    let split = match rules.split.as_deref() {
+        Some("global_time") => Some(Split::GlobalTime {
+            valid: valid.unwrap_or(CutOff::Quantile(0.8)),
+            test: test.unwrap_or(CutOff::Quantile(0.9)),
+        }),
+        _ if valid.is_some() || test.is_some() => {
             return Err(Failure::user(
-                format!("{option} has no effect under --split leave_one_out"),
+                format!("{cut_off} has no effect but under --split global_time"),
                 "add --split global_time, or leave it out",
             ));
         }
-        "leave_one_out" => Split::LeaveOneOut,
-        "global_time" => Split::GlobalTime {
-            valid: valid.unwrap_or(CutOff::Quantile(0.8)),
-            test: test.unwrap_or(CutOff::Quantile(0.9)),
-        },
-        other => {
-            return Err(Failure::user(format!("`{other}` is no split"), "use leave_one_out or global_time"));
+        None => None,
+        Some("leave_one_out") => Some(Split::LeaveOneOut),
+        Some("given") => Some(Split::Given),
+        Some(other) => {
+            return Err(Failure::user(
+                format!("`{other}` is no split"),
+                "use leave_one_out, global_time or given",
+            ));
         }
     };
     let (log, catalogue) = sources(args)?;
@@ -259,6 +283,7 @@ fn options(args: &PrepareArgs) -> Result<PrepareOptions, Failure> {
         catalogue_only: rules.catalogue_only,
         keep_unseen_items: rules.keep_unseen_items,
         split,
+        strip_html: args.sources.strip_html,
     })
 }
 
@@ -302,13 +327,23 @@ fn sources(args: &PrepareArgs) -> Result<(SourceOptions, SourceOptions), Failure
             (role, name) => set(&mut catalogue, role, name),
         }
     }
-    let options =
-        |format, columns, delimiter| SourceOptions { format, columns, delimiter, time_format: None };
     let log = SourceOptions {
+        format: given.format,
+        columns: log,
+        delimiter: given.delimiter,
+        quoting: given.quoting,
+        encoding: given.encoding.clone(),
         time_format: given.time_format.clone(),
-        ..options(given.format, log, given.delimiter)
     };
-    Ok((log, options(given.items_format, catalogue, given.items_delimiter)))
+    let catalogue = SourceOptions {
+        format: given.items_format,
+        columns: catalogue,
+        delimiter: given.items_delimiter,
+        quoting: given.items_quoting,
+        encoding: given.items_encoding.clone(),
+        time_format: None,
+    };
+    Ok((log, catalogue))
 }
 
 /// `ROLE=NAME` taken apart.

@@ -1,9 +1,11 @@
 //! What the items are: catalogue rows, final numbers, texts and pictures.
 
+use std::borrow::Cow;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use super::html::strip_html;
 use super::join::{Explanation, Names, explain};
 use super::log::Log;
 use super::pictures::Pattern;
@@ -36,10 +38,17 @@ impl Catalogue {
         log: &Log,
     ) -> Result<Self, DataError> {
         let mut catalogue = Self::default();
-        let (Some(path), Some(reading)) = (&options.items, reading) else { return Ok(catalogue) };
+        let Some(reading) = reading else { return Ok(catalogue) };
         let present: HashSet<&str> = log.present().map(|(_, id)| id).collect();
         let mut strangers: Vec<String> = Vec::new();
-        source::read_items(path, reading, &mut |row| {
+        source::read_items(reading, &mut |mut row| {
+            if options.strip_html {
+                for text in [&mut row.title, &mut row.text] {
+                    if let Cow::Owned(bare) = strip_html(text) {
+                        *text = bare;
+                    }
+                }
+            }
             let place = catalogue.read;
             catalogue.read += 1;
             let known = present.contains(row.id.as_str());

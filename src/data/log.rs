@@ -1,12 +1,14 @@
 //! The raw log in memory: numbered ids, 16 bytes an interaction.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::filter::{self, Interaction, StepCounts};
 use super::intern::Interner;
 use super::join::is_null_like;
 use super::source::time::Resolved;
-use super::source::{self, Fault, RawTime, Reading, Role, TimeColumn};
+use super::source::{self, Fault, GivenPart, RawTime, Reading, Role, TimeColumn};
 use super::split::Split;
 use super::{DataError, PrepareOptions};
 
@@ -33,6 +35,18 @@ pub(super) struct Log {
     pub untimed_dropped: u64,
     /// Absent where places stand for times.
     pub times: Option<Resolved>,
+    /// Rows outside of the training part, where the source gives the parts of a split.
+    pub given: Option<Given>,
+}
+
+/// The parts of a given split: rows that aren't listed train. Few rows are, so that the others take no more memory.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Given(HashMap<(u32, u32, i64), GivenPart>);
+
+impl Given {
+    pub fn part(&self, i: &Interaction) -> GivenPart {
+        self.0.get(&(i.user, i.item, i.time)).copied().unwrap_or(GivenPart::Train)
+    }
 }
 
 impl Log {
@@ -55,7 +69,9 @@ impl Log {
         let mut column = TimeColumn::default();
         let (mut rows, mut untimed, mut untimed_dropped) = (0u64, 0u64, 0u64);
         let (mut full, mut dropped) = (false, 0u64);
-        source::read_interactions(&options.interactions, reading, &mut |row| {
+        // By place, since a fraction may still change the packed times.
+        let mut parts: Option<Vec<(usize, GivenPart)>> = None;
+        source::read_interactions(reading, &mut |row| {
             rows += 1;
             if rows % (1 << 18) == 0 {
                 on_rows(rows);
@@ -92,6 +108,12 @@ impl Log {
                 // Places in the log are numbered in 32 bits when duplicates are dropped.
                 (Some(user), Some(item)) if interactions.len() < u32::MAX as usize => {
                     interactions.push(Interaction { user, item, time });
+                    if let Some(part) = row.part {
+                        let parts = parts.get_or_insert_default();
+                        if part != GivenPart::Train {
+                            parts.push((interactions.len() - 1, part));
+                        }
+                    }
                 }
                 _ => full = true,
             }
@@ -102,6 +124,13 @@ impl Log {
             let what = "users, items or interactions";
             return Err(DataError::TooMany { what, limit: u64::from(u32::MAX >> 1) });
         }
+        let given = parts.map(|parts| {
+            let row = |place: usize| {
+                let i: Interaction = interactions[place];
+                (i.user, i.item, i.time)
+            };
+            Given(parts.into_iter().map(|(place, part)| (row(place), part)).collect())
+        });
         let times = times(options, reading, &column, rows, untimed)?;
         let mut step = "read".to_owned();
         for (count, what) in [(dropped, "of low value"), (untimed_dropped, "without a time")] {
@@ -111,7 +140,7 @@ impl Log {
         }
         steps.push(filter::counts(&step, &interactions));
         let (user_ids, item_ids) = (users.into_ids(), items.into_ids());
-        Ok(Self { interactions, user_ids, item_ids, untimed, untimed_dropped, times })
+        Ok(Self { interactions, user_ids, item_ids, untimed, untimed_dropped, times, given })
     }
 
     /// Ids that tables write for a missing value, and how many interactions they have.
@@ -160,7 +189,7 @@ fn times(
         }
         return Ok(Some(resolved));
     }
-    if matches!(options.split, Split::GlobalTime { .. }) && rows > 0 {
+    if matches!(options.split, Some(Split::GlobalTime { .. })) && rows > 0 {
         let reason = format!("global_time needs times; {untimed} of {rows} rows have none");
         return Err(wrong("--split", reason));
     }

@@ -1,6 +1,6 @@
 //! From raw files to a data set: read, filter, number, describe, split.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use serde::{Deserialize, Serialize};
@@ -10,8 +10,8 @@ use super::filter::{self, Duplicates, Interaction, StepCounts, TiedPairs, Ties};
 use super::log::{Log, Untimed};
 use super::pictures::{Pattern, Survey};
 use super::report::{Misses, PrepareReport, SourceHash};
-use super::source::{self, BadLines, Reading, Role, Source, SourceOptions, SourcePlan, TimeUnit};
-use super::split::{Split, split};
+use super::source::{BadLines, GivenPart, Reading, Role, Source, SourceOptions, SourcePlan, TimeUnit};
+use super::split::{Split, of_given, split};
 use super::{DataError, Dataset, Items, Part, Sequences};
 use crate::artefact::hash_file;
 
@@ -44,7 +44,10 @@ pub struct PrepareOptions {
     pub catalogue_only: bool,
     /// Keep catalogue items without any interaction.
     pub keep_unseen_items: bool,
-    pub split: Split,
+    /// Absent: the source's own parts where it gives them, else leave-one-out.
+    pub split: Option<Split>,
+    /// Tags and entities are taken out of titles and texts.
+    pub strip_html: bool,
 }
 
 impl Default for PrepareOptions {
@@ -66,7 +69,8 @@ impl Default for PrepareOptions {
             min_length: 3,
             catalogue_only: false,
             keep_unseen_items: false,
-            split: Split::LeaveOneOut,
+            split: None,
+            strip_html: false,
         }
     }
 }
@@ -83,7 +87,6 @@ pub fn prepare(
     on_rows: &mut dyn FnMut(u64),
 ) -> Result<(Dataset, PrepareReport), DataError> {
     check(options)?;
-    let hashes = Hashes::start(options);
     let allowance = BadLines { allowed: options.skip_bad, ..BadLines::default() };
     let mut log_reading = Reading::new(&options.interactions, Source::Log, &options.log, allowance)?;
     // A wrong path is told before an hour of reading.
@@ -92,6 +95,8 @@ pub fn prepare(
         .as_ref()
         .map(|path| Reading::new(path, Source::Catalogue, &options.catalogue, BadLines::default()));
     let mut catalogue_reading = catalogue_reading.transpose()?;
+    let files = log_reading.files().chain(catalogue_reading.iter().flat_map(Reading::files));
+    let hashes = Hashes::start(files.map(Path::to_owned).collect());
     let mut steps = Vec::new();
     let mut log = Log::read(options, &mut log_reading, &mut steps, on_rows)?;
     if options.min_value.is_some() && !log_reading.plan.has_values() {
@@ -101,7 +106,7 @@ pub fn prepare(
     not_empty(&steps, "check the file and its format, or lower --min-value")?;
     let null_like = log.null_like();
     // Log and catalogue share one allowance of bad lines.
-    let Reading { plan: log_plan, bad, .. } = log_reading;
+    let Reading { plan: mut log_plan, bad, .. } = log_reading;
     if let Some(reading) = &mut catalogue_reading {
         reading.bad = bad.clone();
     }
@@ -124,8 +129,35 @@ pub fn prepare(
     };
     found_item_column(options, &log_plan, catalogue_plan.as_ref())?;
     let numbering = Numbering::of(&log, &catalogue.rows, options.keep_unseen_items);
+    let rule = match (&options.split, &log.given) {
+        (Some(Split::Given), None) => {
+            let reason =
+                "the log gives no parts: no files called train, valid and test, and no column of the part; \
+                          name it with --column part=NAME"
+                    .to_owned();
+            return Err(DataError::Option { option: "--split given".into(), reason });
+        }
+        (Some(rule), _) => rule.clone(),
+        (None, Some(_)) => Split::Given,
+        (None, None) => Split::LeaveOneOut,
+    };
+    if log.given.is_some() && rule != Split::Given {
+        log_plan.warn(
+            "the parts that the log gives (train, validation, test) are not used; --split given does".into(),
+        );
+    }
     let (mut sequences, users) = number(&log, &numbering)?;
-    let short = split(&mut sequences, &options.split)?;
+    let mut timed = log.times.is_some();
+    if rule == Split::Given && timed && !ascends(&sequences) {
+        log_plan.warn(
+            "the given parts are not in the order of time: histories go training, validation, test, and times are \
+             left out"
+                .into(),
+        );
+        timed = false;
+        sequences.times = (0..sequences.items.len() as i64).collect();
+    }
+    let short = split(&mut sequences, &rule)?;
     let (items, missing_rows) = describe(&numbering, &catalogue.rows, options)?;
     let pictures = Survey::of(&items);
     let count = |part: Part| sequences.parts.iter().filter(|&&p| p == part).count();
@@ -143,7 +175,8 @@ pub fn prepare(
         tied_pairs: kept.tied_pairs,
         exact_duplicates: kept.exact_duplicates,
         null_like_ids: null_like,
-        timed: log.times.is_some(),
+        timed,
+        split: rule,
         rows_without_time: log.untimed,
         rows_without_time_dropped: log.untimed_dropped,
         catalogue_rows: catalogue.read,
@@ -157,9 +190,8 @@ pub fn prepare(
         image_files_missing: pictures.lost,
         image_remarks: pictures.remarks(items.pictures_root.as_deref()),
         pictures_root: items.pictures_root.clone(),
-        sources: hashes.finish(options)?,
+        sources: hashes.finish()?,
     };
-    let timed = log.times.is_some();
     Ok((Dataset { users, items, sequences, timed, hash: String::new() }, report))
 }
 
@@ -184,6 +216,9 @@ fn check(options: &PrepareOptions) -> Result<(), DataError> {
             ("--items-format", options.catalogue.format.is_some()),
             ("--items-delimiter", options.catalogue.delimiter.is_some()),
             ("--items-no-header", columns.no_header),
+            ("--items-quoting", options.catalogue.quoting.is_some()),
+            ("--items-encoding", options.catalogue.encoding.is_some()),
+            ("--strip-html", options.strip_html),
             ("--text-column", !columns.text.is_empty()),
             ("--keep-column", !columns.kept.is_empty()),
         ];
@@ -252,10 +287,14 @@ struct Kept {
 
 /// Order, duplicates, cores, length: one count each.
 fn keep(log: &mut Log, options: &PrepareOptions, steps: &mut Vec<StepCounts>) -> Kept {
-    let Log { interactions, user_ids, item_ids, .. } = log;
+    let Log { interactions, user_ids, item_ids, given, .. } = log;
     match options.ties {
         Ties::Source => filter::sort(interactions),
         Ties::Hash => filter::sort_by_hash(interactions, user_ids, item_ids),
+    }
+    if let Some(given) = given.as_ref().filter(|_| matches!(options.split, None | Some(Split::Given))) {
+        // Stable: within a part the order above stays.
+        interactions.sort_by_cached_key(|i| (i.user, given.part(i)));
     }
     filter::deduplicate(interactions, options.duplicates);
     steps.push(filter::counts("duplicates", interactions));
@@ -295,32 +334,40 @@ fn number(log: &Log, numbering: &Numbering) -> Result<(Sequences, Vec<String>), 
         s.offsets.push(s.items.len());
     }
     s.parts = vec![Part::Train; s.items.len()];
+    if let Some(given) = &log.given {
+        let given: Vec<GivenPart> = log.interactions.iter().map(|i| given.part(i)).collect();
+        for user in s.offsets.windows(2) {
+            of_given(&given[user[0]..user[1]], &mut s.parts[user[0]..user[1]]);
+        }
+    }
     Ok((s, users))
 }
 
+/// Whether every user's times do.
+fn ascends(s: &Sequences) -> bool {
+    (0..s.users()).all(|u| s.times_of(u).is_sorted())
+}
+
 /// SHA-256 of the sources, computed beside the reading: both take seconds a gigabyte.
-struct Hashes(Option<JoinHandle<Result<Vec<SourceHash>, DataError>>>);
+struct Hashes(Vec<PathBuf>, Option<JoinHandle<Result<Vec<SourceHash>, DataError>>>);
 
 impl Hashes {
     /// When the reading fails, nobody waits for the thread: it only reads.
-    fn start(options: &PrepareOptions) -> Self {
-        let options = options.clone();
-        Self(std::thread::Builder::new().spawn(move || source_hashes(&options)).ok())
+    fn start(files: Vec<PathBuf>) -> Self {
+        let own = files.clone();
+        Self(files, std::thread::Builder::new().spawn(move || source_hashes(&own)).ok())
     }
 
-    fn finish(self, options: &PrepareOptions) -> Result<Vec<SourceHash>, DataError> {
+    fn finish(self) -> Result<Vec<SourceHash>, DataError> {
         // Without a thread it is done now.
-        self.0.and_then(|thread| thread.join().ok()).unwrap_or_else(|| source_hashes(options))
+        self.1.and_then(|thread| thread.join().ok()).unwrap_or_else(|| source_hashes(&self.0))
     }
 }
 
-fn source_hashes(options: &PrepareOptions) -> Result<Vec<SourceHash>, DataError> {
-    let mut files = Vec::new();
-    for path in std::iter::once(&options.interactions).chain(&options.items) {
-        for file in source::files(path)? {
-            let (sha256, bytes) = hash_file(&file)?;
-            files.push(SourceHash { path: file, bytes, sha256 });
-        }
-    }
-    Ok(files)
+fn source_hashes(files: &[PathBuf]) -> Result<Vec<SourceHash>, DataError> {
+    let hash = |path: &PathBuf| {
+        let (sha256, bytes) = hash_file(path)?;
+        Ok(SourceHash { path: path.clone(), bytes, sha256 })
+    };
+    files.iter().map(hash).collect()
 }

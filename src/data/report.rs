@@ -8,6 +8,7 @@ use super::filter::{StepCounts, TiedPairs};
 use super::join::{Cause, Explanation};
 use super::log::NullLike;
 use super::source::{Role, SourcePlan};
+use super::split::Split;
 
 /// What was done, step by step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +33,8 @@ pub struct PrepareReport {
     pub null_like_ids: Vec<NullLike>,
     /// Whether times are times, not places in the log.
     pub timed: bool,
+    /// The rule that was followed.
+    pub split: Split,
     /// Rows whose place in the log stands for their time, and rows that were left out for want of one.
     pub rows_without_time: u64,
     pub rows_without_time_dropped: u64,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::source::GivenPart;
 use super::{DataError, Part, Sequences};
 
 /// How the parts are cut.
@@ -15,6 +16,9 @@ pub enum Split {
     /// Only what happened before `valid` is trained on. A user's first interaction at or after `valid` (and
     /// before `test`) is its validation target, the first at or after `test` its test target.
     GlobalTime { valid: CutOff, test: CutOff },
+    /// The source's own parts. A user's first validation row is its validation target, its first test row its test
+    /// target; what follows the former is history of the latter, what follows the latter is never read.
+    Given,
 }
 
 /// A moment in the log.
@@ -75,6 +79,8 @@ pub fn split(sequences: &mut Sequences, rule: &Split) -> Result<usize, DataError
             }
             global_time(sequences, valid, test)
         }
+        // The sequences were made with their parts.
+        Split::Given => short_users(sequences),
     };
     for (part, name) in [(Part::Valid, "validation"), (Part::Test, "test")] {
         if !sequences.parts.contains(&part) {
@@ -82,6 +88,26 @@ pub fn split(sequences: &mut Sequences, rule: &Split) -> Result<usize, DataError
         }
     }
     Ok(short)
+}
+
+/// Users without a target.
+fn short_users(sequences: &Sequences) -> usize {
+    let is_target = |part: &Part| matches!(part, Part::Valid | Part::Test);
+    (0..sequences.users()).filter(|&u| !sequences.parts_of(u).iter().any(is_target)).count()
+}
+
+/// Sets the parts of one user's rows, which come in the order training, validation, test. A target needs a history.
+pub fn of_given(given: &[GivenPart], parts: &mut [Part]) {
+    let is_first = |n: usize| n == 0 || given[n - 1] != given[n];
+    for (n, part) in parts.iter_mut().enumerate() {
+        *part = match given[n] {
+            GivenPart::Train => Part::Train,
+            GivenPart::Valid if is_first(n) && n > 0 => Part::Valid,
+            GivenPart::Valid => Part::History,
+            GivenPart::Test if is_first(n) && n > 0 => Part::Test,
+            GivenPart::Test => Part::Unused,
+        };
+    }
 }
 
 fn leave_one_out(sequences: &mut Sequences) -> usize {

@@ -180,7 +180,7 @@ fn a_log_without_times_is_not_split_by_time() {
     let (dataset, report) = run(&options).unwrap();
     assert_eq!((report.rows_without_time, dataset.timed), (10, false));
     let split = Split::GlobalTime { valid: CutOff::Quantile(0.5), test: CutOff::Quantile(0.8) };
-    let error = run(&PrepareOptions { split, ..options }).unwrap_err();
+    let error = run(&PrepareOptions { split: Some(split), ..options }).unwrap_err();
     assert_eq!(error.to_string(), "--split: global_time needs times; 10 of 10 rows have none");
 }
 
@@ -249,7 +249,7 @@ proptest! {
     ) {
         let home = Home::new(&[("log.csv", &log_of(&rows))]);
         let options = PrepareOptions {
-            user_core: core, item_core: core, min_length: length, split: rule(by_time), ..home.options()
+            user_core: core, item_core: core, min_length: length, split: Some(rule(by_time)), ..home.options()
         };
         if let Ok((mut dataset, report)) = run(&options) {
             let last = report.steps.last().unwrap();
@@ -268,7 +268,7 @@ proptest! {
     #[test]
     fn other_targets_leave_the_training_part_as_it_is(rows in rows(), by_time: bool, shift in 1u8..9) {
         let rules = |home: &Home| PrepareOptions {
-            duplicates: Duplicates::KeepAll, split: rule(by_time), ..home.options()
+            duplicates: Duplicates::KeepAll, split: Some(rule(by_time)), ..home.options()
         };
         let home = Home::new(&[("log.csv", &log_of(&rows))]);
         let Ok((before, _)) = run(&rules(&home)) else { return Ok(()) };

@@ -18,6 +18,12 @@ fn source(what: &str, plan: &SourcePlan) -> String {
     if let Some(delimiter) = plan.delimiter {
         text += &format!(", fields by {}", name_of(delimiter));
     }
+    if let Some(quoting) = plan.quoting {
+        text += &format!(", quoting {}", quoting.name());
+    }
+    if let Some(encoding) = &plan.encoding {
+        text += &format!(", in {encoding}");
+    }
     text.push('\n');
     for chosen in &plan.columns {
         text += &format!("  {:<8} = {}{}", chosen.role.name(), chosen.column, guess(chosen.guessed));

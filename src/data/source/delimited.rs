@@ -1,41 +1,59 @@
-//! Tables with a header line: CSV and TSV, MovieLens' CSV, `RecBole`'s atomic files.
+//! Tables with a header line or places for names: CSV and TSV, MovieLens' CSV, `RecBole`'s atomic files.
 
 use std::path::Path;
 
-use csv_core::{ReadRecordResult, Reader, ReaderBuilder, Terminator};
-
+use super::detect::{is_number, remedy};
 use super::error::Fault;
-use super::lines::{LONGEST_LINE, Lines, too_long};
-use super::names::{InteractionPlaces, ItemPlaces};
-use super::value::{id, join, parse_value};
+use super::folder::{GivenPart, SourceFile};
+use super::item_lists::SUFFIX;
+use super::names::{InteractionPlaces, ItemPlaces, Role, is_item_column};
+use super::nested::picture_of_text;
+use super::value::{id, join, parse_value, shorten};
 use super::{
-    BadLines, Format, OnInteraction, OnItem, RawInteraction, RawItem, RawTime, Reading, SourceError,
+    Columns, Format, OnInteraction, OnItem, RawInteraction, RawItem, RawTime, Reading, Source, SourceError,
 };
 
+mod record;
+
+pub use record::Quoting;
+use record::{Fields, Records};
+
 pub(super) fn interactions(
-    path: &Path,
+    file: &SourceFile,
     reading: &mut Reading<'_>,
     row: OnInteraction<'_>,
 ) -> Result<u64, SourceError> {
-    let Some((mut table, header)) = Table::open(path, reading)? else { return Ok(0) };
+    let Some((mut table, header)) = Table::open(file, Source::Log, reading)? else { return Ok(0) };
     let options = reading.options;
-    let places = InteractionPlaces::new(&options.columns, path, &header, &mut reading.plan)?;
+    if let Some(columns) = with_lists(&options.columns, &header) {
+        return lists(file, reading, &mut table, &header, &columns);
+    }
+    let places = InteractionPlaces::new(&options.columns, &file.path, &header, &mut reading.plan)
+        .map_err(|error| table.no_header(error))?;
+    table.check_names(&reading.plan.columns.iter().map(|c| c.column.as_str()).collect::<Vec<_>>())?;
     let format = options.time_format.as_deref();
     let time = |text: &str| RawTime::parse(text, format).map(Some);
-    table.rows(&mut reading.bad, |fields| {
+    table.rows(reading, |fields| {
         row(RawInteraction {
             user: id(fields.get(places.user)?, &header[places.user])?,
             item: id(fields.first(places.item, &places.item_else)?, &header[places.item])?,
             time: optional(fields, places.time, &header, time)?,
             value: optional(fields, places.value, &header, parse_value)?,
+            part: optional(fields, places.part, &header, |text| part(text).map(Some))?.or(file.part),
         })
     })
 }
 
-pub(super) fn items(path: &Path, reading: &mut Reading<'_>, row: OnItem<'_>) -> Result<u64, SourceError> {
-    let Some((mut table, header)) = Table::open(path, reading)? else { return Ok(0) };
-    let places = ItemPlaces::new(&reading.options.columns, path, &header, &mut reading.plan)?;
-    table.rows(&mut reading.bad, |fields| {
+pub(super) fn items(
+    file: &SourceFile,
+    reading: &mut Reading<'_>,
+    row: OnItem<'_>,
+) -> Result<u64, SourceError> {
+    let Some((mut table, header)) = Table::open(file, Source::Catalogue, reading)? else { return Ok(0) };
+    let places = ItemPlaces::new(&reading.options.columns, &file.path, &header, &mut reading.plan)
+        .map_err(|error| table.no_header(error))?;
+    table.check_names(&reading.plan.columns.iter().map(|c| c.column.as_str()).collect::<Vec<_>>())?;
+    table.rows(reading, |fields| {
         let field = |place: Option<usize>, others: &[usize]| match place {
             Some(place) => fields.first(place, others).map(|text| text.trim().to_owned()),
             None => Ok(String::new()),
@@ -44,15 +62,70 @@ pub(super) fn items(path: &Path, reading: &mut Reading<'_>, row: OnItem<'_>) -> 
         for &place in &places.text {
             join(&mut text, " ", fields.get(place)?);
         }
+        let mut image = None;
+        for &place in places.image.iter().chain(&places.image_else) {
+            if image.is_none() {
+                image = picture_of_text(fields.get(place)?);
+            }
+        }
         let kept = places.kept.iter().map(|&place| fields.get(place).map(|text| text.trim().to_owned()));
         row(RawItem {
             id: id(fields.first(places.id, &places.id_else)?, &header[places.id])?.to_owned(),
             title: field(places.title, &[])?,
             text,
             category: field(places.category, &places.category_else)?,
-            image: field(places.image, &places.image_else)?,
+            image: image.unwrap_or_default(),
             kept: kept.collect::<Result<_, _>>()?,
         })
+    })
+}
+
+/// The columns of a log that has lists of the items before each row's own, if it does. Times of those items stand nowhere,
+/// so neither times nor ratings are read.
+fn with_lists(asked: &Columns, header: &[String]) -> Option<Columns> {
+    let has = |name: &str| header.iter().any(|other| other.strip_suffix(SUFFIX) == Some(name));
+    let item = match asked.item.as_str() {
+        "" => header.iter().find(|name| is_item_column(name) && has(name))?,
+        item if has(item) => item,
+        _ => return None,
+    };
+    let mut columns = Columns { item: item.to_owned(), ..asked.clone() };
+    columns.without.extend([Role::Time, Role::Value]);
+    Some(columns)
+}
+
+/// Adds the rows to the sequences; they are handed on when all files are read.
+fn lists(
+    file: &SourceFile,
+    reading: &mut Reading<'_>,
+    table: &mut Table<'_>,
+    header: &[String],
+    columns: &Columns,
+) -> Result<u64, SourceError> {
+    let places = InteractionPlaces::new(columns, &file.path, header, &mut reading.plan)?;
+    let list = format!("{}{SUFFIX}", header[places.item]);
+    let Some(list) = header.iter().position(|name| *name == list) else { return Ok(0) };
+    reading.plan.unread.retain(|name| *name != header[list]);
+    reading.plan.warn(format!(
+        "sequences are put together from `{}` and `{}`: their order stands for time, and times and ratings are not read",
+        header[list], header[places.item]
+    ));
+    let mut built = reading.lists.take().unwrap_or_default();
+    let rows = table.rows(reading, |fields| {
+        let user = id(fields.get(places.user)?, &header[places.user])?;
+        let item = id(fields.get(places.item)?, &header[places.item])?;
+        let part = optional(fields, places.part, header, |text| part(text).map(Some))?.or(file.part);
+        built.add(user, fields.get(list)?, item, part, &header[list])
+    });
+    reading.lists = Some(built);
+    rows.map(|_| 0)
+}
+
+/// The part of a split that a field names.
+pub(super) fn part(text: &str) -> Result<GivenPart, String> {
+    GivenPart::named(text).ok_or_else(|| {
+        let text = shorten(text);
+        format!("{text:?} is no part of a split: train, valid or test, or 0, 1 or 2 in this order")
     })
 }
 
@@ -66,164 +139,137 @@ fn optional<T>(
     parse(fields.get(place)?).map_err(|reason| Fault::at(&header[place], reason))
 }
 
-/// One record's fields.
-struct Fields<'a> {
-    text: &'a [u8],
-    /// Where each field ends in `text`.
-    ends: &'a [usize],
-}
-
-impl Fields<'_> {
-    fn get(&self, place: usize) -> Result<&str, Fault> {
-        let start = if place == 0 { 0 } else { self.ends[place - 1] };
-        std::str::from_utf8(&self.text[start..self.ends[place]])
-            .map_err(|_| Fault::new(format!("field {} is not UTF-8", place + 1)))
-    }
-
-    /// The field, or the first of `others` that isn't blank where it is.
-    fn first(&self, place: usize, others: &[usize]) -> Result<&str, Fault> {
-        let own = self.get(place)?;
-        if others.is_empty() || !own.trim().is_empty() {
-            return Ok(own);
-        }
-        for &other in others {
-            let text = self.get(other)?;
-            if !text.trim().is_empty() {
-                return Ok(text);
-            }
-        }
-        Ok(own)
-    }
-}
-
 /// A delimited file past its header.
-struct Table<'p> {
-    path: &'p Path,
-    lines: Lines,
-    parser: Reader,
-    text: Vec<u8>,
-    ends: Vec<usize>,
-    /// How much of `text` and `ends` the current record fills.
-    found: (usize, usize),
+struct Table<'f> {
+    file: &'f SourceFile,
+    records: Records,
     /// Fields in a record, as in the header.
     width: usize,
+    source: Source,
+    /// The first line, where it is taken for the header and looks like data.
+    suspect: Option<String>,
+    delimiter: u8,
+    format: Format,
 }
 
-impl<'p> Table<'p> {
-    /// The table and its column names; absent for an empty file.
-    fn open(path: &'p Path, reading: &mut Reading<'_>) -> Result<Option<(Self, Vec<String>)>, SourceError> {
-        let (format, delimiter) = (reading.plan.format, reading.options.delimiter);
-        let mut lines = Lines::open(path)?;
+impl<'f> Table<'f> {
+    /// The table and its column names, those that folders give among them; absent for an empty file.
+    fn open(
+        file: &'f SourceFile,
+        source: Source,
+        reading: &mut Reading<'_>,
+    ) -> Result<Option<(Self, Vec<String>)>, SourceError> {
+        let format = reading.plan.format;
+        let options = reading.options;
+        let no_header = options.columns.no_header;
+        let mut lines = reading.lines(&file.path)?;
         let Some(first) = lines.peek()? else { return Ok(None) };
         let fixed = match format {
             Format::Atomic => Some('\t'),
             Format::MovielensCsv => Some(','),
-            _ => delimiter,
+            _ => options.delimiter,
         };
         let delimiter = match fixed {
             Some(c) => u8::try_from(c).ok().filter(u8::is_ascii).ok_or_else(|| SourceError::Malformed {
-                path: path.to_owned(),
+                path: file.path.clone(),
                 line: 1,
                 column: None,
                 reason: format!("the delimiter {c:?} is not an ASCII character"),
             })?,
             None => guess_delimiter(first),
         };
+        let first = String::from_utf8_lossy(first).into_owned();
+        let quoting = options.quoting.unwrap_or(match delimiter {
+            // Programs that write tabs or spaces seldom quote, and those that do don't let fields run over a tab or line.
+            b'\t' | b' ' => Quoting::Fields,
+            _ => Quoting::Csv,
+        });
         reading.plan.delimiter = Some(char::from(delimiter));
-        let parser = ReaderBuilder::new()
-            .delimiter(delimiter)
-            .terminator(Terminator::Any(b'\n'))
-            // Atomic files have no quotes: a title may start with one.
-            .quoting(format != Format::Atomic)
-            .build();
-        let mut table =
-            Self { path, lines, parser, text: vec![0; 1024], ends: vec![0; 32], found: (0, 0), width: 0 };
-        let header = table.header(format == Format::Atomic)?;
+        reading.plan.quoting = Some(quoting);
+        let records = Records::new(&file.path, lines, delimiter, quoting);
+        let mut table = Self { file, records, width: 0, source, suspect: None, delimiter, format };
+        let mut header = table.header(format == Format::Atomic, no_header)?;
+        reading.open_quotes += u64::from(!no_header && table.records.fields(&[]).open_quote().is_some());
+        if !no_header && header.iter().any(|name| is_number(name)) {
+            table.suspect = Some(first);
+        }
+        for (key, _) in &file.keys {
+            header.push(if header.contains(key) { format!("{key} (folder)") } else { key.clone() });
+        }
         Ok(Some((table, header)))
     }
 
-    fn header(&mut self, typed: bool) -> Result<Vec<String>, SourceError> {
-        let path = self.path.to_owned();
-        let fault = |f: Fault| SourceError::Malformed { path, line: 1, column: f.column, reason: f.reason };
-        if self.next()?.is_none() {
-            return Ok(Vec::new());
+    fn header(&mut self, typed: bool, no_header: bool) -> Result<Vec<String>, SourceError> {
+        let path = &self.file.path;
+        let Some(line) = self.records.next()? else { return Ok(Vec::new()) };
+        let fields = self.records.fields(&[]);
+        self.width = fields.len();
+        if no_header {
+            self.records.back();
+            return Ok((1..=self.width).map(|n| n.to_string()).collect());
         }
-        self.width = self.found.1;
-        let fields = self.fields();
         let names: Result<Vec<String>, Fault> =
-            (0..fields.ends.len()).map(|n| fields.get(n).map(|name| name.trim().to_owned())).collect();
-        let names = names.map_err(fault)?;
-        if typed { names.iter().map(|name| untyped(self.path, name)).collect() } else { Ok(names) }
+            (0..fields.len()).map(|n| fields.get(n).map(|name| name.trim().to_owned())).collect();
+        let names = names.map_err(|fault| fault.error(path, line))?;
+        if typed { names.iter().map(|name| untyped(path, name)).collect() } else { Ok(names) }
     }
 
-    /// Reads the next record that isn't blank. Returns the line it starts on.
-    fn next(&mut self) -> Result<Option<u64>, SourceError> {
-        let (mut text_len, mut ends_len, mut read) = (0, 0, 0);
-        let mut start = None;
-        loop {
-            let Some((number, line)) = self.lines.next()? else {
-                let Some(line) = start else { return Ok(None) };
-                let reason = "the quoted field is not closed".to_owned();
-                return Err(SourceError::Malformed {
-                    path: self.path.to_owned(),
-                    line,
-                    column: None,
-                    reason,
-                });
-            };
-            if start.is_none() && line.iter().all(u8::is_ascii_whitespace) {
-                continue;
+    /// A missing column where the first line is data: it is the header that is missing.
+    fn no_header(&self, error: SourceError) -> SourceError {
+        match (&error, &self.suspect) {
+            (SourceError::MissingColumn { .. } | SourceError::Ambiguous { .. }, Some(first)) => {
+                self.headless(first)
             }
-            let first = *start.get_or_insert(number);
-            read += line.len() + 1;
-            if read > LONGEST_LINE {
-                return Err(too_long(self.path, first));
-            }
-            for mut input in [line, b"\n"] {
-                while !input.is_empty() {
-                    let (state, used, text, ends) = self.parser.read_record(
-                        input,
-                        &mut self.text[text_len..],
-                        &mut self.ends[ends_len..],
-                    );
-                    input = &input[used..];
-                    text_len += text;
-                    ends_len += ends;
-                    match state {
-                        ReadRecordResult::OutputFull => self.text.resize(self.text.len() * 2, 0),
-                        ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
-                        ReadRecordResult::InputEmpty => {}
-                        ReadRecordResult::Record | ReadRecordResult::End => {
-                            self.found = (text_len, ends_len);
-                            return Ok(Some(first));
-                        }
-                    }
-                }
-            }
+            _ => error,
         }
     }
 
-    fn fields(&self) -> Fields<'_> {
-        Fields { text: &self.text[..self.found.0], ends: &self.ends[..self.found.1] }
+    /// Refuses a column whose name is a number: the first row would be lost as its header.
+    fn check_names(&self, chosen: &[&str]) -> Result<(), SourceError> {
+        match &self.suspect {
+            Some(first) if chosen.iter().any(|name| is_number(name)) => Err(self.headless(first)),
+            _ => Ok(()),
+        }
+    }
+
+    fn headless(&self, first: &str) -> SourceError {
+        let remedy = if self.format == Format::Delimited {
+            remedy(first, self.delimiter, self.source)
+        } else {
+            format!("--format {} {}", Format::Delimited, remedy(first, self.delimiter, self.source))
+        };
+        SourceError::NoHeader { path: self.file.path.clone(), first: shorten(first), remedy }
     }
 
     fn rows(
         &mut self,
-        bad: &mut BadLines,
+        reading: &mut Reading<'_>,
         mut take: impl FnMut(&Fields<'_>) -> Result<(), Fault>,
     ) -> Result<u64, SourceError> {
         let mut rows = 0;
-        while let Some(line) = self.next()? {
-            let fields = self.fields();
-            let taken = match fields.ends.len() {
+        let mut open = None;
+        while let Some(line) = self.records.next()? {
+            let fields = self.records.fields(&self.file.keys);
+            let taken = match fields.len() {
                 n if n == self.width => take(&fields),
-                n => Err(Fault::new(format!("{n} fields where the header has {}", self.width))),
+                n => {
+                    let fault = Fault::new(format!("{n} fields where the header has {}", self.width));
+                    // A record that a quoted field spreads over several lines, or over a tab.
+                    let quoted =
+                        fields.open_quote().is_some() || open.is_some_and(|before| line <= before + 1);
+                    Err(if quoted { fault.about_quotes() } else { fault })
+                }
             };
+            if fields.open_quote().is_some() {
+                open = Some(line);
+                reading.open_quotes += 1;
+            }
             match taken {
                 Ok(()) => rows += 1,
-                Err(fault) => bad.count(self.path, line, fault)?,
+                Err(fault) => reading.bad.count(&self.file.path, line, fault)?,
             }
         }
+        reading.returns += self.records.returns();
         Ok(rows)
     }
 }
@@ -237,7 +283,7 @@ pub(super) fn guess_delimiter(header: &[u8]) -> u8 {
         .rev()
         .max_by_key(|&d| count(d))
         .filter(|&d| count(d) > 0)
-        .unwrap_or(b',')
+        .unwrap_or(if header.trim_ascii().contains(&b' ') { b' ' } else { b',' })
 }
 
 /// `item_id` of `item_id:token`.

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Format;
+use super::encoding::likely;
 
 /// Why a source can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +17,38 @@ pub enum SourceError {
         column: Option<String>,
         reason: String,
     },
+    /// Bytes that are no UTF-8; counts as a malformed line.
+    #[error("{}", malformed(path, *line, column.as_deref(), reason))]
+    NotUtf8 {
+        path: PathBuf,
+        line: u64,
+        column: Option<String>,
+        reason: String,
+        /// A guess from the file's bytes.
+        likely: Option<&'static str>,
+    },
+    #[error("{path}:{line}: not {encoding}")]
+    WrongEncoding { path: PathBuf, line: u64, encoding: &'static str },
+    #[error("no encoding is called {0:?}")]
+    UnknownEncoding(String),
+    /// A record of a table that doesn't read quotes as quotes; counts as a malformed line.
+    #[error("{}", malformed(path, *line, column.as_deref(), reason))]
+    OpenQuote { path: PathBuf, line: u64, column: Option<String>, reason: String },
+    #[error("{path}: no header names the columns; the first line is {first:?}")]
+    NoHeader {
+        path: PathBuf,
+        first: String,
+        /// Options that read such a file.
+        remedy: String,
+    },
+    #[error("{path}: files of several formats: {}", files.join(", "))]
+    MixedFolder {
+        path: PathBuf,
+        /// One of each format.
+        files: Vec<String>,
+    },
+    #[error("{path}: {other} belongs to no part of the split that {} make", parts.join(", "))]
+    PartlySplit { path: PathBuf, parts: Vec<String>, other: String },
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },
     #[error("{path}: the gzip stream ends early")]
@@ -60,6 +93,24 @@ impl SourceError {
         Some(match self {
             Self::Malformed { .. } => {
                 "mend the line, or pass over up to N such lines with --skip-bad N".into()
+            }
+            Self::NotUtf8 { likely: Some(likely), .. } => {
+                format!("read it with --encoding {likely} (a catalogue with --items-encoding {likely})")
+            }
+            Self::NotUtf8 { .. } => {
+                "name the encoding with --encoding, e.g. windows-1252, or skip the line".into()
+            }
+            Self::WrongEncoding { .. } => "leave --encoding out, or name another one".into(),
+            Self::UnknownEncoding(_) => {
+                "use a label of the WHATWG's list: windows-1252, latin1, gbk, shift_jis, utf-16le, …".into()
+            }
+            Self::OpenQuote { .. } => {
+                "if quoted fields run over tabs and lines, read them with --quoting csv".into()
+            }
+            Self::NoHeader { remedy, .. } => format!("say which column is which by its place, e.g. {remedy}"),
+            Self::MixedFolder { .. } => "name one of the files, or their format with --format".into(),
+            Self::PartlySplit { .. } => {
+                "give a folder that holds the files of the split and nothing else".into()
             }
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => "check the path".into(),
             Self::Io { .. } => return None,
@@ -114,14 +165,44 @@ fn malformed(path: &Path, line: u64, column: Option<&str>, reason: &str) -> Stri
 pub struct Fault {
     pub column: Option<String>,
     pub reason: String,
+    pub kind: FaultKind,
+}
+
+/// What a message can offer beside mending the line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FaultKind {
+    #[default]
+    Plain,
+    /// The file may have another encoding.
+    NotUtf8,
+    /// A quote that isn't closed within its field may be meant as one.
+    OpenQuote,
 }
 
 impl Fault {
     pub fn new(reason: impl Into<String>) -> Self {
-        Self { column: None, reason: reason.into() }
+        Self { column: None, reason: reason.into(), kind: FaultKind::Plain }
     }
 
     pub fn at(column: &str, reason: impl Into<String>) -> Self {
-        Self { column: Some(column.to_owned()), reason: reason.into() }
+        Self { column: Some(column.to_owned()), reason: reason.into(), kind: FaultKind::Plain }
+    }
+
+    pub(super) fn not_utf8(reason: impl Into<String>) -> Self {
+        Self { kind: FaultKind::NotUtf8, ..Self::new(reason) }
+    }
+
+    /// The error that ends the reading.
+    pub(super) fn error(self, path: &Path, line: u64) -> SourceError {
+        let Self { column, reason, kind } = self;
+        let path = path.to_owned();
+        match kind {
+            FaultKind::Plain => SourceError::Malformed { path, line, column, reason },
+            FaultKind::NotUtf8 => {
+                let likely = likely(&path);
+                SourceError::NotUtf8 { path, line, column, reason, likely }
+            }
+            FaultKind::OpenQuote => SourceError::OpenQuote { path, line, column, reason },
+        }
     }
 }

@@ -1,24 +1,30 @@
-//! Lines of a text file: gzip opened, byte order mark and line ends taken off, length bounded.
+//! Lines of a text file: gzip opened, other encodings decoded, byte order mark and line ends taken off, length bounded.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use encoding_rs::{Encoding, UTF_8, UTF_16LE};
 use flate2::bufread::MultiGzDecoder;
 
+use super::encoding::{by_mark, is_utf16};
 use super::error::Fault;
 use super::{BadLines, SourceError};
 
 /// Longest line in bytes. A file without line ends must not fill the memory.
 pub(super) const LONGEST_LINE: usize = 16 << 20;
 const BUFFER: usize = 256 << 10;
-const GZIP: [u8; 2] = [0x1f, 0x8b];
+pub(super) const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// Reads a file line by line into one reused buffer.
 pub(super) struct Lines {
     path: PathBuf,
     input: Box<dyn BufRead>,
     gzip: bool,
+    /// UTF-8 is handed on as it stands, and checked by those who need text.
+    encoding: &'static Encoding,
+    /// The line as the file has it, where it is decoded.
+    raw: Vec<u8>,
     line: Vec<u8>,
     number: u64,
     /// The next call gives the same line again.
@@ -26,18 +32,54 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub fn open(path: &Path) -> Result<Self, SourceError> {
+    /// `encoding` absent: UTF-8, or what a byte order mark says.
+    pub fn open(path: &Path, encoding: Option<&'static Encoding>) -> Result<Self, SourceError> {
         let file = File::open(path).map_err(|e| SourceError::io(path, e))?;
-        Self::new(path, Box::new(BufReader::with_capacity(BUFFER, file)))
+        Self::new(path, Box::new(BufReader::with_capacity(BUFFER, file)), encoding)
     }
 
     /// `path` stands in messages only.
-    pub fn new(path: &Path, mut raw: Box<dyn BufRead>) -> Result<Self, SourceError> {
+    pub fn new(
+        path: &Path,
+        mut raw: Box<dyn BufRead>,
+        encoding: Option<&'static Encoding>,
+    ) -> Result<Self, SourceError> {
         let start = raw.fill_buf().map_err(|e| SourceError::io(path, e))?;
         let gzip = start.starts_with(&GZIP);
-        let input =
+        let mut input: Box<dyn BufRead> =
             if gzip { Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(raw))) } else { raw };
-        Ok(Self { path: path.to_owned(), input, gzip, line: Vec::new(), number: 0, again: false })
+        let start = input.fill_buf().map_err(|e| read_error(path, gzip, e))?;
+        // A mark is right where the user's word differs, as on the web: it is no text in any encoding.
+        let marked = by_mark(start);
+        if let Some((_, length)) = marked {
+            input.consume(length);
+        }
+        let encoding = marked.map(|(encoding, _)| encoding).or(encoding).unwrap_or(UTF_8);
+        Ok(Self {
+            path: path.to_owned(),
+            input,
+            gzip,
+            encoding,
+            raw: Vec::new(),
+            line: Vec::new(),
+            number: 0,
+            again: false,
+        })
+    }
+
+    /// The encoding's name, where it isn't UTF-8.
+    pub fn encoding(&self) -> Option<&'static str> {
+        (self.encoding != UTF_8).then(|| self.encoding.name())
+    }
+
+    /// Bytes from the start of the file on, as many as are buffered, before anything is taken.
+    pub fn start(&mut self) -> Result<&[u8], SourceError> {
+        self.input.fill_buf().map_err(|e| read_error(&self.path, self.gzip, e))
+    }
+
+    /// What comes behind the byte order mark, and whether it is unpacked from gzip.
+    pub fn into_input(self) -> (Box<dyn BufRead>, bool) {
+        (self.input, self.gzip)
     }
 
     /// The next line without its end, and its number from 1; absent at the end of the file.
@@ -45,10 +87,19 @@ impl Lines {
         if std::mem::take(&mut self.again) {
             return Ok(Some((self.number, self.trimmed())));
         }
-        self.line.clear();
-        let mut limited = self.input.as_mut().take(LONGEST_LINE as u64 + 1);
-        let read =
-            limited.read_until(b'\n', &mut self.line).map_err(|e| read_error(&self.path, self.gzip, e))?;
+        let read = if self.encoding == UTF_8 {
+            self.line.clear();
+            let mut limited = self.input.as_mut().take(LONGEST_LINE as u64 + 1);
+            limited.read_until(b'\n', &mut self.line)
+        } else if is_utf16(self.encoding) {
+            self.read_units()
+        } else {
+            // No multi-byte character of these encodings has a line end in it.
+            self.raw.clear();
+            let mut limited = self.input.as_mut().take(LONGEST_LINE as u64 + 1);
+            limited.read_until(b'\n', &mut self.raw)
+        };
+        let read = read.map_err(|e| read_error(&self.path, self.gzip, e))?;
         if read == 0 {
             return Ok(None);
         }
@@ -56,7 +107,46 @@ impl Lines {
         if read > LONGEST_LINE {
             return Err(too_long(&self.path, self.number));
         }
+        if self.encoding != UTF_8 {
+            self.decode()?;
+        }
         Ok(Some((self.number, self.trimmed())))
+    }
+
+    /// Reads 16-bit units up to a line end into `raw`. Returns how many bytes.
+    fn read_units(&mut self) -> io::Result<usize> {
+        let end = if self.encoding == UTF_16LE { [b'\n', 0] } else { [0, b'\n'] };
+        self.raw.clear();
+        while self.raw.len() <= LONGEST_LINE {
+            let available = self.input.fill_buf()?;
+            if available.is_empty() {
+                break;
+            }
+            // A unit may lie across two buffers.
+            let odd = self.raw.len() % 2;
+            let step = if odd == 1 || available.len() == 1 { 1 } else { available.len() / 2 * 2 };
+            let units = available[..step].chunks_exact(2);
+            let found = if step == 1 { None } else { units.into_iter().position(|unit| unit == end) };
+            let taken = found.map_or(step, |at| (at + 1) * 2);
+            self.raw.extend_from_slice(&available[..taken]);
+            self.input.consume(taken);
+            if found.is_some() || (odd == 1 && self.raw.ends_with(&end)) {
+                break;
+            }
+        }
+        Ok(self.raw.len())
+    }
+
+    fn decode(&mut self) -> Result<(), SourceError> {
+        let text = self.encoding.decode_without_bom_handling_and_without_replacement(&self.raw);
+        let Some(text) = text else {
+            // Not one bad line: the encoding is another one.
+            let encoding = self.encoding.name();
+            return Err(SourceError::WrongEncoding { path: self.path.clone(), line: self.number, encoding });
+        };
+        self.line.clear();
+        self.line.extend_from_slice(text.as_bytes());
+        Ok(())
     }
 
     /// A look at the next line without taking it.
@@ -69,13 +159,9 @@ impl Lines {
     }
 
     fn trimmed(&self) -> &[u8] {
-        let mut line = self.line.as_slice();
-        line = line.strip_suffix(b"\n").unwrap_or(line);
-        line = line.strip_suffix(b"\r").unwrap_or(line);
-        if self.number == 1 {
-            line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line);
-        }
-        line
+        let line = self.line.as_slice();
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        line.strip_suffix(b"\r").unwrap_or(line)
     }
 
     /// Hands every line that isn't blank to `take`, which returns how many rows it made of it. Returns their
@@ -106,7 +192,7 @@ pub(super) fn too_long(path: &Path, line: u64) -> SourceError {
     SourceError::Malformed { path: path.to_owned(), line, column: None, reason }
 }
 
-fn read_error(path: &Path, gzip: bool, error: io::Error) -> SourceError {
+pub(super) fn read_error(path: &Path, gzip: bool, error: io::Error) -> SourceError {
     match error.kind() {
         io::ErrorKind::UnexpectedEof if gzip => SourceError::Truncated { path: path.to_owned() },
         io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData if gzip => {
@@ -118,5 +204,6 @@ fn read_error(path: &Path, gzip: bool, error: io::Error) -> SourceError {
 
 /// The line as text; anything but UTF-8 is a fault.
 pub(super) fn utf8(line: &[u8]) -> Result<&str, Fault> {
-    std::str::from_utf8(line).map_err(|e| Fault::new(format!("not UTF-8 at byte {}", e.valid_up_to() + 1)))
+    std::str::from_utf8(line)
+        .map_err(|e| Fault::not_utf8(format!("not UTF-8 at byte {}", e.valid_up_to() + 1)))
 }

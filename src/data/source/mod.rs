@@ -1,17 +1,22 @@
 //! Streaming readers of raw interaction logs and item catalogues, one module a format.
 //!
-//! [`detect`] says what a file is; [`read_interactions`] and [`read_items`] hand its rows to a closure, one at
+//! [`Reading::new`] finds out what a source is; [`read_interactions`] and [`read_items`] hand its rows to a closure, one at
 //! a time and in file order, so memory doesn't grow with the file. A path may be a directory of part files.
 //! Text files may be gzipped. Rows that make no sense are counted in [`BadLines`].
 
 mod delimited;
 mod detect;
+mod encoding;
 mod error;
-mod json_item;
-mod jsonl;
+mod folder;
+mod item_lists;
+mod json_lines;
+mod json_rows;
+mod json_slots;
 mod lines;
 mod movielens_dat;
 mod names;
+mod nested;
 mod options;
 mod parquet;
 mod plan;
@@ -22,13 +27,14 @@ pub mod time;
 mod value;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub use detect::detect;
-pub use error::{Fault, SourceError};
+pub use delimited::Quoting;
+pub use error::{Fault, FaultKind, SourceError};
+pub use folder::GivenPart;
 pub use names::{ChosenColumn, Role, is_item_column};
 pub use options::{Columns, Reading, Source, SourceOptions};
 pub use plan::SourcePlan;
@@ -43,6 +49,8 @@ pub struct RawInteraction<'a> {
     pub time: Option<RawTime>,
     /// The rating; finite.
     pub value: Option<f64>,
+    /// Where the source comes in the parts of a split.
+    pub part: Option<GivenPart>,
 }
 
 /// One catalogue row; absent fields are empty, the id never is.
@@ -72,8 +80,10 @@ pub enum Format {
     MovielensDat,
     /// `ratings.csv`, `movies.csv`.
     MovielensCsv,
-    /// Amazon reviews and metadata, one JSON object a line, layout of 2018 or 2023.
-    AmazonJsonl,
+    /// One object a line, in JSON or as a Python literal, or a JSON list of objects. Amazon's reviews and metadata of every
+    /// year are such files.
+    #[serde(alias = "amazon_jsonl")]
+    JsonLines,
     Parquet,
     /// A user and its items in time order on each line.
     Sequences,
@@ -85,7 +95,7 @@ impl Format {
         Self::Atomic,
         Self::MovielensDat,
         Self::MovielensCsv,
-        Self::AmazonJsonl,
+        Self::JsonLines,
         Self::Parquet,
         Self::Sequences,
     ];
@@ -97,7 +107,7 @@ impl Format {
             Self::Atomic => "atomic",
             Self::MovielensDat => "movielens_dat",
             Self::MovielensCsv => "movielens_csv",
-            Self::AmazonJsonl => "amazon_jsonl",
+            Self::JsonLines => "json_lines",
             Self::Parquet => "parquet",
             Self::Sequences => "sequences",
         }
@@ -121,6 +131,8 @@ impl FromStr for Format {
     type Err = SourceError;
 
     fn from_str(text: &str) -> Result<Self, SourceError> {
+        // The name that data sets and scripts knew before other JSON was read.
+        let text = if text == "amazon_jsonl" { Self::JsonLines.name() } else { text };
         let found = Self::ALL.into_iter().find(|f| f.name() == text);
         found.ok_or_else(|| SourceError::UnknownFormat(text.to_owned()))
     }
@@ -138,13 +150,13 @@ pub struct BadLines {
 
 impl BadLines {
     fn count(&mut self, path: &Path, line: u64, fault: Fault) -> Result<(), SourceError> {
-        let Fault { column, reason } = fault;
-        let error = SourceError::Malformed { path: path.to_owned(), line, column, reason };
         if self.skipped >= self.allowed {
-            return Err(error);
+            return Err(fault.error(path, line));
         }
         self.skipped += 1;
-        self.first.get_or_insert_with(|| error.to_string());
+        if self.first.is_none() {
+            self.first = Some(fault.error(path, line).to_string());
+        }
         Ok(())
     }
 }
@@ -153,96 +165,56 @@ impl BadLines {
 type OnInteraction<'a> = &'a mut dyn FnMut(RawInteraction<'_>) -> Result<(), Fault>;
 type OnItem<'a> = &'a mut dyn FnMut(RawItem) -> Result<(), Fault>;
 
-/// Hands every interaction of `path` to `row`, in file order. Returns how many.
+/// Hands every interaction of the source to `row`, in file order. Returns how many.
 ///
 /// # Errors
 /// A file that can't be read, lacks a column, has columns of wrong types, or has more malformed rows than
 /// `reading.bad` allows.
 pub fn read_interactions(
-    path: &Path,
     reading: &mut Reading<'_>,
     row: &mut dyn FnMut(RawInteraction<'_>) -> Result<(), Fault>,
 ) -> Result<u64, SourceError> {
     let mut rows = 0;
-    for file in files(path)? {
+    for file in reading.files.clone() {
         rows += match reading.plan.format {
             Format::Delimited | Format::Atomic | Format::MovielensCsv => {
                 delimited::interactions(&file, reading, row)
             }
             Format::MovielensDat => movielens_dat::interactions(&file, reading, row),
-            Format::AmazonJsonl => jsonl::interactions(&file, reading, row),
+            Format::JsonLines => json_lines::interactions(&file, reading, row),
             Format::Parquet => parquet::interactions(&file, reading, row),
             Format::Sequences => sequences::interactions(&file, reading, row),
         }?;
     }
+    if let Some(lists) = reading.lists.take() {
+        rows += lists.finish(row).map_err(|fault| fault.error(&reading.plan.path, 0))?;
+    }
+    reading.tell_tallies();
     Ok(rows)
 }
 
-/// Hands every catalogue row of `path` to `row`, in file order. Returns how many.
+/// Hands every catalogue row of the source to `row`, in file order. Returns how many.
 ///
 /// # Errors
 /// As [`read_interactions`]; [`Format::Sequences`] has no catalogue.
 pub fn read_items(
-    path: &Path,
     reading: &mut Reading<'_>,
     row: &mut dyn FnMut(RawItem) -> Result<(), Fault>,
 ) -> Result<u64, SourceError> {
     let mut rows = 0;
-    for file in files(path)? {
+    for file in reading.files.clone() {
         rows += match reading.plan.format {
             Format::Delimited | Format::Atomic | Format::MovielensCsv => {
                 delimited::items(&file, reading, row)
             }
             Format::MovielensDat => movielens_dat::items(&file, reading, row),
-            Format::AmazonJsonl => jsonl::items(&file, reading, row),
+            Format::JsonLines => json_lines::items(&file, reading, row),
             Format::Parquet => parquet::items(&file, reading, row),
             format @ Format::Sequences => {
-                return Err(SourceError::Unsupported { path: file, format, what: "catalogue" });
+                return Err(SourceError::Unsupported { path: file.path, format, what: "catalogue" });
             }
         }?;
     }
+    reading.tell_tallies();
     Ok(rows)
-}
-
-/// The files of a source in reading order: the file itself, or the part files of a directory and its
-/// sub-directories by name. Names that start with `_` or `.` are left out, as Spark does.
-///
-/// # Errors
-/// A path that can't be read, or a directory without any part file.
-pub fn files(path: &Path) -> Result<Vec<PathBuf>, SourceError> {
-    let mut found = Vec::new();
-    let about = std::fs::metadata(path).map_err(|e| SourceError::io(path, e))?;
-    if !about.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    collect(path, DEEPEST, &mut found)?;
-    if found.is_empty() {
-        return Err(SourceError::NoFiles { path: path.to_owned() });
-    }
-    Ok(found)
-}
-
-/// Partitioned tables nest one directory a key; more than this is a loop of links.
-const DEEPEST: usize = 16;
-
-fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), SourceError> {
-    let io = |e| SourceError::io(folder, e);
-    let mut entries = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(io)? {
-        let entry = entry.map_err(io)?;
-        if !entry.file_name().to_string_lossy().starts_with(['_', '.']) {
-            entries.push(entry.path());
-        }
-    }
-    entries.sort();
-    for entry in entries {
-        match entry.is_dir() {
-            true if depth == 0 => {
-                return Err(SourceError::io(&entry, std::io::Error::other("nested too deep")));
-            }
-            true => collect(&entry, depth - 1, found)?,
-            false => found.push(entry),
-        }
-    }
-    Ok(())
 }

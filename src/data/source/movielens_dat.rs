@@ -1,20 +1,19 @@
 //! MovieLens' `ratings.dat` and `movies.dat`: `::` between fields, no header.
 
-use std::borrow::Cow;
-use std::path::Path;
-
 use super::error::Fault;
-use super::lines::{Lines, utf8};
+use super::folder::SourceFile;
+use super::lines::utf8;
 use super::value::{id, parse_value};
 use super::{OnInteraction, OnItem, RawInteraction, RawItem, RawTime, Reading, SourceError};
+use std::borrow::Cow;
 
 pub(super) fn interactions(
-    path: &Path,
+    file: &SourceFile,
     reading: &mut Reading<'_>,
     row: OnInteraction<'_>,
 ) -> Result<u64, SourceError> {
     let format = reading.options.time_format.as_deref();
-    Lines::open(path)?.rows(&mut reading.bad, |_, line| {
+    reading.lines(&file.path)?.rows(&mut reading.bad, |_, line| {
         let fields: Vec<&str> = utf8(line)?.split("::").collect();
         let &[user, item, rating, time] = fields.as_slice() else {
             return Err(Fault::new(format!("{} fields, not user::item::rating::time", fields.len())));
@@ -24,13 +23,18 @@ pub(super) fn interactions(
             item: id(item, "item")?,
             time: Some(RawTime::parse(time, format).map_err(|reason| Fault::at("time", reason))?),
             value: parse_value(rating).map_err(|reason| Fault::at("rating", reason))?,
+            part: file.part,
         })?;
         Ok(1)
     })
 }
 
-pub(super) fn items(path: &Path, reading: &mut Reading<'_>, row: OnItem<'_>) -> Result<u64, SourceError> {
-    Lines::open(path)?.rows(&mut reading.bad, |_, line| {
+pub(super) fn items(
+    file: &SourceFile,
+    reading: &mut Reading<'_>,
+    row: OnItem<'_>,
+) -> Result<u64, SourceError> {
+    reading.lines(&file.path)?.rows(&mut reading.bad, |_, line| {
         let line = decode(line);
         let fields = line.split_once("::").and_then(|(item, rest)| Some((item, rest.rsplit_once("::")?)));
         let Some((item, (title, genres))) = fields else {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Columns, SourceError, SourcePlan};
+use super::{Columns, Format, SourceError, SourcePlan};
 
 /// What a column is read as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -203,6 +203,9 @@ const TEXT: &[&str] = &[
     "productdescription",
     "desc",
 ];
+/// Fields of Amazon's metadata that say in words what an item is; most items have some of them only.
+const AMAZON_TEXT: &[&str] =
+    &["brand", "feature", "features", "description", "store", "subtitle", "author", "details"];
 const CATEGORY: &[&str] = &[
     "genres",
     "genre",
@@ -223,8 +226,8 @@ const IMAGE: &[&str] = &[
     "picture",
     "imagepath",
     "imagefile",
-    "imageurl",
     "imageurlhighres",
+    "imageurl",
     "imurl",
     "images",
     "img",
@@ -304,20 +307,18 @@ pub(super) struct Chooser<'a> {
     catalogue: bool,
     /// Places that are taken, with what is said of them.
     chosen: Vec<(usize, ChosenColumn)>,
+    /// Places that are read where the chosen ones are empty.
+    further: Vec<usize>,
 }
 
 impl<'a> Chooser<'a> {
     fn new(path: &'a Path, header: &'a [String], columns: &'a Columns, catalogue: bool) -> Self {
-        Self { path, header, columns, catalogue, chosen: Vec::new() }
+        Self { path, header, columns, catalogue, chosen: Vec::new(), further: Vec::new() }
     }
 
     /// The column of `role`, `asked` or usual; absent where there is none or the role is not to be read.
     fn find(&mut self, role: Role, asked: &str) -> Result<Option<usize>, SourceError> {
         Ok(self.find_all(role, asked)?.first().copied())
-    }
-
-    fn require(&mut self, role: Role, asked: &str) -> Result<usize, SourceError> {
-        self.find(role, asked)?.ok_or_else(|| self.missing(role.name(), asked))
     }
 
     /// All columns of usual names, best first, or the one that was asked for.
@@ -359,6 +360,17 @@ impl<'a> Chooser<'a> {
         Ok(places)
     }
 
+    /// All columns that have one of `names`, in the order of these.
+    fn all_of(&mut self, role: Role, names: &[&str]) -> Vec<usize> {
+        let places: Vec<usize> = names
+            .iter()
+            .flat_map(|name| (0..self.header.len()).filter(|&n| plain(&self.header[n]) == *name))
+            .filter(|place| self.chosen.iter().all(|(taken, _)| taken != place))
+            .collect();
+        places.iter().for_each(|&place| self.take(role, place, true));
+        places
+    }
+
     /// The place of a column that was asked for: by its very name, or by a name that differs in case or punctuation
     /// from that of just one column; by its number where there is no header.
     fn named(&self, role: &str, asked: &str) -> Result<usize, SourceError> {
@@ -396,7 +408,8 @@ impl<'a> Chooser<'a> {
     /// Notes what was chosen. The parts of a folder say the same again.
     fn done(self, plan: &mut SourcePlan) {
         plan.without.clone_from(&self.columns.without);
-        let taken: Vec<usize> = self.chosen.iter().map(|(place, _)| *place).collect();
+        let mut taken: Vec<usize> = self.chosen.iter().map(|(place, _)| *place).collect();
+        taken.extend(&self.further);
         for (_, chosen) in self.chosen {
             if !plan.columns.contains(&chosen) {
                 plan.columns.push(chosen);
@@ -410,6 +423,13 @@ impl<'a> Chooser<'a> {
     }
 }
 
+fn split(places: Vec<usize>) -> (Option<usize>, Vec<usize>) {
+    match places.split_first() {
+        Some((&first, rest)) => (Some(first), rest.to_vec()),
+        None => (None, Vec::new()),
+    }
+}
+
 /// Where an interaction's fields are in a row.
 #[derive(Clone, Debug)]
 pub(super) struct InteractionPlaces {
@@ -419,6 +439,10 @@ pub(super) struct InteractionPlaces {
     pub item_else: Vec<usize>,
     pub time: Option<usize>,
     pub value: Option<usize>,
+    /// The same of the others, for files whose rows are of several layouts: lines of JSON.
+    pub user_else: Vec<usize>,
+    pub time_else: Vec<usize>,
+    pub value_else: Vec<usize>,
     pub part: Option<usize>,
 }
 
@@ -432,17 +456,29 @@ impl InteractionPlaces {
         plan: &mut SourcePlan,
     ) -> Result<Self, SourceError> {
         let mut choose = Chooser::new(path, header, columns, false);
-        let user = choose.require(Role::User, &columns.user)?;
+        let (user, user_else) = split(choose.find_all(Role::User, &columns.user)?);
+        let user = user.ok_or_else(|| choose.missing(Role::User.name(), &columns.user))?;
         let items = choose.find_all(Role::Item, &columns.item)?;
         let Some((&item, item_else)) = items.split_first() else {
             return Err(choose.missing(Role::Item.name(), &columns.item));
         };
+        choose.further.extend(item_else);
+        let (time, time_else) = split(choose.find_all(Role::Time, &columns.time)?);
+        let (value, value_else) = split(choose.find_all(Role::Value, &columns.value)?);
+        // Only objects differ from line to line in what they hold.
+        let objects = plan.format == Format::JsonLines;
+        let [user_else, time_else, value_else] =
+            [user_else, time_else, value_else].map(|further| if objects { further } else { Vec::new() });
+        choose.further.extend(user_else.iter().chain(&time_else).chain(&value_else));
         let places = Self {
             user,
             item,
             item_else: item_else.to_vec(),
-            time: choose.find(Role::Time, &columns.time)?,
-            value: choose.find(Role::Value, &columns.value)?,
+            time,
+            value,
+            user_else,
+            time_else,
+            value_else,
             part: choose.find(Role::Part, &columns.part)?,
         };
         choose.done(plan);
@@ -498,14 +534,17 @@ impl ItemPlaces {
         }
         let title = choose.find(Role::Title, &columns.title)?;
         if columns.text.is_empty() {
-            text.extend(choose.find(Role::Text, "")?);
+            let amazon = matches!(plan.format, Format::JsonLines | Format::Parquet)
+                && matches!(plain(&header[id]).as_str(), "asin" | "parentasin");
+            if amazon && !columns.without.contains(&Role::Text) {
+                text.extend(choose.all_of(Role::Text, AMAZON_TEXT));
+            } else {
+                text.extend(choose.find(Role::Text, "")?);
+            }
         }
-        let split = |places: Vec<usize>| match places.split_first() {
-            Some((&first, rest)) => (Some(first), rest.to_vec()),
-            None => (None, Vec::new()),
-        };
         let (category, category_else) = split(choose.find_all(Role::Category, &columns.category)?);
         let (image, image_else) = split(choose.find_all(Role::Image, &columns.image)?);
+        choose.further.extend(id_else.iter().chain(&category_else).chain(&image_else));
         let mut kept = Vec::new();
         for asked in &columns.kept {
             let place = choose.named("kept", asked)?;

@@ -2,10 +2,14 @@
 
 use std::path::Path;
 
+use encoding_rs::Encoding;
 use serde::{Deserialize, Serialize};
 
+use super::folder::SourceFile;
+use super::item_lists::ItemLists;
+use super::lines::Lines;
 use super::names::Role;
-use super::{BadLines, Format, SourceError, SourcePlan, detect};
+use super::{BadLines, Format, Quoting, SourceError, SourcePlan, detect, encoding, folder};
 
 /// Names of columns; empty ones mean the usual names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +47,10 @@ pub struct SourceOptions {
     pub columns: Columns,
     /// Between the fields of a delimited file.
     pub delimiter: Option<char>,
+    /// What quotes mean in a delimited file.
+    pub quoting: Option<Quoting>,
+    /// A label of the WHATWG's list, e.g. `windows-1252`; absent: UTF-8, or what a byte order mark says.
+    pub encoding: Option<String>,
     /// How times are written, as `strptime` has it; absent: numbers and ISO 8601.
     pub time_format: Option<String>,
 }
@@ -53,6 +61,14 @@ pub struct Reading<'a> {
     pub options: &'a SourceOptions,
     pub plan: SourcePlan,
     pub bad: BadLines,
+    pub(super) files: Vec<SourceFile>,
+    encoding: Option<&'static Encoding>,
+    /// Sequences that rows with lists of items have told.
+    pub(super) lists: Option<ItemLists>,
+    /// Records with a quote that is taken for a character and may not be meant as one.
+    pub(super) open_quotes: u64,
+    /// Lines with a carriage return in them.
+    pub(super) returns: u64,
 }
 
 /// Which of the two files of a data set a source is; their options have names of their own.
@@ -63,21 +79,69 @@ pub enum Source {
 }
 
 impl<'a> Reading<'a> {
-    /// The format is found out now, so that a wrong path is told before an hour of reading.
+    /// The files and their format are found out now, so that a wrong path is told before an hour of reading.
     ///
     /// # Errors
-    /// As [`detect`]; or an option has no effect on this format.
+    /// A path that can't be read, a format that can't be found out; an option that has no effect on the format, or an encoding that doesn't exist.
     pub fn new(
         path: &Path,
         source: Source,
         options: &'a SourceOptions,
         bad: BadLines,
     ) -> Result<Self, SourceError> {
-        let format = options.format.map_or_else(|| detect(path), Ok)?;
+        let encoding = options.encoding.as_deref().map(encoding::by_label).transpose()?;
+        let listing = folder::list(path, source, options.format)?;
+        let format = match (options.format, listing.files.first()) {
+            (Some(format), _) => format,
+            (None, Some(first)) => detect::of_file(&first.path, source, options, encoding)?,
+            (None, None) => return Err(SourceError::NoFiles { path: path.to_owned() }),
+        };
         if let Some(option) = options.idle(source, format) {
             return Err(SourceError::NoEffect { path: path.to_owned(), option, format });
         }
-        Ok(Self { options, plan: SourcePlan::new(path, format, options.format.is_none()), bad })
+        let mut plan = SourcePlan::new(path, format, options.format.is_none());
+        listing.warnings.into_iter().for_each(|warning| plan.warn(warning));
+        Ok(Self {
+            options,
+            plan,
+            bad,
+            files: listing.files,
+            encoding,
+            lists: None,
+            open_quotes: 0,
+            returns: 0,
+        })
+    }
+
+    /// The files that are read, in reading order.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(|file| file.path.as_path())
+    }
+
+    pub(super) fn tell_tallies(&mut self) {
+        let n = std::mem::take(&mut self.open_quotes);
+        if n > 0 {
+            self.plan.warn(format!(
+                "{n} records have a field that begins with a quote and doesn't close it: it is read as it stands; \
+                 --quoting csv reads quotes that run over tabs and lines, --quoting none takes all as characters"
+            ));
+        }
+        let n = std::mem::take(&mut self.returns);
+        if n > 0 {
+            self.plan.warn(format!(
+                "{n} lines have a carriage return in them, which is taken for a character; other programs begin a \
+                 record there"
+            ));
+        }
+    }
+
+    /// Opens a text file and notes its encoding.
+    pub(super) fn lines(&mut self, path: &Path) -> Result<Lines, SourceError> {
+        let lines = Lines::open(path, self.encoding)?;
+        if let Some(encoding) = lines.encoding() {
+            self.plan.encoding = Some(encoding.to_owned());
+        }
+        Ok(lines)
     }
 }
 
@@ -89,6 +153,12 @@ impl SourceOptions {
         let columns = &self.columns;
         if self.delimiter.is_some() && format != Format::Delimited {
             return Some(option("--delimiter", "--items-delimiter"));
+        }
+        if self.quoting.is_some() && !matches!(format, Format::Delimited | Format::Atomic) {
+            return Some(option("--quoting", "--items-quoting"));
+        }
+        if self.encoding.is_some() && format == Format::Parquet {
+            return Some(option("--encoding", "--items-encoding"));
         }
         if columns.no_header && format != Format::Delimited {
             return Some(option("--no-header", "--items-no-header"));

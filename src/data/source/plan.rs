@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::names::{ChosenColumn, Role};
-use super::{Format, time::TimeUnit};
+use super::{Format, Quoting, time::TimeUnit};
 
 /// Printed by `prepare`, and part of the data set's report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,10 @@ pub struct SourcePlan {
     pub format_guessed: bool,
     /// Between fields, where the format has a separator.
     pub delimiter: Option<char>,
+    /// What quotes mean, in a delimited file.
+    pub quoting: Option<Quoting>,
+    /// Of the text, where it isn't UTF-8.
+    pub encoding: Option<String>,
     pub columns: Vec<ChosenColumn>,
     /// Columns that no role was found for.
     pub unread: Vec<String>,
@@ -42,6 +46,8 @@ impl SourcePlan {
             format,
             format_guessed,
             delimiter: None,
+            quoting: None,
+            encoding: None,
             columns: Vec::new(),
             unread: Vec::new(),
             without: Vec::new(),
@@ -61,8 +67,6 @@ impl SourcePlan {
         match self.format {
             Format::MovielensDat => true,
             Format::Sequences => false,
-            // Its reader knows the names.
-            Format::AmazonJsonl => true,
             _ => self.column(Role::Value).is_some(),
         }
     }

@@ -1,17 +1,16 @@
 //! A user and its items in time order on each line: `user TAB item item …` or `user item item …`.
 
-use std::path::Path;
-
 use super::error::Fault;
-use super::lines::{Lines, utf8};
+use super::folder::SourceFile;
+use super::lines::utf8;
 use super::{OnInteraction, RawInteraction, Reading, SourceError};
 
 pub(super) fn interactions(
-    path: &Path,
+    file: &SourceFile,
     reading: &mut Reading<'_>,
     row: OnInteraction<'_>,
 ) -> Result<u64, SourceError> {
-    Lines::open(path)?.rows(&mut reading.bad, |number, line| {
+    reading.lines(&file.path)?.rows(&mut reading.bad, |number, line| {
         let line = utf8(line)?;
         if number == 1 && is_header(line) {
             return Ok(0);
@@ -26,7 +25,7 @@ pub(super) fn interactions(
         }
         let mut rows = 0;
         for item in items.split_ascii_whitespace() {
-            row(RawInteraction { user, item, time: None, value: None })?;
+            row(RawInteraction { user, item, time: None, value: None, part: file.part })?;
             rows += 1;
         }
         if rows == 0 { Err(Fault::new("a user without items")) } else { Ok(rows) }

@@ -10,6 +10,10 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod folders;
+mod json;
+mod tables;
+
 pub(super) type Row = (String, String, Option<i64>, Option<f64>);
 
 fn file(name: &str, bytes: &[u8]) -> (TempDir, PathBuf) {
@@ -32,6 +36,11 @@ pub(super) fn seconds(time: RawTime) -> Option<i64> {
     Some(column.resolve(None).ok()?.micros(packed).ok()?.div_euclid(1_000_000))
 }
 
+/// The format that is found out for a file.
+pub(super) fn detect(path: &Path) -> Result<Format, SourceError> {
+    Ok(Reading::new(path, Source::Log, &SourceOptions::default(), BadLines::default())?.plan.format)
+}
+
 pub(super) fn of_format(format: Format) -> SourceOptions {
     SourceOptions { format: Some(format), ..SourceOptions::default() }
 }
@@ -44,7 +53,7 @@ pub(super) fn interactions_of(
 ) -> Result<Vec<Row>, SourceError> {
     let mut rows = Vec::new();
     let mut reading = Reading::new(path, Source::Log, options, bad.clone())?;
-    let count = read_interactions(path, &mut reading, &mut |r| {
+    let count = read_interactions(&mut reading, &mut |r| {
         rows.push((r.user.to_owned(), r.item.to_owned(), r.time.and_then(seconds), r.value));
         Ok(())
     });
@@ -60,7 +69,7 @@ pub(super) fn catalogue_of(
 ) -> Result<Vec<RawItem>, SourceError> {
     let mut rows = Vec::new();
     let mut reading = Reading::new(path, Source::Catalogue, options, bad.clone())?;
-    let count = read_items(path, &mut reading, &mut |row| {
+    let count = read_items(&mut reading, &mut |row| {
         rows.push(row);
         Ok(())
     });
@@ -223,7 +232,7 @@ fn amazon_reviews_of_both_layouts_are_read() {
         row("A2", "P2", Some(1_588_687_728), Some(4.0)),
         row("A3", "B3", Some(1_588_687_728), None),
     ];
-    assert_eq!(read("reviews.json", text, Format::AmazonJsonl).unwrap(), expected);
+    assert_eq!(read("reviews.json", text, Format::JsonLines).unwrap(), expected);
 }
 
 #[test]
@@ -232,7 +241,7 @@ fn amazon_metadata_of_both_layouts_are_read() {
 {"parent_asin": "P2", "title": "Pick", "main_category": "Music", "features": ["Thin"], "description": [], "images": [{"large": "l1", "variant": "PT01"}, {"large": "l2", "hi_res": null, "variant": "MAIN"}]}
 {"asin": "B3", "description": "Old", "imUrl": "u3", "categories": [["A", "B"]]}
 "#;
-    let items = items_of("meta.jsonl", text, Format::AmazonJsonl, &Columns::default());
+    let items = items_of("meta.jsonl", text, Format::JsonLines, &Columns::default());
     let item = |id: &str, title: &str, text: &str, category: &str, image: &str| RawItem {
         id: id.into(),
         title: title.into(),
@@ -261,7 +270,12 @@ fn sequences_are_read_with_tab_or_space_and_header_or_none() {
 fn a_table_without_header_is_not_guessed() {
     let (_dir, path) = file("u.data", b"196\t242\t3\t881250949\n186\t302\t3\t891717742\n");
     let error = detect(&path).unwrap_err();
-    assert!(matches!(error, SourceError::Undetected { .. }));
+    assert!(matches!(error, SourceError::NoHeader { .. }));
+    let remedy = "--no-header --column user=1 --column item=2 --column value=3 --column time=4";
+    assert!(error.hint().unwrap().contains(remedy), "{:?}", error.hint());
+    let (_dir, path) = file("notes", b"just a note\n");
+    let error = detect(&path).unwrap_err();
+    assert!(matches!(error, SourceError::Undetected { .. }), "{error}");
     assert!(error.hint().unwrap().contains("movielens_dat"));
 }
 
@@ -318,7 +332,7 @@ fn part_files_are_read_by_name_and_markers_left_out() {
     let rows = rows_of(dir.path(), Format::Delimited, &mut BadLines::default()).unwrap();
     assert_eq!(rows, [row("a", "1", None, None), row("b", "2", None, None)]);
     let empty = tempfile::tempdir().unwrap();
-    assert!(matches!(files(empty.path()), Err(SourceError::NoFiles { .. })));
+    assert!(matches!(detect(empty.path()), Err(SourceError::NoFiles { .. })));
 }
 
 #[test]
@@ -328,6 +342,9 @@ fn a_format_is_written_by_its_name_everywhere() {
         assert_eq!(serde_json::to_string(&format).unwrap(), format!("\"{format}\""));
     }
     assert!("cvs".parse::<Format>().is_err());
+    // Data sets, scripts and workloads from before other JSON was read.
+    assert_eq!("amazon_jsonl".parse::<Format>().unwrap(), Format::JsonLines);
+    assert_eq!(serde_json::from_str::<Format>("\"amazon_jsonl\"").unwrap(), Format::JsonLines);
 }
 
 #[test]

@@ -12,8 +12,8 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use proptest::prelude::*;
 
-use super::super::tests::{Row, catalogue_of, interactions_of, of_format};
-use super::super::{BadLines, Columns, Format, SourceError, SourceOptions, detect};
+use super::super::tests::{Row, catalogue_of, detect, interactions_of, of_format};
+use super::super::{BadLines, Columns, Format, SourceError, SourceOptions};
 
 /// One column's values with its definition and repetition levels.
 enum Data {
@@ -22,6 +22,8 @@ enum Data {
     I96(Vec<Int96>),
     F64(Vec<f64>),
     Bool(Vec<bool>),
+    /// Unscaled, in 32 bits; with definition levels.
+    Decimal(Vec<i32>, Vec<i16>),
     Text(Vec<&'static str>, Option<Vec<i16>>, Option<Vec<i16>>),
 }
 
@@ -44,6 +46,9 @@ fn encode(schema: &str, columns: &[Data], groups: usize) -> Vec<u8> {
                 Data::I96(v) => drop(column.typed::<Int96Type>().write_batch(v, None, None).unwrap()),
                 Data::F64(v) => drop(column.typed::<DoubleType>().write_batch(v, None, None).unwrap()),
                 Data::Bool(v) => drop(column.typed::<BoolType>().write_batch(v, None, None).unwrap()),
+                Data::Decimal(v, levels) => {
+                    let _ = column.typed::<Int32Type>().write_batch(v, Some(levels), None).unwrap();
+                }
                 Data::Text(v, definitions, repetitions) => {
                     let v: Vec<<ByteArrayType as DataType>::T> =
                         v.iter().map(|&t| ByteArray::from(t)).collect();
@@ -125,10 +130,11 @@ fn wrong_types_name_the_column_and_the_type() {
     let error = read(&flag).unwrap_err();
     assert!(matches!(&error, SourceError::WrongType { column, .. } if column == "user"));
     assert!(error.to_string().contains("BOOLEAN"), "{error}");
-    let dated = "required int32 user; required int32 item; required binary time (UTF8);";
-    let error =
-        read(&encode(dated, &[Data::I32(vec![1]), Data::I32(vec![1]), text(&["2001"])], 1)).unwrap_err();
-    assert!(error.to_string().contains("column time is BYTE_ARRAY (UTF8)"), "{error}");
+    let lists = "required int32 user; required int32 item;
+        optional group time (LIST) { repeated group list { optional binary element (UTF8); } }";
+    let times = Data::Text(vec!["2001"], Some(vec![3]), Some(vec![0]));
+    let error = read(&encode(lists, &[Data::I32(vec![1]), Data::I32(vec![1]), times], 1)).unwrap_err();
+    assert!(error.to_string().contains("column time is a list of BYTE_ARRAY (UTF8)"), "{error}");
     let error =
         read(&encode("required int32 u; required int32 item;", &[Data::I32(vec![1]), Data::I32(vec![1])], 1));
     assert!(matches!(error, Err(SourceError::MissingColumn { found, .. }) if found == ["u", "item"]));
@@ -157,6 +163,95 @@ fn catalogue_lists_are_joined_and_nulls_are_empty() {
     let items = catalogue_of(&path, &of_format(Format::Parquet), &mut BadLines::default()).unwrap();
     assert_eq!(items.iter().map(|i| i.category.as_str()).collect::<Vec<_>>(), ["A|B", "", ""]);
     assert_eq!(items.iter().map(|i| i.title.as_str()).collect::<Vec<_>>(), ["T", "", ""]);
+}
+
+/// Pictures of three items as the hub's metadata have them: a struct of lists.
+const HUB: &str = "required binary parent_asin (UTF8); optional group images {
+        optional group hi_res (LIST) { repeated group list { optional binary element (UTF8); } }
+        optional group large (LIST) { repeated group list { optional binary element (UTF8); } }
+        optional group variant (LIST) { repeated group list { optional binary element (UTF8); } } }
+    optional group features (LIST) { repeated group list { optional binary element (UTF8); } }
+    optional binary details (UTF8); optional binary subtitle (UTF8); optional int32 price (DECIMAL(9,2));";
+
+#[test]
+fn amazons_metadata_of_the_hub_have_pictures_texts_and_kept_prices() {
+    let list = |values: &[&'static str], levels: &[i16], starts: &[i16]| {
+        Data::Text(values.to_vec(), Some(levels.to_vec()), Some(starts.to_vec()))
+    };
+    let columns = [
+        text(&["P1", "P2", "P3"]),
+        list(&[], &[3, 3, 0, 2], &[0, 1, 0, 0]),
+        list(&["1a", "1b"], &[4, 4, 0, 2], &[0, 1, 0, 0]),
+        list(&["PT01", "MAIN"], &[4, 4, 0, 2], &[0, 1, 0, 0]),
+        list(&["soft", "red", "x"], &[3, 3, 3, 1], &[0, 1, 0, 0]),
+        Data::Text(vec!["{\"Brand\": \"Acme\"}", "{}"], Some(vec![1, 1, 0]), None),
+        Data::Text(vec!["Hardcover"], Some(vec![0, 0, 1]), None),
+        Data::Decimal(vec![1250, 7], vec![1, 0, 1]),
+    ];
+    let (_dir, path) = saved(&encode(HUB, &columns, 2));
+    let kept = vec!["price".to_owned(), "features".to_owned()];
+    let columns = Columns { kept, ..Default::default() };
+    let options = SourceOptions { columns, ..of_format(Format::Parquet) };
+    let items = catalogue_of(&path, &options, &mut BadLines::default()).unwrap();
+    let field = |field: fn(&super::super::RawItem) -> &str| items.iter().map(field).collect::<Vec<_>>();
+    assert_eq!(field(|i| &i.id), ["P1", "P2", "P3", "P1", "P2", "P3"]);
+    assert_eq!(field(|i| &i.image), ["1b", "", "", "1b", "", ""]);
+    assert_eq!(field(|i| &i.text)[..3], ["soft red Acme", "x", "Hardcover"]);
+    assert_eq!(field(|i| &i.kept[0])[..3], ["12.50", "", "0.07"]);
+    assert_eq!(field(|i| &i.kept[1])[..3], ["soft|red", "x", ""]);
+}
+
+#[test]
+fn lists_of_pictures_and_of_objects_give_the_main_or_first_one() {
+    let schema = "required binary item (UTF8);
+        optional group images (LIST) { repeated group list { optional group element {
+            optional binary large (UTF8); optional binary variant (UTF8); } } }";
+    // Rows: two pictures, an empty list, null.
+    let large = Data::Text(vec!["a", "b"], Some(vec![4, 4, 1, 0]), Some(vec![0, 1, 0, 0]));
+    let variant = Data::Text(vec!["PT01", "MAIN"], Some(vec![4, 4, 1, 0]), Some(vec![0, 1, 0, 0]));
+    let (_dir, path) = saved(&encode(schema, &[text(&["1", "2", "3"]), large, variant], 1));
+    let items = catalogue_of(&path, &of_format(Format::Parquet), &mut BadLines::default()).unwrap();
+    assert_eq!(items.iter().map(|i| i.image.as_str()).collect::<Vec<_>>(), ["b", "", ""]);
+    let schema = "required binary item (UTF8);
+        optional group image (LIST) { repeated group list { optional binary element (UTF8); } }";
+    let image =
+        Data::Text(vec!["pics/1a.png", "pics/1b.png"], Some(vec![3, 3, 1, 0]), Some(vec![0, 1, 0, 0]));
+    let (_dir, path) = saved(&encode(schema, &[text(&["1", "2", "3"]), image], 1));
+    let items = catalogue_of(&path, &of_format(Format::Parquet), &mut BadLines::default()).unwrap();
+    assert_eq!(items.iter().map(|i| i.image.as_str()).collect::<Vec<_>>(), ["pics/1a.png", "", ""]);
+}
+
+#[test]
+fn decimals_and_texts_are_ids_times_and_values() {
+    let schema = "optional int32 user (DECIMAL(9,0)); optional int32 item (DECIMAL(9,2));
+        required binary time (UTF8); optional int32 rating (DECIMAL(9,1));";
+    let columns = [
+        Data::Decimal(vec![7, 8], vec![1, 1]),
+        Data::Decimal(vec![1200, 1250], vec![1, 1]),
+        text(&["2000-07-30 18:45:03", "964982703"]),
+        Data::Decimal(vec![45], vec![1, 0]),
+    ];
+    let (_dir, path) = saved(&encode(schema, &columns, 1));
+    let mut bad = BadLines { allowed: 1, ..BadLines::default() };
+    let rows = read_at(&path, &mut bad).unwrap();
+    assert_eq!(rows, [("7".into(), "12".into(), Some(964_982_703), Some(4.5))]);
+    assert!(bad.first.unwrap().ends_with("2: column item: 12.50 is no id: a decimal with a fraction"));
+}
+
+#[test]
+fn folders_of_partitions_give_a_column() {
+    let dir = tempfile::tempdir().unwrap();
+    for category in ["lamps", "shoes%2Fboots"] {
+        let folder = dir.path().join(format!("category={category}"));
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(
+            folder.join("data_0.parquet"),
+            encode("required int32 item;", &[Data::I32(vec![1])], 1),
+        )
+        .unwrap();
+    }
+    let items = catalogue_of(dir.path(), &Default::default(), &mut BadLines::default()).unwrap();
+    assert_eq!(items.iter().map(|i| i.category.as_str()).collect::<Vec<_>>(), ["lamps", "shoes/boots"]);
 }
 
 #[test]

@@ -1,0 +1,462 @@
+//! Literals that JSON's grammar refuses: Python's (`repr` of a dictionary, as Amazon's metadata of 2014 are written) and
+//! the `NaN` and `Infinity` of `json.dumps`.
+//!
+//! Readers come here with what `serde_json` refused. What a literal means is what `ast.literal_eval` makes of it; values that
+//! JSON has no name for (`None`, `nan`, infinities) are null.
+
+use std::fmt;
+
+use serde_json::{Map, Number, Value};
+
+/// Deepest nesting, the limit of `serde_json`.
+const DEEPEST: usize = 128;
+
+/// Why a text is no literal.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct LiteralError {
+    /// From 1.
+    pub byte: usize,
+    pub reason: &'static str,
+}
+
+impl fmt::Display for LiteralError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at byte {}", self.reason, self.byte)
+    }
+}
+
+/// The value that `text` writes, in JSON or as a Python literal. Tuples and sets become lists; keys become text; of equal keys
+/// the last one counts.
+///
+/// # Errors
+/// Where the text stops being a literal.
+pub(crate) fn parse(text: &str) -> Result<Value, LiteralError> {
+    Parser { text, at: 0, printed: false }.whole()
+}
+
+/// [`parse`] for a cell of a table into which a program printed a list or an object: numpy prints lists without commas and
+/// wraps them in `array(…, dtype=object)`.
+pub(crate) fn parse_printed(text: &str) -> Result<Value, LiteralError> {
+    Parser { text, at: 0, printed: true }.whole()
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    at: usize,
+    /// What numpy prints is read too.
+    printed: bool,
+}
+
+impl Parser<'_> {
+    fn whole(mut self) -> Result<Value, LiteralError> {
+        let value = self.value(DEEPEST)?;
+        if self.peek().is_some() { self.wrong("trailing characters") } else { Ok(value) }
+    }
+
+    fn wrong<T>(&self, reason: &'static str) -> Result<T, LiteralError> {
+        Err(LiteralError { byte: self.at + 1, reason })
+    }
+
+    fn rest(&self) -> &[u8] {
+        &self.text.as_bytes()[self.at..]
+    }
+
+    /// The next byte that isn't space.
+    fn peek(&mut self) -> Option<u8> {
+        let rest = self.rest();
+        self.at += rest.len() - rest.trim_ascii_start().len();
+        self.rest().first().copied()
+    }
+
+    fn take(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn value(&mut self, depth: usize) -> Result<Value, LiteralError> {
+        let Some(first) = self.peek() else { return self.wrong("the value is missing") };
+        if depth == 0 && matches!(first, b'{' | b'[' | b'(') {
+            return self.wrong("nested too deep");
+        }
+        match first {
+            b'{' => self.braces(depth),
+            b'[' => Ok(Value::Array(self.list(b']', depth)?)),
+            b'(' => self.parentheses(depth),
+            b'\'' | b'"' => Ok(Value::String(self.string(false)?)),
+            b'+' | b'-' | b'.' | b'0'..=b'9' => self.number(),
+            _ => self.word(depth),
+        }
+    }
+
+    /// A dictionary, or a set.
+    fn braces(&mut self, depth: usize) -> Result<Value, LiteralError> {
+        self.at += 1;
+        let mut map = Map::new();
+        if self.take(b'}') {
+            return Ok(Value::Object(map));
+        }
+        let first = self.value(depth - 1)?;
+        if self.peek() != Some(b':') {
+            let mut set = vec![first];
+            if self.take(b',') {
+                self.elements(b'}', depth, &mut set)?;
+            } else if !self.take(b'}') {
+                return self.wrong("a `:`, `,` or `}` is missing");
+            }
+            return Ok(Value::Array(set));
+        }
+        let mut key = first;
+        loop {
+            let key_text = match key {
+                Value::String(text) => text,
+                Value::Array(_) | Value::Object(_) => return self.wrong("a key is neither text nor number"),
+                other => other.to_string(),
+            };
+            if !self.take(b':') {
+                return self.wrong("a `:` is missing");
+            }
+            let value = self.value(depth - 1)?;
+            map.insert(key_text, value);
+            let comma = self.take(b',');
+            if self.take(b'}') {
+                return Ok(Value::Object(map));
+            }
+            if !comma {
+                return self.wrong("a `,` or `}` is missing");
+            }
+            key = self.value(depth - 1)?;
+        }
+    }
+
+    /// A tuple, or a value in parentheses.
+    fn parentheses(&mut self, depth: usize) -> Result<Value, LiteralError> {
+        self.at += 1;
+        if self.take(b')') {
+            return Ok(Value::Array(Vec::new()));
+        }
+        let first = self.value(depth - 1)?;
+        if self.take(b')') {
+            return Ok(first);
+        }
+        if !self.take(b',') {
+            return self.wrong("a `,` or `)` is missing");
+        }
+        let mut tuple = vec![first];
+        self.elements(b')', depth, &mut tuple)?;
+        Ok(Value::Array(tuple))
+    }
+
+    fn list(&mut self, end: u8, depth: usize) -> Result<Vec<Value>, LiteralError> {
+        self.at += 1;
+        let mut list = Vec::new();
+        self.elements(end, depth, &mut list)?;
+        Ok(list)
+    }
+
+    /// Elements up to `end`, the last one with or without a comma.
+    fn elements(&mut self, end: u8, depth: usize, list: &mut Vec<Value>) -> Result<(), LiteralError> {
+        while !self.take(end) {
+            list.push(self.value(depth - 1)?);
+            if !self.take(b',') && self.peek() != Some(end) && !self.printed {
+                return self.wrong("a `,` is missing between the elements of a list");
+            }
+        }
+        Ok(())
+    }
+
+    /// A string whose opening quote is next; in a raw one a backslash is a character.
+    fn string(&mut self, raw: bool) -> Result<String, LiteralError> {
+        let quote = self.rest()[0];
+        self.at += 1;
+        let mut text = String::new();
+        loop {
+            let rest = self.rest();
+            let Some(plain) = rest.iter().position(|&b| b == quote || b == b'\\') else {
+                return self.wrong("a string is not closed");
+            };
+            // As in both languages: what runs on in the next line is another line.
+            if rest[..plain].contains(&b'\n') {
+                return self.wrong("a string runs over a line end");
+            }
+            let closed = rest[plain] == quote;
+            // Quotes and backslashes are whole characters, so both ends are boundaries.
+            text.push_str(&self.text[self.at..self.at + plain]);
+            self.at += plain + 1;
+            if closed {
+                return Ok(text);
+            }
+            if raw {
+                text.push('\\');
+                self.one_character(&mut text);
+            } else {
+                self.escape(quote, &mut text)?;
+            }
+        }
+    }
+
+    fn one_character(&mut self, text: &mut String) {
+        if let Some(c) = self.text[self.at..].chars().next() {
+            text.push(c);
+            self.at += c.len_utf8();
+        }
+    }
+
+    /// What stands behind a backslash.
+    fn escape(&mut self, quote: u8, text: &mut String) -> Result<(), LiteralError> {
+        let Some(&kind) = self.rest().first() else { return self.wrong("a string is not closed") };
+        let plain = match kind {
+            b'n' => '\n',
+            b't' => '\t',
+            b'r' => '\r',
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'a' => '\u{7}',
+            b'v' => '\u{b}',
+            b'\\' | b'\'' | b'"' => char::from(kind),
+            // JSON's; Python keeps the backslash, and writes none before a slash.
+            b'/' if quote == b'"' => '/',
+            b'x' => return self.code(2, text),
+            b'u' => return self.code(4, text),
+            b'U' => return self.code(8, text),
+            b'0'..=b'7' => {
+                let digits = self.rest().iter().take(3).take_while(|b| matches!(b, b'0'..=b'7')).count();
+                let code = self.rest()[..digits].iter().fold(0, |n, &b| n * 8 + u32::from(b - b'0'));
+                self.at += digits;
+                text.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
+                return Ok(());
+            }
+            b'N' => return self.wrong("characters by name (`\\N`) are not read"),
+            _ => {
+                text.push('\\');
+                self.one_character(text);
+                return Ok(());
+            }
+        };
+        self.at += 1;
+        text.push(plain);
+        Ok(())
+    }
+
+    /// A code of `digits` hexadecimal digits behind its letter. Two surrogates are one character, as Python 2 and JSON write
+    /// those beyond 0xFFFF; a lone one is none and is replaced.
+    fn code(&mut self, digits: usize, text: &mut String) -> Result<(), LiteralError> {
+        self.at += 1;
+        let Some(code) = self.hex(digits) else { return self.wrong("an escape lacks its digits") };
+        self.at += digits;
+        if (0xD800..0xDC00).contains(&code) && self.rest().starts_with(b"\\u") {
+            self.at += 2;
+            if let Some(low) = self.hex(4).filter(|low| (0xDC00..0xE000).contains(low)) {
+                self.at += 4;
+                let whole = 0x1_0000 + ((code - 0xD800) << 10) + (low - 0xDC00);
+                text.push(char::from_u32(whole).unwrap_or(char::REPLACEMENT_CHARACTER));
+                return Ok(());
+            }
+            self.at -= 2;
+        }
+        if code > 0x10_FFFF {
+            return self.wrong("an escape is no character");
+        }
+        text.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
+        Ok(())
+    }
+
+    fn hex(&self, digits: usize) -> Option<u32> {
+        let digits = self.rest().get(..digits)?;
+        let all = digits.iter().all(u8::is_ascii_hexdigit);
+        let text = std::str::from_utf8(digits).ok().filter(|_| all)?;
+        u32::from_str_radix(text, 16).ok()
+    }
+
+    fn number(&mut self) -> Result<Value, LiteralError> {
+        let rest = self.rest();
+        let sign = usize::from(matches!(rest[0], b'+' | b'-'));
+        if rest[sign..].first().is_some_and(u8::is_ascii_alphabetic) {
+            // `-Infinity`, `-inf`, `-nan`.
+            self.at += sign;
+            let word = self.letters().to_owned();
+            self.at += word.len();
+            return if is_no_number(&word) { Ok(Value::Null) } else { self.wrong("a value is no literal") };
+        }
+        let long = |&&b: &&u8| matches!(b, b'+' | b'-' | b'.' | b'_') || b.is_ascii_alphanumeric();
+        let length = rest.iter().take_while(long).count();
+        let text = self.text[self.at..self.at + length].trim_start_matches('+');
+        // Python 2 wrote long integers with a suffix.
+        let text = text.strip_suffix('L').unwrap_or(text);
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        let value = if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
+            integer(text)
+        } else if digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') && !digits.contains('_') {
+            text.parse().ok().map(|x: f64| Number::from_f64(x).map_or(Value::Null, Value::Number))
+        } else {
+            None
+        };
+        match value {
+            Some(value) => {
+                self.at += length;
+                Ok(value)
+            }
+            None => self.wrong("a number can't be read"),
+        }
+    }
+
+    fn letters(&self) -> &str {
+        let rest = &self.text[self.at..];
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+        &rest[..end]
+    }
+
+    /// A name of a value, or the prefix of a string.
+    fn word(&mut self, depth: usize) -> Result<Value, LiteralError> {
+        let word = self.letters().to_owned();
+        let after = self.rest().get(word.len()).copied();
+        let value = match word.as_str() {
+            "True" | "true" => Value::Bool(true),
+            "False" | "false" => Value::Bool(false),
+            "None" | "null" => Value::Null,
+            word if is_no_number(word) => Value::Null,
+            "u" | "U" | "b" | "B" | "r" | "R" | "ur" | "br" | "rb" if matches!(after, Some(b'\'' | b'"')) => {
+                self.at += word.len();
+                return Ok(Value::String(self.string(word.contains(['r', 'R']))?));
+            }
+            "array" if self.printed && after == Some(b'(') && depth > 0 => {
+                self.at += word.len() + 1;
+                let value = self.value(depth - 1)?;
+                // `, dtype=object` says nothing of the values.
+                let Some(end) = self.rest().iter().position(|&b| b == b')') else {
+                    return self.wrong("an array is not closed");
+                };
+                self.at += end + 1;
+                return Ok(value);
+            }
+            _ => return self.wrong("a value is no literal"),
+        };
+        self.at += word.len();
+        Ok(value)
+    }
+}
+
+fn is_no_number(word: &str) -> bool {
+    matches!(word, "NaN" | "nan" | "Infinity" | "inf" | "Inf")
+}
+
+/// Beyond 64 bits a float, as in `serde_json`.
+fn integer(text: &str) -> Option<Value> {
+    if let Ok(n) = text.parse::<u64>() {
+        return Some(n.into());
+    }
+    if let Ok(n) = text.parse::<i64>() {
+        return Some(n.into());
+    }
+    text.parse().ok().map(|x: f64| Number::from_f64(x).map_or(Value::Null, Value::Number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    #[test]
+    fn python_literals_mean_what_python_makes_of_them() {
+        let cases = [
+            ("{'asin': 'B1', 'title': \"Bob's rod\"}", json!({"asin": "B1", "title": "Bob's rod"})),
+            ("{u'a': u'\\xe9', 'b': 'Line \\xe9lite\\n'}", json!({"a": "é", "b": "Line élite\n"})),
+            ("{'a': None, 'b': True, 'c': False,}", json!({"a": null, "b": true, "c": false})),
+            ("('x', 1, (2,), ())", json!(["x", 1, [2], []])),
+            ("('in parentheses')", json!("in parentheses")),
+            ("{'one', 'two'}", json!(["one", "two"])),
+            ("{1: 'a', 2.5: 'b'}", json!({"1": "a", "2.5": "b"})),
+            ("[1L, -7, 1e3, .5, 5., 18446744073709551615]", json!([1, -7, 1e3, 0.5, 5.0, u64::MAX])),
+            ("'\\u00e9\\U0001f600\\101\\q\\''", json!("é😀A\\q'")),
+            ("r'C:\\new'", json!("C:\\new")),
+            ("{'a': 1, 'a': 2}", json!({"a": 2})),
+        ];
+        for (text, value) in cases {
+            assert_eq!(parse(text), Ok(value), "{text}");
+        }
+    }
+
+    #[test]
+    fn values_that_json_has_no_name_for_are_null() {
+        for text in ["NaN", "nan", "-Infinity", "inf", "-inf", "None", "1e999"] {
+            assert_eq!(parse(text), Ok(Value::Null), "{text}");
+        }
+        assert_eq!(parse(r#"{"a": NaN, "b": "\ud83d\ude00\/"}"#), Ok(json!({"a": null, "b": "\u{1f600}/"})));
+    }
+
+    #[test]
+    fn a_lone_surrogate_is_replaced() {
+        assert_eq!(parse(r"'\ud83d'"), Ok(json!("\u{fffd}")));
+        assert_eq!(parse(r"'\ud83d\u0041'"), Ok(json!("\u{fffd}A")));
+    }
+
+    #[test]
+    fn what_is_no_literal_is_refused_where_it_stops_being_one() {
+        let cases = [
+            ("{'a': datetime(2014, 1, 1)}", 7),
+            ("{'a' 1}", 6),
+            ("{'a': 1 'b': 2}", 9),
+            ("['a' 'b']", 6),
+            ("'open", 2),
+            ("{'a': 1} x", 10),
+            ("", 1),
+            ("01x", 1),
+            ("{['a']: 1}", 7),
+            ("--5", 1),
+            ("'two\nlines'", 2),
+            ("1_000", 1),
+        ];
+        for (text, byte) in cases {
+            assert_eq!(parse(text).map_err(|e| e.byte), Err(byte), "{text}");
+        }
+    }
+
+    #[test]
+    fn lists_that_numpy_printed_are_read_from_cells_only() {
+        assert_eq!(parse_printed("['a.png' 'b.png']"), Ok(json!(["a.png", "b.png"])));
+        let printed = "{'hi_res': array([None], dtype=object), 'large': array(['u.jpg'], dtype=object)}";
+        assert_eq!(parse_printed(printed), Ok(json!({"hi_res": [null], "large": ["u.jpg"]})));
+        assert!(parse(printed).is_err());
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        for open in ["[", "(", "{'a':", "{(", "array("] {
+            assert!(parse(&open.repeat(200_000)).is_err());
+            assert!(parse_printed(&open.repeat(200_000)).is_err());
+        }
+        assert!(parse(&format!("{}{}", "[".repeat(128), "]".repeat(128))).is_ok());
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                prop::collection::vec((any::<String>(), inner), 0..5)
+                    .prop_map(|pairs| Value::Object(pairs.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn json_reads_as_serde_json_reads_it(value in any_json()) {
+            prop_assert_eq!(parse(&value.to_string()), Ok(value.clone()));
+            let pretty = serde_json::to_string_pretty(&value).unwrap();
+            prop_assert_eq!(parse_printed(&pretty), Ok(value));
+        }
+
+        #[test]
+        fn any_text_parses_or_errs(text in r#"([\[\]{}(),:'"\\uUxLNa0-9eE.+\- \u{e9}]|None|array\(){0,60}"#, other: String) {
+            let _ = (parse(&text), parse_printed(&text), parse(&other), parse_printed(&other));
+        }
+    }
+}

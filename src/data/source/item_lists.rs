@@ -1,0 +1,245 @@
+//! Users' sequences put together again from rows of "these items, then this one".
+//!
+//! RecBole's benchmark files, and those of UniSRec and MISSRec, have a row for each target: `item_id_list` holds the user's items
+//! before it, the newest ones where they are many. Read by `item_id` alone, every user's first item would be lost. Rows of a
+//! user come in the order of time or (UniSRec's converter) against it; anything else is refused.
+
+use std::collections::VecDeque;
+
+use super::error::Fault;
+use super::folder::GivenPart;
+use super::{OnInteraction, RawInteraction};
+use crate::data::intern::Interner;
+
+/// What a column of lists is called: the item's column with this behind its name.
+pub(super) const SUFFIX: &str = "_list";
+
+/// All users' sequences as far as rows have told them.
+#[derive(Debug, Default)]
+pub(super) struct ItemLists {
+    users: Interner,
+    /// By user's number, which is the order of their first rows.
+    sequences: Vec<Sequence>,
+    items: Interner,
+    /// The longest list of all rows: those that are cut have this many items.
+    longest: usize,
+    /// How rows of a user follow each other, once some row has shown it.
+    order: Option<Order>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Forwards,
+    Backwards,
+}
+
+#[derive(Debug, Default)]
+struct Sequence {
+    items: VecDeque<(u32, Option<GivenPart>)>,
+    /// Where the last row's target stands.
+    last: usize,
+    /// How long its list was.
+    length: usize,
+}
+
+impl Sequence {
+    /// Whether the items from `start` on are `expected`.
+    fn has(&self, start: usize, expected: &[u32]) -> bool {
+        self.items.len() >= start + expected.len()
+            && self.items.range(start..start + expected.len()).map(|(item, _)| item).eq(expected)
+    }
+}
+
+impl ItemLists {
+    /// Takes a row: `item` follows the items of `list`, which are separated by spaces.
+    pub fn add(
+        &mut self,
+        user: &str,
+        list: &str,
+        item: &str,
+        part: Option<GivenPart>,
+        column: &str,
+    ) -> Result<(), Fault> {
+        let mut row = Vec::new();
+        let full = || Fault::new("more than 2^31 users or items");
+        for id in list.split_ascii_whitespace().chain([item]) {
+            row.push(self.items.number(id).ok_or_else(full)?);
+        }
+        let history = &row[..row.len() - 1];
+        self.longest = self.longest.max(history.len());
+        let before = part.map(|_| GivenPart::Train);
+        let number = self.users.number(user).ok_or_else(full)? as usize;
+        let Some(known) = self.sequences.get_mut(number) else {
+            let mut items: VecDeque<_> = history.iter().map(|&item| (item, before)).collect();
+            items.push_back((row[history.len()], part));
+            self.sequences.push(Sequence { items, last: history.len(), length: history.len() });
+            return Ok(());
+        };
+        let all = known.items.len();
+        // A list that is shorter than the cut ones is whole.
+        let cut = history.len() == self.longest;
+        let forwards =
+            history.len() <= all && known.has(all - history.len(), history) && (history.len() == all || cut);
+        // One place before the last row's target; a list that was cut reaches one item further back.
+        let (further, backwards) = match (known.last, (known.last).checked_sub(row.len())) {
+            (0, _) => (false, false),
+            (_, Some(start)) => (false, known.has(start, &row) && (start == 0 || cut)),
+            (last, None) if row.len() == last + 1 => (true, cut && known.has(0, &row[1..])),
+            _ => (false, false),
+        };
+        let order = match (forwards, backwards) {
+            (true, false) => Order::Forwards,
+            (false, true) => Order::Backwards,
+            (true, true) => match history.len().cmp(&known.length) {
+                std::cmp::Ordering::Greater => Order::Forwards,
+                std::cmp::Ordering::Less => Order::Backwards,
+                std::cmp::Ordering::Equal => self.order.ok_or_else(|| {
+                    Fault::at(
+                        column,
+                        "nothing tells whether rows of a user come in the order of time or against it",
+                    )
+                })?,
+            },
+            // Items that have no rows of their own: those before a target of the validation or test part.
+            (false, false) if history.len() > all && known.has(0, &history[..all]) => {
+                known.items.extend(history[all..].iter().map(|&item| (item, before)));
+                Order::Forwards
+            }
+            (false, false) => {
+                let reason = format!("the list doesn't go on from what earlier rows say of user {user}");
+                return Err(Fault::at(column, reason));
+            }
+        };
+        if forwards != backwards {
+            self.order = Some(order);
+        }
+        known.length = history.len();
+        match order {
+            Order::Forwards => {
+                known.last = known.items.len();
+                known.items.push_back((row[history.len()], part));
+            }
+            // Every place moves on by one, so that the one before the last is the last again.
+            Order::Backwards if further => known.items.push_front((row[0], before)),
+            Order::Backwards => known.last -= 1,
+        }
+        Ok(())
+    }
+
+    /// Hands on every user's sequence, oldest item first. Returns how many interactions.
+    pub fn finish(self, row: OnInteraction<'_>) -> Result<u64, Fault> {
+        let (users, ids) = (self.users.into_ids(), self.items.into_ids());
+        let mut rows = 0;
+        for (user, sequence) in users.iter().zip(&self.sequences) {
+            for &(item, part) in &sequence.items {
+                row(RawInteraction { user, item: &ids[item as usize], time: None, value: None, part })?;
+                rows += 1;
+            }
+        }
+        Ok(rows)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Rows as `(list, target)` of one user's sequence whose lists hold `newest` items.
+    fn rows(sequence: &[String], newest: usize) -> Vec<(String, String)> {
+        (1..sequence.len())
+            .map(|n| (sequence[n.saturating_sub(newest)..n].join(" "), sequence[n].clone()))
+            .collect()
+    }
+
+    fn built(lists: ItemLists) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        lists
+            .finish(&mut |r| {
+                found.push((r.user.to_owned(), r.item.to_owned()));
+                Ok(())
+            })
+            .unwrap();
+        found
+    }
+
+    proptest! {
+        #[test]
+        fn sequences_come_back_from_rows_in_either_order(
+            sequences in prop::collection::vec(prop::collection::vec(0u8..4, 2..14), 1..5),
+            newest in 2usize..6,
+            backwards: bool,
+        ) {
+            let mut lists = ItemLists::default();
+            let mut expected = Vec::new();
+            // A first user whose rows show the order; without one, users of one item only can't.
+            let guide: Vec<u8> = (0..12).collect();
+            for (user, sequence) in std::iter::once(&guide).chain(&sequences).enumerate() {
+                let user = user.to_string();
+                let sequence: Vec<String> = sequence.iter().map(u8::to_string).collect();
+                let mut rows = rows(&sequence, newest);
+                if backwards { rows.reverse() }
+                for (list, target) in &rows {
+                    lists.add(&user, list, target, None, "item_id_list").unwrap();
+                }
+                expected.extend(sequence.into_iter().map(|item| (user.clone(), item)));
+            }
+            prop_assert_eq!(built(lists), expected);
+        }
+
+        #[test]
+        fn any_rows_are_taken_or_refused(rows in prop::collection::vec(("[a-c]( [a-c]){0,3}", "[a-c]"), 0..20)) {
+            let mut lists = ItemLists::default();
+            for (list, target) in &rows {
+                let _ = lists.add("u", list, target, None, "item_id_list");
+            }
+            built(lists);
+        }
+    }
+
+    #[test]
+    fn targets_keep_their_part_and_lists_are_training() {
+        use GivenPart::{Test, Train, Valid};
+        let mut lists = ItemLists::default();
+        // As UniSRec writes them: training rows against time, none for a user with one training item.
+        for (user, list, item, part) in [
+            ("u", "a b", "c", Train),
+            ("u", "a", "b", Train),
+            ("u", "a b c", "d", Valid),
+            ("v", "x", "y", Valid),
+            ("u", "a b c d", "e", Test),
+            ("v", "x y", "z", Test),
+            ("w", "p q", "r", Test),
+        ] {
+            lists.add(user, list, item, Some(part), "item_id_list").unwrap();
+        }
+        let mut found = Vec::new();
+        lists
+            .finish(&mut |r| {
+                found.push((r.item.to_owned(), r.part.unwrap()));
+                Ok(())
+            })
+            .unwrap();
+        let part = |items: &str, last: &[GivenPart]| -> Vec<(String, GivenPart)> {
+            let n = items.len() - last.len();
+            let parts = std::iter::repeat_n(Train, n).chain(last.iter().copied());
+            items.chars().map(String::from).zip(parts).collect()
+        };
+        let expected =
+            [part("abcde", &[Valid, Test]), part("xyz", &[Valid, Test]), part("pqr", &[Test])].concat();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_list_that_contradicts_earlier_rows_is_refused() {
+        let mut lists = ItemLists::default();
+        lists.add("u", "a b", "c", None, "item_id_list").unwrap();
+        lists.add("u", "a b c", "d", None, "item_id_list").unwrap();
+        let fault = lists.add("u", "a c b d", "e", None, "item_id_list").unwrap_err();
+        assert_eq!(fault.reason, "the list doesn't go on from what earlier rows say of user u");
+        assert!(
+            lists.add("u", "c d", "e", None, "item_id_list").is_err(),
+            "a whole list is not the newest items"
+        );
+    }
+}

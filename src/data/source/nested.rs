@@ -1,0 +1,224 @@
+//! What values with values in them say: the text of a list or an object, and one picture among several.
+
+use serde_json::{Map, Value};
+
+use super::value::join;
+use crate::data::literal;
+
+/// Joins all texts and numbers of a value. An object with a `name` (a brand, an author) says that name, any other its
+/// values without their keys; addresses in objects (an author's portrait) are no text.
+pub(super) fn append_text(value: &Value, separator: &str, out: &mut String) {
+    match value {
+        Value::String(text) => join(out, separator, text),
+        Value::Number(number) => join(out, separator, &number.to_string()),
+        Value::Array(parts) => parts.iter().for_each(|part| append_text(part, separator, out)),
+        Value::Object(map) => match map.get("name") {
+            Some(Value::String(name)) => join(out, separator, name),
+            _ => {
+                for part in map.values().filter(|part| !part.as_str().is_some_and(is_address)) {
+                    append_text(part, separator, out);
+                }
+            }
+        },
+        Value::Null | Value::Bool(_) => {}
+    }
+}
+
+/// A field that the data set keeps as it stands, for choosing by it: truth values too, and the elements of a list with bars
+/// between.
+pub(super) fn kept_text(value: &Value) -> String {
+    match value {
+        Value::Bool(flag) => flag.to_string(),
+        Value::Array(parts) => {
+            let parts: Vec<String> = parts.iter().map(kept_text).filter(|part| !part.is_empty()).collect();
+            parts.join("|")
+        }
+        other => {
+            let mut text = String::new();
+            append_text(other, "|", &mut text);
+            text
+        }
+    }
+}
+
+/// [`append_text`] of a further text field; an object that was stored as its JSON text (`details` of Amazon's metadata as the
+/// hub has them) is taken as the object.
+pub(super) fn append_field(value: &Value, out: &mut String) {
+    match value.as_str().and_then(stored_object) {
+        Some(object) => append_text(&object, " ", out),
+        None => append_text(value, " ", out),
+    }
+}
+
+/// [`append_field`] of a field that is a string.
+pub(super) fn append_field_text(text: &str, out: &mut String) {
+    match stored_object(text) {
+        Some(object) => append_text(&object, " ", out),
+        None => join(out, " ", text),
+    }
+}
+
+fn stored_object(text: &str) -> Option<Value> {
+    let text = text.trim();
+    if !text.starts_with('{') || !text.ends_with('}') {
+        return None;
+    }
+    literal::parse(text).ok().filter(Value::is_object)
+}
+
+/// The picture's path or address: a string, the first of a list, or of a list of pictures in several sizes the main one's.
+/// Pictures in sizes stand as a list of objects or, as the `datasets` library writes them, as an object of lists.
+pub(super) fn picture_of(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => picture_of_text(text),
+        Value::Array(pictures) => {
+            let is_main = |picture: &&Value| picture.get(VARIANT).and_then(Value::as_str) == Some(MAIN);
+            pictures.iter().filter(is_main).chain(pictures).find_map(picture_of)
+        }
+        Value::Object(sizes) => picture_of_sizes(sizes),
+        _ => None,
+    }
+}
+
+/// [`picture_of`] a cell of a table: a path, or the list that a program printed into it.
+pub(super) fn picture_of_text(text: &str) -> Option<String> {
+    let text = text.trim();
+    if text.is_empty() {
+        return None;
+    }
+    if text.starts_with(['[', '{']) {
+        // What doesn't parse is the odd name of a file.
+        if let Ok(value @ (Value::Array(_) | Value::Object(_))) = literal::parse_printed(text) {
+            return picture_of(&value);
+        }
+    }
+    let mut parts = text.split('|').map(str::trim);
+    match parts.next() {
+        // A bar may stand in a file's name; between pictures it separates them.
+        Some(first) if is_picture(first) && parts.all(is_picture) => Some(first.to_owned()),
+        _ => Some(text.to_owned()),
+    }
+}
+
+const VARIANT: &str = "variant";
+const MAIN: &str = "MAIN";
+/// Best first: every picture of Amazon's has `large`, `hi_res` is null for many. The last three are what other sources call it.
+const SIZES: [&str; 6] = ["large", "hi_res", "thumb", "url", "path", "src"];
+
+fn picture_of_sizes(sizes: &Map<String, Value>) -> Option<String> {
+    let lists: Vec<&Vec<Value>> = SIZES.iter().filter_map(|size| sizes.get(*size)?.as_array()).collect();
+    let Some(count) = lists.iter().map(|list| list.len()).max() else {
+        return SIZES.iter().find_map(|size| sizes.get(*size)?.as_str().and_then(picture_of_text));
+    };
+    let variants = sizes.get(VARIANT).and_then(Value::as_array);
+    let is_main = |place: &usize| variants.and_then(|names| names.get(*place)?.as_str()) == Some(MAIN);
+    let at = |place: usize| lists.iter().find_map(|list| picture_of(list.get(place)?));
+    (0..count).filter(is_main).chain(0..count).find_map(at)
+}
+
+fn is_picture(text: &str) -> bool {
+    const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
+    let extension = text.rsplit_once('.').map_or("", |(_, extension)| extension);
+    is_address(text) || EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension))
+}
+
+fn is_address(text: &str) -> bool {
+    text.trim_start().starts_with("http://") || text.trim_start().starts_with("https://")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn text_of(value: &Value, separator: &str) -> String {
+        let mut out = String::new();
+        append_text(value, separator, &mut out);
+        out
+    }
+
+    #[test]
+    fn all_texts_of_nested_values_are_joined() {
+        assert_eq!(text_of(&json!([["Toys", "Outdoor"], ["Sports"]]), "|"), "Toys|Outdoor|Sports");
+        assert_eq!(text_of(&json!(["a", null, 7, 2.5, true, " b "]), " "), "a 7 2.5 b");
+        let details = json!({"Brand": "Acme", "Rank": {"Toys": 7}, "Colours": ["Red", "Blue"]});
+        assert_eq!(text_of(&details, " "), "Acme 7 Red Blue");
+        let author = json!({"avatar": "https://a/b.png", "name": "J. Doe", "about": ["Writes"]});
+        assert_eq!(text_of(&author, " "), "J. Doe");
+        assert_eq!(text_of(&json!({"site": "https://a", "city": "Ulm"}), " "), "Ulm");
+    }
+
+    #[test]
+    fn an_object_stored_as_text_says_its_values() {
+        let mut out = "first".to_owned();
+        append_field(
+            &json!(r#"{"Brand": "Acme", "Size": NaN, "Special Feature": "Cordless drill"}"#),
+            &mut out,
+        );
+        assert_eq!(out, "first Acme Cordless drill");
+        let mut out = String::new();
+        append_field_text("{braces} are {text}", &mut out);
+        assert_eq!(out, "{braces} are {text}");
+    }
+
+    #[test]
+    fn four_layouts_of_pictures_give_the_main_one() {
+        let layouts = [
+            ("a string", json!("main.jpg")),
+            ("a list of strings", json!(["", "main.jpg", "side.jpg"])),
+            (
+                "a list of objects",
+                json!([{"large": "side.jpg", "variant": "PT01"}, {"large": null, "hi_res": "main.jpg", "variant": "MAIN"}]),
+            ),
+            (
+                "an object of lists",
+                json!({"hi_res": [null, "big.jpg"], "large": ["side.jpg", "main.jpg"], "variant": ["PT01", "MAIN"]}),
+            ),
+        ];
+        for (layout, value) in layouts {
+            assert_eq!(picture_of(&value).as_deref(), Some("main.jpg"), "{layout}");
+            println!("{layout}: pass");
+        }
+    }
+
+    #[test]
+    fn the_first_picture_is_taken_where_none_is_the_main_one() {
+        assert_eq!(picture_of(&json!([{"thumb": "t.jpg"}, {"large": "l.jpg"}])).as_deref(), Some("t.jpg"));
+        assert_eq!(
+            picture_of(&json!({"large": [null, "2.jpg"], "variant": ["MAIN", "PT01"]})).as_deref(),
+            Some("2.jpg")
+        );
+        // The same in both layouts where the first main one has no address.
+        assert_eq!(
+            picture_of(&json!({"large": ["", "2.jpg", "3.jpg"], "variant": ["MAIN", "PT01", "MAIN"]}))
+                .as_deref(),
+            Some("3.jpg")
+        );
+        assert_eq!(picture_of(&json!({"bytes": null, "path": "p.png"})).as_deref(), Some("p.png"));
+        for none in [json!([]), json!({}), json!(null), json!([null, ""]), json!({"large": []}), json!("[]")]
+        {
+            assert_eq!(picture_of(&none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn lists_printed_into_a_cell_give_their_first_picture() {
+        let cases = [
+            ("['pics/1a.png', 'pics/1b.png']", Some("pics/1a.png")),
+            ("['pics/1a.png'\n 'pics/1b.png']", Some("pics/1a.png")),
+            ("pics/2a.png|pics/2b.png", Some("pics/2a.png")),
+            ("http://a/x | http://a/y", Some("http://a/x")),
+            ("odd|name.png", Some("odd|name.png")),
+            ("[draft] cover.png", Some("[draft] cover.png")),
+            (
+                "{'large': array(['l.jpg'], dtype=object), 'variant': array(['MAIN'], dtype=object)}",
+                Some("l.jpg"),
+            ),
+            ("[]", None),
+            (" ", None),
+        ];
+        for (cell, picture) in cases {
+            assert_eq!(picture_of_text(cell).as_deref(), picture, "{cell}");
+        }
+    }
+}
