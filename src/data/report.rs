@@ -107,9 +107,11 @@ impl PrepareReport {
     /// Columns that nothing was taken from.
     fn of_columns(&self) -> Vec<String> {
         let mut found = Vec::new();
-        let unread = |plan: &SourcePlan| match plan.unread.is_empty() {
-            true => String::new(),
-            false => format!(" (not read: {})", plan.unread.join(", ")),
+        let unread = |plan: &SourcePlan| {
+            if plan.unread.is_empty() {
+                return String::new();
+            }
+            format!(" (not read: {})", plan.unread.join(", "))
         };
         if !self.timed && self.log.format.names_columns() && !self.log.without.contains(&Role::Time) {
             found.push(format!(

@@ -44,12 +44,18 @@ impl RawTime {
     }
 
     /// So many steps, `per_second` of them in a second.
+    ///
+    /// # Errors
+    /// The moment lies outside the years that 64 bits of nanoseconds hold.
     pub fn of_steps(steps: i64, per_second: i64) -> Result<Self, String> {
         let nanos = i128::from(steps) * i128::from(1_000_000_000 / per_second);
         i64::try_from(nanos).map(Self::Moment).map_err(|_| out_of_range(steps))
     }
 
     /// A date without a time of the day, as days since 1970.
+    ///
+    /// # Errors
+    /// As [`RawTime::of_steps`].
     pub fn of_days(days: i64) -> Result<Self, String> {
         let nanos = i128::from(days) * 86_400_000_000_000;
         i64::try_from(nanos).map(Self::Moment).map_err(|_| out_of_range(days))
@@ -99,7 +105,7 @@ impl RawTime {
             return None;
         }
         let mut number: i64 = if unsigned.is_empty() { 0 } else { unsigned.parse().ok()? };
-        let mut billionths: u32 = format!("{:0<9.9}", fraction).parse().ok()?;
+        let mut billionths: u32 = format!("{fraction:0<9.9}").parse().ok()?;
         if whole.starts_with('-') {
             number = -number;
             if billionths > 0 {
