@@ -1,7 +1,7 @@
 //! `codistill embed`
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -14,7 +14,7 @@ use crate::data::{Items, KeptColumn};
 use crate::embed::encoders::fill_features;
 use crate::embed::store::Row;
 use crate::embed::{
-    ColdId, EmbedError, Embedder, NewItem, Snapshot, compact, delete, read_items, token_views,
+    ColdId, EmbedError, Embedder, ItemFile, NewItem, Snapshot, compact, delete, read_items, token_views,
 };
 use crate::train::run_dir::Which;
 
@@ -27,7 +27,7 @@ pub enum EmbedCommand {
     Build(BuildArgs),
     /// Add items, or replace those that are there
     Append(AppendArgs),
-    /// Take items from the candidates
+    /// Take items away, at once
     Delete(DeleteArgs),
     /// Make one generation of all
     Compact(StoreArgs),
@@ -59,6 +59,9 @@ One JSON line per item. Title, text and picture go through the encoders that the
 a view that was imported needs the tokens themselves:
   {\"id\": \"new1\", \"title\": \"Red shoes\", \"text\": \"Leather, size 38\", \"image\": \"new1.jpg\"}
   {\"id\": \"new2\", \"title\": \"Blue shoes\", \"features\": {\"text\": [[0.1, …], …]}}
+As in a catalogue null is as good as absent, numbers are texts, lists of texts are joined and ids lose the blanks \
+around them. A line that does not fit is refused with its number and reason, and then the whole file; --skip-bad N passes \
+over up to N of them.
 
 Example:
   codistill embed append checkpoints/quickstart new.jsonl --store stores/quickstart
@@ -68,6 +71,9 @@ pub struct AppendArgs {
     model: ModelArgs,
     /// JSON lines.
     items: PathBuf,
+    /// Pass over at most so many lines that do not fit.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    skip_bad: usize,
     /// Where the encoder of a view lies, if it has moved.
     #[arg(long = "encoder", value_name = "VIEW=PATH", value_parser = pair)]
     encoders: Vec<(String, String)>,
@@ -96,6 +102,13 @@ struct ModelArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+What is deleted leaves all lists at once. An item of the catalogue may still stand in histories, which the model was \
+trained on; one that was appended is unknown from then on, and `compact` frees its place on the disk. Lists made without \
+--store know nothing of a store.
+
+Example:
+  codistill embed delete new1 i7 --store stores/quickstart")]
 pub struct DeleteArgs {
     /// Ids of the items.
     #[arg(required = true)]
@@ -140,6 +153,20 @@ fn kept(catalogue: &Items, ids: &[String]) -> Vec<KeptColumn> {
             .collect(),
     });
     each.collect()
+}
+
+/// A run's store, opened. Says so where it was built when items outside of all training windows counted as trained.
+pub fn opened(trained: &Trained, dir: &Path, terminal: &Terminal) -> Result<Snapshot, Failure> {
+    let embedder = embedder(trained);
+    let snapshot = embedder.open(dir)?;
+    let mistaken = embedder.mistaken(&snapshot);
+    if mistaken > 0 {
+        terminal.warn(format!(
+            "{}: {mistaken} items count as trained that no training window reads; build the store anew",
+            dir.display()
+        ));
+    }
+    Ok(snapshot)
 }
 
 /// The store's items as a catalogue. Picture paths of the data set's own items begin where the data set says; those of
@@ -191,7 +218,8 @@ fn build(args: &BuildArgs, terminal: &Terminal) -> Result<Snapshot, Failure> {
 fn append(args: &AppendArgs, terminal: &Terminal) -> Result<Snapshot, Failure> {
     let trained = open(&args.model, terminal)?;
     let views = token_views(&trained.experiment);
-    let mut items = read_items(&args.items, &views)?;
+    let ItemFile { mut items, passed_over } = read_items(&args.items, &views, args.skip_bad)?;
+    passed_over.iter().for_each(|line| terminal.warn(format!("passed over: {line}")));
     let elsewhere = args.encoders.iter().cloned().collect();
     let mut tell = downloads(terminal);
     let device = &trained.experiment.device;
@@ -218,7 +246,7 @@ fn tell(snapshot: &Snapshot, terminal: &Terminal) -> Result<(), Failure> {
     if let Some(warning) = &snapshot.unguarded {
         terminal.warn(warning);
     }
-    let gone = snapshot.rows.iter().filter(|row| !row.offered).count();
+    let gone = snapshot.rows.iter().filter(|row| !row.offered).count() + snapshot.dropped.len();
     for (view, share) in snapshot.coverage().into_iter().filter(|(_, share)| *share < COVERAGE) {
         terminal.warn(format!("only {:.1} % of the items have features of view `{view}`", 100.0 * share));
     }

@@ -12,7 +12,7 @@ use crate::config::{ColdConfig, ColdId, HistoryRule, TieRule};
 use crate::data::{Choice, Part, Target};
 use crate::embed::{ColdRule, encode};
 use crate::eval::baseline::{ContentKnn, ItemKnn, Popularity, RecentPopularity, Transitions};
-use crate::eval::cold::OwnKind;
+use crate::eval::cold::{Counted, OwnKind};
 use crate::eval::content::ContentNearest;
 use crate::eval::kept::keep;
 use crate::eval::report::ORACLE;
@@ -71,7 +71,7 @@ pub struct EvaluateArgs {
     /// `VIEW-knn` (one view's features alone), or none. Default: all but single views.
     #[arg(long = "baseline", value_name = "NAME", value_delimiter = ',')]
     baselines: Vec<String>,
-    /// Judge items without training interactions as new ones: what stands in for their ID vectors.
+    /// Judge items that no training window reads as new ones: what stands in for their ID vectors.
     #[arg(long)]
     cold_id: Option<ColdId>,
     /// With --cold-id ridge: fit on items with at least so many training interactions.
@@ -131,6 +131,9 @@ pub fn run(args: &EvaluateArgs, terminal: &Terminal) -> Result<Exit, Failure> {
         min_events: args.min_events.unwrap_or(cold.min_events),
         calibration: args.calibrate.unwrap_or_default(),
     });
+    if let Some(warning) = trained.experiment.hidden_targets(args.part).warning() {
+        terminal.warn(warning);
+    }
     check_cold(args, cold.map(|cold| cold.rule))?;
     let choice = args.choice.choose(&trained.experiment.dataset.items, terminal)?;
     let (part, choice) = (args.part, choice.as_ref());
@@ -342,24 +345,32 @@ fn judge_cold(
 ) -> Result<(Evaluation, ColdReport), Failure> {
     let rule = ColdRule::fit(experiment, model, cold.rule, cold.min_events)?;
     let (vectors, encoded) = encode::catalogue(experiment, model, &rule);
-    let counts = experiment.dataset.train_counts();
-    let items = counts.len() - 1;
-    let trained = counts[1..].iter().map(|&n| n > 0).collect();
-    let mixed = Mixed::of(vectors, trained, encoded.live, vec![true; items]);
+    let trained = experiment.trained_counts();
+    let flags = trained[1..].iter().map(|&n| n > 0).collect();
+    let mixed = Mixed::of(vectors, flags, encoded.live, vec![true; trained.len() - 1]);
     let (dataset, s) = (Some(&experiment.dataset), experiment.config.data.max_seq_len);
     let mut scorer = MixedScorer::new(model, &mixed, dataset, s, cold.calibration, &experiment.device);
-    let all = experiment.evaluate_scorer_among(&mut scorer, part, choice)?;
-    let mut own = OwnKind { inner: &mut scorer, train_counts: &counts };
-    let own = experiment.evaluate_scorer_among(&mut own, part, choice)?;
     let word = format!("{:?}", cold.rule).to_lowercase();
-    let candidates = choice.map_or_else(|| counts.clone(), |choice| chosen_counts(choice, &counts));
-    let mut report = ColdReport::new(&word, &all, &own, &candidates);
+    let (all, mut report) = by_kind(experiment, &mut scorer, part, &word, choice)?;
     let stores: Vec<_> = experiment.views.iter().flatten().map(|view| view.store.as_ref()).collect();
     let mut floor = ContentNearest::new(&experiment.dataset, &stores);
-    let of_floor = experiment.evaluate_scorer_among(&mut floor, part, choice)?;
-    let mut own = OwnKind { inner: &mut floor, train_counts: &counts };
-    let own = experiment.evaluate_scorer_among(&mut own, part, choice)?;
-    report.scored.extend(ColdReport::new(&word, &of_floor, &own, &candidates).scored);
+    report.scored.extend(by_kind(experiment, &mut floor, part, &word, choice)?.1.scored);
+    Ok((all, report))
+}
+
+/// A scorer's evaluation among all candidates, and cold and warm targets apart.
+fn by_kind(
+    experiment: &Experiment,
+    scorer: &mut dyn Scorer,
+    part: Part,
+    rule: &str,
+    choice: Option<&Choice>,
+) -> Result<(Evaluation, ColdReport), Failure> {
+    let trained = experiment.trained_counts();
+    let all = experiment.evaluate_scorer_among(&mut Counted { inner: scorer, trained }, part, choice)?;
+    let own = experiment.evaluate_scorer_among(&mut OwnKind { inner: scorer, trained }, part, choice)?;
+    let candidates = choice.map_or_else(|| trained.to_vec(), |choice| chosen_counts(choice, trained));
+    let report = ColdReport::new(rule, &all, &own, &candidates);
     Ok((all, report))
 }
 

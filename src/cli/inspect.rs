@@ -7,7 +7,7 @@ use image::RgbImage;
 use serde::Serialize;
 
 use super::choice::positive;
-use super::embed::{described, embedder};
+use super::embed::{described, opened};
 use super::setup::{InputArgs, Trained, open_run};
 use super::{Exit, Failure, Terminal};
 use crate::artefact::write_atomic;
@@ -80,7 +80,7 @@ struct Neighbour {
 pub fn run(args: &InspectArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let What::Item(item) = &args.what;
     let trained = open_run(&args.run, &item.checkpoint, &item.inputs, &item.device, terminal)?;
-    let (mixed, items) = shelf(item, &trained)?;
+    let (mixed, items) = shelf(item, &trained, terminal)?;
     let found = items.ids.iter().skip(1).position(|id| *id == item.id);
     let number = found.map(|place| place as u32 + 1).ok_or_else(|| {
         Failure::user(format!("`{}` is no item of the data set", item.id), "ids are the source's own")
@@ -118,7 +118,7 @@ pub fn run(args: &InspectArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn shelf(args: &ItemArgs, trained: &Trained) -> Result<(Mixed, Items), Failure> {
+fn shelf(args: &ItemArgs, trained: &Trained, terminal: &Terminal) -> Result<(Mixed, Items), Failure> {
     let experiment = &trained.experiment;
     let Some(dir) = &args.store else {
         let n = experiment.shape.items;
@@ -127,7 +127,7 @@ fn shelf(args: &ItemArgs, trained: &Trained) -> Result<(Mixed, Items), Failure> 
         let mixed = Mixed::of(vectors, vec![true; n], vec![vec![true; branches]; n], vec![true; n]);
         return Ok((mixed, experiment.dataset.items.clone()));
     };
-    let snapshot = embedder(trained).open(dir)?;
+    let snapshot = opened(trained, dir, terminal)?;
     Ok((snapshot.mixed(&experiment.device), described(&snapshot, &experiment.dataset.items)))
 }
 

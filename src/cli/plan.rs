@@ -15,6 +15,9 @@ pub struct Plan {
     pub items: usize,
     pub windows: usize,
     pub items_without_modality: usize,
+    /// Items with training events of which no window reads one, and the share of events that none reads.
+    pub items_without_window: usize,
+    pub unread_events_share: f64,
     pub parameters: usize,
     /// Of the first batch.
     pub distinct_items: usize,
@@ -28,6 +31,8 @@ pub struct Plan {
     pub step_seconds: f64,
     pub evaluation_seconds: f64,
     pub validation_targets: usize,
+    /// Validation targets that the history rule takes from the candidates.
+    pub hidden_targets: usize,
 }
 
 impl fmt::Display for Plan {
@@ -39,6 +44,14 @@ impl fmt::Display for Plan {
             ("device", self.device.clone()),
             ("data", format!("{} users, {} items, {} windows", self.users, self.items, self.windows)),
             ("items without content", self.items_without_modality.to_string()),
+            (
+                "read by no window",
+                format!(
+                    "{} items, {:.1} % of the events",
+                    self.items_without_window,
+                    100.0 * self.unread_events_share
+                ),
+            ),
             ("parameters", self.parameters.to_string()),
             ("first batch", format!("{} distinct items, {} positions", self.distinct_items, self.positions)),
             ("steps", format!("{} ({} an epoch){done}", self.steps, self.steps_per_epoch)),

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::choice::{self, ChoiceArgs, positive};
-use super::embed::{described, embedder};
+use super::embed::{described, opened};
 use super::setup::{InputArgs, Trained, open_run};
 use super::{Exit, Failure, Terminal};
 use crate::data::Items;
@@ -49,7 +49,8 @@ pub struct RecommendArgs {
     /// Items per list.
     #[arg(short, default_value_t = 10, value_parser = positive)]
     k: usize,
-    /// Also recommend items of the history.
+    /// Also recommend items of the history. Without it nothing is recommended twice: where people buy the same again,
+    /// lists leave out what they buy next.
     #[arg(long)]
     allow_seen: bool,
     /// With --item: compare in this branch only.
@@ -112,7 +113,7 @@ enum NoHistory {
 pub fn run(args: &RecommendArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let format = check(args, terminal)?;
     let trained = open_run(&args.run, &args.checkpoint, &args.inputs, &args.device, terminal)?;
-    let shelf = Shelf::open(args, &trained)?;
+    let shelf = Shelf::open(args, &trained, terminal)?;
     let items = shelf.items(&trained);
     let choice = args.choice.choose(items, terminal)?;
     let listing = Listing { k: args.k, allow_seen: args.allow_seen, among: choice.as_ref() };
@@ -194,9 +195,9 @@ enum Shelf {
 }
 
 impl Shelf {
-    fn open(args: &RecommendArgs, trained: &Trained) -> Result<Self, Failure> {
+    fn open(args: &RecommendArgs, trained: &Trained, terminal: &Terminal) -> Result<Self, Failure> {
         let Some(dir) = &args.store else { return Ok(Self::Catalogue) };
-        let snapshot = embedder(trained).open(dir)?;
+        let snapshot = opened(trained, dir, terminal)?;
         let mixed = Box::new(snapshot.mixed(&trained.device.device));
         Ok(Self::Store { mixed, items: described(&snapshot, &trained.experiment.dataset.items) })
     }

@@ -143,6 +143,18 @@ pub fn tell_taken(run: &RunDir, asked: &RunConfig, terminal: &Terminal) -> bool 
     taken
 }
 
+/// Says before a training what it can't learn from its data, or be judged by.
+pub fn tell_data(experiment: &Experiment, terminal: &Terminal) {
+    let unread = experiment.unread();
+    unread.warnings().iter().for_each(|warning| terminal.warn(warning));
+    if let Some(note) = unread.note() {
+        terminal.say(format!("note: {note}"));
+    }
+    if let Some(warning) = experiment.hidden_targets(Part::Valid).warning() {
+        terminal.warn(warning);
+    }
+}
+
 /// Twelve hexadecimal digits that tell one set of parameters from another.
 fn fingerprint(world: &SynthConfig) -> String {
     use sha2::{Digest, Sha256};

@@ -11,7 +11,7 @@ use clap::Args;
 
 use super::evaluate::final_report;
 use super::setup::{
-    InputArgs, borrow_data, ensure_data, load_config, lock, open_device, open_inputs, tell_taken,
+    InputArgs, borrow_data, ensure_data, load_config, lock, open_device, open_inputs, tell_data, tell_taken,
 };
 use super::show::show;
 use super::watch::Watch;
@@ -23,7 +23,7 @@ use crate::monitor::{FINAL_BEST, FINAL_TEST, Monitor, Progress, ProgressMode};
 use crate::train::checkpoint::{self, Checkpoint};
 use crate::train::inputs::{self, Inputs};
 use crate::train::run_dir::{RunDir, Which};
-use crate::train::trainer::Outcome;
+use crate::train::trainer::{Outcome, check_targets};
 use crate::train::{Experiment, Trainer};
 
 #[derive(Debug, Args)]
@@ -102,6 +102,7 @@ fn start(args: &TrainArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     ensure_data(&mut loaded.config, terminal)?;
     let experiment = Experiment::open(loaded.config.clone(), &device.device)?;
     experiment.verify_features()?;
+    check_targets(&experiment)?;
     let origins = serde_json::to_string_pretty(&loaded.origins).unwrap_or_default();
     let place = &experiment.config.run;
     let run = RunDir::create(&place.dir, &place.name, &loaded.config.to_toml()?, &origins)?;
@@ -288,6 +289,7 @@ fn train(
             experiment.items_without_modality()
         ));
     }
+    tell_data(experiment, terminal);
     let mode = ProgressMode::choose(terminal.quiet(), !terminal.progress);
     let progress = Progress::new(mode, trainer.total_steps());
     let monitor = Monitor::open(&run.root, &config.monitor, resumed, progress);
@@ -373,6 +375,10 @@ fn dry_run(
     device: &str,
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
+    if from.is_none() {
+        check_targets(experiment)?;
+    }
+    tell_data(experiment, terminal);
     let scratch = tempfile::tempdir().map_err(|e| Failure::io(Path::new("the temporary folder"), &e))?;
     let mut trainer = Trainer::new(experiment, scratch.path());
     if let Some((path, checkpoint)) = from {
@@ -397,12 +403,15 @@ fn dry_run(
     let start = std::time::Instant::now();
     let evaluation = experiment.evaluate_model(&trainer.model().valid(), Part::Valid)?;
     let eval_seconds = start.elapsed().as_secs_f64();
+    let (unread, hidden) = (experiment.unread(), experiment.hidden_targets(Part::Valid));
     let plan = super::plan::Plan {
         device: device.to_owned(),
         users: experiment.dataset.sequences.users(),
         items: experiment.shape.items,
         windows: experiment.sampler.windows().len(),
         items_without_modality: experiment.items_without_modality(),
+        items_without_window: unread.items(),
+        unread_events_share: unread.share(),
         parameters,
         distinct_items: batch.block.items.len(),
         positions: batch.rows.len(),
@@ -413,6 +422,7 @@ fn dry_run(
         step_seconds,
         evaluation_seconds: eval_seconds,
         validation_targets: evaluation.targets(),
+        hidden_targets: hidden.hidden,
     };
     terminal.result(&plan, || plan.to_string())?;
     Ok(Exit::Done)

@@ -9,11 +9,11 @@ use clap::Args;
 use serde::Serialize;
 
 use super::evaluate::final_report;
-use super::setup::{InputArgs, ensure_data, lock, name_data, open_device, open_run, tell_inputs};
+use super::setup::{InputArgs, ensure_data, lock, name_data, open_device, open_run, tell_data, tell_inputs};
 use super::train::stop_flag;
 use super::watch::Watch;
 use super::{Exit, Failure, Terminal};
-use crate::artefact::{self, write_atomic};
+use crate::artefact::{self, Makes, write_atomic};
 use crate::compare::table::Table;
 use crate::config::{Config, ConfigError, load};
 use crate::data::Part;
@@ -118,6 +118,7 @@ impl Search {
         let spec = Spec::load(&args.study)?;
         let base = load(&spec.base, &spec.set)?.config;
         let dir = spec.dir.clone().unwrap_or_default();
+        artefact::may_make(&dir, Makes::Study)?;
         let mut held = None;
         if !args.dry_run {
             std::fs::create_dir_all(&dir).map_err(|e| Failure::io(&dir, &e))?;
@@ -210,6 +211,10 @@ impl Search {
                 Err(e) => return Ok(Advance::Failed(e.to_string())),
             }
         };
+        if self.trials.iter().all(|trial| trial.rungs.is_empty()) {
+            // Trials share their data: the first tells of it.
+            tell_data(&experiment, terminal);
+        }
         if !run.config().exists() {
             run.write(&run.origins(), "{}")?;
             Inputs::of(&experiment, &run.root)?.write(&run)?;
@@ -236,7 +241,9 @@ impl Search {
             Ok(Outcome::Finished | Outcome::StoppedEarly) => true,
             Ok(Outcome::Interrupted) if state.epoch > until => state.finished || state.epoch > self.epochs,
             Ok(Outcome::Interrupted) => return Ok(Advance::Interrupted),
-            Err(e @ TrainError::UnknownMetric { .. }) => return Err(e.into()),
+            Err(e @ (TrainError::UnknownMetric { .. } | TrainError::NothingToHit { .. })) => {
+                return Err(e.into());
+            }
             Err(e) => return Ok(Advance::Failed(e.to_string())),
         };
         let Some((score, _)) = state.best else {

@@ -45,14 +45,14 @@ pub struct Pair {
 
 impl Canary {
     /// Validation targets of evenly spread users (test targets where there are none), not yet looked for.
-    pub fn draw(dataset: &Dataset, max_seq_len: usize) -> Self {
-        let counts = dataset.train_counts();
+    /// `trained` are the training events of each item that were read, I + 1 entries.
+    pub fn draw(dataset: &Dataset, trained: &[u32], max_seq_len: usize) -> Self {
         let mut targets = dataset.targets(Part::Valid);
         if targets.is_empty() {
             targets = dataset.targets(Part::Test);
         }
         // Items without training are placed by a rule, not by the model.
-        targets.retain(|t| t.position > 0 && counts[t.item as usize] > 0);
+        targets.retain(|t| t.position > 0 && trained[t.item as usize] > 0);
         let stride = targets.len().div_ceil(PAIRS).max(1);
         let pair = |t: &crate::data::Target| {
             let history = dataset.history(t);

@@ -78,7 +78,7 @@ impl ColdRule {
             return Ok(Self { kind, typical: Vec::new(), ridge: None });
         };
         let table = id_table(model, view);
-        let counts = experiment.dataset.train_counts();
+        let counts = experiment.trained_counts();
         let trained: Vec<u32> = (1..counts.len() as u32).filter(|&i| counts[i as usize] > 0).collect();
         let mut typical = vec![0.0; width];
         for &item in &trained {
@@ -89,7 +89,7 @@ impl ColdRule {
             return Err(EmbedError::NoMean { width });
         }
         let ridge = if kind == ColdId::Ridge {
-            Some(fit_ridge(experiment, model, &parts, &table, width, &counts, min_events)?)
+            Some(fit_ridge(experiment, model, &parts, &table, width, min_events)?)
         } else {
             None
         };
@@ -142,9 +142,9 @@ fn fit_ridge(
     parts: &Parts,
     table: &[f32],
     width: usize,
-    counts: &[u32],
     min_events: u32,
 ) -> Result<Ridge, EmbedError> {
+    let counts = experiment.trained_counts();
     let known: Vec<u32> =
         (1..counts.len() as u32).filter(|&i| counts[i as usize] >= min_events.max(1)).collect();
     if known.len() < FEWEST {

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::cold::{ColdRule, Parts, id_table, with_table};
 use super::{EmbedError, NewItem, TokenView};
+use crate::config::ViewConfig;
 use crate::features::{FeatureStore, StoreWriter, item_ids_hash};
 use crate::model::{Recommender, ViewSource, params};
 use crate::recommend::CatalogueVectors;
@@ -27,13 +28,14 @@ pub struct Encoded {
     pub missing: Vec<Vec<String>>,
 }
 
-/// The token views of a model and their widths.
+/// The token views of a model, their widths and how their values are stored.
 pub fn token_views(experiment: &Experiment) -> Vec<TokenView> {
     let named = experiment.config.model.views.iter().zip(&experiment.views);
-    let width = |source: &ViewSource| source.store.width();
-    named
-        .filter_map(|(v, source)| Some(TokenView { name: v.name.clone(), width: width(source.as_ref()?) }))
-        .collect()
+    let view = |(config, source): (&ViewConfig, &Option<ViewSource>)| {
+        let store = &source.as_ref()?.store;
+        Some(TokenView { name: config.name.clone(), width: store.width(), precision: store.precision() })
+    };
+    named.filter_map(view).collect()
 }
 
 /// The whole catalogue, where items that no training has seen get their ID vectors by `rule`.
@@ -43,7 +45,7 @@ pub fn catalogue(
     rule: &ColdRule,
 ) -> (CatalogueVectors, Encoded) {
     let parts = Parts::of(model);
-    let counts = experiment.dataset.train_counts();
+    let counts = experiment.trained_counts();
     let cold: Vec<u32> = (1..counts.len() as u32).filter(|&i| counts[i as usize] == 0).collect();
     let mut own = None;
     if let Some((view, width)) = parts.id.filter(|_| !cold.is_empty()) {

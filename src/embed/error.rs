@@ -73,6 +73,7 @@ impl EmbedError {
             Self::Artefact(ArtefactError::Damaged { .. }) | Self::Tensors(_) | Self::Malformed { .. } => {
                 "the store changed after it was written; build it anew, or remove its newest generation".into()
             }
+            Self::Artefact(e @ ArtefactError::Inside { .. }) => return e.hint(),
             Self::Store(e) => return e.hint(),
             Self::Encode { view, source } if matches!(**source, EncodeError::NoEncoder(_)) => {
                 format!("say where the encoder lies now: --encoder {view}=PATH")
@@ -91,15 +92,18 @@ impl EmbedError {
             }
             Self::Canary { .. } | Self::CanaryScores { .. } => "its vectors are not this model's; build the store anew".into(),
             Self::BadLine { .. } => {
-                "a line is {\"id\": …, \"title\": …, \"text\": …, \"image\": …, \"category\": …, \"features\": {\"VIEW\": [[…]]}}"
+                "a line is {\"id\": …, \"title\": …, \"text\": …, \"image\": …, \"category\": …, \"features\": {\"VIEW\": [[…]]}}; \
+                 --skip-bad N passes over up to N lines"
                     .into()
             }
-            Self::Duplicate { .. } => "keep one line per item".into(),
+            Self::Duplicate { .. } => "keep one line per item, or pass over up to N lines with --skip-bad N".into(),
             Self::NoItems { .. } => "write one JSON line per item".into(),
             Self::UnknownItem { .. } => "`codistill embed status` counts what is there".into(),
             Self::NoContent => "train a model with a text or image branch".into(),
             Self::NoMean { .. } => "use --cold-id ridge or drop".into(),
-            Self::TooFewTrained { .. } => "lower --min-events, or use --cold-id drop".into(),
+            Self::TooFewTrained { .. } => "interactions that no training window reads don't count: train with data.windows = \"all\", lower \
+                 --min-events, or use --cold-id drop"
+                    .into(),
             Self::Artefact(_) | Self::Io { .. } | Self::Features { .. } => return None,
         })
     }

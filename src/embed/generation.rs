@@ -59,7 +59,7 @@ pub struct Row {
     pub title: String,
     pub category: String,
     pub image: String,
-    /// The item has training interactions, and so an ID vector of its own.
+    /// Training read interactions of the item: it has an ID vector of its own.
     pub trained: bool,
     /// Per branch, whether it has a vector.
     pub live: Vec<bool>,

@@ -1,15 +1,27 @@
 //! New items as they arrive: one JSON line each.
+//!
+//! What `prepare` takes from a catalogue is taken here too: null is as good as absent, a number is a title, a list of texts
+//! is joined, ids lose the blanks around them. A field that means nothing here is refused, since it may be a
+//! misspelt one that does.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::Path;
 
+use half::f16;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::EmbedError;
 use crate::artefact::at;
+use crate::config::nearest;
+use crate::features::Precision;
+
+/// The fields of a line.
+const FIELDS: [&str; 6] = ["id", "title", "text", "image", "category", "features"];
+/// What programs write for an id that is missing.
+const NO_ID: [&str; 6] = ["nan", "none", "null", "nat", "n/a", "<na>"];
 
 /// What is known of a new item.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,23 +43,36 @@ pub struct TokenView {
     pub name: String,
     /// Values per token.
     pub width: usize,
+    /// How its values are stored.
+    pub precision: Precision,
+}
+
+/// A file of items, read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ItemFile {
+    pub items: Vec<NewItem>,
+    /// Lines that were passed over, as `file:line: reason`.
+    pub passed_over: Vec<String>,
 }
 
 /// A line as it is written.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(expecting = "a line is one JSON object")]
 struct Line {
+    #[serde(default)]
     id: Value,
     #[serde(default)]
-    title: String,
+    title: Value,
     #[serde(default)]
-    text: String,
+    text: Value,
     #[serde(default)]
-    image: String,
+    image: Value,
     #[serde(default)]
-    category: String,
+    category: Value,
     #[serde(default)]
-    features: BTreeMap<String, Tokens>,
+    features: Option<BTreeMap<String, Option<Tokens>>>,
+    #[serde(flatten)]
+    unknown: BTreeMap<String, Value>,
 }
 
 #[derive(Deserialize)]
@@ -57,75 +82,169 @@ enum Tokens {
     Many(Vec<Vec<f32>>),
 }
 
-/// Reads a file of items, one JSON object a line. Empty lines are passed over; relative picture paths start at the
-/// file's folder, as in a catalogue.
+/// Reads a file of items, one JSON object a line. Empty lines are passed over, and up to `skip_bad` lines that are
+/// malformed, do not fit a view or repeat an id; relative picture paths start at the file's folder, as in a
+/// catalogue.
 ///
 /// # Errors
-/// A line is malformed, its features fit no view, or an id occurs twice; nothing is then taken.
-pub fn read_items(path: &Path, views: &[TokenView]) -> Result<Vec<NewItem>, EmbedError> {
-    let mut items = Vec::new();
+/// One bad line more than that, or no item at all; nothing is then taken.
+pub fn read_items(path: &Path, views: &[TokenView], skip_bad: usize) -> Result<ItemFile, EmbedError> {
+    let mut found = ItemFile::default();
     let mut lines: HashMap<String, usize> = HashMap::new();
     let file = File::open(path).map_err(at(path))?;
     for (n, text) in BufReader::new(file).lines().enumerate() {
         let line = n + 1;
-        let refuse = |reason: String| EmbedError::BadLine { path: path.to_owned(), line, reason };
-        let text = text.map_err(|e| refuse(e.to_string()))?;
-        if text.trim().is_empty() {
-            continue;
+        match read_line(path, line, text, views, &mut lines) {
+            Ok(item) => found.items.extend(item),
+            Err(e @ (EmbedError::BadLine { .. } | EmbedError::Duplicate { .. }))
+                if found.passed_over.len() < skip_bad =>
+            {
+                found.passed_over.push(e.to_string());
+            }
+            Err(e) => return Err(e),
         }
-        let mut item = parse(&text, views).map_err(refuse)?;
-        if !item.image.is_empty() && !item.image.contains("://") {
-            item.image = path.parent().unwrap_or(Path::new("")).join(&item.image).display().to_string();
-        }
-        if let Some(first) = lines.insert(item.id.clone(), line) {
-            return Err(EmbedError::Duplicate { path: path.to_owned(), line, first, id: item.id });
-        }
-        items.push(item);
     }
-    if items.is_empty() {
+    if found.items.is_empty() {
         return Err(EmbedError::NoItems { path: path.to_owned() });
     }
-    Ok(items)
+    Ok(found)
+}
+
+/// The item of a line; none where the line is empty. `lines` are the lines of the ids so far.
+fn read_line(
+    path: &Path,
+    line: usize,
+    text: std::io::Result<String>,
+    views: &[TokenView],
+    lines: &mut HashMap<String, usize>,
+) -> Result<Option<NewItem>, EmbedError> {
+    let refuse = |reason: String| EmbedError::BadLine { path: path.to_owned(), line, reason };
+    let text = text.map_err(|source| match source.kind() {
+        ErrorKind::InvalidData => refuse("not UTF-8".into()),
+        _ => EmbedError::Io { path: path.to_owned(), source },
+    })?;
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    let mut item = parse(&text, views).map_err(refuse)?;
+    if !item.image.is_empty() && !item.image.contains("://") {
+        item.image = path.parent().unwrap_or(Path::new("")).join(&item.image).display().to_string();
+    }
+    if let Some(&first) = lines.get(&item.id) {
+        return Err(EmbedError::Duplicate { path: path.to_owned(), line, first, id: item.id });
+    }
+    lines.insert(item.id.clone(), line);
+    Ok(Some(item))
 }
 
 fn parse(text: &str, views: &[TokenView]) -> Result<NewItem, String> {
-    let line: Line = serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|e| e.to_string())?;
-    let id = match line.id {
-        Value::String(id) if !id.is_empty() => id,
-        Value::Number(n) if !n.is_f64() => n.to_string(),
-        other => return Err(format!("{other} is no id: a text or an integer is")),
-    };
+    let line: Line = serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|e| {
+        // The library counts lines within the line, always 1.
+        let (at, text) = (e.column(), e.to_string());
+        let reason = text.split(" at line ").next().unwrap_or(&text);
+        format!("{reason} at byte {at}")
+    })?;
+    if let Some(name) = line.unknown.keys().next() {
+        return Err(match nearest(name, FIELDS.into_iter()) {
+            Some(near) => format!("unknown field `{name}`: did you mean `{near}`?"),
+            None => format!("unknown field `{name}`: a line has {}", FIELDS.join(", ")),
+        });
+    }
     let mut features = BTreeMap::new();
-    for (name, tokens) in line.features {
-        let Some(view) = views.iter().find(|view| view.name == name) else {
-            let known: Vec<&str> = views.iter().map(|view| view.name.as_str()).collect();
-            return Err(format!("the model has no token view `{name}`; it has {}", known.join(", ")));
-        };
-        let tokens = match tokens {
-            Tokens::One(one) if one.is_empty() => Vec::new(),
-            Tokens::One(one) => vec![one],
-            Tokens::Many(many) => many,
-        };
-        if let Some(wrong) = tokens.iter().find(|token| token.len() != view.width) {
-            return Err(format!("a token of `{name}` has {} values instead of {}", wrong.len(), view.width));
-        }
-        if tokens.iter().flatten().any(|value| !value.is_finite()) {
-            return Err(format!("`{name}` holds a value that is too large for float32"));
-        }
+    for (name, tokens) in line.features.unwrap_or_default() {
+        let tokens = tokens_of(&name, tokens, views)?;
         if !tokens.is_empty() {
-            features.insert(name, tokens.concat());
+            features.insert(name, tokens);
         }
     }
-    let text =
-        if line.text.is_empty() { line.title.clone() } else { format!("{} {}", line.title, line.text) };
+    let id = id_of(&line.id)?;
+    let title = joined("title", &line.title, " ")?;
+    let text = joined("text", &line.text, " ")?;
     Ok(NewItem {
         id,
-        text: text.trim().to_owned(),
-        title: line.title,
-        category: line.category,
-        image: line.image,
+        text: format!("{title} {text}").trim().to_owned(),
+        title,
+        category: joined("category", &line.category, "|")?,
+        image: first("image", &line.image)?,
         features,
     })
+}
+
+/// A text without the blanks around it, or an integer.
+fn id_of(value: &Value) -> Result<String, String> {
+    let id = match value {
+        Value::String(id) => id.trim(),
+        Value::Number(n) if !n.is_f64() => return Ok(n.to_string()),
+        Value::Null => return Err("the line has no id".into()),
+        other => return Err(format!("{other} is no id: a text or an integer is")),
+    };
+    if id.is_empty() {
+        return Err("the id is empty".into());
+    }
+    if NO_ID.iter().any(|none| id.eq_ignore_ascii_case(none)) {
+        return Err(format!("{id:?} is no id but what programs write for a missing one"));
+    }
+    Ok(id.to_owned())
+}
+
+/// A text, a number, or a list of them joined; empty where there is nothing.
+fn joined(field: &str, value: &Value, separator: &str) -> Result<String, String> {
+    let mut parts = Vec::new();
+    collect(field, value, &mut parts)?;
+    Ok(parts.join(separator))
+}
+
+/// The first text of a list of them, or the only one.
+fn first(field: &str, value: &Value) -> Result<String, String> {
+    let mut parts = Vec::new();
+    collect(field, value, &mut parts)?;
+    Ok(parts.into_iter().next().unwrap_or_default())
+}
+
+fn collect(field: &str, value: &Value, parts: &mut Vec<String>) -> Result<(), String> {
+    match value {
+        Value::Null => {}
+        Value::String(text) => parts.extend(Some(text.trim()).filter(|t| !t.is_empty()).map(str::to_owned)),
+        Value::Number(n) => parts.push(n.to_string()),
+        Value::Array(list) => list.iter().try_for_each(|one| collect(field, one, parts))?,
+        Value::Bool(_) | Value::Object(_) => {
+            return Err(format!("`{field}` is {value}: a text, a number or a list of them is expected"));
+        }
+    }
+    Ok(())
+}
+
+/// The values of a view, token after token; none where the line has none.
+fn tokens_of(name: &str, tokens: Option<Tokens>, views: &[TokenView]) -> Result<Vec<f32>, String> {
+    let Some(view) = views.iter().find(|view| view.name == name) else {
+        let known: Vec<&str> = views.iter().map(|view| view.name.as_str()).collect();
+        return Err(match nearest(name, known.iter().copied()) {
+            Some(near) => format!("the model has no token view `{name}`: did you mean `{near}`?"),
+            None => format!("the model has no token view `{name}`; it has {}", known.join(", ")),
+        });
+    };
+    let tokens = match tokens {
+        None => Vec::new(),
+        Some(Tokens::One(one)) if one.is_empty() => Vec::new(),
+        Some(Tokens::One(one)) => vec![one],
+        Some(Tokens::Many(many)) => many,
+    };
+    if let Some(wrong) = tokens.iter().find(|token| token.len() != view.width) {
+        return Err(format!("a token of `{name}` has {} values instead of {}", wrong.len(), view.width));
+    }
+    let fits = |value: f32| match view.precision {
+        Precision::F16 => f16::from_f32(value).is_finite(),
+        Precision::F32 => value.is_finite(),
+    };
+    if let Some(value) = tokens.iter().flatten().find(|value| !fits(**value)) {
+        let stored = view.precision.name();
+        return Err(if value.is_finite() {
+            format!("`{name}` holds {value}, which can't be stored as {stored}")
+        } else {
+            format!("`{name}` holds a value that is too large for float32")
+        });
+    }
+    Ok(tokens.concat())
 }
 
 #[cfg(test)]
@@ -133,7 +252,7 @@ mod tests {
     use super::*;
 
     fn views() -> Vec<TokenView> {
-        vec![TokenView { name: "text".into(), width: 2 }]
+        vec![TokenView { name: "text".into(), width: 2, precision: Precision::F16 }]
     }
 
     #[test]
@@ -147,22 +266,90 @@ mod tests {
     }
 
     #[test]
+    fn what_prepare_takes_is_taken_here() {
+        let item = |line: &str| parse(line, &views()).unwrap();
+        let nulls =
+            r#"{"id": "a", "title": null, "text": null, "image": null, "category": null, "features": null}"#;
+        assert_eq!(item(nulls), NewItem { id: "a".into(), ..NewItem::default() });
+        assert!(item(r#"{"id": "a", "features": {"text": null}}"#).features.is_empty());
+        let numbers = item(
+            r#"{"id": "a", "title": 1917, "text": ["Leather", null, " size 38 ", ""], "category": ["Shoes", "Red"]}"#,
+        );
+        assert_eq!((numbers.title.as_str(), numbers.text.as_str()), ("1917", "1917 Leather size 38"));
+        assert_eq!(numbers.category, "Shoes|Red");
+        let nested =
+            item(r#"{"id": " new3\t", "title": ["A", ["B", 2.5]], "image": [null, "", "x.jpg", "y.jpg"]}"#);
+        assert_eq!(
+            (nested.id.as_str(), nested.title.as_str(), nested.image.as_str()),
+            ("new3", "A B 2.5", "x.jpg")
+        );
+        assert_eq!(item(r#"{"id": 18446744073709551615}"#).id, "18446744073709551615");
+        assert_eq!(item(r#"{"id": -3, "title": "  x  "}"#).title, "x");
+    }
+
+    #[test]
     fn lines_that_do_not_fit_are_refused_with_the_reason() {
         let cases = [
-            (r#"{"id": "", "features": {}}"#, "no id"),
-            (r#"{"id": 1.5}"#, "no id"),
-            (r#"{"title": "x"}"#, "missing field `id`"),
-            (r#"{"id": 1, "tilte": "x"}"#, "unknown field `tilte`"),
-            (r#"{"id": 1, "features": {"image": [1, 2]}}"#, "no token view `image`"),
+            (r#"{"id": "", "features": {}}"#, "the id is empty"),
+            (r#"{"id": " \t "}"#, "the id is empty"),
+            (r#"{"id": null}"#, "the line has no id"),
+            (r#"{"title": "x"}"#, "the line has no id"),
+            (r#"{"id": "NaN"}"#, "\"NaN\" is no id but"),
+            (r#"{"id": " None "}"#, "\"None\" is no id but"),
+            (r#"{"id": "<NA>"}"#, "is no id but"),
+            (r#"{"id": 1.5}"#, "1.5 is no id"),
+            (r#"{"id": true}"#, "true is no id"),
+            (r#"{"id": ["a"]}"#, "is no id"),
+            (r#"{"id": 1, "tilte": "x"}"#, "unknown field `tilte`: did you mean `title`?"),
+            (r#"{"id": 1, "features_": {}}"#, "did you mean `features`?"),
+            (r#"{"id": 1, "price": "$12.99"}"#, "unknown field `price`: a line has id, title, text"),
+            (r#"{"id": 1, "title": true}"#, "`title` is true: a text"),
+            (r#"{"id": 1, "text": [{"a": 1}]}"#, "`text` is {\"a\":1}"),
+            (r#"{"id": 1, "title": "a", "title": "b"}"#, "duplicate field `title`"),
+            (r#"{"id": 1, "features": {"image": [1, 2]}}"#, "no token view `image`; it has text"),
+            (r#"{"id": 1, "features": {"txt": [1, 2]}}"#, "no token view `txt`: did you mean `text`?"),
             (r#"{"id": 1, "features": {"text": [1, 2, 3]}}"#, "3 values instead of 2"),
             (r#"{"id": 1, "features": {"text": [[1, 2], [3]]}}"#, "1 values instead of 2"),
             (r#"{"id": 1, "features": {"text": [1, 1e39]}}"#, "too large"),
+            (
+                r#"{"id": 1, "features": {"text": [1, 1e6]}}"#,
+                "holds 1000000, which can't be stored as float16",
+            ),
             (r#"{"id": 1, "features": {"text": "a"}}"#, "list of numbers"),
+            (r#"{"id": 1, "features": {"text": [1, null]}}"#, "list of numbers"),
+            ("[1]", "a line is one JSON object"),
+            (r#"{"id": 1"#, "at byte 8"),
         ];
         for (line, reason) in cases {
             let found = parse(line, &views()).unwrap_err();
-            assert!(found.contains(reason), "{line}: {found}");
+            assert!(found.contains(reason) && !found.contains(" at line "), "{line}: {found}");
         }
+    }
+
+    #[test]
+    fn bad_lines_up_to_the_allowance_are_passed_over_and_told() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("x.jsonl");
+        let mut text = b"{\"id\": 1}\n{\"id\": null}\n\xff\xfe\n\n{\"id\": \" 1 \"}\n{\"id\": 2}\n".to_vec();
+        std::fs::write(&path, &text).unwrap();
+        let found = read_items(&path, &views(), 3).unwrap();
+        assert_eq!(found.items.iter().map(|i| i.id.as_str()).collect::<Vec<_>>(), ["1", "2"]);
+        let told: Vec<&str> = found.passed_over.iter().map(|l| l.rsplit("x.jsonl").next().unwrap()).collect();
+        assert_eq!(
+            told,
+            [":2: the line has no id", ":3: not UTF-8", ":5: the item \"1\" stands in line 1 already"]
+        );
+        // One more than allowed: the line that is one too many is named.
+        let two = read_items(&path, &views(), 2).unwrap_err();
+        assert!(matches!(two, EmbedError::Duplicate { line: 5, first: 1, .. }), "{two}");
+        let none = read_items(&path, &views(), 0).unwrap_err();
+        assert!(matches!(none, EmbedError::BadLine { line: 2, .. }), "{none}");
+        // A repeat of a bad line's id is no repeat.
+        text = b"{\"id\": 7, \"x\": 1}\n{\"id\": 7}\n".to_vec();
+        std::fs::write(&path, &text).unwrap();
+        assert_eq!(read_items(&path, &views(), 1).unwrap().items.len(), 1);
+        std::fs::write(&path, "{}\n").unwrap();
+        assert!(matches!(read_items(&path, &views(), 1), Err(EmbedError::NoItems { .. })));
     }
 
     proptest::proptest! {
@@ -177,7 +364,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("x.jsonl");
         std::fs::write(&path, "{\"id\": 1}\n\n{\"id\": \"1\"}\n").unwrap();
-        let found = read_items(&path, &views()).unwrap_err();
+        let found = read_items(&path, &views(), 0).unwrap_err();
         assert!(matches!(found, EmbedError::Duplicate { line: 3, first: 1, .. }), "{found}");
     }
 }

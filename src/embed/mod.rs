@@ -22,7 +22,7 @@ use std::path::Path;
 pub use cold::{ColdId, ColdRule};
 pub use encode::token_views;
 pub use error::EmbedError;
-pub use item::{NewItem, TokenView, read_items};
+pub use item::{ItemFile, NewItem, TokenView, read_items};
 pub use store::Snapshot;
 
 use crate::model::Recommender;
@@ -47,14 +47,14 @@ impl Embedder<'_> {
     /// # Errors
     /// There is a store already, the rule does not fit the model, or the disk refuses.
     pub fn build(&self, dir: &Path, kind: ColdId, min_events: u32) -> Result<Snapshot, EmbedError> {
-        let writer = Writer::lock(dir)?;
+        let writer = Writer::create(dir)?;
         if !store::generations(dir)?.is_empty() {
             return Err(EmbedError::StoreExists(dir.to_owned()));
         }
         let experiment = self.experiment;
         let rule = ColdRule::fit(experiment, self.model, kind, min_events)?;
         let (_, encoded) = encode::catalogue(experiment, self.model, &rule);
-        let counts = experiment.dataset.train_counts();
+        let counts = experiment.trained_counts();
         let items = &experiment.dataset.items;
         let each = encoded.live.iter().zip(&encoded.missing).enumerate();
         let rows = each.map(|(n, (live, missing))| Row {
@@ -82,7 +82,7 @@ impl Embedder<'_> {
     pub fn append(&self, dir: &Path, items: &[NewItem]) -> Result<Snapshot, EmbedError> {
         let writer = Writer::lock(dir)?;
         let mut snapshot = self.open(dir)?;
-        let counts = self.experiment.dataset.train_counts();
+        let counts = self.experiment.trained_counts();
         let trained = |item: u32| counts.get(item as usize).is_some_and(|&n| n > 0);
         let known: Vec<Option<u32>> =
             items.iter().map(|item| snapshot.item(&item.id).filter(|&n| trained(n))).collect();
@@ -145,6 +145,14 @@ impl Embedder<'_> {
         items.count() == snapshot.head.catalogue && items.ids.iter().skip(1).eq(ids)
     }
 
+    /// Items of the catalogue whose rows say that they were trained, though no training window reads them: older
+    /// versions built stores with such rows.
+    pub fn mistaken(&self, snapshot: &Snapshot) -> usize {
+        let trained = self.experiment.trained_counts();
+        let rows = snapshot.rows.iter().zip(trained.iter().skip(1));
+        rows.filter(|(row, trained)| row.trained && **trained == 0).count()
+    }
+
     /// Scores of a snapshot's items.
     pub fn scorer<'a>(&'a self, mixed: &'a crate::recommend::Mixed) -> MixedScorer<'a> {
         let s = self.experiment.config.data.max_seq_len;
@@ -169,7 +177,11 @@ impl Embedder<'_> {
     /// The canary with what the catalogue's vectors find.
     fn recorded(&self, change: &Change) -> Canary {
         let experiment = self.experiment;
-        let mut canary = Canary::draw(&experiment.dataset, experiment.config.data.max_seq_len);
+        let mut canary = Canary::draw(
+            &experiment.dataset,
+            experiment.trained_counts(),
+            experiment.config.data.max_seq_len,
+        );
         let mixed = crate::recommend::Mixed::new(
             &change.vectors,
             self.model.config().width,
@@ -183,17 +195,19 @@ impl Embedder<'_> {
     }
 }
 
-/// Takes items from the candidates; histories may still hold them.
+/// Takes items away at once. Histories may still hold those of the catalogue; those that were appended are unknown from
+/// now on.
 ///
 /// # Errors
 /// One is not there, or the disk refuses; the store is then as it was.
 pub fn delete(dir: &Path, ids: &[String]) -> Result<Snapshot, EmbedError> {
     let writer = Writer::lock(dir)?;
     let mut snapshot = Snapshot::open(dir)?;
-    snapshot.find(ids)?;
+    let found = snapshot.find(ids)?;
+    let ids: Vec<String> = found.iter().map(|&item| snapshot.rows[item as usize - 1].id.clone()).collect();
     let draft = writer.draft(snapshot.about.generation + 1)?;
     let vectors = vec![Vec::new(); snapshot.about.branches.len()];
-    let change = Change { rows: Vec::new(), vectors, deleted: ids.to_vec() };
+    let change = Change { rows: Vec::new(), vectors, deleted: ids };
     writer.write_next(draft, &mut snapshot, change)?;
     Ok(snapshot)
 }

@@ -5,7 +5,7 @@
 //! that a writer killed at any point leaves the one before it as the newest. A reader takes the newest chain
 //! into memory and keeps it whatever is written later.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use super::EmbedError;
 use super::generation::{self, Generation, ROWS, read_json, write_json};
 pub use super::generation::{About, Change, Head, Row};
-use crate::artefact::{self, Staging, at};
+use crate::artefact::{self, Makes, Staging, at};
 use crate::lock::DirLock;
 
 const PREFIX: &str = "generation-";
@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub vectors: Vec<Vec<f32>>,
     /// That nothing guards the store while it is written, where the file system has no locks.
     pub unguarded: Option<String>,
+    /// Appended items that were deleted and whose rows still lie on disk: `compact` frees them.
+    pub dropped: BTreeSet<String>,
     /// Row of each id.
     index: HashMap<String, usize>,
 }
@@ -60,12 +62,28 @@ impl Draft {
 }
 
 impl Writer {
-    /// Makes the directory where it is missing, and locks it.
+    /// Makes the directory of a new store where it is missing, and locks it.
     ///
     /// # Errors
-    /// Another process writes to it, or it can't be made.
-    pub fn lock(dir: &Path) -> Result<Self, EmbedError> {
+    /// Another process writes to it, it can't be made, or it is or lies inside another artefact.
+    pub fn create(dir: &Path) -> Result<Self, EmbedError> {
+        artefact::may_make(dir, Makes::Vectors)?;
         fs::create_dir_all(dir).map_err(at(dir))?;
+        Self::hold(dir)
+    }
+
+    /// Locks a store.
+    ///
+    /// # Errors
+    /// There is none, or another process writes to it.
+    pub fn lock(dir: &Path) -> Result<Self, EmbedError> {
+        if generations(dir)?.is_empty() {
+            return Err(EmbedError::NoStore(dir.to_owned()));
+        }
+        Self::hold(dir)
+    }
+
+    fn hold(dir: &Path) -> Result<Self, EmbedError> {
         let lock = DirLock::take(dir, "embed")?;
         // Alone here: what killed writers left behind can go.
         artefact::sweep(dir);
@@ -104,6 +122,7 @@ impl Writer {
             rows: Vec::new(),
             vectors: vec![Vec::new(); change.vectors.len()],
             unguarded: self.lock.warning().map(str::to_owned),
+            dropped: BTreeSet::new(),
             index: HashMap::new(),
         };
         snapshot.apply(change);
@@ -128,25 +147,14 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes all of `snapshot` as one generation that stands alone, drops what was deleted and not of the
-    /// catalogue, and removes the older generations. Their features go with them.
+    /// Writes all of `snapshot` as one generation that stands alone, and removes the older generations. Their features go
+    /// with them, and what was deleted and is not of the catalogue.
     ///
     /// # Errors
     /// It can't be written; the older generations are then still there.
     pub fn compact(&self, snapshot: &Snapshot) -> Result<Snapshot, EmbedError> {
-        let kept: Vec<usize> = (0..snapshot.rows.len())
-            .filter(|&n| n < snapshot.head.catalogue || snapshot.rows[n].offered)
-            .collect();
-        let d = snapshot.about.width;
-        let change = Change {
-            rows: kept.iter().map(|&n| snapshot.rows[n].clone()).collect(),
-            vectors: snapshot
-                .vectors
-                .iter()
-                .map(|all| kept.iter().flat_map(|&n| all[n * d..(n + 1) * d].iter().copied()).collect())
-                .collect(),
-            deleted: Vec::new(),
-        };
+        let change =
+            Change { rows: snapshot.rows.clone(), vectors: snapshot.vectors.clone(), deleted: Vec::new() };
         let draft = self.draft(snapshot.about.generation + 1)?;
         let whole = self.write_whole(draft, snapshot.about.clone(), &snapshot.head, change)?;
         for number in generations(&self.dir)?.into_iter().filter(|&n| n < whole.about.generation) {
@@ -204,6 +212,7 @@ impl Snapshot {
             rows: Vec::new(),
             vectors: vec![Vec::new(); base.change.vectors.len()],
             unguarded: None,
+            dropped: BTreeSet::new(),
             index: HashMap::new(),
         };
         snapshot.apply(base.change);
@@ -229,6 +238,7 @@ impl Snapshot {
     fn apply(&mut self, change: Change) {
         let d = self.about.width;
         for (n, row) in change.rows.into_iter().enumerate() {
+            self.dropped.remove(&row.id);
             let next = self.rows.len();
             let place = *self.index.entry(row.id.clone()).or_insert(next);
             if place == next {
@@ -240,11 +250,29 @@ impl Snapshot {
             }
             self.rows[place] = row;
         }
-        for id in &change.deleted {
-            if let Some(&place) = self.index.get(id) {
-                self.rows[place].offered = false;
-            }
+        self.delete(&change.deleted);
+    }
+
+    /// Takes items away at once, as compaction would: an item of the catalogue is no candidate any more and keeps its place
+    /// for histories; one that was appended is unknown from now on.
+    fn delete(&mut self, ids: &[String]) {
+        let mut gone = vec![false; self.rows.len()];
+        for &place in ids.iter().filter_map(|id| self.index.get(id)) {
+            self.rows[place].offered = false;
+            gone[place] = place >= self.head.catalogue;
         }
+        if !gone.contains(&true) {
+            return;
+        }
+        let ids = self.rows.iter().zip(&gone).filter(|(_, gone)| **gone).map(|(row, _)| row.id.clone());
+        self.dropped.extend(ids);
+        let d = self.about.width;
+        let kept = || (0..gone.len()).filter(|&n| !gone[n]);
+        for all in &mut self.vectors {
+            *all = kept().flat_map(|n| all[n * d..(n + 1) * d].iter().copied()).collect();
+        }
+        self.rows = kept().map(|n| self.rows[n].clone()).collect();
+        self.index = self.rows.iter().enumerate().map(|(n, row)| (row.id.clone(), n)).collect();
     }
 
     /// Number of an item, from 1.
@@ -267,14 +295,15 @@ impl Snapshot {
         lacking.into_iter().map(|(view, n)| (view, 1.0 - n as f64 / offered.len() as f64)).collect()
     }
 
-    /// Numbers of the ids, which are candidates.
+    /// Numbers of the ids, which are candidates. Blanks around an id mean nothing, unless a store has it so.
     ///
     /// # Errors
     /// One is not.
     pub fn find(&self, ids: &[String]) -> Result<Vec<u32>, EmbedError> {
         let one = |id: &String| {
-            let item = self.item(id).filter(|&item| self.rows[item as usize - 1].offered);
-            item.ok_or_else(|| EmbedError::UnknownItem { id: id.clone() })
+            let item = self.item(id).or_else(|| self.item(id.trim()));
+            let offered = item.filter(|&item| self.rows[item as usize - 1].offered);
+            offered.ok_or_else(|| EmbedError::UnknownItem { id: id.clone() })
         };
         ids.iter().map(one).collect()
     }

@@ -52,7 +52,7 @@ fn head() -> Head {
 
 /// Three catalogue items; then `d` and a new `b`; then `c` deleted.
 fn three_generations(dir: &Path) -> Snapshot {
-    let writer = Writer::lock(dir).unwrap();
+    let writer = Writer::create(dir).unwrap();
     let mut snapshot = writer
         .write_whole(writer.draft(1).unwrap(), about(), &head(), change(&["a", "b", "c"], 1.0))
         .unwrap();
@@ -155,7 +155,7 @@ fn damage_is_refused_and_never_a_panic() {
     fs::rename(&second, &aside).unwrap();
     assert!(Snapshot::open(&dir).is_err());
     let other = home.path().join("other");
-    let writer = Writer::lock(&other).unwrap();
+    let writer = Writer::create(&other).unwrap();
     let mut snapshot = writer
         .write_whole(writer.draft(1).unwrap(), about(), &head(), change(&["a", "b", "x"], 1.0))
         .unwrap();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::inner_product::{Found, Query};
 use super::metrics::{Evaluation, recall_ndcg};
 use super::rows::Row;
 use super::scorer::{ScoreError, Scorer};
@@ -14,7 +15,7 @@ use crate::data::Target;
 pub struct ColdReport {
     /// What stood in for the ID vectors of cold items.
     pub rule: String,
-    /// Items without and with training interactions.
+    /// Items of which no training event was read, and of which some was.
     pub cold_items: usize,
     pub warm_items: usize,
     /// Targets that are cold, and warm.
@@ -38,10 +39,10 @@ pub struct ColdScored {
 }
 
 impl ColdReport {
-    /// From an evaluation among all items, and one among the items of the target's own kind.
-    /// `train_counts` has I + 1 entries.
-    pub fn new(rule: &str, all: &Evaluation, own: &Evaluation, train_counts: &[u32]) -> Self {
-        let is_cold = |row: &Row| row.item_count == 0;
+    /// From an evaluation among all items ([`Counted`]), and one among the items of the target's own kind.
+    /// `trained` are the training events that were read, I + 1 entries.
+    pub fn new(rule: &str, all: &Evaluation, own: &Evaluation, trained: &[u32]) -> Self {
+        let is_cold = |row: &Row| trained[row.item as usize] == 0;
         let ks = &all.protocol.ks;
         let figures = |rows: &[Row], cold: bool| {
             let kept: Vec<f64> = rows.iter().filter(|row| is_cold(row) == cold).map(|row| row.rank).collect();
@@ -68,11 +69,11 @@ impl ColdReport {
         });
         let rows = all.scored.first().map_or(&[][..], |s| &s.rows);
         let cold_targets = rows.iter().filter(|row| is_cold(row)).count();
-        let cold_items = train_counts[1..].iter().filter(|&&n| n == 0).count();
+        let cold_items = trained[1..].iter().filter(|&&n| n == 0).count();
         Self {
             rule: rule.to_owned(),
             cold_items,
-            warm_items: train_counts.len() - 1 - cold_items,
+            warm_items: trained.len() - 1 - cold_items,
             cold_targets,
             warm_targets: rows.len() - cold_targets,
             scored: scored.collect(),
@@ -85,11 +86,45 @@ impl ColdReport {
     }
 }
 
+/// A scorer whose share of cold items is counted by what was really trained on.
+pub struct Counted<'a> {
+    pub inner: &'a mut dyn Scorer,
+    /// Training events that were read, I + 1 entries.
+    pub trained: &'a [u32],
+}
+
+impl Scorer for Counted<'_> {
+    fn names(&self) -> Vec<String> {
+        self.inner.names()
+    }
+
+    fn items(&self) -> usize {
+        self.inner.items()
+    }
+
+    fn trained_counts(&self) -> Option<&[u32]> {
+        Some(self.trained)
+    }
+
+    fn score(&mut self, targets: &[Target], out: &mut [Vec<f32>]) -> Result<(), ScoreError> {
+        self.inner.score(targets, out)
+    }
+
+    fn rank(
+        &mut self,
+        targets: &[Target],
+        queries: &[Query],
+        k: usize,
+    ) -> Result<Option<Vec<Vec<Found>>>, ScoreError> {
+        self.inner.rank(targets, queries, k)
+    }
+}
+
 /// A scorer whose candidates are the items of the target's own kind, cold or warm.
 pub struct OwnKind<'a> {
     pub inner: &'a mut dyn Scorer,
-    /// I + 1 entries.
-    pub train_counts: &'a [u32],
+    /// Training events that were read, I + 1 entries.
+    pub trained: &'a [u32],
 }
 
 impl Scorer for OwnKind<'_> {
@@ -106,8 +141,8 @@ impl Scorer for OwnKind<'_> {
         let width = self.items() + 1;
         for scores in out {
             for (target, row) in targets.iter().zip(scores.chunks_exact_mut(width)) {
-                let cold = self.train_counts[target.item as usize] == 0;
-                let others = row.iter_mut().zip(self.train_counts).filter(|(_, n)| (**n == 0) != cold);
+                let cold = self.trained[target.item as usize] == 0;
+                let others = row.iter_mut().zip(self.trained).filter(|(_, n)| (**n == 0) != cold);
                 others.for_each(|(score, _)| *score = f32::NEG_INFINITY);
             }
         }
@@ -141,7 +176,7 @@ mod tests {
         let config =
             EvalConfig { ks: vec![1, 2], history: crate::config::HistoryRule::Keep, ..EvalConfig::default() };
         let all = evaluate(&mut table, &data, Part::Test, &config, 9, &mut |_| {}).unwrap();
-        let mut own = OwnKind { inner: &mut table, train_counts: &counts };
+        let mut own = OwnKind { inner: &mut table, trained: &counts };
         let own = evaluate(&mut own, &data, Part::Test, &config, 9, &mut |_| {}).unwrap();
         let report = ColdReport::new("drop", &all, &own, &counts);
         assert_eq!((report.cold_items, report.warm_items), (2, 3));
@@ -152,5 +187,27 @@ mod tests {
         assert_eq!((s.warm["recall@2"], s.warm_among_warm["recall@1"]), (0.0, 1.0));
         // First places: items 1, 5, 5.
         assert!((s.share[&1] - 2.0 / 3.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn an_item_that_no_window_reads_is_cold_although_the_training_part_has_it() {
+        let data = dataset(5, &leave_one_out(&[&[1, 2, 3, 4], &[2, 1, 3, 5], &[3, 2, 1, 3]]));
+        // Item 2 has three events, of which none was read.
+        let trained = [0, 2, 0, 1, 0, 0];
+        let rows = vec![vec![0.0, 9.0, 8.0, 1.0, 3.0, 4.0]; 3];
+        let mut table = Table { items: 5, scores: vec![("x".into(), rows)] };
+        let config =
+            EvalConfig { ks: vec![1, 2], history: crate::config::HistoryRule::Keep, ..EvalConfig::default() };
+        let mut counted = Counted { inner: &mut table, trained: &trained };
+        let all = evaluate(&mut counted, &data, Part::Test, &config, 9, &mut |_| {}).unwrap();
+        let mut own = OwnKind { inner: &mut table, trained: &trained };
+        let own = evaluate(&mut own, &data, Part::Test, &config, 9, &mut |_| {}).unwrap();
+        let report = ColdReport::new("drop", &all, &own, &trained);
+        assert_eq!((report.cold_items, report.warm_items), (3, 2));
+        assert_eq!((report.cold_targets, report.warm_targets), (2, 1));
+        // Items 1 and 2 fill every list of two.
+        assert_eq!((report.scored[0].share[&1], report.scored[0].share[&2]), (0.0, 0.5));
+        // Counts of the rows stay those of the training part.
+        assert_eq!(all.scored[0].rows[2].item_count, 1);
     }
 }

@@ -143,7 +143,7 @@ mod tests {
             bucket_k: 10,
             masked_targets: 0,
         };
-        let scored = vec![tally.summarise("ensemble", &[0; 9])];
+        let scored = vec![tally.summarise("ensemble", &[0; 9], &[0; 9])];
         Evaluation { part: part.into(), protocol, scored }
     }
 

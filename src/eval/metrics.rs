@@ -187,8 +187,9 @@ impl Tally {
         }
     }
 
-    /// The figures; `train_counts` has I + 1 entries.
-    pub fn summarise(self, name: &str, train_counts: &[u32]) -> Scored {
+    /// The figures. `train_counts` are the items' events in the training part, `trained` those that decide which items
+    /// are cold; both have I + 1 entries.
+    pub fn summarise(self, name: &str, train_counts: &[u32], trained: &[u32]) -> Scored {
         let n = self.rows.len().max(1) as f64;
         let popularity = popularity_percentiles(train_counts);
         let mut metrics = BTreeMap::new();
@@ -210,10 +211,10 @@ impl Tally {
             let popular: f64 = shown.iter().zip(&popularity[1..]).map(|(&c, p)| f64::from(c) * p).sum();
             put("popularity", popular / total.max(1.0));
             put("gini", gini(shown));
-            if train_counts[1..].contains(&0) {
+            if trained[1..].contains(&0) {
                 let cold: f64 = shown
                     .iter()
-                    .zip(&train_counts[1..])
+                    .zip(&trained[1..])
                     .filter(|(_, n)| **n == 0)
                     .map(|(&c, _)| f64::from(c))
                     .sum();
@@ -329,7 +330,9 @@ mod tests {
         for (rank, best) in ranks.into_iter().zip(&lists) {
             tally.add(Row { rank, item_count: 3, history: 7, ..Row::default() }, false, best);
         }
-        let scored = tally.summarise("x", &[0, 9, 5, 1, 0]);
+        let scored = tally.summarise("x", &[0, 9, 5, 1, 0], &[0, 9, 5, 0, 0]);
+        // Item 3 was never trained on, item 4 has no event: shown 1 and 0 times of 8.
+        close(scored.metrics["cold_share@2"], 1.0 / 8.0);
         close(scored.metrics["recall@10"], 0.75);
         close(scored.metrics["ndcg@10"], (1.0 + 1.0 / 3f64.log2() + 1.0 / 11f64.log2()) / 4.0);
         close(scored.metrics["mrr@10"], (1.0 + 0.5 + 0.1) / 4.0);

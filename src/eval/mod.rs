@@ -3,7 +3,8 @@
 //! Every model and baseline is a [`Scorer`]; [`evaluate`] ranks each target by counting over the whole
 //! catalogue and keeps one row per target, on which all statistics are built.
 //!
-//! Reading order: [`scorer`], [`rank`] (one target), [`inner_product`] (many, where scores are that), [`metrics`] (all of them), [`protocol`], [`rows`],
+//! Reading order: [`scorer`], [`rank`] (one target), [`inner_product`] (many, where scores are that), [`metrics`] (all of them), [`protocol`], [`hidden`]
+//! (targets that can't be hit), [`rows`],
 //! [`baseline`], [`cold`] (items that no training has seen), [`content`] (their floor), [`time_order`], [`global_time`],
 //! [`report`], [`kept`] (report and rows on disk).
 
@@ -13,6 +14,7 @@ pub mod content;
 #[cfg(test)]
 mod fixtures;
 pub mod global_time;
+pub mod hidden;
 pub mod inner_product;
 pub mod kept;
 pub mod metrics;
@@ -27,6 +29,7 @@ pub mod time_order;
 
 pub use cold::ColdReport;
 pub use global_time::GlobalTime;
+pub use hidden::HiddenTargets;
 pub use metrics::{Evaluation, Scored};
 pub use protocol::{chosen_counts, evaluate, evaluate_among};
 pub use report::Report;

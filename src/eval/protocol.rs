@@ -97,9 +97,15 @@ pub fn evaluate_among(
         }
         on_progress(tallies.first().map_or(0, |tally| tally.rows.len()));
     }
-    let chosen = choice.map(|choice| chosen_counts(choice, &facts.train_counts));
-    let train_counts = chosen.as_ref().unwrap_or(&facts.train_counts);
-    let scored = names.iter().zip(tallies).map(|(name, tally)| tally.summarise(name, train_counts)).collect();
+    let trained = scorer.trained_counts().unwrap_or(&facts.train_counts);
+    let chosen =
+        choice.map(|choice| [&facts.train_counts, trained].map(|counts| chosen_counts(choice, counts)));
+    let (train_counts, trained) = match &chosen {
+        Some([train_counts, trained]) => (train_counts.as_slice(), trained.as_slice()),
+        None => (facts.train_counts.as_slice(), trained),
+    };
+    let summarised = |(name, tally): (&String, Tally)| tally.summarise(name, train_counts, trained);
+    let scored = names.iter().zip(tallies).map(summarised).collect();
     let protocol = Protocol {
         dataset: dataset.hash.clone(),
         targets: targets.len(),
@@ -125,9 +131,6 @@ pub fn chosen_counts(choice: &Choice, train_counts: &[u32]) -> Vec<u32> {
 }
 
 /// Distinct items that the history rule takes from the candidates, ascending.
-///
-/// Under `window` these are the items that the authors keep: the last S + 3 interactions less the test
-/// item, and for validation less both targets (odmt.md 5.2, 6).
 fn masked_items(
     dataset: &Dataset,
     target: &Target,
@@ -135,19 +138,32 @@ fn masked_items(
     rule: HistoryRule,
     max_seq_len: usize,
 ) -> Vec<u32> {
+    let mut masked = kept_history(dataset, target, part, rule, max_seq_len).to_vec();
+    masked.sort_unstable();
+    masked.dedup();
+    masked
+}
+
+/// The part of a target's history whose items the rule takes from the candidates.
+///
+/// Under `window` these are the items that the authors keep: the last S + 3 interactions less the test
+/// item, and for validation less both targets (odmt.md 5.2, 6).
+pub(super) fn kept_history<'a>(
+    dataset: &'a Dataset,
+    target: &Target,
+    part: Part,
+    rule: HistoryRule,
+    max_seq_len: usize,
+) -> &'a [u32] {
     let history = dataset.history(target);
-    let kept = match rule {
+    match rule {
         HistoryRule::All => history,
         HistoryRule::Keep => &[],
         HistoryRule::Window => {
             let most = if part == Part::Valid { max_seq_len + 1 } else { max_seq_len + 2 };
             &history[history.len().saturating_sub(most)..]
         }
-    };
-    let mut masked = kept.to_vec();
-    masked.sort_unstable();
-    masked.dedup();
-    masked
+    }
 }
 
 /// Writes scores down, as many as fit in `tile_mib`, and ranks them: `[N][names]`.

@@ -41,6 +41,12 @@ pub trait Scorer {
     /// I, without padding.
     fn items(&self) -> usize;
 
+    /// Training events of each item, I + 1 entries, where another count than that of the whole training part says which
+    /// items are cold.
+    fn trained_counts(&self) -> Option<&[u32]> {
+        None
+    }
+
     /// Makes `out[k]` hold `targets.len() * (I + 1)` scores of name k, row-major; column 0 is ignored.
     ///
     /// What `out` holds on entry means nothing: the ranking overwrites scores of the last tile.

@@ -11,6 +11,8 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::negatives::NegativeSampler;
+use super::windows::Cut;
+pub use super::windows::Window;
 use crate::config::{ObjectiveConfig, ObjectiveKind, SavingsConfig, Windows};
 use crate::data::Sequences;
 use crate::model::{ItemBlock, ViewSource};
@@ -18,16 +20,6 @@ use crate::objective::BLOCKED;
 use crate::ops::Noise;
 use crate::ops::drawn::Drawn;
 use crate::ops::losses::Candidates;
-
-/// A run of consecutive training items of one user: the last is a target only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    pub user: u32,
-    /// First item's place in the user's training sequence.
-    pub start: u32,
-    /// Items, at least 2.
-    pub length: u32,
-}
 
 /// One micro-batch on the host.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +47,8 @@ pub struct Batch {
 pub struct Sampler {
     sequences: Sequences,
     windows: Vec<Window>,
+    /// Training events that some window reads, by item; entry 0 is 0.
+    trained: Vec<u32>,
     /// ln p by item; entry 0 is 0.
     log_popularity: Vec<f32>,
     views: Vec<Option<ViewSource>>,
@@ -86,26 +80,14 @@ impl Sampler {
         views: Vec<Option<ViewSource>>,
         options: &SamplerOptions,
     ) -> Self {
-        let span = options.max_seq_len + 1;
-        let mut windows = Vec::new();
-        let mut counts = vec![0u64; items + 1];
-        for user in 0..sequences.users() {
-            let train = sequences.train_of(user);
-            if train.len() < options.min_train_len.max(2) {
-                continue;
-            }
-            let cut = cut_windows(train.len(), span, options.windows);
-            let first = cut.iter().map(|&(start, _)| start).min().unwrap_or(0);
-            train[first..].iter().for_each(|&item| counts[item as usize] += 1);
-            windows.extend(cut.into_iter().map(|(start, length)| Window {
-                user: user as u32,
-                start: start as u32,
-                length: length as u32,
-            }));
-        }
+        let SamplerOptions { max_seq_len, min_train_len, windows, .. } = *options;
+        let cut = Cut { windows, max_seq_len, min_train_len };
+        let trained = cut.trained(sequences, items);
+        let counts: Vec<u64> = trained.iter().map(|&n| u64::from(n)).collect();
         Self {
             sequences: sequences.clone(),
-            windows,
+            windows: cut.windows(sequences),
+            trained,
             log_popularity: log_popularity(&counts, options.objective.log_popularity_power),
             views,
             savings: options.savings.clone(),
@@ -117,8 +99,27 @@ impl Sampler {
         }
     }
 
+    /// The same sampler, which never draws the items as negatives of which `cold` is true (I + 1 entries): they have
+    /// no training events. Where no item is cold, the draws are what they were, to the bit.
+    #[must_use]
+    pub fn sparing(mut self, cold: &[bool]) -> Self {
+        self.negatives = self.negatives.sparing(cold);
+        self
+    }
+
+    /// Items that can be drawn as negatives.
+    pub fn drawable(&self) -> usize {
+        self.negatives.drawable()
+    }
+
     pub fn windows(&self) -> &[Window] {
         &self.windows
+    }
+
+    /// Training events of each item that some window reads, each once: an item with none has an ID vector that was
+    /// never trained. Entry 0 is 0.
+    pub fn trained(&self) -> &[u32] {
+        &self.trained
     }
 
     /// Micro-batches per epoch; the last may be short.
@@ -274,22 +275,6 @@ impl Sampler {
     }
 }
 
-/// (start, length) of the windows of a training sequence of `n` ≥ 2 items, newest first.
-fn cut_windows(n: usize, span: usize, windows: Windows) -> Vec<(usize, usize)> {
-    let mut cut = Vec::new();
-    let mut end = n;
-    while end >= 2 {
-        let start = end.saturating_sub(span);
-        cut.push((start, end - start));
-        if windows == Windows::Last {
-            break;
-        }
-        // The first item of a window was no target; as the last of the next one it is.
-        end = if start == 0 { 0 } else { start + 1 };
-    }
-    cut
-}
-
 /// ln of (count^power, normalised); items that never occur take the smallest seen, so that they stay finite.
 fn log_popularity(counts: &[u64], power: f64) -> Vec<f32> {
     let raised = |count: u64| (count as f64).powf(power);
@@ -305,20 +290,6 @@ fn log_popularity(counts: &[u64], power: f64) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn windows_make_every_transition_a_target_once() {
-        for n in 2..40 {
-            let mut targets = vec![0; n];
-            for (start, length) in cut_windows(n, 6, Windows::All) {
-                assert!((2..=6).contains(&length));
-                targets[start + 1..start + length].iter_mut().for_each(|t| *t += 1);
-            }
-            assert_eq!(targets[0], 0);
-            assert!(targets[1..].iter().all(|&t| t == 1), "{n}: {targets:?}");
-        }
-        assert_eq!(cut_windows(9, 6, Windows::Last), [(3, 6)]);
-    }
 
     fn sampler(distinct_items: bool) -> Sampler {
         let lists: [&[u32]; 3] = [&[7, 1, 3, 2, 3], &[5, 7, 2], &[4, 5]];

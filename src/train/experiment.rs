@@ -9,11 +9,12 @@ use burn::tensor::Device;
 use super::batch::{Sampler, SamplerOptions};
 use super::checkpoint::Parents;
 use super::inputs::Change;
+use super::windows::{Cut, Unread};
 use crate::artefact;
 use crate::config::{Config, DataConfig, ViewConfig, ViewKind};
 use crate::data::{Choice, DataError, Dataset, Part, disk};
 use crate::eval::baseline::ContentView;
-use crate::eval::{Evaluation, ScoreError, Scorer, evaluate_among};
+use crate::eval::{Evaluation, HiddenTargets, ScoreError, Scorer, evaluate_among};
 use crate::features::{FeatureError, FeatureStore};
 use crate::model::{DataShape, Recommender, ViewSource};
 use crate::nn::Init;
@@ -101,7 +102,12 @@ impl Experiment {
             objective: config.objective.clone(),
             savings: config.train.savings.clone(),
         };
-        let sampler = Sampler::new(&dataset.sequences, shape.items, views.clone(), &options);
+        let mut sampler = Sampler::new(&dataset.sequences, shape.items, views.clone(), &options);
+        if config.data.cold.is_some() {
+            // A negative is training too: it would teach that new items are never the answer.
+            let cold: Vec<bool> = dataset.train_counts().iter().map(|&n| n == 0).collect();
+            sampler = sampler.sparing(&cold);
+        }
         if sampler.windows().is_empty() {
             return Err(ExperimentError::NoWindows(config.data.min_train_len.max(2)));
         }
@@ -112,6 +118,22 @@ impl Experiment {
     /// The configuration as checkpoints keep it.
     pub fn named_config(&self) -> Config {
         Config { data: self.named.clone(), ..self.config.clone() }
+    }
+
+    /// Training events of each item that some window reads, I + 1 entries: an item with none has an ID vector that
+    /// was never trained.
+    pub fn trained_counts(&self) -> &[u32] {
+        self.sampler.trained()
+    }
+
+    /// Training events that no window reads.
+    pub fn unread(&self) -> Unread {
+        Unread::of(&self.dataset.sequences, self.shape.items, Cut::of(&self.config.data))
+    }
+
+    /// Targets of `part` that the history rule takes from their own candidates.
+    pub fn hidden_targets(&self, part: Part) -> HiddenTargets {
+        HiddenTargets::of(&self.dataset, part, self.config.eval.history, self.config.data.max_seq_len)
     }
 
     /// Reads every feature store once and compares it with its hashes, which opening leaves out.

@@ -1,6 +1,6 @@
 //! From a data set to trained weights: batches, optimiser, checkpoints and the loop.
 //!
-//! Reading order: [`experiment`] (a configuration with everything it names opened), [`batch`], [`step`],
+//! Reading order: [`experiment`] (a configuration with everything it names opened), [`windows`], [`batch`], [`step`],
 //! [`optim`], [`update`], [`checkpoint`], [`trainer`] (the loop); [`inputs`]: what a trained model may be opened with.
 
 pub mod batch;
@@ -16,6 +16,7 @@ pub mod run_dir;
 pub mod step;
 pub mod trainer;
 pub mod update;
+pub mod windows;
 
 pub use batch::{Batch, Sampler};
 pub use experiment::{Experiment, ExperimentError};

@@ -11,12 +11,23 @@ use crate::ops::dropout::mix64;
 /// Separates the draws of a batch from its dropout noise.
 const STREAM: u64 = 0x6e65_6761_7469_7665;
 
+/// What is left when some items are never drawn.
+#[derive(Clone, Debug)]
+struct Spared {
+    /// Items that can be drawn, ascending.
+    drawable: Vec<u32>,
+    /// I + 1 entries.
+    is_spared: Vec<bool>,
+}
+
 /// Draws items with known probabilities.
 #[derive(Clone, Debug)]
 pub struct NegativeSampler {
     config: NegativesConfig,
     /// I
     items: usize,
+    /// The items that uniform draws choose from; none where these are all.
+    spared: Option<Spared>,
     /// Running sum of count^power up to each item, entry 0 for padding; empty where popularity plays no part.
     cumulative: Vec<f64>,
 }
@@ -34,12 +45,29 @@ impl NegativeSampler {
             Draw::Uniform => Vec::new(),
             Draw::Popularity | Draw::Mixed => std::iter::once(0.0).chain(sums).collect(),
         };
-        Self { config: config.clone(), items: counts.len().saturating_sub(1), cumulative }
+        Self { config: config.clone(), items: counts.len().saturating_sub(1), spared: None, cumulative }
+    }
+
+    /// The same sampler, which never draws the items of which `spared` is true (I + 1 entries). They have no training
+    /// events, so that popularity does not draw them anyway. Sparing none changes no draw.
+    #[must_use]
+    pub fn sparing(mut self, spared: &[bool]) -> Self {
+        let drawable: Vec<u32> = (1..=self.items as u32).filter(|&i| !spared[i as usize]).collect();
+        if drawable.len() < self.items {
+            self.spared = Some(Spared { drawable, is_spared: spared.to_vec() });
+        }
+        self
+    }
+
+    /// Items that can be drawn.
+    pub fn drawable(&self) -> usize {
+        self.spared.as_ref().map_or(self.items, |spared| spared.drawable.len())
     }
 
     /// Probability that a draw gives `item`.
     pub fn probability(&self, item: u32) -> f64 {
-        let uniform = 1.0 / self.items.max(1) as f64;
+        let spared = self.spared.as_ref().is_some_and(|spared| spared.is_spared[item as usize]);
+        let uniform = if spared { 0.0 } else { 1.0 / self.drawable().max(1) as f64 };
         let popularity = || {
             let item = item as usize;
             let (below, upto) = (self.cumulative[item - 1], self.cumulative[item]);
@@ -74,7 +102,9 @@ impl NegativeSampler {
             Draw::Mixed => rng.random::<f64>() < self.config.uniform_share,
         };
         if uniform {
-            return rng.random_range(1..=self.items.max(1) as u32);
+            let place = rng.random_range(1..=self.drawable().max(1) as u32);
+            let drawable = self.spared.as_ref().and_then(|spared| spared.drawable.get(place as usize - 1));
+            return drawable.copied().unwrap_or(place);
         }
         let at = rng.random::<f64>() * self.cumulative.last().copied().unwrap_or(0.0);
         // The first item whose running sum exceeds the point; rounding can put the point on the very end.
@@ -131,6 +161,55 @@ mod tests {
         }
         assert!((sampler(Draw::Popularity, 0.5, false, 1).probability(4) - 3.0 / 7.414_213_562).abs() < 1e-9);
         assert_eq!(sampler(Draw::Popularity, 0.0, false, 1).probability(3), 0.0);
+    }
+
+    #[test]
+    fn spared_items_are_never_drawn_and_the_others_with_their_probabilities() {
+        // Item 3 has no events; so have 6 and 7.
+        let counts = [0, 4, 1, 0, 9, 2, 0, 0];
+        let spared: Vec<bool> = counts.iter().map(|&n| n == 0).collect();
+        for draw in [Draw::Uniform, Draw::Popularity, Draw::Mixed] {
+            let config = NegativesConfig {
+                draw,
+                count: 20_000,
+                uniform_share: 0.7,
+                shared: Shared::Batch,
+                ..NegativesConfig::default()
+            };
+            let sampler = NegativeSampler::new(&config, &counts).sparing(&spared);
+            assert_eq!(sampler.drawable(), 4);
+            let drawn = sampler.draw(vec![1], vec![1], 5).negatives;
+            let share = |item: u32| drawn.iter().filter(|&&i| i == item).count() as f64 / drawn.len() as f64;
+            let mut total = 0.0;
+            for item in 1..8 {
+                let p = sampler.probability(item);
+                total += p;
+                assert_eq!(p == 0.0, spared[item as usize], "{draw:?} {item}: {p}");
+                assert!(
+                    (share(item) - p).abs() <= 5.0 * (p * (1.0 - p) / 20_000.0).sqrt(),
+                    "{draw:?} {item}"
+                );
+            }
+            assert!((total - 1.0).abs() < 1e-12, "{draw:?}: {total}");
+        }
+    }
+
+    #[test]
+    fn without_spared_items_the_draws_are_what_they_always_were() {
+        let counts = [0, 4, 1, 3, 9, 2];
+        let mut rng = ChaCha8Rng::seed_from_u64(mix64(0x11 ^ STREAM));
+        let expected: Vec<u32> = (0..64).map(|_| rng.random_range(1..=5)).collect();
+        let config = NegativesConfig { draw: Draw::Uniform, count: 64, ..NegativesConfig::default() };
+        let plain = NegativeSampler::new(&config, &counts);
+        assert_eq!(plain.draw(vec![1], vec![1], 0x11).negatives, expected);
+        for draw in [Draw::Uniform, Draw::Popularity, Draw::Mixed] {
+            let config =
+                NegativesConfig { draw, count: 64, uniform_share: 0.4, ..NegativesConfig::default() };
+            let plain = NegativeSampler::new(&config, &counts);
+            let sparing = plain.clone().sparing(&[false; 6]);
+            assert_eq!(plain.draw(vec![1], vec![1], 3), sparing.draw(vec![1], vec![1], 3), "{draw:?}");
+            assert_eq!(sparing.drawable(), 5);
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::update::{Rates, Update, update};
 use crate::artefact;
 use crate::config::IdTable;
 use crate::data::Part;
-use crate::eval::{Evaluation, ScoreError};
+use crate::eval::{Evaluation, HiddenTargets, ScoreError};
 use crate::model::Recommender;
 use crate::objective::Objective;
 
@@ -31,6 +31,8 @@ pub enum TrainError {
     Checkpoint(#[from] CheckpointError),
     #[error(transparent)]
     Score(#[from] ScoreError),
+    #[error("{hidden}: {metric} would be 0 after every epoch, and can choose no checkpoint")]
+    NothingToHit { hidden: HiddenTargets, metric: String },
     #[error("`{metric}` is not measured; there is {}", known.join(", "))]
     UnknownMetric { metric: String, known: Vec<String> },
 }
@@ -44,6 +46,9 @@ impl TrainError {
             ),
             Self::Checkpoint(e) => e.hint(),
             Self::Score(_) => None,
+            Self::NothingToHit { .. } => {
+                Some("--set eval.history=keep, or prepare without repeated items (--duplicates first)".into())
+            }
             Self::UnknownMetric { .. } => Some("set train.metric to one of them".into()),
         }
     }
@@ -101,12 +106,25 @@ pub struct Trainer<'a> {
     runner: Step,
 }
 
+/// Fails where no validation target can be hit: figures that are 0 by construction would choose the first checkpoint and
+/// stop the training.
+///
+/// # Errors
+/// [`TrainError::NothingToHit`].
+pub fn check_targets(experiment: &Experiment) -> Result<(), TrainError> {
+    let hidden = experiment.hidden_targets(Part::Valid);
+    if !hidden.are_all() {
+        return Ok(());
+    }
+    Err(TrainError::NothingToHit { hidden, metric: experiment.config.train.metric.clone() })
+}
+
 impl<'a> Trainer<'a> {
     /// A fresh run whose checkpoints go to `checkpoints`.
     pub fn new(experiment: &'a Experiment, checkpoints: &Path) -> Self {
         let config = &experiment.config;
         let names: Vec<String> = config.model.branches.iter().map(|b| b.name.clone()).collect();
-        let objective = Objective::new(&config.objective, &names, experiment.shape.items);
+        let objective = Objective::new(&config.objective, &names, experiment.sampler.drawable());
         let device = experiment.device.clone().autodiff();
         Self {
             experiment,
@@ -158,8 +176,11 @@ impl<'a> Trainer<'a> {
     /// validation, and the state saved.
     ///
     /// # Errors
-    /// Divergence, or a checkpoint that can't be written; earlier checkpoints stay.
+    /// [`check_targets`] of a fresh run, divergence, or a checkpoint that can't be written; earlier checkpoints stay.
     pub fn run(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome, TrainError> {
+        if self.state.step == 0 {
+            check_targets(self.experiment)?;
+        }
         let train = self.experiment.config.train.clone();
         while !self.state.finished && self.state.epoch <= train.epochs {
             if !self.epoch(observer, stop)? {

@@ -96,7 +96,7 @@ fn judged(
     let dataset = Some(&experiment.dataset);
     let mut scorer = MixedScorer::new(model, &mixed, dataset, s, calibration, &experiment.device);
     let all = experiment.evaluate_scorer(&mut scorer, Part::Test).unwrap();
-    let mut own = OwnKind { inner: &mut scorer, train_counts: &counts };
+    let mut own = OwnKind { inner: &mut scorer, trained: &counts };
     let own = experiment.evaluate_scorer(&mut own, Part::Test).unwrap();
     let report = ColdReport::new("", &all, &own, &counts);
     (all, report)
@@ -197,6 +197,48 @@ fn new_items_come_half_as_far_as_the_same_items_trained_on_and_by_their_content_
 }
 
 #[test]
+fn cold_items_are_no_negatives_either() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    let small = SynthConfig { users: 120, items: 100, ..world(5) };
+    let world = synth::generate(&small).unwrap();
+    let nothing = serde_json::json!({});
+    let hash = write_dataset(&data, &world.dataset, &nothing, nothing.clone()).unwrap();
+    world.write_beside(&data, &hash).unwrap();
+    let open = |kind: &str, draw: &str, cold: bool| {
+        let mut sets = vec![
+            format!("objective.kind={kind}"),
+            format!("objective.negatives={{ count = 64, draw = \"{draw}\" }}"),
+            "objective.distill.pairs=[]".into(),
+        ];
+        sets.extend(cold.then(|| "data.cold={ share = 0.3, seed = 3 }".to_owned()));
+        Experiment::open(config(&data, 1, &sets), &Device::flex()).unwrap()
+    };
+    // Items that the batches of an epoch encode: histories, answers and negatives.
+    let encoded = |experiment: &Experiment| {
+        let sampler = &experiment.sampler;
+        let order = sampler.order(1);
+        let mut seen = vec![false; 101];
+        for index in 0..sampler.batches() {
+            sampler.batch(&order, 1, index).block.items.iter().for_each(|&item| seen[item as usize] = true);
+        }
+        seen
+    };
+    for (kind, draw) in [("sampled", "uniform"), ("sampled", "mixed"), ("gbce", "uniform"), ("gbce", "mixed")]
+    {
+        let held = open(kind, draw, true);
+        let counts = held.dataset.train_counts();
+        let cold = (1..=100).filter(|&item| counts[item] == 0).count();
+        assert!(cold >= 30 && held.sampler.drawable() == 100 - cold, "{kind} {draw}: {cold}");
+        let seen = encoded(&held);
+        assert!((1..=100).all(|item| seen[item] == (counts[item] > 0)), "{kind} {draw}");
+        // Nothing is spared where nothing is held out.
+        let whole = open(kind, draw, false);
+        assert_eq!(whole.sampler.drawable(), 100);
+    }
+}
+
+#[test]
 fn the_canary_stops_vectors_of_another_space() {
     let home = tempfile::tempdir().unwrap();
     let (_, data) = drawn(home.path(), 4);
@@ -220,7 +262,7 @@ fn the_canary_stops_vectors_of_another_space() {
         (1..=500).flat_map(row).collect()
     };
     let wrong = home.path().join("wrong");
-    let writer = Writer::lock(&wrong).unwrap();
+    let writer = Writer::create(&wrong).unwrap();
     let change =
         Change { rows: right.rows.clone(), vectors: vec![raw; right.vectors.len()], deleted: Vec::new() };
     let head = Head { ..right.head.clone() };

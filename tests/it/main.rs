@@ -1,6 +1,7 @@
 //! What a user sees, in one binary so that it is linked once.
 
 mod ablate;
+mod append;
 mod bad_input;
 mod bench;
 mod bench_files;
@@ -31,4 +32,5 @@ mod row_sparse;
 mod shop;
 mod silence;
 mod tune;
+mod unread;
 mod worlds;

@@ -1,0 +1,191 @@
+//! Lines of new items as exports write them, deletions that act at once, and stores that keep to their place.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::program::{Said, dataset, path, run, trained};
+
+/// Tokens of the quick start's text view.
+fn tokens() -> Vec<f32> {
+    (0..32u8).map(|n| f32::from(n * 7 % 11) / 10.0 - 0.5).collect()
+}
+
+struct Shop {
+    home: tempfile::TempDir,
+}
+
+impl Shop {
+    /// A run and a store of its catalogue.
+    fn open() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        trained(home.path());
+        let shop = Self { home };
+        shop.embed(&["build", &shop.run()], &[]).fine();
+        shop
+    }
+
+    fn at(&self, name: &str) -> String {
+        path(&self.home.path().join(name)).to_owned()
+    }
+
+    fn run(&self) -> String {
+        self.at("quickstart")
+    }
+
+    fn embed(&self, first: &[&str], more: &[&str]) -> Said {
+        run(&[&["embed"], first, &["--store", &self.at("store")], more].concat())
+    }
+
+    fn append(&self, text: &str, more: &[&str]) -> Said {
+        let file = self.at("new.jsonl");
+        fs::write(&file, text).unwrap();
+        self.embed(&["append", &self.run(), &file], more)
+    }
+
+    fn recommend(&self, more: &[&str]) -> Said {
+        run(&[&["recommend", &self.run(), "--store", &self.at("store")], more].concat())
+    }
+
+    fn status(&self) -> Value {
+        serde_json::from_str(&self.embed(&["status"], &["--json"]).fine().stdout).unwrap()
+    }
+}
+
+fn items(said: &Said) -> Vec<String> {
+    let list: Value = serde_json::from_str(said.stdout.lines().next().unwrap()).unwrap();
+    list["items"].as_array().unwrap().iter().map(|i| i["item"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn lines_that_a_catalogue_could_hold_are_taken() {
+    let shop = Shop::open();
+    let text = tokens();
+    let lines = [
+        json!({"id": "new1", "title": null, "image": null, "features": {"text": text}}),
+        json!({"id": "new2", "title": 1917, "text": ["Leather", "size 38"], "features": {"text": text}}),
+        json!({"id": " new3 ", "title": "Shoes", "features": {"text": text}}),
+        json!({"id": "new5", "title": "Hat", "features": {"text": text, "image": null}}),
+        json!({"id": 6, "title": ["Two", ["part", 7]], "category": ["a", "b"], "text": null, "features": {"text": text}}),
+    ];
+    for line in &lines {
+        shop.append(&line.to_string(), &[]).fine();
+    }
+    assert_eq!(shop.status()["appended"], 5);
+    for id in ["new1", "new2", "new3", "new5", "6"] {
+        assert_eq!(items(&shop.recommend(&["--item", id, "-k", "3"]).fine()).len(), 3, "{id}");
+    }
+    let near = shop.recommend(&["--item", "new3", "-k", "4"]).fine();
+    assert!(
+        near.stdout.contains("\"title\":\"1917\"") && near.stdout.contains("\"Two part 7\""),
+        "{}",
+        near.stdout
+    );
+
+    let refused = shop.append("{\"id\": \"new4\", \"title\": \"Bag\", \"price\": \"$12.99\"}", &[]);
+    refused.refused("new.jsonl:1: unknown field `price`", "--skip-bad N");
+    let good = json!({"id": "new7", "features": {"text": text}});
+    let bad = [
+        "{\"id\": \"nan\"}",
+        "{\"id\": \"x\", \"tilte\": \"y\"}",
+        "{\"id\": \"z\", \"features\": {\"text\": [1]}}",
+    ];
+    let file = format!("{good}\n{}\n", bad.join("\n"));
+    shop.append(&file, &[]).refused("new.jsonl:2: \"nan\" is no id", "--skip-bad N");
+    shop.append(&file, &["--skip-bad", "2"]).refused("new.jsonl:4: a token of `text` has 1 values", "");
+    assert_eq!(shop.status()["appended"], 5, "all or nothing");
+    let said = shop.append(&file, &["--skip-bad", "3"]).fine();
+    for told in [
+        "new.jsonl:2: \"nan\"",
+        "new.jsonl:3: unknown field `tilte`: did you mean `title`?",
+        "new.jsonl:4: a token",
+    ] {
+        assert!(said.stderr.contains(&format!("passed over: {}", shop.at(told))), "{told}: {}", said.stderr);
+    }
+    assert_eq!(shop.status()["appended"], 6);
+}
+
+#[test]
+fn what_is_deleted_is_gone_at_once_and_compaction_changes_nothing() {
+    let shop = Shop::open();
+    let line = |id: &str| json!({"id": id, "title": id, "features": {"text": tokens()}}).to_string();
+    shop.append(&[line("new1"), line("new2"), line("new3")].join("\n"), &[]).fine();
+    shop.embed(&["delete", " new1 ", "i7"], &[]).fine();
+    assert_eq!((&shop.status()["appended"], &shop.status()["deleted"]), (&2.into(), &2.into()));
+    let histories = shop.at("histories.jsonl");
+    fs::write(&histories, "{\"user\": \"x\", \"items\": [\"i3\", \"new1\", \"i7\", \"new2\"]}\n").unwrap();
+    let seen = || {
+        let user = shop.recommend(&["--user", "u1", "-k", "90"]).fine();
+        let near = shop.recommend(&["--item", "new2", "-k", "90"]).fine();
+        let own = shop.recommend(&["--histories", &histories, "-k", "90"]).fine();
+        assert!(own.stderr.contains("1 items of the histories are not in the catalogue"), "{}", own.stderr);
+        for list in [&user, &near, &own] {
+            let items = items(list);
+            assert!(items.contains(&"new3".to_owned()) && !items.iter().any(|i| i == "new1" || i == "i7"));
+        }
+        shop.recommend(&["--item", "new1"]).refused("`new1` is no item", "");
+        run(&["inspect", &shop.run(), "item", "new1", "--store", &shop.at("store")])
+            .refused("`new1` is no item", "");
+        shop.embed(&["delete", "new1"], &[]).refused("\"new1\" is no item of the store", "");
+        [user.stdout, near.stdout, own.stdout]
+    };
+    let before = seen();
+    shop.embed(&["compact"], &[]).fine();
+    assert!(seen() == before, "lists changed when the store was compacted");
+    assert_eq!((&shop.status()["appended"], &shop.status()["deleted"]), (&2.into(), &1.into()));
+    // What comes again is there again.
+    shop.append(&[line("new1"), line("i7")].join("\n"), &[]).fine();
+    assert!(
+        ["new1", "i7"].iter().all(
+            |id| items(&shop.recommend(&["--user", "u1", "-k", "90"]).fine()).contains(&(*id).to_owned())
+        )
+    );
+    assert_eq!(shop.status()["deleted"], 0);
+}
+
+#[test]
+fn nothing_is_made_inside_another_artefact() {
+    let shop = Shop::open();
+    let data = path(&dataset(shop.home.path())).to_owned();
+    let before = names(Path::new(&data));
+    let build = |store: &str| run(&["embed", "build", &shop.run(), "--store", store]);
+    build(&data).refused("is a data set", "choose a directory outside the data set");
+    build(&format!("{data}/store")).refused("which is a data set", "outside the data set");
+    build(&format!("{data}/features/text")).refused("is a feature store", "outside the feature store");
+    build(&shop.run()).refused("is a run", "outside the run");
+    build(&format!("{}/steps/x", shop.run())).refused("which is a run", "outside the run");
+    build(&shop.at("store/generation-00000001")).refused("is a generation of a vector store", "");
+    build(&shop.at("store")).refused("holds a vector store already", "");
+
+    let export = run(&["export", &shop.run(), "-o", &format!("{}/export", shop.at("store"))]);
+    export.refused("which is a vector store", "outside the vector store");
+    run(&["synth", "-o", &format!("{}/more", shop.run()), "--set", "users=50"])
+        .refused("which is a run", "outside the run");
+    let log = shop.at("log.csv");
+    fs::write(&log, "user,item,timestamp\n").unwrap();
+    run(&["prepare", &log, "-o", &format!("{data}/inner")])
+        .refused("which is a data set", "outside the data set");
+    let encode = |dest: &str| run(&["features", "encode", &data, "--modality", "text", "--to", dest]);
+    encode(&format!("{data}/title")).refused("which is a data set", "outside the data set");
+    encode(&format!("{}/title", shop.run())).refused("which is a run", "outside the run");
+    let train = |dir: &str| run(&crate::program::tiny(Path::new(dir), &[&format!("data.path={data}")]));
+    train(&format!("{data}/runs")).refused("which is a data set", "outside the data set");
+    train(&shop.run()).refused("which is a run", "outside the run");
+    assert_eq!(names(Path::new(&data)), before);
+    assert!(!Path::new(&shop.at("quickstart/more")).exists());
+    // A store that is not there is not made by those who only change one.
+    let none = shop.at("none");
+    run(&["embed", "delete", "i1", "--store", &none]).refused("holds no vector store", "embed build");
+    run(&["embed", "compact", "--store", &none]).refused("holds no vector store", "embed build");
+    assert!(!Path::new(&none).exists());
+    // Features have their place in a data set.
+    run(&["features", "encode", &data, "--modality", "text", "--view", "title"]).fine();
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
