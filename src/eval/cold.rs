@@ -8,6 +8,7 @@ use super::inner_product::{Found, Query};
 use super::metrics::{Evaluation, recall_ndcg};
 use super::rows::Row;
 use super::scorer::{ScoreError, Scorer};
+use crate::data::Choice;
 use crate::data::Target;
 
 /// Figures for cold and warm target items apart.
@@ -115,8 +116,9 @@ impl Scorer for Counted<'_> {
         targets: &[Target],
         queries: &[Query],
         k: usize,
+        among: Option<&Choice>,
     ) -> Result<Option<Vec<Vec<Found>>>, ScoreError> {
-        self.inner.rank(targets, queries, k)
+        self.inner.rank(targets, queries, k, among)
     }
 }
 
