@@ -32,7 +32,7 @@ pub fn below_counting(
     }
     let lr = config.optim.lr;
     ways.push(format!(
-        "another optim.lr than {lr:e}, e.g. {:e} and {:e}, or `codistill tune`",
+        "another optim.lr than {lr:e}, e.g. {:.0e} and {:.0e}, or `codistill tune`",
         lr * 3.0,
         lr / 3.0
     ));

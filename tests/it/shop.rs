@@ -211,6 +211,7 @@ fn a_training_below_the_counters_says_so_and_what_to_try() {
     let said = train(home.path(), CONFIG, &data, &["--set", "optim.lr=1e-12"]).fine();
     let line = advice(&said).unwrap();
     assert!(line.starts_with("warning: the model is not above ") && line.contains("optim.lr"), "{line}");
+    assert!(line.contains("than 1e-12, e.g. 3e-12 and 3e-13"), "{line}");
     assert!(line.contains("--set train.epochs=2"), "the only epoch is the best one: {line}");
     let short = ["--set", "optim.lr=1e-12", "--set", "data.max_seq_len=2", "--set", "data.windows=last"];
     let line = advice(&train(home.path(), CONFIG, &data, &short).fine()).unwrap();
