@@ -1,6 +1,9 @@
 //! Literals that JSON's grammar refuses: Python's (`repr` of a dictionary, as Amazon's metadata of 2014 are written) and
 //! the `NaN` and `Infinity` of `json.dumps`.
 //!
+//! Our own, because `py_literal` knows nothing of `NaN` and `inf`, of `null` and `true`, nor of what numpy prints, keeps
+//! numbers as big integers, and brings a parser generator with it.
+//!
 //! Readers come here with what `serde_json` refused. What a literal means is what `ast.literal_eval` makes of it; values that
 //! JSON has no name for (`None`, `nan`, infinities) are null.
 

@@ -41,12 +41,37 @@ pub(super) struct Log {
 
 /// The parts of a given split: rows that aren't listed train. Few rows are, so that the others take no more memory.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Given(HashMap<(u32, u32, i64), GivenPart>);
+pub(super) struct Given {
+    parts: HashMap<(u32, u32, i64), GivenPart>,
+    /// Rows that another part has too.
+    doubles: u64,
+}
 
 impl Given {
-    pub fn part(&self, i: &Interaction) -> GivenPart {
-        self.0.get(&(i.user, i.item, i.time)).copied().unwrap_or(GivenPart::Train)
+    /// `parts` lists places of rows that don't train, in ascending order.
+    fn of(parts: Vec<(usize, GivenPart)>, interactions: &[Interaction]) -> Self {
+        let mut given = Self::default();
+        let mut listed = parts.iter().map(|&(place, _)| place).peekable();
+        for &(place, part) in &parts {
+            let known = given.parts.entry(key(&interactions[place])).or_insert(part);
+            given.doubles += u64::from(*known != part);
+            *known = part.min(*known);
+        }
+        for (place, i) in interactions.iter().enumerate() {
+            if listed.next_if_eq(&place).is_none() && given.parts.remove(&key(i)).is_some() {
+                given.doubles += 1;
+            }
+        }
+        given
     }
+
+    pub fn part(&self, i: &Interaction) -> GivenPart {
+        self.parts.get(&key(i)).copied().unwrap_or(GivenPart::Train)
+    }
+}
+
+fn key(i: &Interaction) -> (u32, u32, i64) {
+    (i.user, i.item, i.time)
 }
 
 impl Log {
@@ -124,13 +149,13 @@ impl Log {
             let what = "users, items or interactions";
             return Err(DataError::TooMany { what, limit: u64::from(u32::MAX >> 1) });
         }
-        let given = parts.map(|parts| {
-            let row = |place: usize| {
-                let i: Interaction = interactions[place];
-                (i.user, i.item, i.time)
-            };
-            Given(parts.into_iter().map(|(place, part)| (row(place), part)).collect())
-        });
+        let given = parts.map(|parts| Given::of(parts, &interactions));
+        if let Some(doubles) = given.as_ref().map(|given| given.doubles).filter(|&doubles| doubles > 0) {
+            reading.plan.warn(format!(
+                "{doubles} interactions of one user, item and time stand in several parts of the split; each counts as \
+                 the earliest of them"
+            ));
+        }
         let times = times(options, reading, &column, rows, untimed)?;
         let mut step = "read".to_owned();
         for (count, what) in [(dropped, "of low value"), (untimed_dropped, "without a time")] {

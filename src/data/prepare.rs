@@ -158,6 +158,16 @@ pub fn prepare(
         sequences.times = (0..sequences.items.len() as i64).collect();
     }
     let short = split(&mut sequences, &rule)?;
+    if rule == Split::Given {
+        let count = |part: Part| sequences.parts.iter().filter(|&&p| p == part).count();
+        let (history, unused) = (count(Part::History), count(Part::Unused));
+        if history + unused > 0 {
+            log_plan.warn(format!(
+                "a user has one validation and one test target, the first of each part: {history} further rows of \
+                 validation are history of the test target only, {unused} further rows of test are not read"
+            ));
+        }
+    }
     let (items, missing_rows) = describe(&numbering, &catalogue.rows, options)?;
     let pictures = Survey::of(&items);
     let count = |part: Part| sequences.parts.iter().filter(|&&p| p == part).count();

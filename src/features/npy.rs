@@ -3,7 +3,10 @@
 //! The header is a Python dictionary literal. Only what `numpy.save` writes is understood; anything else is
 //! an error. Source: the module documentation of `numpy.lib.format`.
 
+use serde_json::Value;
+
 use super::array::Element;
+use crate::data::literal;
 
 /// Longest header that is read; `numpy.load` stops at 10,000 bytes by default.
 const MAX_HEADER: usize = 1 << 16;
@@ -18,13 +21,6 @@ pub(super) struct Npy {
     pub data_start: usize,
 }
 
-/// A literal of the header's dictionary.
-enum Literal {
-    Text(String),
-    Flag(bool),
-    Tuple(Vec<usize>),
-}
-
 /// Parses the first bytes of a file; `head` need not be longer than [`bytes_needed`].
 ///
 /// # Errors
@@ -33,25 +29,19 @@ pub(super) fn parse(head: &[u8]) -> Result<Npy, String> {
     let (prefix, length) = prefix(head)?;
     let text = head.get(prefix..prefix + length).ok_or("the file ends inside its header")?;
     let text = std::str::from_utf8(text).map_err(|_| "the header is not text".to_owned())?;
+    let Value::Object(header) = literal::parse(text).map_err(|e| format!("its header: {e}"))? else {
+        return Err("the header is no dictionary".into());
+    };
     let (mut descr, mut order, mut shape) = (None, None, None);
-    let mut parser = Parser { rest: text.trim_end().as_bytes() };
-    parser.expect(b'{')?;
-    while !parser.take(b'}') {
-        let key = parser.text()?;
-        parser.expect(b':')?;
-        match (key.as_str(), parser.literal()?) {
-            ("descr", Literal::Text(t)) => descr = Some(t),
-            ("fortran_order", Literal::Flag(f)) => order = Some(f),
-            ("shape", Literal::Tuple(s)) => shape = Some(s),
+    for (key, value) in header {
+        match (key.as_str(), value) {
+            ("descr", Value::String(t)) => descr = Some(t),
+            ("descr", Value::Array(_)) => return Err("records of several fields are not read".into()),
+            ("fortran_order", Value::Bool(f)) => order = Some(f),
+            ("shape", Value::Array(sizes)) => shape = Some(sizes.iter().map(size).collect::<Result<_, _>>()?),
+            ("shape", _) => return Err("the header's shape is not a tuple of sizes".into()),
             (key, _) => return Err(format!("unexpected header entry {key:?}")),
         }
-        if !parser.take(b',') {
-            parser.expect(b'}')?;
-            break;
-        }
-    }
-    if !parser.rest.is_empty() {
-        return Err("something follows the header's dictionary".into());
     }
     match (descr, order, shape) {
         (Some(descr), Some(fortran_order), Some(shape)) => {
@@ -59,6 +49,11 @@ pub(super) fn parse(head: &[u8]) -> Result<Npy, String> {
         }
         _ => Err("the header lacks descr, fortran_order or shape".into()),
     }
+}
+
+fn size(value: &Value) -> Result<usize, String> {
+    let size = value.as_u64().and_then(|n| usize::try_from(n).ok());
+    size.ok_or_else(|| "the header's shape is not a tuple of sizes".to_owned())
 }
 
 /// How many leading bytes of a file [`parse`] may look at.
@@ -102,82 +97,6 @@ fn element(descr: &str) -> Result<Element, String> {
     };
     let one_byte = matches!(element, Element::Bytes(_) | Element::Int { bytes: 1, .. });
     if order == '<' || (order == '|' && one_byte) { Ok(element) } else { Err(unknown()) }
-}
-
-struct Parser<'a> {
-    rest: &'a [u8],
-}
-
-impl Parser<'_> {
-    fn skip_space(&mut self) {
-        self.rest = self.rest.trim_ascii_start();
-    }
-
-    fn take(&mut self, byte: u8) -> bool {
-        self.skip_space();
-        match self.rest.split_first() {
-            Some((&first, rest)) if first == byte => {
-                self.rest = rest;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn expect(&mut self, byte: u8) -> Result<(), String> {
-        if self.take(byte) { Ok(()) } else { Err(format!("the header lacks a {:?}", char::from(byte))) }
-    }
-
-    fn text(&mut self) -> Result<String, String> {
-        let quote = if self.take(b'\'') {
-            b'\''
-        } else {
-            self.expect(b'"')?;
-            b'"'
-        };
-        let end = self.rest.iter().position(|&b| b == quote).ok_or("the header has an open quote")?;
-        let text = String::from_utf8_lossy(&self.rest[..end]).into_owned();
-        self.rest = &self.rest[end + 1..];
-        Ok(text)
-    }
-
-    fn literal(&mut self) -> Result<Literal, String> {
-        self.skip_space();
-        match self.rest.first() {
-            Some(b'\'' | b'"') => self.text().map(Literal::Text),
-            Some(b'(') => self.tuple().map(Literal::Tuple),
-            Some(b'[') => Err("records of several fields are not read".into()),
-            _ => {
-                for (word, value) in [(&b"True"[..], true), (b"False", false)] {
-                    if let Some(rest) = self.rest.strip_prefix(word) {
-                        self.rest = rest;
-                        return Ok(Literal::Flag(value));
-                    }
-                }
-                Err("the header has a value that is neither text, flag nor tuple".into())
-            }
-        }
-    }
-
-    fn tuple(&mut self) -> Result<Vec<usize>, String> {
-        self.expect(b'(')?;
-        let mut numbers = Vec::new();
-        while !self.take(b')') {
-            self.skip_space();
-            let digits = self.rest.iter().take_while(|b| b.is_ascii_digit()).count();
-            // ASCII digits are valid UTF-8; an empty or too long run fails to parse.
-            let number = std::str::from_utf8(&self.rest[..digits]).ok().and_then(|t| t.parse().ok());
-            numbers.push(number.ok_or("the header's shape is not a tuple of sizes")?);
-            self.rest = &self.rest[digits..];
-            // Python 2 wrote long integers with this suffix.
-            self.take(b'L');
-            if !self.take(b',') {
-                self.expect(b')')?;
-                break;
-            }
-        }
-        Ok(numbers)
-    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ fn source(what: &str, plan: &SourcePlan) -> String {
         text += &format!(", fields by {}", name_of(delimiter));
     }
     if let Some(quoting) = plan.quoting {
-        text += &format!(", quoting {}", quoting.name());
+        text += &format!(", quoting {}{}", quoting.name(), guess(plan.quoting_guessed));
     }
     if let Some(encoding) = &plan.encoding {
         text += &format!(", in {encoding}");

@@ -186,6 +186,7 @@ impl<'f> Table<'f> {
         });
         reading.plan.delimiter = Some(char::from(delimiter));
         reading.plan.quoting = Some(quoting);
+        reading.plan.quoting_guessed = options.quoting.is_none();
         let records = Records::new(&file.path, lines, delimiter, quoting);
         let mut table = Self { file, records, width: 0, source, suspect: None, delimiter, format };
         let mut header = table.header(format == Format::Atomic, no_header)?;

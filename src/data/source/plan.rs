@@ -19,6 +19,7 @@ pub struct SourcePlan {
     pub delimiter: Option<char>,
     /// What quotes mean, in a delimited file.
     pub quoting: Option<Quoting>,
+    pub quoting_guessed: bool,
     /// Of the text, where it isn't UTF-8.
     pub encoding: Option<String>,
     pub columns: Vec<ChosenColumn>,
@@ -47,6 +48,7 @@ impl SourcePlan {
             format_guessed,
             delimiter: None,
             quoting: None,
+            quoting_guessed: true,
             encoding: None,
             columns: Vec::new(),
             unread: Vec::new(),

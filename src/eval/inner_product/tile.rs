@@ -124,8 +124,9 @@ impl<'a, K: Kernel> Tile<'a, K> {
         let missed = query.masked.binary_search(&query.target).is_ok();
         Standing {
             above,
-            // The target itself is among the open ones, unless it is masked.
-            equal: equal - u32::from(!missed),
+            // The target itself is among the open ones, unless it is masked. A user who is not finite equals nothing; all
+            // scores rank that one afterwards.
+            equal: equal.wrapping_sub(u32::from(!missed)),
             candidates: (catalogue.items - query.masked.len()) as u32,
             nan: 0,
             missed,

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use crate::program::{Said, path, run};
 
 mod columns;
+mod readers;
 mod rules;
 mod times;
 
