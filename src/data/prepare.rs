@@ -148,12 +148,14 @@ pub fn prepare(
     }
     let (mut sequences, users) = number(&log, &numbering)?;
     let mut timed = log.times.is_some();
-    if rule == Split::Given && timed && !ascends(&sequences) {
-        log_plan.warn(
-            "the given parts are not in the order of time: histories go training, validation, test, and times are \
-             left out"
-                .into(),
-        );
+    if rule == Split::Given && !ascends(&sequences) {
+        if timed {
+            log_plan.warn(
+                "the given parts are not in the order of time: histories go training, validation, test, and times \
+                 are left out"
+                    .into(),
+            );
+        }
         timed = false;
         sequences.times = (0..sequences.items.len() as i64).collect();
     }

@@ -72,7 +72,7 @@ fn an_option_that_cannot_act_is_refused_with_the_one_that_can() {
     assert_eq!(shop.report()["steps"][0]["step"], "read, 1 of low value dropped");
     shop.prepare("list.txt", &["--min-value", "4"]).refused("--min-value", "");
     shop.prepare("list.txt", &["--column", "user=x"]).refused("--column user=x", "");
-    shop.prepare("list.txt", &["--delimiter", ","]).refused("--delimiter", "");
+    shop.prepare("list.txt", &["--format", "sequences", "--delimiter", ","]).refused("--delimiter", "");
     for (options, hint) in [
         (&["--valid-from", "0.5"][..], "--split global_time"),
         (&["--test-from", "2020-01-01"], "--split global_time"),

@@ -61,7 +61,8 @@ fn what_a_given_split_has_beyond_a_users_two_targets_is_told() {
     ]);
     let said = shop.prepare("s", &[]).fine();
     assert_eq!(shop.history("u"), "a b | c ~ d || e - f");
-    assert!(said.stderr.contains("1 further rows of validation are history"), "{}", said.stderr);
+    // u's d, and the double of v's b.
+    assert!(said.stderr.contains("2 further rows of validation are history"), "{}", said.stderr);
     assert!(said.stderr.contains("1 further rows of test are not read"), "{}", said.stderr);
     // The same event in two parts is not learned from the later one.
     assert!(
