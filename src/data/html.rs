@@ -69,12 +69,13 @@ fn without_tags(html: &str) -> String {
 /// Name (with its slash) and length of the tag, comment or declaration at the start of `html`, if there is one.
 fn tag(html: &str) -> Option<(&str, usize)> {
     let bytes = html.as_bytes();
-    if html.starts_with("<!--") {
-        return Some(("!", 4 + html[4..].find("-->")? + 3));
+    if let Some(rest) = html.strip_prefix("<!--") {
+        return Some(("!", 4 + rest.find("-->")? + 3));
     }
     let slash = usize::from(bytes.get(1) == Some(&b'/'));
     let first = bytes.get(1 + slash)?;
-    if !first.is_ascii_alphabetic() && !(slash == 0 && matches!(first, b'!' | b'?')) {
+    let opens = first.is_ascii_alphabetic() || slash == 0 && matches!(first, b'!' | b'?');
+    if !opens {
         return None;
     }
     let name = html[1 + slash..].find(|c: char| c.is_ascii_whitespace() || c == '>' || c == '/')? + 1 + slash;

@@ -1,12 +1,14 @@
 //! From a raw interaction log and a catalogue to a [`Dataset`].
 //!
 //! Reading order: [`source`] (one reader a format), [`intern`] (ids to numbers), `log` (the rows in memory),
-//! [`filter`], `catalogue` (what the items are), [`join`] (whether two lists of ids meet), [`pictures`] (where pictures lie), [`split`], [`cold`] (items held out of training), [`mod@prepare`] (all of them in order, with a
-//! report), [`dataset`] (the result), [`disk`] (its directory), [`choice`] (which items may be listed).
+//! [`filter`], `catalogue` (what the items are), [`join`] (whether two lists of ids meet), [`pictures`] (where pictures
+//! lie), `cut` (sequences) by a rule of [`split`], [`cold`] (items held out of training), [`mod@prepare`] (all of them in
+//! order, with a `report`), [`dataset`] (the result), [`disk`] (its directory), [`choice`] (which items may be listed).
 
 mod catalogue;
 pub mod choice;
 pub mod cold;
+mod cut;
 pub mod dataset;
 pub mod disk;
 mod error;

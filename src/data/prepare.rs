@@ -6,13 +6,14 @@ use std::thread::JoinHandle;
 use serde::{Deserialize, Serialize};
 
 use super::catalogue::{Catalogue, Numbering, describe};
-use super::filter::{self, Duplicates, Interaction, StepCounts, TiedPairs, Ties};
+use super::cut::{Cut, cut};
+use super::filter::{self, Duplicates, StepCounts, TiedPairs, Ties};
 use super::log::{Log, Untimed};
 use super::pictures::{Pattern, Survey};
 use super::report::{Misses, PrepareReport, SourceHash};
-use super::source::{BadLines, GivenPart, Reading, Role, Source, SourceOptions, SourcePlan, TimeUnit};
-use super::split::{Split, of_given, split};
-use super::{DataError, Dataset, Items, Part, Sequences};
+use super::source::{BadLines, Reading, Role, Source, SourceOptions, SourcePlan, TimeUnit};
+use super::split::Split;
+use super::{DataError, Dataset, Items, Part};
 use crate::artefact::hash_file;
 
 /// Everything that decides what a data set is.
@@ -129,47 +130,7 @@ pub fn prepare(
     };
     found_item_column(options, &log_plan, catalogue_plan.as_ref())?;
     let numbering = Numbering::of(&log, &catalogue.rows, options.keep_unseen_items);
-    let rule = match (&options.split, &log.given) {
-        (Some(Split::Given), None) => {
-            let reason =
-                "the log gives no parts: no files called train, valid and test, and no column of the part; \
-                          name it with --column part=NAME"
-                    .to_owned();
-            return Err(DataError::Option { option: "--split given".into(), reason });
-        }
-        (Some(rule), _) => rule.clone(),
-        (None, Some(_)) => Split::Given,
-        (None, None) => Split::LeaveOneOut,
-    };
-    if log.given.is_some() && rule != Split::Given {
-        log_plan.warn(
-            "the parts that the log gives (train, validation, test) are not used; --split given does".into(),
-        );
-    }
-    let (mut sequences, users) = number(&log, &numbering)?;
-    let mut timed = log.times.is_some();
-    if rule == Split::Given && !ascends(&sequences) {
-        if timed {
-            log_plan.warn(
-                "the given parts are not in the order of time: histories go training, validation, test, and times \
-                 are left out"
-                    .into(),
-            );
-        }
-        timed = false;
-        sequences.times = (0..sequences.items.len() as i64).collect();
-    }
-    let short = split(&mut sequences, &rule)?;
-    if rule == Split::Given {
-        let count = |part: Part| sequences.parts.iter().filter(|&&p| p == part).count();
-        let (history, unused) = (count(Part::History), count(Part::Unused));
-        if history + unused > 0 {
-            log_plan.warn(format!(
-                "a user has one validation and one test target, the first of each part: {history} further rows of \
-                 validation are history of the test target only, {unused} further rows of test are not read"
-            ));
-        }
-    }
+    let Cut { sequences, users, timed, rule, short } = cut(options, &log, &numbering, &mut log_plan)?;
     let (items, missing_rows) = describe(&numbering, &catalogue.rows, options)?;
     let pictures = Survey::of(&items);
     let count = |part: Part| sequences.parts.iter().filter(|&&p| p == part).count();
@@ -202,9 +163,12 @@ pub fn prepare(
         image_files_missing: pictures.lost,
         image_remarks: pictures.remarks(items.pictures_root.as_deref()),
         pictures_root: items.pictures_root.clone(),
+        items_only_targets: 0,
         sources: hashes.finish()?,
     };
-    Ok((Dataset { users, items, sequences, timed, hash: String::new() }, report))
+    let dataset = Dataset { users, items, sequences, timed, hash: String::new() };
+    let report = PrepareReport { items_only_targets: dataset.target_only_items(), ..report };
+    Ok((dataset, report))
 }
 
 /// Refuses options that can't act on these sources.
@@ -326,38 +290,6 @@ fn not_empty(steps: &[StepCounts], advice: &'static str) -> Result<(), DataError
         Some(empty) => Err(DataError::Empty { step: empty.step.clone(), advice }),
         None => Ok(()),
     }
-}
-
-/// Sequences with final numbers; users keep the order of their first interaction in the source.
-fn number(log: &Log, numbering: &Numbering) -> Result<(Sequences, Vec<String>), DataError> {
-    let moment = |i: &Interaction| match &log.times {
-        Some(times) => times.micros(i.time),
-        None => Ok(i.time),
-    };
-    let mut s = Sequences { offsets: vec![0], ..Sequences::default() };
-    let mut users = Vec::new();
-    for run in log.interactions.chunk_by(|a, b| a.user == b.user) {
-        users.push(log.user_ids[run[0].user as usize].clone());
-        s.items.extend(run.iter().map(|i| numbering.of_log[i.item as usize]));
-        for i in run {
-            let wrong = |reason| DataError::Option { option: "--time-unit".into(), reason };
-            s.times.push(moment(i).map_err(wrong)?);
-        }
-        s.offsets.push(s.items.len());
-    }
-    s.parts = vec![Part::Train; s.items.len()];
-    if let Some(given) = &log.given {
-        let given: Vec<GivenPart> = log.interactions.iter().map(|i| given.part(i)).collect();
-        for user in s.offsets.windows(2) {
-            of_given(&given[user[0]..user[1]], &mut s.parts[user[0]..user[1]]);
-        }
-    }
-    Ok((s, users))
-}
-
-/// Whether every user's times do.
-fn ascends(s: &Sequences) -> bool {
-    (0..s.users()).all(|u| s.times_of(u).is_sorted())
 }
 
 /// SHA-256 of the sources, computed beside the reading: both take seconds a gigabyte.

@@ -45,6 +45,9 @@ pub struct PrepareReport {
     pub items_without_catalogue_row: usize,
     /// Why ids of the log and of the catalogue meet less than one may expect.
     pub catalogue_misses: Option<Misses>,
+    /// Items that occur as validation or test targets and never in training: their ID vectors stay random.
+    #[serde(default)]
+    pub items_only_targets: usize,
     pub items_without_title: usize,
     pub items_without_category: usize,
     /// Items for which neither the catalogue nor the pattern gives a picture.

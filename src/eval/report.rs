@@ -107,7 +107,7 @@ impl Report {
             self.blocks(&mut text, ks, &cut.scored.iter().collect::<Vec<_>>());
         }
         if let Some(cold) = &self.cold {
-            ks.iter().for_each(|&k| self.cold_table(&mut text, cold, k));
+            ks.iter().for_each(|&k| cold_table(&mut text, cold, k));
         }
         text
     }
@@ -126,32 +126,6 @@ impl Report {
             };
             line("", &columns);
             all.iter().for_each(|scored| line(&scored.name, &cells(scored, &columns)));
-        }
-    }
-
-    /// Recall of cold and warm targets apart, and how often cold items are shown.
-    fn cold_table(&self, text: &mut String, cold: &ColdReport, k: usize) {
-        let _ = write!(
-            text,
-            "\ncold items (ID vectors: {}): {} of {} items, {} of {} targets ({:.4}); recall@{k}\n{:10}",
-            cold.rule,
-            cold.cold_items,
-            cold.cold_items + cold.warm_items,
-            cold.cold_targets,
-            cold.cold_targets + cold.warm_targets,
-            cold.true_share(),
-            ""
-        );
-        for column in COLD_COLUMNS {
-            let _ = write!(text, "  {column:>15}");
-        }
-        text.push('\n');
-        for scored in &cold.scored {
-            let _ = write!(text, "{:10}", scored.name);
-            for value in cold_cells(scored, k) {
-                let _ = write!(text, "  {:>15}", figure(value));
-            }
-            text.push('\n');
         }
     }
 
@@ -294,6 +268,32 @@ pub fn range(from: u32, to: Option<u32>) -> String {
 /// A configuration word as the configuration file spells it.
 fn word(value: &impl Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// Recall of cold and warm targets apart, and how often cold items are shown.
+fn cold_table(text: &mut String, cold: &ColdReport, k: usize) {
+    let _ = write!(
+        text,
+        "\ncold items (ID vectors: {}): {} of {} items, {} of {} targets ({:.4}); recall@{k}\n{:10}",
+        cold.rule,
+        cold.cold_items,
+        cold.cold_items + cold.warm_items,
+        cold.cold_targets,
+        cold.cold_targets + cold.warm_targets,
+        cold.true_share(),
+        ""
+    );
+    for column in COLD_COLUMNS {
+        let _ = write!(text, "  {column:>15}");
+    }
+    text.push('\n');
+    for scored in &cold.scored {
+        let _ = write!(text, "{:10}", scored.name);
+        for value in cold_cells(scored, k) {
+            let _ = write!(text, "  {:>15}", figure(value));
+        }
+        text.push('\n');
+    }
 }
 
 #[cfg(test)]

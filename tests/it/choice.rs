@@ -223,7 +223,8 @@ fn targets_outside_the_candidates_are_counted_apart_for_the_model_and_for_every_
     let (every, chosen) = (&all["evaluations"], &some["evaluations"]);
     assert_eq!(every.as_array().unwrap().len(), chosen.as_array().unwrap().len());
     assert!(every.as_array().unwrap().len() > 3, "the model and its floors");
-    let outside = (0..USERS).filter(|user| ((user * 5 + 7 * (1 + user % 3)) % ITEMS) % 7 == 0).count();
+    let outside =
+        (0..USERS).filter(|user| ((user * 5 + 7 * (1 + user % 3)) % ITEMS).is_multiple_of(7)).count();
     assert!(outside > 0 && outside < USERS);
     for evaluation in chosen.as_array().unwrap() {
         let protocol = &evaluation["protocol"];

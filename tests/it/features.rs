@@ -399,7 +399,8 @@ fn rooted_paths_of_film_posters_are_counted_with_the_remedy() {
 #[test]
 fn every_layout_of_pictures_is_found_by_a_pattern() {
     let ids = ["0108775015", "0110065002", "0111565003"];
-    let table: [(&str, &str, fn(usize, &str) -> String); 4] = [
+    type PathOf = fn(usize, &str) -> String;
+    let table: [(&str, &str, PathOf); 4] = [
         ("one folder", "one/{id}.png", |_, id| format!("one/{id}.png")),
         ("folders of leading characters", "lead/{id[:3]}/{id}.png", |_, id| {
             format!("lead/{}/{id}.png", &id[..3])

@@ -44,12 +44,14 @@ fn prepared(log: &Path, data: &Path, more: &[&str]) {
 
 /// An ID branch, and a text branch where `text` is set, in `home/runs/NAME`.
 fn config(home: &Path, name: &str, data: &Path, seq: usize, text: bool) -> PathBuf {
+    // Paths of temporary folders hold no character that TOML would read otherwise.
+    let (data, runs) = (data.display(), home.join("runs"));
     let mut toml = format!(
-        "[data]\npath = {data:?}\nmax_seq_len = {seq}\n[model]\nwidth = 16\n\
+        "[data]\npath = \"{data}\"\nmax_seq_len = {seq}\n[model]\nwidth = 16\n\
          [[model.views]]\nname = \"id\"\nkind = \"id\"\n[[model.branches]]\nname = \"id\"\nview = \"id\"\n\
          [optim]\nlr = 1e-3\n[train]\nbatch_users = 16\nepochs = 2\n[monitor]\ntensorboard = false\n\
-         [run]\nname = {name:?}\ndir = {:?}\n",
-        home.join("runs")
+         [run]\nname = {name:?}\ndir = \"{}\"\n",
+        runs.display()
     );
     if text {
         toml.push_str("[[model.views]]\nname = \"text\"\nkind = \"tokens\"\n");

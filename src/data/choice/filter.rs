@@ -54,6 +54,9 @@ impl fmt::Display for Filter {
 
 impl Filter {
     /// For each of the I + 1 items, whether it has one of the values. A value that no item has is remarked on.
+    ///
+    /// # Errors
+    /// The data set has no such column.
     pub fn holds(&self, items: &Items, remarks: &mut Vec<String>) -> Result<Vec<bool>, ChoiceError> {
         let column = Column::of(items, &self.field)?;
         let mut holds = vec![false; items.ids.len()];

@@ -33,7 +33,8 @@ pub(super) fn of_file(
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     let name = name.strip_suffix(".gz").unwrap_or(&name);
-    if name.ends_with(".parquet") {
+    let ending = name.rsplit('.').next();
+    if ending == Some("parquet") {
         return Ok(Format::Parquet);
     }
     let mut lines = Lines::open(path, encoding)?;
@@ -47,7 +48,7 @@ pub(super) fn of_file(
     }
     // MovieLens calls a table without header `u.item`: the name alone says nothing.
     let typed = head.first().is_some_and(|first| first.split('\t').any(is_typed));
-    if typed && (name.ends_with(".inter") || name.ends_with(".item")) {
+    if typed && matches!(ending, Some("inter" | "item")) {
         return Ok(Format::Atomic);
     }
     match of_lines(&head, options) {

@@ -40,9 +40,9 @@ pub(super) fn interactions(
     let names = wanted.names();
     let format = options.time_format.as_deref();
     let folder =
-        |value: &Option<&'_ str>| value.map_or(Scalar::Null, |text| Scalar::Text(text.to_owned().into()));
+        |value: Option<&'_ str>| value.map_or(Scalar::Null, |text| Scalar::Text(text.to_owned().into()));
     rows(file, reading, |line| {
-        let mut fields: Vec<Scalar<'_>> = wanted.folder.iter().map(folder).collect();
+        let mut fields: Vec<Scalar<'_>> = wanted.folder.iter().copied().map(folder).collect();
         fill(line, &names, &mut fields)?;
         let first = |slots: &[usize]| wanted.first(&fields, slots, is_empty);
         // Both have a slot: places says where they are.
@@ -144,14 +144,13 @@ impl<'h> Wanted<'h> {
 
     /// The slots of `columns`, new ones where they have none.
     fn slots<'c>(&mut self, columns: impl IntoIterator<Item = &'c usize>) -> Vec<usize> {
-        let slot = |&column: &usize| match self.columns.iter().position(|&known| known == column) {
-            Some(slot) => slot,
-            None => {
+        let slot = |&column: &usize| {
+            self.columns.iter().position(|&known| known == column).unwrap_or_else(|| {
                 self.columns.push(column);
                 let key = column.checked_sub(self.own).and_then(|n| self.keys.get(n));
                 self.folder.push(key.map(|(_, value)| value.as_str()));
                 self.columns.len() - 1
-            }
+            })
         };
         columns.into_iter().map(slot).collect()
     }

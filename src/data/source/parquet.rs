@@ -207,7 +207,7 @@ impl<'f> Table<'f> {
                     _ if place >= self.own => Origin::Folder(&self.file.keys[place - self.own].1),
                     Some(leaf) => {
                         let reader = guarded(path, || group.get_column_reader(leaf))?;
-                        Origin::Flat(Column::new(reader, schema.column(leaf), role))
+                        Origin::Flat(Box::new(Column::new(reader, schema.column(leaf), role)))
                     }
                     None => Origin::Nested(nested.names.iter().position(|&n| n == place).unwrap_or(0)),
                 });
@@ -269,7 +269,7 @@ impl<'f> Table<'f> {
 
 /// Where a wanted column's cells come from.
 enum Origin<'k> {
-    Flat(Column),
+    Flat(Box<Column>),
     /// Place among the nested columns.
     Nested(usize),
     Folder(&'k str),

@@ -25,7 +25,7 @@ fn a_given_split_is_kept_in_every_form() {
         (name.replace(".inter", ".csv"), format!("user,item\n{rows}"))
     };
     let labelled = |n: usize, (_, text): &(String, String)| -> String {
-        text.lines().skip(1).map(|row| format!("{}\t{n}\n", row)).collect()
+        text.lines().skip(1).map(|row| format!("{row}\t{n}\n")).collect()
     };
     // Rows of the parts mixed, as MMRec writes them.
     let column = format!(

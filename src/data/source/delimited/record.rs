@@ -169,12 +169,11 @@ impl Records {
             let line = if runs { line.trim_ascii() } else { line };
             for field in line.split(|&b| b == delimiter).filter(|field| !runs || !field.is_empty()) {
                 if self.quoting == Quoting::Fields && field.first() == Some(&b'"') {
-                    match quoted(field) {
-                        Some(inner) => unquote(inner, &mut self.text),
-                        None => {
-                            self.open_quote.get_or_insert(self.ends.len());
-                            self.text.extend_from_slice(field);
-                        }
+                    if let Some(inner) = quoted(field) {
+                        unquote(inner, &mut self.text);
+                    } else {
+                        self.open_quote.get_or_insert(self.ends.len());
+                        self.text.extend_from_slice(field);
                     }
                 } else {
                     self.text.extend_from_slice(field);

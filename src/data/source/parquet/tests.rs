@@ -250,7 +250,7 @@ fn folders_of_partitions_give_a_column() {
         )
         .unwrap();
     }
-    let items = catalogue_of(dir.path(), &Default::default(), &mut BadLines::default()).unwrap();
+    let items = catalogue_of(dir.path(), &SourceOptions::default(), &mut BadLines::default()).unwrap();
     assert_eq!(items.iter().map(|i| i.category.as_str()).collect::<Vec<_>>(), ["lamps", "shoes/boots"]);
 }
 
