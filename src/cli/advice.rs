@@ -4,6 +4,7 @@ use crate::config::{Config, Windows};
 use crate::data::Dataset;
 use crate::eval::Report;
 use crate::train::checkpoint::RunState;
+use crate::train::windows::{Cut, Unread};
 
 /// One line for a model that stays below a baseline that trains nothing; none for one that is above them all.
 ///
@@ -23,8 +24,8 @@ pub fn below_counting(
         let epochs = config.train.epochs * 2;
         ways.push(format!("more epochs (`codistill train --resume {run} --set train.epochs={epochs}`)"));
     }
-    let unread = unread_share(config, dataset);
-    if unread > UNREAD {
+    let unread = Unread::of(&dataset.sequences, dataset.items.count(), Cut::of(&config.data)).share();
+    if config.data.windows == Windows::Last && unread > UNREAD {
         ways.push(format!(
             "data.windows=all ({:.0} % of the training interactions stand in no window)",
             100.0 * unread
@@ -44,15 +45,3 @@ pub fn below_counting(
 
 /// Share of training interactions outside all windows from which on it is worth a word.
 const UNREAD: f64 = 0.1;
-
-/// Share of the training interactions that stand in no window.
-fn unread_share(config: &Config, dataset: &Dataset) -> f64 {
-    if config.data.windows == Windows::All {
-        return 0.0;
-    }
-    let window = config.data.max_seq_len + 1;
-    let lengths = (0..dataset.sequences.users()).map(|user| dataset.sequences.train_of(user).len());
-    let (all, unread) =
-        lengths.fold((0, 0), |(all, unread), length| (all + length, unread + length.saturating_sub(window)));
-    unread as f64 / all.max(1) as f64
-}

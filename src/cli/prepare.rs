@@ -398,10 +398,15 @@ fn table(report: &PrepareReport) -> String {
         text += &format!("{:<32} {:>10} {:>10} {:>13}\n", s.step, s.users, s.items, s.interactions);
     }
     text += &format!(
-        "split: {} training interactions, {} validation targets, {} test targets; {} items occur as targets only, \
-         and no model trained on this split has seen them\n",
-        report.train_interactions, report.valid_targets, report.test_targets, report.items_only_targets
+        "split: {} training interactions, {} validation targets, {} test targets\n",
+        report.train_interactions, report.valid_targets, report.test_targets
     );
+    if report.items_only_targets > 0 {
+        text += &format!(
+            "{} items occur as targets only: no model trained on this split has seen them\n",
+            report.items_only_targets
+        );
+    }
     text + &format!(
         "missing: {} titles, {} categories, {} pictures ({} more are named and are no files); {} times\n",
         report.items_without_title,

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::catalogue::{Catalogue, Numbering, describe};
 use super::cut::{Cut, cut};
-use super::filter::{self, Duplicates, StepCounts, TiedPairs, Ties};
+use super::filter::{self, Duplicates, Interaction, StepCounts, TiedPairs, Ties};
 use super::log::{Log, Untimed};
 use super::pictures::{Pattern, Survey};
 use super::report::{Misses, PrepareReport, SourceHash};
-use super::source::{BadLines, Reading, Role, Source, SourceOptions, SourcePlan, TimeUnit};
+use super::source::{BadLines, GivenPart, Reading, Role, Source, SourceOptions, SourcePlan, TimeUnit};
 use super::split::Split;
 use super::{DataError, Dataset, Items, Part};
 use crate::artefact::hash_file;
@@ -120,6 +120,13 @@ pub fn prepare(
         catalogue = Some(listed);
     }
     let kept = keep(&mut log, options, &mut steps);
+    if kept.lost_targets > 0 {
+        log_plan.warn(format!(
+            "{} of {} validation and test rows of the given split are dropped by the steps above; --duplicates keep_all, \
+             --user-core 1, --item-core 1 and --min-length 1 keep them",
+            kept.lost_targets, kept.given_targets
+        ));
+    }
     not_empty(&steps, "lower --user-core, --item-core or --min-length")?;
     // Read last, so that only rows of items that are kept take memory.
     let catalogue =
@@ -259,6 +266,9 @@ fn found_item_column(
 struct Kept {
     tied_pairs: TiedPairs,
     exact_duplicates: usize,
+    /// Validation and test rows of a given split, and how many of them the steps dropped.
+    given_targets: usize,
+    lost_targets: usize,
 }
 
 /// Order, duplicates, cores, length: one count each.
@@ -268,7 +278,13 @@ fn keep(log: &mut Log, options: &PrepareOptions, steps: &mut Vec<StepCounts>) ->
         Ties::Source => filter::sort(interactions),
         Ties::Hash => filter::sort_by_hash(interactions, user_ids, item_ids),
     }
-    if let Some(given) = given.as_ref().filter(|_| matches!(options.split, None | Some(Split::Given))) {
+    let given = given.as_ref().filter(|_| matches!(options.split, None | Some(Split::Given)));
+    let targets = |interactions: &[Interaction]| {
+        let target = |i: &&Interaction| given.is_some_and(|given| given.part(i) != GivenPart::Train);
+        interactions.iter().filter(target).count()
+    };
+    let given_targets = targets(interactions);
+    if let Some(given) = given {
         // Stable: within a part the order above stays.
         interactions.sort_by_cached_key(|i| (i.user, given.part(i)));
     }
@@ -282,6 +298,8 @@ fn keep(log: &mut Log, options: &PrepareOptions, steps: &mut Vec<StepCounts>) ->
     Kept {
         tied_pairs: TiedPairs::of(interactions, item_ids),
         exact_duplicates: filter::exact_duplicates(interactions),
+        given_targets,
+        lost_targets: given_targets - targets(interactions),
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::filter::{StepCounts, TiedPairs};
 use super::join::{Cause, Explanation};
 use super::log::NullLike;
-use super::source::{Role, SourcePlan};
+use super::source::{Role, SourcePlan, speaks_of_parts};
 use super::split::Split;
 
 /// What was done, step by step.
@@ -100,6 +100,9 @@ impl PrepareReport {
     pub fn warnings(&self) -> Vec<String> {
         let mut found = self.log.warnings.clone();
         found.extend(self.catalogue.iter().flat_map(|plan| plan.warnings.clone()));
+        if let (Some(path), None) = (&self.log.catalogue_beside, &self.catalogue) {
+            found.push(format!("{0} is not read; --items {0} reads it", path.display()));
+        }
         found.extend(self.of_columns());
         found.extend(self.of_rows());
         found.extend(self.of_ties());
@@ -116,12 +119,25 @@ impl PrepareReport {
             }
             format!(" (not read: {})", plan.unread.join(", "))
         };
-        if !self.timed && self.log.format.names_columns() && !self.log.without.contains(&Role::Time) {
+        if self.log.column(Role::Time).is_none()
+            && self.log.format.names_columns()
+            && !self.log.without.contains(&Role::Time)
+        {
             found.push(format!(
                 "{} has no column that is known as the time, so that the order of the file stands for it{}; name it \
                  with --column time=NAME, or say --column time= if there is none",
                 self.log.path.display(),
                 unread(&self.log)
+            ));
+        }
+        let part = self.log.unread.iter().find(|name| speaks_of_parts(name));
+        if let Some(name) =
+            part.filter(|_| self.split != Split::Given && !self.log.without.contains(&Role::Part))
+        {
+            found.push(format!(
+                "column `{name}` of {} looks like the parts of a split; --column part={name} --split given keeps \
+                 them, --column part= says that it is none",
+                self.log.path.display()
             ));
         }
         let Some(catalogue) = self.catalogue.as_ref().filter(|plan| plan.format.names_columns()) else {

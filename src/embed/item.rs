@@ -16,12 +16,11 @@ use serde_json::Value;
 use super::EmbedError;
 use crate::artefact::at;
 use crate::config::nearest;
+use crate::data::join::is_null_like;
 use crate::features::Precision;
 
 /// The fields of a line.
 const FIELDS: [&str; 6] = ["id", "title", "text", "image", "category", "features"];
-/// What programs write for an id that is missing.
-const NO_ID: [&str; 6] = ["nan", "none", "null", "nat", "n/a", "<na>"];
 
 /// What is known of a new item.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -181,7 +180,7 @@ fn id_of(value: &Value) -> Result<String, String> {
     if id.is_empty() {
         return Err("the id is empty".into());
     }
-    if NO_ID.iter().any(|none| id.eq_ignore_ascii_case(none)) {
+    if is_null_like(id) {
         return Err(format!("{id:?} is no id but what programs write for a missing one"));
     }
     Ok(id.to_owned())

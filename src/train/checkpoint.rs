@@ -1,7 +1,7 @@
 //! Checkpoints: directories that hold everything a run needs to go on to the same bits.
 //!
 //! `model.safetensors` (parameters), `optimizer.safetensors` (moments), `state.json` (place in the run),
-//! `config.toml`, and the manifest with all hashes last.
+//! `config.json`, and the manifest with all hashes last.
 
 use std::collections::BTreeMap;
 use std::fs;

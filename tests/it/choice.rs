@@ -168,7 +168,7 @@ fn what_the_files_and_filters_do_not_find_is_told_or_refused() {
     let half = shop.file("half.txt", "001\n7\n002\nnowhere\n");
     let said = shop.ask(&["--user", "c1", "--candidates", &half]).fine();
     assert!(
-        said.stderr.contains("2 of 4 ids are no items here, such as \"7\", \"nowhere\""),
+        said.stderr.contains("2 of 4 ids are no items here, such as 7, nowhere; 2 of the file's 4 ids stand in the catalogue, 1 more would; ids like 7 here, 007 there"),
         "{}",
         said.stderr
     );
@@ -183,10 +183,12 @@ fn what_the_files_and_filters_do_not_find_is_told_or_refused() {
     };
     refused(
         &["--candidates", &none],
-        "none of its 2 ids is an item here; it has \"1\", \"2\"",
-        "one id a line",
+        "none of the file's 2 ids stands in the catalogue; ids like 1, 2 here, 001, 002 there",
+        "dtype=str keeps leading zeros",
     );
-    refused(&["--exclude", &none], "the catalogue has", "one id a line");
+    refused(&["--exclude", &none], "they differ in leading zeros", "dtype=str keeps leading zeros");
+    let other = shop.file("other.txt", "red\nblue\n");
+    refused(&["--candidates", &other], "ids like red, blue here", "one id a line");
     refused(&["--filter", "colour=red"], "no column `colour`", "stock, price, made by, category, title");
     refused(&["--filter", "colour=red"], "no column `colour`", "prepare --keep-column colour");
     refused(&["--filter", "category=drama"], "no item has \"drama\" in category", "category has \"Drama\"");
@@ -201,7 +203,7 @@ fn prepare_refuses_columns_that_it_cannot_keep() {
     let shop = Shop { home: tempfile::tempdir().unwrap() };
     shop.prepare(&["--keep-column", "colour"])
         .refused("no column colour; found sku, title, genres, stock", "");
-    shop.prepare(&["--keep-column", "title"]).refused("keep_column title", "");
+    shop.prepare(&["--keep-column", "title"]).refused("--keep-column title", "");
     shop.prepare(&["--keep-column", "stock", "--keep-column", "stock"]).refused("named twice", "");
     assert!(!shop.path("data").exists());
     shop.prepare(&[]).fine();

@@ -35,6 +35,9 @@ fn source(what: &str, plan: &SourcePlan) -> String {
         }
         text.push('\n');
     }
+    for note in &plan.notes {
+        text += &format!("  {note}\n");
+    }
     if !plan.unread.is_empty() {
         text += &format!("  not read: {}\n", plan.unread.join(", "));
     }

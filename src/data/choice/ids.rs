@@ -5,25 +5,11 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::ChoiceError;
+use crate::data::source::{is_item_column, plain};
 
 /// What a file may look like.
 pub const FORMS: &str =
     "a file has one id a line, or a header with a column `item` (CSV, TSV), or JSON lines of ids";
-
-/// Names of the column of ids, in lower case without anything but letters and digits.
-const COLUMNS: [&str; 11] = [
-    "item",
-    "items",
-    "itemid",
-    "itemids",
-    "id",
-    "asin",
-    "parentasin",
-    "sku",
-    "productid",
-    "movieid",
-    "articleid",
-];
 
 /// The ids of a file in its order, blank lines left out. `is_item` tells a header from an id of the same name.
 pub fn read(path: &Path, is_item: &dyn Fn(&str) -> bool) -> Result<Vec<String>, ChoiceError> {
@@ -59,9 +45,9 @@ pub fn read(path: &Path, is_item: &dyn Fn(&str) -> bool) -> Result<Vec<String>, 
 
 /// A name of the ids. `item` is a better one than `id`, which may be the row's: `best` leaves that out.
 fn is_name(name: &str, best: bool) -> bool {
-    let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
-    let plain = plain.to_ascii_lowercase();
-    COLUMNS.contains(&plain.as_str()) && !(best && plain == "id")
+    let plain = plain(name);
+    let several = ["items", "itemids"].contains(&plain.as_str());
+    (is_item_column(name) || several) && !(best && plain == "id")
 }
 
 /// The delimiter of a header line, and which of its columns holds the ids.

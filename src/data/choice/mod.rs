@@ -139,16 +139,17 @@ fn named(path: &Path, items: &Items, remarks: &mut Vec<String>) -> Result<Vec<bo
         Some(explanation) if matched == 0 => {
             return Err(ChoiceError::NoneKnown { path: path.to_owned(), explanation });
         }
-        Some(explanation) if !explanation.causes.is_empty() => {
-            remarks.push(format!("{}: {explanation}", path.display()));
+        explanation => {
+            let cause = explanation.filter(|found| !found.causes.is_empty());
+            remarks.push(format!(
+                "{}: {} of {} ids are no items here, such as {}{}",
+                path.display(),
+                distinct.len() - matched,
+                distinct.len(),
+                join::shown(&unknown),
+                cause.map_or_else(String::new, |cause| format!("; {cause}"))
+            ));
         }
-        _ => remarks.push(format!(
-            "{}: {} of {} ids are no items here, such as {}",
-            path.display(),
-            distinct.len() - matched,
-            distinct.len(),
-            join::shown(&unknown)
-        )),
     }
     Ok(named)
 }

@@ -93,7 +93,7 @@ fn files_that_make_no_sense_are_refused_with_their_line() {
     let cases: [(&[u8], &str); 7] = [
         (b"007\n\xff\n", ":2: not UTF-8"),
         (b"\"007\"\n\"B 2\n", ":2: EOF while parsing a string"),
-        (b"{\"item\": \"007\"}\n{\"product\": 3}\n", ":2: no `item` among its fields"),
+        (b"{\"item\": \"007\"}\n{\"price\": 3}\n", ":2: no `item` among its fields"),
         (b"[\"007\"]\n[null]\n", ":2: null is no id"),
         (b"price,item\n3,007\n4,\n", ":3: empty id"),
         (b"price,item\n3,007,9\n", ":2: 3 fields where the header has 2"),

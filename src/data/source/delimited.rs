@@ -5,8 +5,8 @@ use std::path::Path;
 use super::detect::{is_number, remedy};
 use super::error::Fault;
 use super::folder::{GivenPart, SourceFile};
-use super::item_lists::SUFFIX;
-use super::names::{InteractionPlaces, ItemPlaces, Role, is_item_column};
+use super::item_lists::{SUFFIX, item_with_list, list_columns};
+use super::names::{InteractionPlaces, ItemPlaces};
 use super::nested::picture_of_text;
 use super::value::{id, join, parse_value, shorten};
 use super::{
@@ -25,7 +25,8 @@ pub(super) fn interactions(
 ) -> Result<u64, SourceError> {
     let Some((mut table, header)) = Table::open(file, Source::Log, reading)? else { return Ok(0) };
     let options = reading.options;
-    if let Some(columns) = with_lists(&options.columns, &header) {
+    if let Some(item) = item_with_list(&options.columns, &header) {
+        let columns = list_columns(&file.path, &options.columns, item)?;
         return lists(file, reading, &mut table, &header, &columns);
     }
     let places = InteractionPlaces::new(&options.columns, &file.path, &header, &mut reading.plan)
@@ -80,20 +81,6 @@ pub(super) fn items(
     })
 }
 
-/// The columns of a log that has lists of the items before each row's own, if it does. Times of those items stand nowhere,
-/// so neither times nor ratings are read.
-fn with_lists(asked: &Columns, header: &[String]) -> Option<Columns> {
-    let has = |name: &str| header.iter().any(|other| other.strip_suffix(SUFFIX) == Some(name));
-    let item = match asked.item.as_str() {
-        "" => header.iter().find(|name| is_item_column(name) && has(name))?,
-        item if has(item) => item,
-        _ => return None,
-    };
-    let mut columns = Columns { item: item.to_owned(), ..asked.clone() };
-    columns.without.extend([Role::Time, Role::Value]);
-    Some(columns)
-}
-
 /// Adds the rows to the sequences; they are handed on when all files are read.
 fn lists(
     file: &SourceFile,
@@ -106,7 +93,7 @@ fn lists(
     let list = format!("{}{SUFFIX}", header[places.item]);
     let Some(list) = header.iter().position(|name| *name == list) else { return Ok(0) };
     reading.plan.unread.retain(|name| *name != header[list]);
-    reading.plan.warn(format!(
+    reading.plan.note(format!(
         "sequences are put together from `{}` and `{}`: their order stands for time, and times and ratings are not read",
         header[list], header[places.item]
     ));

@@ -67,6 +67,14 @@ pub enum SourceError {
     },
     #[error("{option} has no effect on {path}, which is read as {format}")]
     NoEffect { path: PathBuf, option: String, format: Format },
+    #[error(
+        "{option} has no effect on {path}: its rows have lists of items (`{list}`), without the times and ratings of these"
+    )]
+    IdleWithLists { path: PathBuf, option: String, list: String },
+    #[error(
+        "{path}: `{list}` holds the items before a row's own, which are read from CSV, TSV and .inter files only"
+    )]
+    ListsOfItems { path: PathBuf, list: String },
     #[error("{option}: {path} has no column that is known as the {role}; not read: {}", unread.join(", "))]
     Needed { path: PathBuf, role: &'static str, option: &'static str, unread: Vec<String> },
     #[error("{path}: several columns look like the {role}: {}", found.join(", "))]
@@ -133,6 +141,10 @@ impl SourceError {
             }
             Self::NoEffect { .. } => {
                 "leave it out, or name the format with --format or --items-format".into()
+            }
+            Self::IdleWithLists { .. } => "leave it out".into(),
+            Self::ListsOfItems { list, .. } => {
+                format!("write the rows as CSV, or without `{list}` where they hold all interactions")
             }
             Self::Needed { role, option, .. } => {
                 format!("name it with --column {role}=NAME, or leave {option} out")

@@ -45,6 +45,8 @@ pub(super) struct SourceFile {
 pub(super) struct Listing {
     pub files: Vec<SourceFile>,
     pub warnings: Vec<String>,
+    /// A catalogue beside a log.
+    pub catalogue: Option<PathBuf>,
 }
 
 /// The files of a source in reading order: the file itself, or the part files of a directory and its
@@ -56,12 +58,12 @@ pub(super) fn list(path: &Path, source: Source, format: Option<Format>) -> Resul
     let about = std::fs::metadata(path).map_err(|e| SourceError::io(path, e))?;
     if !about.is_dir() {
         let file = SourceFile { path: path.to_owned(), keys: Vec::new(), part: None };
-        return Ok(Listing { files: vec![file], warnings: Vec::new() });
+        return Ok(Listing { files: vec![file], ..Listing::default() });
     }
     let mut listing = Listing::default();
     let mut found = Vec::new();
     collect(path, DEEPEST, &mut found, &mut listing.warnings)?;
-    let found = one_format(path, found, source, format, &mut listing.warnings)?;
+    let found = one_format(path, found, source, format, &mut listing)?;
     if found.is_empty() {
         return Err(SourceError::NoFiles { path: path.to_owned() });
     }
@@ -163,7 +165,7 @@ fn one_format(
     found: Vec<PathBuf>,
     source: Source,
     format: Option<Format>,
-    warnings: &mut Vec<String>,
+    listing: &mut Listing,
 ) -> Result<Vec<PathBuf>, SourceError> {
     let found: Vec<PathBuf> = found.into_iter().filter(|file| !is_beside(&name_of(file))).collect();
     let kind = |file: &PathBuf| kind_of(&name_of(file));
@@ -185,11 +187,12 @@ fn one_format(
         let (read, left): (Vec<PathBuf>, Vec<PathBuf>) =
             found.into_iter().partition(|file| kind(file).is_none_or(|kind| wanted.contains(&kind)));
         for file in left {
-            let option = match kind(&file) {
-                Some(Kind::Items) if source == Source::Log => "; --items reads a catalogue",
-                _ => "",
-            };
-            warnings.push(format!("{} is not read{option}", file.display()));
+            match (kind(&file), source) {
+                (Some(Kind::Items), Source::Log) => listing.catalogue = Some(file),
+                // The log that this is the catalogue of.
+                (Some(Kind::Interactions), Source::Catalogue) => {}
+                _ => listing.warnings.push(format!("{} is not read", file.display())),
+            }
         }
         return Ok(read);
     }
@@ -347,12 +350,12 @@ mod tests {
         let dir = folder(&["ml.inter", "ml.item", "ml.user"]);
         let log = list(dir.path(), Source::Log, None).unwrap();
         assert_eq!(names(&log, &dir), ["ml.inter"]);
-        assert!(
-            log.warnings.iter().any(|w| w.contains("ml.item") && w.contains("--items")),
-            "{:?}",
-            log.warnings
-        );
-        assert_eq!(names(&list(dir.path(), Source::Catalogue, None).unwrap(), &dir), ["ml.item"]);
+        assert_eq!(log.catalogue, Some(dir.path().join("ml.item")));
+        let items = list(dir.path(), Source::Catalogue, None).unwrap();
+        assert_eq!(names(&items, &dir), ["ml.item"]);
+        // Neither is told not to be read.
+        let user = [format!("{} is not read", dir.path().join("ml.user").display())];
+        assert_eq!((log.warnings, items.warnings), (user.to_vec(), user.to_vec()));
     }
 
     #[test]

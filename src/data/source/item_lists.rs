@@ -5,14 +5,58 @@
 //! user come in the order of time or (UniSRec's converter) against it; anything else is refused.
 
 use std::collections::VecDeque;
+use std::path::Path;
 
 use super::error::Fault;
 use super::folder::GivenPart;
-use super::{OnInteraction, RawInteraction};
+use super::roles::{Role, is_item_column};
+use super::{Columns, OnInteraction, RawInteraction, SourceError};
 use crate::data::intern::Interner;
 
 /// What a column of lists is called: the item's column with this behind its name.
 pub(super) const SUFFIX: &str = "_list";
+
+/// The column of items that has lists of the items before each row's own beside it.
+pub(super) fn item_with_list<'h>(asked: &'h Columns, header: &'h [String]) -> Option<&'h str> {
+    let has = |name: &str| header.iter().any(|other| other.strip_suffix(SUFFIX) == Some(name));
+    match asked.item.as_str() {
+        "" => header.iter().map(String::as_str).find(|name| is_item_column(name) && has(name)),
+        item => Some(item).filter(|item| has(item)),
+    }
+}
+
+/// The columns that rows with lists have. Times of the listed items stand nowhere, so neither times nor ratings are read.
+///
+/// # Errors
+/// One of them was asked for.
+pub(super) fn list_columns(path: &Path, asked: &Columns, item: &str) -> Result<Columns, SourceError> {
+    let idle = |option: String| {
+        let list = format!("{item}{SUFFIX}");
+        Err(SourceError::IdleWithLists { path: path.to_owned(), option, list })
+    };
+    for (role, name) in [(Role::Time, &asked.time), (Role::Value, &asked.value)] {
+        if !name.is_empty() {
+            return idle(format!("--column {}={name}", role.name()));
+        }
+    }
+    if let Some((_, option)) = asked.needed.iter().find(|(role, _)| matches!(role, Role::Time | Role::Value))
+    {
+        return idle((*option).to_owned());
+    }
+    let mut columns = Columns { item: item.to_owned(), ..asked.clone() };
+    columns.without.extend([Role::Time, Role::Value]);
+    Ok(columns)
+}
+
+/// Refuses lists in a format that they are not read in: by its items alone, every user's first one would be lost.
+pub(super) fn no_lists(path: &Path, asked: &Columns, header: &[String]) -> Result<(), SourceError> {
+    match item_with_list(asked, header) {
+        Some(item) => {
+            Err(SourceError::ListsOfItems { path: path.to_owned(), list: format!("{item}{SUFFIX}") })
+        }
+        None => Ok(()),
+    }
+}
 
 /// All users' sequences as far as rows have told them.
 #[derive(Debug, Default)]

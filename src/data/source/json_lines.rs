@@ -13,10 +13,12 @@ use serde_json::Value;
 use super::delimited::part;
 use super::error::Fault;
 use super::folder::SourceFile;
+use super::item_lists::no_lists;
 use super::json_rows::Rows;
 use super::json_slots::{Scalar, fill, names_of};
 use super::names::{InteractionPlaces, ItemPlaces};
 use super::nested::{append_field, append_text, kept_text, picture_of};
+use super::time::no_text;
 use super::value::{id, parse_value};
 use super::{OnInteraction, OnItem, RawInteraction, RawItem, RawTime, Reading, SourceError};
 
@@ -30,6 +32,7 @@ pub(super) fn interactions(
 ) -> Result<u64, SourceError> {
     let (Some(header), own) = header(file, reading)? else { return Ok(0) };
     let options = reading.options;
+    no_lists(&file.path, &options.columns, &header)?;
     let places = InteractionPlaces::new(&options.columns, &file.path, &header, &mut reading.plan)?;
     let mut wanted = Wanted::new(&header, own, file);
     let users = wanted.slots([places.user].iter().chain(&places.user_else));
@@ -224,6 +227,7 @@ fn time_of(field: &Scalar<'_>, format: Option<&str>) -> Result<RawTime, String> 
         Scalar::Int(n) if format.is_some() => RawTime::parse(&n.to_string(), format),
         Scalar::Int(n) => Ok(RawTime::Number(*n)),
         Scalar::UInt(n) => Err(number(n)),
+        Scalar::Float(x) if format.is_some() => Err(no_text(x)),
         Scalar::Float(x) => RawTime::of_f64(*x).ok_or_else(|| number(x)),
         other => Err(number(&other.kind())),
     }

@@ -20,6 +20,7 @@ mod nested;
 mod options;
 mod parquet;
 mod plan;
+mod roles;
 mod sequences;
 #[cfg(test)]
 mod tests;
@@ -35,9 +36,11 @@ use serde::{Deserialize, Serialize};
 pub use delimited::Quoting;
 pub use error::{Fault, FaultKind, SourceError};
 pub use folder::GivenPart;
-pub use names::{ChosenColumn, Role, is_item_column};
+pub use names::ChosenColumn;
 pub use options::{Columns, Reading, Source, SourceOptions};
 pub use plan::SourcePlan;
+pub(crate) use roles::plain;
+pub use roles::{Role, is_item_column, speaks_of_parts};
 pub use time::{RawTime, TimeColumn, TimeUnit};
 
 /// One interaction as the file gave it. Ids are never empty.

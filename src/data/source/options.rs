@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::folder::SourceFile;
 use super::item_lists::ItemLists;
 use super::lines::Lines;
-use super::names::Role;
+use super::roles::Role;
 use super::{BadLines, Format, Quoting, SourceError, SourcePlan, detect, encoding, folder};
 
 /// Names of columns; empty ones mean the usual names.
@@ -101,6 +101,7 @@ impl<'a> Reading<'a> {
         }
         let mut plan = SourcePlan::new(path, format, options.format.is_none());
         listing.warnings.into_iter().for_each(|warning| plan.warn(warning));
+        plan.catalogue_beside = listing.catalogue;
         Ok(Self {
             options,
             plan,

@@ -12,6 +12,7 @@ use parquet::schema::types::Type;
 use super::delimited::part;
 use super::error::Fault;
 use super::folder::SourceFile;
+use super::item_lists::no_lists;
 use super::names::{InteractionPlaces, ItemPlaces};
 use super::nested::{append_field, append_field_text, append_text, kept_text, picture_of, picture_of_text};
 use super::value::{id, join};
@@ -35,6 +36,7 @@ pub(super) fn interactions(
 ) -> Result<u64, SourceError> {
     let table = Table::open(file)?;
     let options = reading.options;
+    no_lists(&file.path, &options.columns, &table.header)?;
     let places = InteractionPlaces::new(&options.columns, &file.path, &table.header, &mut reading.plan)?;
     let mut wanted = Wanted { table: &table, columns: Vec::new() };
     let user = wanted.add(places.user, Role::Id)?;

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::names::{ChosenColumn, Role};
+use super::names::ChosenColumn;
+use super::roles::Role;
 use super::{Format, Quoting, time::TimeUnit};
 
 /// Printed by `prepare`, and part of the data set's report.
@@ -30,6 +31,10 @@ pub struct SourcePlan {
     /// What one step of the times is; absent where they are dates, or where there are none.
     pub time_unit: Option<TimeUnit>,
     pub time_unit_guessed: bool,
+    /// How rows become interactions, where it isn't one for one.
+    pub notes: Vec<String>,
+    /// A catalogue in the folder of a log.
+    pub catalogue_beside: Option<PathBuf>,
     /// What the reader of the figures should know: `--strict` makes errors of them.
     pub warnings: Vec<String>,
 }
@@ -55,6 +60,8 @@ impl SourcePlan {
             without: Vec::new(),
             time_unit: None,
             time_unit_guessed: true,
+            notes: Vec::new(),
+            catalogue_beside: None,
             warnings: Vec::new(),
         }
     }
@@ -70,6 +77,13 @@ impl SourcePlan {
             Format::MovielensDat => true,
             Format::Sequences => false,
             _ => self.column(Role::Value).is_some(),
+        }
+    }
+
+    /// Notes how rows become interactions, once.
+    pub(super) fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
         }
     }
 

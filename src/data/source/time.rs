@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::value::shorten;
 use crate::data::MICROS;
+use crate::data::join::is_null_like;
 
 /// A time as its source wrote it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +117,11 @@ impl RawTime {
     }
 }
 
+/// A time that a format can't read.
+pub(super) fn no_text(number: &dyn fmt::Display) -> String {
+    format!("--time-format reads texts and whole numbers, and {number} is neither; leave it out")
+}
+
 /// What a message tells the owner of a time that isn't read.
 const READ_FORMS: &str = "read are Unix seconds, milli-, micro- and nanoseconds, 20200705, 2020-07-05, \
                           2020-07-05 10:30:00 and 2020-07-05T10:30:00.250+02:00; --time-format reads others";
@@ -132,10 +138,7 @@ fn of_stamp(time: Timestamp) -> Result<RawTime, String> {
 
 /// Texts that tables write for a missing value.
 fn is_null(text: &str) -> bool {
-    matches!(
-        text.to_ascii_lowercase().as_str(),
-        "nan" | "nat" | "none" | "null" | "na" | "<na>" | "n/a" | "\\n"
-    )
+    is_null_like(text) || text.eq_ignore_ascii_case("\\n")
 }
 
 fn of_format(text: &str, format: &str) -> Result<RawTime, String> {

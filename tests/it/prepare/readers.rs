@@ -39,7 +39,7 @@ fn a_given_split_is_kept_in_every_form() {
         shop.write(&name, text.as_bytes());
     }
     for (log, options) in
-        [("split", &[][..]), ("csv", &[]), ("mmrec.inter.tsv", &["--column", "part=x_label"][..])]
+        [("split", &[][..]), ("csv", &[]), ("mmrec.inter.tsv", &["--column", "part=x_label"][..]), ("mmrec.inter.tsv", &[])]
     {
         shop.prepare(log, options).fine();
         assert_eq!(shop.history("u0"), "i0 i2 i4 i6 | i8 || i1", "{log}");
@@ -50,6 +50,39 @@ fn a_given_split_is_kept_in_every_form() {
     assert!(said.stderr.contains("--split given does"), "{}", said.stderr);
     let plain = Shop::new(&[("log.csv", LOG)]);
     plain.prepare("log.csv", &["--split", "given"]).refused("the log gives no parts", "");
+
+    // A name that may mean anything is told, not taken.
+    plain.write("named.csv", column.replace("x_label", "Subset").as_bytes());
+    let said = plain.prepare("named.csv", &["--strict"]);
+    said.refused("looks like the parts of a split; --column part=Subset --split given keeps them", "");
+    let said = plain.prepare("named.csv", &["--column", "part="]).fine();
+    assert!(!said.stderr.contains("looks like the parts"), "{}", said.stderr);
+    plain.prepare("named.csv", &["--column", "part=Subset"]).fine();
+    assert_eq!(plain.history("u1"), "i1 i3 | i0 || i2");
+}
+
+#[test]
+fn rows_of_a_given_split_that_the_filters_drop_are_told() {
+    let shop = Shop::new(&[
+        ("s/train.csv", "user,item,ts\nu,a,1\nu,b,2\nv,a,1\nv,b,2\n"),
+        ("s/valid.csv", "user,item,ts\nu,c,3\nv,c,3\n"),
+        ("s/test.csv", "user,item,ts\nu,a,4\nv,d,4\n"),
+    ]);
+    // u returns to a, and d is bought once.
+    for (options, told) in [
+        (&["--duplicates", "first"][..], "1 of 4 validation and test rows of the given split"),
+        (&["--item-core", "2"], "1 of 4 validation and test rows of the given split"),
+        (&["--min-length", "9", "--split", "leave_one_out"], ""),
+        (&[], ""),
+    ] {
+        let said = shop.prepare("s", options);
+        if told.is_empty() {
+            assert!(!said.stderr.contains("of the given split are dropped"), "{}", said.stderr);
+        } else {
+            let stderr = said.fine().stderr;
+            assert!(stderr.contains(told) && stderr.contains("--duplicates keep_all"), "{stderr}");
+        }
+    }
 }
 
 #[test]
@@ -101,6 +134,29 @@ fn lists_of_items_before_each_row_give_the_whole_sequence() {
     assert_eq!(shop.history("u0"), "i0 i1 i2 i3 i4 | i8 || i9");
     shop.prepare("wrong.inter", &[])
         .refused("wrong.inter:6: column item_id_list: the list doesn't go on", "");
+}
+
+#[test]
+fn lists_have_no_times_and_are_read_from_tables_only() {
+    let shop = Shop::new(&[
+        ("log.csv", "user_id,item_id_list,item_id,rating,ts\nu,a,b,5,2\nu,a b,c,4,3\n"),
+        ("log.jsonl", r#"{"user_id": "u", "item_id_list": "a b", "item_id": "c"}"#),
+    ]);
+    let said = shop.prepare("log.csv", &[]).fine();
+    assert_eq!(shop.history("u"), "a | b || c");
+    assert!(
+        said.stdout.contains("sequences are put together from `item_id_list` and `item_id`"),
+        "{}",
+        said.stdout
+    );
+    // How it was read is no warning.
+    shop.prepare("log.csv", &["--strict"]).fine();
+    for idle in ["time=ts", "value=rating"] {
+        let what = format!("--column {idle} has no effect on");
+        shop.prepare("log.csv", &["--column", idle]).refused(&what, "leave it out");
+    }
+    shop.prepare("log.csv", &["--min-value", "4"]).refused("--min-value has no effect on", "leave it out");
+    shop.prepare("log.jsonl", &[]).refused("`item_id_list` holds the items before a row's own", "as CSV");
 }
 
 #[test]
@@ -239,5 +295,9 @@ fn folders_tell_what_they_leave_out() {
     shop.prepare("mixed", &[]).refused("files of several formats: a.csv, b.jsonl", "--format");
     let said = shop.prepare("toy", &["--items", "toy"]).fine();
     assert_eq!(field(&shop, |items| &items.titles), ["One", "Two", "Three"]);
-    assert!(said.stderr.contains("toy.item is not read; --items reads a catalogue"), "{}", said.stderr);
+    assert!(!said.stderr.contains("not read"), "{}", said.stderr);
+    let said = shop.prepare("toy", &[]).fine();
+    let item = shop.path("toy/toy.item");
+    let told = format!("{0} is not read; --items {0} reads it", item.display());
+    assert!(said.stderr.contains(&told), "{}", said.stderr);
 }

@@ -218,3 +218,14 @@ fn ties_that_ascend_by_item_id_are_told_with_a_share_of_pairs() {
     shop.prepare("backwards.csv", &["--ties", "hash"]).fine();
     assert_eq!(shop.history("u0"), hashed);
 }
+
+#[test]
+fn a_format_of_times_reads_texts_and_whole_numbers_or_nothing() {
+    let line = |item: &str, time: &str| format!(r#"{{"user": "u", "item": "{item}", "ts": {time}}}"#) + "\n";
+    let whole = [line("a", "20240103"), line("b", "20240101"), line("c", "20240102")].concat();
+    let shop = Shop::new(&[("whole.jsonl", &whole), ("float.jsonl", &line("a", "20240103.5"))]);
+    let format = ["--time-format", "%Y%m%d"];
+    shop.prepare("whole.jsonl", &format).fine();
+    assert_eq!(shop.history("u"), "b | c || a");
+    shop.prepare("float.jsonl", &format).refused("float.jsonl:1: column ts: --time-format reads texts", "");
+}

@@ -10,6 +10,7 @@ use parquet::errors::{ParquetError, Result};
 use parquet::schema::types::{ColumnDescPtr, ColumnDescriptor, SchemaDescriptor};
 use serde_json::Value;
 
+use super::super::time::no_text;
 use super::super::value::parse_value;
 use super::super::{RawTime, SourceError};
 
@@ -80,6 +81,9 @@ impl Cell {
     pub fn time(&self, format: Option<&str>) -> std::result::Result<RawTime, String> {
         match self {
             Self::Null => Ok(RawTime::Missing),
+            // A format that was asked for reads all times or none.
+            Self::Time(RawTime::Number(n)) if format.is_some() => RawTime::parse(&n.to_string(), format),
+            Self::Time(_) if format.is_some() => Err(no_text(&"the column's type")),
             Self::Time(time) => Ok(*time),
             other => RawTime::parse(&other.text()?, format),
         }

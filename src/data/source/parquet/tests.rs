@@ -104,6 +104,26 @@ fn every_time_type_gives_the_same_second() {
 }
 
 #[test]
+fn a_format_of_times_reads_whole_numbers_and_no_time_stamps() {
+    let of = |column: &str, data: Data| {
+        let schema = format!("required int64 user; required int32 item; {column};");
+        let (_dir, path) = saved(&encode(&schema, &[Data::I64(vec![7]), Data::I32(vec![8]), data], 1));
+        let options =
+            SourceOptions { time_format: Some("%Y%m%d".to_owned()), ..of_format(Format::Parquet) };
+        interactions_of(&path, &options, &mut BadLines::default())
+    };
+    let rows = of("required int32 time", Data::I32(vec![20_000_730])).unwrap();
+    assert_eq!(rows[0].2, Some(964_915_200));
+    for (column, data) in [
+        ("required int64 time (TIMESTAMP(MILLIS,true))", Data::I64(vec![964_982_703_000])),
+        ("required double time", Data::F64(vec![20_000_730.5])),
+    ] {
+        let error = of(column, data).unwrap_err();
+        assert!(error.to_string().contains("--time-format reads texts and whole numbers"), "{error}");
+    }
+}
+
+#[test]
 fn only_wanted_columns_are_read_over_all_row_groups_and_batches() {
     let n = super::BATCH + 100;
     let schema = "required binary junk (UTF8); required binary item (UTF8); required int64 user; required double rating;";
