@@ -38,9 +38,12 @@ fn a_given_split_is_kept_in_every_form() {
     for (name, text) in files.iter().cloned().chain(files.iter().map(as_csv)) {
         shop.write(&name, text.as_bytes());
     }
-    for (log, options) in
-        [("split", &[][..]), ("csv", &[]), ("mmrec.inter.tsv", &["--column", "part=x_label"][..]), ("mmrec.inter.tsv", &[])]
-    {
+    for (log, options) in [
+        ("split", &[][..]),
+        ("csv", &[]),
+        ("mmrec.inter.tsv", &["--column", "part=x_label"][..]),
+        ("mmrec.inter.tsv", &[]),
+    ] {
         shop.prepare(log, options).fine();
         assert_eq!(shop.history("u0"), "i0 i2 i4 i6 | i8 || i1", "{log}");
         assert_eq!(shop.history("u1"), "i1 i3 | i0 || i2", "{log}");

@@ -108,8 +108,7 @@ fn a_format_of_times_reads_whole_numbers_and_no_time_stamps() {
     let of = |column: &str, data: Data| {
         let schema = format!("required int64 user; required int32 item; {column};");
         let (_dir, path) = saved(&encode(&schema, &[Data::I64(vec![7]), Data::I32(vec![8]), data], 1));
-        let options =
-            SourceOptions { time_format: Some("%Y%m%d".to_owned()), ..of_format(Format::Parquet) };
+        let options = SourceOptions { time_format: Some("%Y%m%d".to_owned()), ..of_format(Format::Parquet) };
         interactions_of(&path, &options, &mut BadLines::default())
     };
     let rows = of("required int32 time", Data::I32(vec![20_000_730])).unwrap();
