@@ -16,6 +16,7 @@ import json
 import math
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -130,9 +131,11 @@ def table(rng):
             user, item = (stripped(row[place]) for place in places)
             if not user or not item:
                 raise Refused("empty id")
-            if any(0xDC80 <= ord(c) < 0xDD00 for c in user + item):
-                raise Refused("encoding")
-            found.append([user, item])
+            try:
+                # A quote may stand between the bytes of a character.
+                found.append([cell.encode("utf-8", "surrogateescape").decode() for cell in (user, item)])
+            except UnicodeDecodeError:
+                raise Refused("encoding") from None
         return found
 
     options = {"format": "delimited", "delimiter": delimiter}
@@ -231,10 +234,8 @@ def text_of(x, separator):
 
 
 def surrogates(text):
-    try:
-        text = text.encode("utf-16", "surrogatepass").decode("utf-16")
-    except UnicodeDecodeError:
-        pass
+    text = re.sub("[\ud800-\udbff][\udc00-\udfff]",
+                  lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
     return "".join("\ufffd" if 0xD800 <= ord(c) < 0xE000 else c for c in text)
 
 
@@ -261,6 +262,17 @@ def same_text(ours, parts, separator):
                 return False
             at = end
     return at == len(ours)
+
+
+def runs_over(lines):
+    """Whether the first object ends on a later line than it begins."""
+    for last in range(1, len(lines) + 1):
+        try:
+            literal("\n".join(lines[:last]))
+            return last > 1
+        except Refused:
+            pass
+    return bool(lines) and lines[0].count("{") > lines[0].count("}")
 
 
 def objects(rng):
@@ -301,7 +313,7 @@ def objects(rng):
             parsed = rows
         else:
             lines = [line for line in text.split("\n") if line.strip(" \t\r\x0c")]
-            if lines and lines[0].count("{") > lines[0].count("}"):
+            if runs_over(lines):
                 # Objects that run over lines are read as such.
                 raise Unspecified
             parsed = [literal(line) for line in lines]

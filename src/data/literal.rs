@@ -288,6 +288,10 @@ impl Parser<'_> {
         let text = text.strip_suffix('L').unwrap_or(text);
         let digits = text.strip_prefix('-').unwrap_or(text);
         let value = if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
+            // Neither JSON nor Python 3 has `05`; in Python 2 it is octal, and from an id the zero would be lost.
+            if digits.starts_with('0') && digits.bytes().any(|b| b != b'0') {
+                return self.wrong("a number begins with zeros, which only a text in quotes keeps");
+            }
             integer(text)
         } else if digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') && !digits.contains('_') {
             text.parse().ok().map(|x: f64| Number::from_f64(x).map_or(Value::Null, Value::Number))
@@ -367,6 +371,7 @@ mod tests {
             ("{u'a': u'\\xe9', 'b': 'Line \\xe9lite\\n'}", json!({"a": "é", "b": "Line élite\n"})),
             ("{'a': None, 'b': True, 'c': False,}", json!({"a": null, "b": true, "c": false})),
             ("('x', 1, (2,), ())", json!(["x", 1, [2], []])),
+            ("[0, 00, -0, 00.5]", json!([0, 0, 0, 0.5])),
             ("('in parentheses')", json!("in parentheses")),
             ("{'one', 'two'}", json!(["one", "two"])),
             ("{1: 'a', 2.5: 'b'}", json!({"1": "a", "2.5": "b"})),
@@ -409,6 +414,8 @@ mod tests {
             ("--5", 1),
             ("'two\nlines'", 2),
             ("1_000", 1),
+            ("007", 1),
+            ("{'a': -05L}", 7),
         ];
         for (text, byte) in cases {
             assert_eq!(parse(text).map_err(|e| e.byte), Err(byte), "{text}");
