@@ -117,7 +117,7 @@ impl Staging {
             _ => PathBuf::from("."),
         };
         fs::create_dir_all(&parent).map_err(at(&parent))?;
-        let scratch = tempfile::Builder::new().prefix(SCRATCH).tempdir_in(&parent).map_err(at(&parent))?;
+        let scratch = scratch(0o777).prefix(SCRATCH).tempdir_in(&parent).map_err(at(&parent))?;
         Ok(Self { scratch, destination: destination.to_owned() })
     }
 
@@ -231,11 +231,22 @@ pub fn write_atomic(path: &Path, content: &[u8]) -> Result<(), ArtefactError> {
             .map_err(at(path));
     }
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(parent).map_err(at(path))?;
+    let mut file = scratch(0o666).tempfile_in(parent).map_err(at(path))?;
     file.write_all(content).map_err(at(path))?;
     file.as_file().sync_all().map_err(at(path))?;
     file.persist(path).map_err(|e| at(path)(e.error))?;
     sync_dir(parent)
+}
+
+/// A scratch file or directory that is renamed when it is complete. The owner's umask decides who may read it, as with
+/// any other file: those that are private by default would stay so under their final names.
+pub(crate) fn scratch(mode: u32) -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
+    #[cfg(not(unix))]
+    let _ = mode;
+    builder
 }
 
 /// Removes an artefact so that a kill midway leaves no half of it under its name.

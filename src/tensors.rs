@@ -1,6 +1,7 @@
 //! Named float32 tensors as safetensors files.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::TensorView;
@@ -32,7 +33,11 @@ pub fn write(path: &Path, tensors: &BTreeMap<String, Values>) -> Result<(), Tens
         TensorView::new(Dtype::F32, v.shape.clone(), bytes).map(|view| (name, view))
     });
     let views: Vec<_> = views.collect::<Result<_, _>>().map_err(|e| malformed(path, e))?;
-    safetensors::serialize_to_file(views, None, path).map_err(|e| malformed(path, e))
+    // The library leaves its file readable by its owner alone; who may read this one is for the umask to say.
+    let at = |e: std::io::Error| malformed(path, e);
+    let permissions = File::create(path).and_then(|file| file.metadata()).map_err(at)?.permissions();
+    safetensors::serialize_to_file(views, None, path).map_err(|e| malformed(path, e))?;
+    std::fs::set_permissions(path, permissions).map_err(at)
 }
 
 /// Reads all tensors of a file.

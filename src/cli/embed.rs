@@ -9,6 +9,8 @@ use serde_json::json;
 use super::encode::downloads;
 use super::setup::{InputArgs, Trained, open_run};
 use super::{Exit, Failure, Terminal};
+use crate::data::disk::strips_html;
+use crate::data::html::strip_html;
 use crate::data::pictures::is_address;
 use crate::data::{Items, KeptColumn};
 use crate::embed::encoders::fill_features;
@@ -220,6 +222,15 @@ fn append(args: &AppendArgs, terminal: &Terminal) -> Result<Snapshot, Failure> {
     let views = token_views(&trained.experiment);
     let ItemFile { mut items, passed_over } = read_items(&args.items, &views, args.skip_bad)?;
     passed_over.iter().for_each(|line| terminal.warn(format!("passed over: {line}")));
+    if trained.experiment.config.data.path.as_deref().is_some_and(strips_html) {
+        for text in items.iter_mut().flat_map(|item| [&mut item.title, &mut item.text]) {
+            *text = strip_html(text).into_owned();
+        }
+    }
+    let zeros = items.iter().filter(|item| item.features.values().any(|tokens| is_zero(tokens))).count();
+    if zeros > 0 {
+        terminal.warn(format!("{zeros} items have feature vectors of zeros, which are taken as they are"));
+    }
     let elsewhere = args.encoders.iter().cloned().collect();
     let mut tell = downloads(terminal);
     let device = &trained.experiment.device;
@@ -239,6 +250,11 @@ fn append(args: &AppendArgs, terminal: &Terminal) -> Result<Snapshot, Failure> {
         }
     }
     Ok(embedder(&trained).append(&args.model.store, &items)?)
+}
+
+/// Whether one of an item's tokens has no direction.
+fn is_zero(tokens: &[f32]) -> bool {
+    tokens.iter().all(|&x| x == 0.0)
 }
 
 fn tell(snapshot: &Snapshot, terminal: &Terminal) -> Result<(), Failure> {

@@ -194,7 +194,7 @@ impl EncodeArgs {
             (None, What::Image) => {
                 return Err(Failure::user(
                     "pictures need an --encoder",
-                    "give a folder, a hub name or an .onnx file",
+                    "give a folder, a hub name or an .onnx file; vectors that another program made come in by `codistill features import`",
                 ));
             }
         };
@@ -391,6 +391,7 @@ fn stop_on_interrupt(terminal: &Terminal) -> Arc<AtomicBool> {
     let flag = stop.clone();
     let handler = move || {
         if flag.swap(true, Ordering::Relaxed) {
+            eprintln!("stopped at once; the same command goes on from what is kept");
             std::process::exit(Exit::Interrupted as i32);
         }
     };

@@ -1,6 +1,6 @@
 //! `codistill prepare`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -9,7 +9,8 @@ use crate::artefact::{Makes, may_make};
 use crate::data::filter::{Duplicates, Ties};
 use crate::data::source::{Columns, Format, Quoting, Role, SourceOptions, TimeUnit};
 use crate::data::split::{CutOff, Split};
-use crate::data::{PrepareOptions, PrepareReport, Untimed, prepare, replace_dataset, write_dataset};
+use crate::data::{Dataset, PrepareOptions, PrepareReport, Untimed, prepare, replace_dataset, write_dataset};
+use crate::features::FeatureStore;
 
 mod plan;
 
@@ -102,9 +103,9 @@ struct SourceArgs {
     /// Encoding of the catalogue.
     #[arg(long, value_name = "NAME")]
     items_encoding: Option<String>,
-    /// Take tags and entities out of titles and texts.
-    #[arg(long)]
-    strip_html: bool,
+    /// Take tags and entities out of titles and texts; `--strip-html=false` keeps them without a warning.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    strip_html: Option<bool>,
     /// Where pictures lie, e.g. `posters/{id}.jpg` or `images/{id[:3]}/{id}.{jpg,png}`.
     #[arg(long, value_name = "PATTERN")]
     images: Option<String>,
@@ -127,8 +128,9 @@ struct RuleArgs {
     #[arg(long, default_value = "refuse", value_parser = untimed)]
     untimed: Untimed,
     /// Order of a user's interactions with equal times: source (that of the file), or hash (one that says nothing).
-    #[arg(long, default_value = "source", value_parser = ties)]
-    ties: Ties,
+    /// Default: source, and ties are warned of.
+    #[arg(long, value_parser = ties)]
+    ties: Option<Ties>,
     /// Drop interactions whose rating is lower.
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     min_value: Option<f64>,
@@ -230,6 +232,12 @@ pub fn run(args: &PrepareArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     for warning in warnings {
         terminal.warn(warning);
     }
+    for view in outdated(&args.output, &dataset) {
+        terminal.warn(format!(
+            "{} was made for other items: remove it and encode or import the features again",
+            view.display()
+        ));
+    }
     terminal.say(format!(
         "{} ({} users, {} items)",
         args.output.display(),
@@ -237,6 +245,15 @@ pub fn run(args: &PrepareArgs, terminal: &Terminal) -> Result<Exit, Failure> {
         dataset.items.count()
     ));
     Ok(Exit::Done)
+}
+
+/// Feature stores of an older data set that don't fit the items that now stand in its place.
+fn outdated(dir: &Path, dataset: &Dataset) -> Vec<PathBuf> {
+    let Ok(views) = std::fs::read_dir(dir.join("features")) else { return Vec::new() };
+    let mut views: Vec<PathBuf> = views.flatten().map(|view| view.path()).collect();
+    views.sort();
+    views.retain(|view| FeatureStore::open(view).is_ok_and(|store| store.check_items(dataset).is_err()));
+    views
 }
 
 fn options(args: &PrepareArgs) -> Result<PrepareOptions, Failure> {

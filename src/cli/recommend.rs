@@ -13,6 +13,7 @@ use super::choice::{self, ChoiceArgs, positive};
 use super::embed::{described, opened};
 use super::setup::{InputArgs, Trained, open_run};
 use super::{Exit, Failure, Terminal};
+use crate::config::HistoryRule;
 use crate::data::Items;
 use crate::recommend::{
     Calibration, History, Listing, Mixed, MixedScorer, ModelScorer, Popular, Recommendation,
@@ -117,6 +118,15 @@ pub fn run(args: &RecommendArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let items = shelf.items(&trained);
     let choice = args.choice.choose(items, terminal)?;
     let listing = Listing { k: args.k, allow_seen: args.allow_seen, among: choice.as_ref() };
+    if trained.experiment.config.eval.history == HistoryRule::Keep
+        && !args.allow_seen
+        && args.who.item.is_none()
+    {
+        terminal.say(
+            "note: the run is evaluated with eval.history = keep, where items of the history count; --allow-seen lists \
+             them too",
+        );
+    }
     let mut branches: Vec<String> =
         trained.experiment.config.model.branches.iter().map(|b| b.name.clone()).collect();
     let branch = args.branch.as_ref().map(|name| place_of(name, &branches)).transpose()?;

@@ -78,8 +78,12 @@ fn features_command(data: &Path, name: &str) -> String {
     let data = data.display();
     let modality = ["text", "image"].into_iter().find(|modality| name.starts_with(modality));
     match modality {
-        Some(modality) if modality == name => format!("codistill features encode {data} --modality {name}"),
-        Some(modality) => format!("codistill features encode {data} --modality {modality} --view {name}"),
+        Some(modality) => {
+            // Texts have an encoder that needs no download.
+            let encoder = if modality == "image" { " --encoder MODEL" } else { "" };
+            let view = if modality == name { String::new() } else { format!(" --view {name}") };
+            format!("codistill features encode {data} --modality {modality}{view}{encoder}")
+        }
         None => format!("codistill features import {data} --view {name} --matrix FILE --ids FILE"),
     }
 }
@@ -138,7 +142,9 @@ pub fn tell_taken(run: &RunDir, asked: &RunConfig, terminal: &Terminal) -> bool 
     let taken = run.root != wanted;
     if taken {
         let (old, new) = (wanted.display(), run.root.display());
-        terminal.warn(format!("{old} is an older run; this one is {new}"));
+        terminal.warn(format!(
+            "{old} is an older run, which `codistill train --resume {old}` goes on with; this one is {new}"
+        ));
     }
     taken
 }

@@ -150,7 +150,15 @@ fn resume(args: &TrainArgs, root: &Path, terminal: &Terminal) -> Result<Exit, Fa
     trainer.resume(&path, &checkpoint)?;
     Inputs::of(&experiment, root)?.write(&run)?;
     let state = trainer.state();
-    terminal.say(format!("{}: going on at epoch {}, step {}", path.display(), state.epoch, state.step));
+    if state.step >= trainer.total_steps() {
+        terminal.say(format!(
+            "{}: nothing is left to train at step {}; --set train.epochs=N trains on",
+            path.display(),
+            state.step
+        ));
+    } else {
+        terminal.say(format!("{}: going on at epoch {}, step {}", path.display(), state.epoch, state.step));
+    }
     train(args, &experiment, trainer, &run, Some(checkpoint.state.step), terminal)
 }
 
@@ -255,6 +263,9 @@ pub(super) fn stop_flag(terminal: &Terminal) -> Arc<AtomicBool> {
     let handler = move || {
         if flag.swap(true, Ordering::SeqCst) {
             // Asked twice: leave at once. The last checkpoint is whole.
+            eprintln!(
+                "stopped at once; what was saved last is whole, and `codistill train --resume RUN` goes on from it"
+            );
             std::process::exit(Exit::Interrupted as i32);
         }
     };

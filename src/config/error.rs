@@ -56,6 +56,11 @@ impl ConfigError {
             }
             Self::Read { .. } => None,
             Self::Malformed { hint, .. } | Self::Invalid { hint, .. } => hint.clone(),
+            Self::UnknownKey { key, .. }
+                if ["base", "conditions", "space", "trials"].contains(&key.as_str()) =>
+            {
+                Some("it looks like a study, which `codistill ablate` or `codistill tune` takes".into())
+            }
             Self::UnknownKey { nearest: Some(nearest), .. } => Some(format!("did you mean `{nearest}`?")),
             Self::NothingLeft { .. } => {
                 Some("make them with `codistill features encode` or `codistill features import`".into())

@@ -134,7 +134,18 @@ struct File<'a> {
 impl<'a> File<'a> {
     fn parse(text: &'a str, path: &'a Path) -> Result<Self, ConfigError> {
         let mut file = Self { text, path, offsets: BTreeMap::new() };
-        let table = DeTable::parse(text).map_err(|e| file.malformed(&e))?;
+        let table = DeTable::parse(text).map_err(|e| match file.malformed(&e) {
+            ConfigError::Malformed { place, reason, hint: None }
+                if path.extension() != Some("toml".as_ref()) =>
+            {
+                ConfigError::Malformed {
+                    place,
+                    reason,
+                    hint: Some("a configuration is a TOML file, e.g. configs/quickstart.toml".into()),
+                }
+            }
+            other => other,
+        })?;
         collect_table(table.get_ref(), "", &mut file.offsets);
         Ok(file)
     }

@@ -5,8 +5,8 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::html::strip_html;
-use super::join::{Explanation, Names, explain};
+use super::html::{glimpse, has_markup, strip_html};
+use super::join::{Explanation, Names, explain, is_null_like};
 use super::log::Log;
 use super::pictures::Pattern;
 use super::source::{self, RawItem, Reading};
@@ -23,6 +23,12 @@ pub(super) struct Catalogue {
     pub read: usize,
     /// Rows of a held item whose id came before; the first counts. Amazon's metadata has some.
     pub repeated: usize,
+    /// Held rows with markup in title or text, where nothing was said of it, and a glimpse of the first.
+    pub markup: usize,
+    pub first_markup: Option<String>,
+    /// Held rows whose title looks like a missing value, and the first.
+    pub null_titles: usize,
+    pub first_null_title: Option<String>,
     /// Why its ids and the log's meet less than one may expect.
     pub misses: Option<Explanation>,
 }
@@ -42,13 +48,6 @@ impl Catalogue {
         let present: HashSet<&str> = log.present().map(|(_, id)| id).collect();
         let mut strangers: Vec<String> = Vec::new();
         source::read_items(reading, &mut |mut row| {
-            if options.strip_html {
-                for text in [&mut row.title, &mut row.text] {
-                    if let Cow::Owned(bare) = strip_html(text) {
-                        *text = bare;
-                    }
-                }
-            }
             let place = catalogue.read;
             catalogue.read += 1;
             let known = present.contains(row.id.as_str());
@@ -57,6 +56,23 @@ impl Catalogue {
             }
             if !options.keep_unseen_items && !known {
                 return Ok(());
+            }
+            if options.strip_html.is_none()
+                && let Some(text) = [&row.title, &row.text].into_iter().find(|text| has_markup(text))
+            {
+                catalogue.markup += 1;
+                catalogue.first_markup.get_or_insert_with(|| glimpse(text));
+            }
+            if !row.title.is_empty() && is_null_like(&row.title) {
+                catalogue.null_titles += 1;
+                catalogue.first_null_title.get_or_insert_with(|| row.title.clone());
+            }
+            if options.strip_html == Some(true) {
+                for text in [&mut row.title, &mut row.text] {
+                    if let Cow::Owned(bare) = strip_html(text) {
+                        *text = bare;
+                    }
+                }
             }
             match catalogue.rows.entry(row.id.clone()) {
                 Entry::Occupied(_) => catalogue.repeated += 1,
@@ -173,13 +189,12 @@ impl Finder {
         Ok(Self { root, pattern })
     }
 
-    /// The catalogue's own path or address; else the pattern's file where it exists, relative where it can be.
+    /// The pattern's file where it exists, relative where it can be: it was asked for. Else the catalogue's own path or
+    /// address.
     fn image(&self, id: &str, row: &RawItem) -> String {
-        if !row.image.is_empty() {
-            return row.image.clone();
-        }
-        let Some((folder, pattern)) = &self.pattern else { return String::new() };
-        let Some(found) = pattern.find(folder, id) else { return String::new() };
+        let file =
+            self.pattern.as_ref().and_then(|(folder, pattern)| Some((folder, pattern.find(folder, id)?)));
+        let Some((folder, found)) = file else { return row.image.clone() };
         let path = folder.join(found);
         let root = self.root.as_deref().unwrap_or(folder);
         path.strip_prefix(root).unwrap_or(&path).display().to_string()

@@ -82,7 +82,7 @@ fn number(log: &Log, numbering: &Numbering) -> Result<(Sequences, Vec<String>), 
         users.push(log.user_ids[run[0].user as usize].clone());
         s.items.extend(run.iter().map(|i| numbering.of_log[i.item as usize]));
         for i in run {
-            let wrong = |reason| DataError::Option { option: "--time-unit".into(), reason };
+            let wrong = |reason| DataError::Option { option: "times".into(), reason };
             s.times.push(moment(i).map_err(wrong)?);
         }
         s.offsets.push(s.items.len());

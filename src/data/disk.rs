@@ -69,7 +69,7 @@ pub fn replace_dataset(
     artefact::read_manifest(dest, KIND, SCHEMA)?;
     let parent = dest.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let scratch =
-        tempfile::Builder::new().prefix(artefact::SCRATCH).tempdir_in(parent).map_err(at(parent))?;
+        artefact::scratch(0o777).prefix(artefact::SCRATCH).tempdir_in(parent).map_err(at(parent))?;
     let fresh = scratch.path().join("dataset");
     let hash = write_dataset(&fresh, dataset, report, about)?;
     let (old, new) = (dest.join(FEATURES), fresh.join(FEATURES));
@@ -87,6 +87,12 @@ pub fn replace_dataset(
         return Err(error.into());
     }
     Ok(hash)
+}
+
+/// Whether the data set at `dir` was prepared with `--strip-html`, so that what comes later is to be treated alike.
+pub fn strips_html(dir: &Path) -> bool {
+    let manifest = artefact::read_manifest(dir, KIND, SCHEMA).ok();
+    manifest.is_some_and(|manifest| manifest.about["options"]["strip_html"] == true)
 }
 
 /// Writes `dataset` to the directory `dest` and returns its content hash.

@@ -20,7 +20,7 @@ pub enum DataError {
     #[error("nothing is left after `{step}`")]
     Empty { step: String, advice: &'static str },
     #[error("the split leaves no {part} targets")]
-    EmptySplit { part: &'static str },
+    EmptySplit { part: &'static str, given: bool },
     #[error("images: {0}")]
     Pattern(#[from] PatternError),
     /// Log and catalogue share no item.
@@ -56,6 +56,9 @@ impl DataError {
                  catalogue"
                     .into()
             }),
+            Self::EmptySplit { given: true, part } => {
+                format!("the given split has no {part} part: add one, or cut it anew with --split leave_one_out")
+            }
             Self::EmptySplit { .. } => "use sequences of 3 or more, or an earlier cut-off".into(),
             Self::Pattern(e) => e.hint(),
             Self::Option { .. } => "see `codistill prepare --help`".into(),

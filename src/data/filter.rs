@@ -28,6 +28,18 @@ pub enum Duplicates {
     KeepReturns,
 }
 
+impl Duplicates {
+    /// The name in options and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::KeepAll => "keep_all",
+            Self::First => "first",
+            Self::Last => "last",
+            Self::KeepReturns => "keep_returns",
+        }
+    }
+}
+
 /// The order of a user's interactions with equal times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -30,6 +30,22 @@ pub fn strip_html(html: &str) -> Cow<'_, str> {
     Cow::Owned(tidy)
 }
 
+/// Whether [`strip_html`] takes anything but white space out of a text.
+pub fn has_markup(text: &str) -> bool {
+    text.contains(['<', '&']) && strip_html(text).split(' ').ne(text.split_whitespace())
+}
+
+/// The first markup of a text with some characters around it.
+pub fn glimpse(text: &str) -> String {
+    const BEFORE: usize = 20;
+    const LONGEST: usize = 60;
+    let place = text.find(['<', '&']).unwrap_or_default();
+    let start = text[..place].char_indices().rev().nth(BEFORE - 1).map_or(0, |(start, _)| start);
+    let shown: String = text[start..].chars().take(LONGEST).collect();
+    let dots = |cut: bool| if cut { "…" } else { "" };
+    format!("{}{shown}{}", dots(start > 0), dots(start + shown.len() < text.len()))
+}
+
 /// Neither white space at the ends, nor runs of it, nor any but spaces.
 fn is_tidy(text: &str) -> bool {
     let mut last = ' ';

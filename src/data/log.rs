@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::filter::{self, Interaction, StepCounts};
+use super::filter::{self, Interaction, StepCounts, Ties};
 use super::intern::Interner;
 use super::join::is_null_like;
 use super::source::time::Resolved;
@@ -93,7 +93,7 @@ impl Log {
         let mut interactions: Vec<Interaction> = Vec::new();
         let mut column = TimeColumn::default();
         let (mut rows, mut untimed, mut untimed_dropped) = (0u64, 0u64, 0u64);
-        let (mut full, mut dropped) = (false, 0u64);
+        let (mut full, mut dropped, mut unrated) = (false, 0u64, 0u64);
         // By place, since a fraction may still change the packed times.
         let mut parts: Option<Vec<(usize, GivenPart)>> = None;
         source::read_interactions(reading, &mut |row| {
@@ -125,6 +125,7 @@ impl Log {
                 }
             };
             untimed += u64::from(row.time.is_none());
+            unrated += u64::from(row.value.is_none());
             if row.value.zip(options.min_value).is_some_and(|(value, least)| value < least) {
                 dropped += 1;
                 return Ok(());
@@ -148,6 +149,11 @@ impl Log {
         if full {
             let what = "users, items or interactions";
             return Err(DataError::TooMany { what, limit: u64::from(u32::MAX >> 1) });
+        }
+        if let Some(least) = options.min_value.filter(|_| unrated > 0 && unrated < rows) {
+            reading
+                .plan
+                .warn(format!("{unrated} of {rows} rows have no rating: --min-value {least} keeps them"));
         }
         let given = parts.map(|parts| Given::of(parts, &interactions));
         if let Some(doubles) = given.as_ref().map(|given| given.doubles).filter(|&doubles| doubles > 0) {
@@ -202,7 +208,8 @@ fn times(
 ) -> Result<Option<Resolved>, DataError> {
     let wrong = |option: &str, reason: String| DataError::Option { option: option.into(), reason };
     if untimed == 0 && rows > 0 {
-        let resolved = column.resolve(options.time_unit).map_err(|reason| wrong("--time-unit", reason))?;
+        let option = if options.time_unit.is_some() { "--time-unit" } else { "times" };
+        let resolved = column.resolve(options.time_unit).map_err(|reason| wrong(option, reason))?;
         reading.plan.time_unit = resolved.unit;
         reading.plan.time_unit_guessed = options.time_unit.is_none();
         if let Some(unit) = resolved.unit.filter(|_| resolved.odd > 0) {
@@ -221,6 +228,10 @@ fn times(
     if untimed > 0 && untimed < rows {
         let reason = format!("{untimed} of {rows} rows stand in files without a column of times");
         return Err(wrong("interactions", reason));
+    }
+    if options.ties == Some(Ties::Hash) && rows > 0 {
+        let reason = "the log has no times that could be equal".to_owned();
+        return Err(wrong("--ties hash", reason));
     }
     for (option, given) in [
         ("--time-unit", options.time_unit.is_some()),

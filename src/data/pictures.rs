@@ -248,7 +248,8 @@ impl Survey {
         let mut found = Vec::new();
         let root = root.map_or_else(|| "the working directory".to_owned(), |root| root.display().to_string());
         let first = self.first_lost.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
-        if self.lost > 0 && self.lost + self.addresses == self.named {
+        let paths = self.named - self.addresses;
+        if self.lost > 0 && self.lost == paths {
             found
                 .push(format!("none of the {} picture paths leads to a file; looked for {first}", self.lost));
         }
@@ -271,8 +272,26 @@ impl Survey {
                 self.backslashes
             ));
         }
+        if found.is_empty() && self.lost * 2 > paths {
+            found.push(format!("{} of {paths} picture paths lead to no file, such as {first}", self.lost));
+        }
         found
     }
+}
+
+/// What should be said of `pattern` where it names no picture of any item, with the first path that it tried.
+pub fn unused_pattern(pattern: &str, items: &Items) -> Option<String> {
+    let (folder, rest) = Pattern::parse(pattern).ok()?.split();
+    let folder = std::path::absolute(Path::new(".").join(folder)).ok()?;
+    let ids = &items.ids[1..];
+    if ids.par_iter().any(|id| rest.find(&folder, id).is_some()) {
+        return None;
+    }
+    let tried = ids.iter().flat_map(|id| rest.candidates(id)).next().map(|path| folder.join(path));
+    let tried = tried.map_or_else(String::new, |path| format!("; looked for {}", path.display()));
+    Some(format!(
+        "--images {pattern} names no file of any item{tried} (a pattern begins at the working directory)"
+    ))
 }
 
 /// The file that an absolute path leads to if it begins at `root`, as the paths of film posters do (`/1.jpg`).

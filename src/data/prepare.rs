@@ -9,7 +9,7 @@ use super::catalogue::{Catalogue, Numbering, describe};
 use super::cut::{Cut, cut};
 use super::filter::{self, Duplicates, Interaction, StepCounts, TiedPairs, Ties};
 use super::log::{Log, Untimed};
-use super::pictures::{Pattern, Survey};
+use super::pictures::{Pattern, Survey, unused_pattern};
 use super::report::{Misses, PrepareReport, SourceHash};
 use super::source::{BadLines, GivenPart, Reading, Role, Source, SourceOptions, SourcePlan, TimeUnit};
 use super::split::Split;
@@ -28,7 +28,8 @@ pub struct PrepareOptions {
     /// What one step of numeric times is; absent: found out from their size.
     pub time_unit: Option<TimeUnit>,
     pub untimed: Untimed,
-    pub ties: Ties,
+    /// Absent: the file's order stands, and ties are told.
+    pub ties: Option<Ties>,
     /// Where pictures lie, with `{id}` for the item's id, e.g. `posters/{id}.jpg`; [`Pattern`] says what else.
     pub images: Option<String>,
     /// Malformed lines that are passed over instead of ending the work.
@@ -47,8 +48,8 @@ pub struct PrepareOptions {
     pub keep_unseen_items: bool,
     /// Absent: the source's own parts where it gives them, else leave-one-out.
     pub split: Option<Split>,
-    /// Tags and entities are taken out of titles and texts.
-    pub strip_html: bool,
+    /// Tags and entities are taken out of titles and texts. Absent: they stay, and are told.
+    pub strip_html: Option<bool>,
 }
 
 impl Default for PrepareOptions {
@@ -60,7 +61,7 @@ impl Default for PrepareOptions {
             catalogue: SourceOptions::default(),
             time_unit: None,
             untimed: Untimed::Refuse,
-            ties: Ties::Source,
+            ties: None,
             images: None,
             skip_bad: 0,
             min_value: None,
@@ -71,7 +72,7 @@ impl Default for PrepareOptions {
             catalogue_only: false,
             keep_unseen_items: false,
             split: None,
-            strip_html: false,
+            strip_html: None,
         }
     }
 }
@@ -138,6 +139,7 @@ pub fn prepare(
     found_item_column(options, &log_plan, catalogue_plan.as_ref())?;
     let numbering = Numbering::of(&log, &catalogue.rows, options.keep_unseen_items);
     let Cut { sequences, users, timed, rule, short } = cut(options, &log, &numbering, &mut log_plan)?;
+    let span = timed.then(|| span(&sequences.times)).flatten();
     let (items, missing_rows) = describe(&numbering, &catalogue.rows, options)?;
     let pictures = Survey::of(&items);
     let count = |part: Part| sequences.parts.iter().filter(|&&p| p == part).count();
@@ -153,22 +155,34 @@ pub fn prepare(
         valid_targets: count(Part::Valid),
         test_targets: count(Part::Test),
         tied_pairs: kept.tied_pairs,
+        ties: options.ties,
         exact_duplicates: kept.exact_duplicates,
         null_like_ids: null_like,
         timed,
+        span,
         split: rule,
         rows_without_time: log.untimed,
         rows_without_time_dropped: log.untimed_dropped,
         catalogue_rows: catalogue.read,
         catalogue_repeated: catalogue.repeated,
         catalogue_unseen: catalogue.read - catalogue.repeated - (numbering.seen - missing_rows),
+        catalogue_markup: catalogue.markup,
+        first_markup: catalogue.first_markup,
+        null_titles: catalogue.null_titles,
+        first_null_title: catalogue.first_null_title,
         items_without_catalogue_row: missing_rows,
         catalogue_misses: catalogue.misses.as_ref().map(Misses::of),
         items_without_title: empty(&items.titles),
         items_without_category: empty(&items.categories),
         items_without_image: empty(&items.images),
         image_files_missing: pictures.lost,
-        image_remarks: pictures.remarks(items.pictures_root.as_deref()),
+        image_remarks: options
+            .images
+            .as_ref()
+            .and_then(|pattern| unused_pattern(pattern, &items))
+            .into_iter()
+            .chain(pictures.remarks(items.pictures_root.as_deref()))
+            .collect(),
         pictures_root: items.pictures_root.clone(),
         items_only_targets: 0,
         sources: hashes.finish()?,
@@ -176,6 +190,11 @@ pub fn prepare(
     let dataset = Dataset { users, items, sequences, timed, hash: String::new() };
     let report = PrepareReport { items_only_targets: dataset.target_only_items(), ..report };
     Ok((dataset, report))
+}
+
+/// First and last time, in microseconds.
+fn span(times: &[i64]) -> Option<[i64; 2]> {
+    Some([*times.iter().min()?, *times.iter().max()?])
 }
 
 /// Refuses options that can't act on these sources.
@@ -201,7 +220,7 @@ fn check(options: &PrepareOptions) -> Result<(), DataError> {
             ("--items-no-header", columns.no_header),
             ("--items-quoting", options.catalogue.quoting.is_some()),
             ("--items-encoding", options.catalogue.encoding.is_some()),
-            ("--strip-html", options.strip_html),
+            ("--strip-html", options.strip_html.is_some()),
             ("--text-column", !columns.text.is_empty()),
             ("--keep-column", !columns.kept.is_empty()),
         ];
@@ -274,7 +293,7 @@ struct Kept {
 /// Order, duplicates, cores, length: one count each.
 fn keep(log: &mut Log, options: &PrepareOptions, steps: &mut Vec<StepCounts>) -> Kept {
     let Log { interactions, user_ids, item_ids, given, .. } = log;
-    match options.ties {
+    match options.ties.unwrap_or_default() {
         Ties::Source => filter::sort(interactions),
         Ties::Hash => filter::sort_by_hash(interactions, user_ids, item_ids),
     }
@@ -289,7 +308,7 @@ fn keep(log: &mut Log, options: &PrepareOptions, steps: &mut Vec<StepCounts>) ->
         interactions.sort_by_cached_key(|i| (i.user, given.part(i)));
     }
     filter::deduplicate(interactions, options.duplicates);
-    steps.push(filter::counts("duplicates", interactions));
+    steps.push(filter::counts(&format!("duplicates ({})", options.duplicates.name()), interactions));
     filter::k_core(interactions, options.user_core, options.item_core);
     let core = format!("core (user {}, item {})", options.user_core, options.item_core);
     steps.push(filter::counts(&core, interactions));

@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::filter::{StepCounts, TiedPairs};
+use super::MICROS;
+use super::filter::{StepCounts, TiedPairs, Ties};
 use super::join::{Cause, Explanation};
 use super::log::NullLike;
-use super::source::{Role, SourcePlan, speaks_of_parts};
+use super::source::{Role, SourcePlan, TimeUnit, speaks_of_parts};
 use super::split::Split;
 
 /// What was done, step by step.
@@ -27,12 +29,18 @@ pub struct PrepareReport {
     pub test_targets: usize,
     /// Neighbouring interactions of a user, and those with the same time.
     pub tied_pairs: TiedPairs,
+    /// The rule for equal times, where one was asked for.
+    #[serde(default)]
+    pub ties: Option<Ties>,
     /// Kept rows that repeat another in user, item and time.
     pub exact_duplicates: usize,
     /// Ids that look like missing values.
     pub null_like_ids: Vec<NullLike>,
     /// Whether times are times, not places in the log.
     pub timed: bool,
+    /// First and last time of the kept interactions, in microseconds since 1970; absent without times.
+    #[serde(default)]
+    pub span: Option<[i64; 2]>,
     /// The rule that was followed.
     pub split: Split,
     /// Rows whose place in the log stands for their time, and rows that were left out for want of one.
@@ -42,6 +50,16 @@ pub struct PrepareReport {
     pub catalogue_rows: usize,
     pub catalogue_repeated: usize,
     pub catalogue_unseen: usize,
+    /// Rows with HTML in title or text that nothing was said of, and the first.
+    #[serde(default)]
+    pub catalogue_markup: usize,
+    #[serde(default)]
+    pub first_markup: Option<String>,
+    /// Rows whose title looks like a missing value, and the first.
+    #[serde(default)]
+    pub null_titles: usize,
+    #[serde(default)]
+    pub first_null_title: Option<String>,
     pub items_without_catalogue_row: usize,
     /// Why ids of the log and of the catalogue meet less than one may expect.
     pub catalogue_misses: Option<Misses>,
@@ -105,6 +123,7 @@ impl PrepareReport {
         }
         found.extend(self.of_columns());
         found.extend(self.of_rows());
+        found.extend(self.of_times());
         found.extend(self.of_ties());
         found.extend(self.image_remarks.clone());
         found
@@ -178,13 +197,27 @@ impl PrepareReport {
         }
         if self.users_without_targets > 0 {
             found.push(format!(
-                "{} users are too short for targets and only train",
+                "{} users have no targets, being too short or without events after the cut-off, and only train",
                 self.users_without_targets
             ));
         }
         if let Some(misses) = &self.catalogue_misses {
             let remedy = misses.remedy.as_ref().map_or_else(String::new, |remedy| format!("; {remedy}"));
             found.push(format!("{}{remedy}", misses.message));
+        }
+        if let Some(first) = &self.first_null_title {
+            found.push(format!(
+                "{} titles such as {first:?} look like missing values and are taken as they stand; leave such cells \
+                 empty in the catalogue",
+                self.null_titles
+            ));
+        }
+        if let Some(first) = &self.first_markup {
+            found.push(format!(
+                "{} catalogue rows hold HTML in title or text, such as {first:?}; --strip-html takes it out, \
+                 --strip-html=false says that it is meant",
+                self.catalogue_markup
+            ));
         }
         if self.catalogue_repeated > 0 {
             found.push(format!(
@@ -195,13 +228,37 @@ impl PrepareReport {
         found
     }
 
+    /// Days of the kept interactions, e.g. `2024-01-05 to 2024-06-30`; absent without times.
+    pub fn days(&self) -> Option<String> {
+        let day = |micros| Timestamp::from_microsecond(micros).map(|time| time.to_string()[..10].to_owned());
+        let [first, last] = self.span?;
+        Some(format!("{} to {}", day(first).ok()?, day(last).ok()?))
+    }
+
+    /// Numbers whose guessed unit makes days of them that no log of ours has.
+    fn of_times(&self) -> Option<String> {
+        const YEAR_1980: i64 = 315_532_800 * MICROS;
+        const YEAR: i64 = 31_622_400 * MICROS;
+        let digits = |unit: &TimeUnit| matches!(unit, TimeUnit::Date | TimeUnit::DateTime);
+        let unit = self.log.time_unit.filter(|unit| self.log.time_unit_guessed && !digits(unit))?;
+        let [_, last] = self.span?;
+        let column = &self.log.column(Role::Time)?.column;
+        (last < YEAR_1980 || last > Timestamp::now().as_microsecond() + YEAR).then(|| {
+            format!(
+                "`{column}` taken for {unit} gives days from {}: it is a clock of its own, which --time-unit says, dates in \
+                 digits, which --time-format reads, or no time, and --column time=NAME names another column",
+                self.days().unwrap_or_default()
+            )
+        })
+    }
+
     fn of_ties(&self) -> Vec<String> {
         let mut found = Vec::new();
         let pairs = &self.tied_pairs;
-        if self.timed && pairs.tied > 0 {
+        if self.timed && pairs.tied > 0 && self.ties.is_none() {
             let share = 100.0 * pairs.tied as f64 / pairs.neighbours.max(1) as f64;
             let mut text = format!(
-                "{} of {} neighbouring interactions ({share:.0} %) have equal times",
+                "{} of {} neighbouring interactions ({share:.0} %) have equal times and stand in the order of the file",
                 pairs.tied, pairs.neighbours
             );
             if pairs.is_sorted() {
@@ -210,6 +267,10 @@ impl PrepareReport {
                     "; {share:.0} % of them ascend by item id (by chance 50 %), so that their order is a sorting and not \
                      time, a pattern that models learn; --ties hash breaks them without one"
                 );
+            }
+            if !pairs.is_sorted() {
+                text +=
+                    "; --ties source says that this is right, --ties hash takes an order that says nothing";
             }
             found.push(text);
         }

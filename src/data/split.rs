@@ -84,7 +84,7 @@ pub fn split(sequences: &mut Sequences, rule: &Split) -> Result<usize, DataError
     };
     for (part, name) in [(Part::Valid, "validation"), (Part::Test, "test")] {
         if !sequences.parts.contains(&part) {
-            return Err(DataError::EmptySplit { part: name });
+            return Err(DataError::EmptySplit { part: name, given: *rule == Split::Given });
         }
     }
     Ok(short)

@@ -17,6 +17,7 @@ use super::EmbedError;
 use crate::artefact::at;
 use crate::config::nearest;
 use crate::data::join::is_null_like;
+use crate::data::literal;
 use crate::features::Precision;
 
 /// The fields of a line.
@@ -137,12 +138,22 @@ fn read_line(
 }
 
 fn parse(text: &str, views: &[TokenView]) -> Result<NewItem, String> {
-    let line: Line = serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|e| {
+    let text = text.trim_start_matches('\u{feff}');
+    let of_json = |e: serde_json::Error| {
         // The library counts lines within the line, always 1.
         let (at, text) = (e.column(), e.to_string());
         let reason = text.split(" at line ").next().unwrap_or(&text);
         format!("{reason} at byte {at}")
-    })?;
+    };
+    let line: Line = match serde_json::from_str(text) {
+        Ok(line) => line,
+        // Catalogues in Python's literals, and JSON with NaN, are read by `prepare` too.
+        Err(e) if e.is_syntax() => match literal::parse(text) {
+            Ok(value) => serde_json::from_value(value).map_err(|e| e.to_string())?,
+            Err(_) => return Err(of_json(e)),
+        },
+        Err(e) => return Err(of_json(e)),
+    };
     if let Some(name) = line.unknown.keys().next() {
         return Err(match nearest(name, FIELDS.into_iter()) {
             Some(near) => format!("unknown field `{name}`: did you mean `{near}`?"),

@@ -186,7 +186,7 @@ impl Hub {
             return Err(failed(format!("{} bytes, at most {most} are taken", length.unwrap_or(0)), None));
         }
         let parent = dest.parent().unwrap_or(Path::new("."));
-        let mut out = tempfile::NamedTempFile::new_in(parent).map_err(at(dest))?;
+        let mut out = crate::artefact::scratch(0o666).tempfile_in(parent).map_err(at(dest))?;
         let mut body = response.body_mut().with_config().limit(most + 1).reader();
         let (mut done, mut hasher, mut buffer) = (0u64, Sha256::new(), vec![0u8; 1 << 18]);
         loop {

@@ -19,7 +19,7 @@ use super::run_dir::RunDir;
 use crate::artefact::{self, ArtefactError, write_atomic};
 use crate::config::{Config, DataConfig, ViewKind};
 use crate::data::{self, Dataset};
-use crate::features;
+use crate::features::{self, item_ids_hash};
 
 /// Layout version of `inputs.json`.
 const SCHEMA: u32 = 1;
@@ -38,6 +38,9 @@ pub struct Inputs {
     /// File of the items that were held out of the training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_out: Option<PathBuf>,
+    /// SHA-256 of the items' ids in their order, which the rows of ID tables have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items: Option<String>,
 }
 
 /// One artefact that was read.
@@ -63,6 +66,11 @@ pub struct Asked {
 pub enum InputsError {
     #[error("{run} was trained on other inputs than there are now:{}", changes.iter().map(|c| format!("\n  {c}")).collect::<String>())]
     Changed { run: PathBuf, changes: Vec<Change> },
+    /// Accepted as another data set, and still no input of this model.
+    #[error(
+        "{data} has other items than {run} was trained on, or in another order: their ID vectors would be those of other items"
+    )]
+    OtherItems { run: PathBuf, data: PathBuf },
     #[error("{path}: {reason}")]
     Malformed { path: PathBuf, reason: String },
     #[error(transparent)]
@@ -75,6 +83,11 @@ impl InputsError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Changed { changes, .. } => Some(way_out(changes)),
+            Self::OtherItems { .. } => Some(
+                "train anew on it; the run with its own data set takes new items by `embed append` and new users by \
+                 `recommend --histories`"
+                    .into(),
+            ),
             Self::Malformed { .. } => {
                 Some("remove the file; the checkpoints know what the run was trained on".into())
             }
@@ -160,6 +173,7 @@ impl Inputs {
             dataset: input(&data.path.clone().unwrap_or_default(), &experiment.parents.dataset)?,
             features,
             held_out: ids.map(|ids| absolute(ids)).transpose()?,
+            items: Some(item_ids_hash(&experiment.dataset.items.ids)),
         })
     }
 
@@ -266,7 +280,9 @@ pub fn resolve(
     parents: &Parents,
     asked: &Asked,
 ) -> Result<Found, InputsError> {
-    let places = Places::of(root, config, Inputs::read(&RunDir::at(root))?, asked)?;
+    let record = Inputs::read(&RunDir::at(root))?;
+    let items = record.as_ref().and_then(|record| record.items.clone());
+    let places = Places::of(root, config, record, asked)?;
     let mut found = Found::default();
     let mut changes = Vec::new();
     if let Some(cold) = &mut config.data.cold {
@@ -287,6 +303,17 @@ pub fn resolve(
     found.pass_over("the data set", &dataset, passed_over.as_deref());
     judge("the data set", &dataset, wanted, hash, &mut found, &mut changes);
     config.data.path = Some(dataset.clone());
+    let with_ids = config.model.views.iter().any(|view| view.kind == ViewKind::Id);
+    if asked.accept_changed && with_ids && !changes.is_empty() {
+        let there = Dataset::open(&dataset).ok().map(|dataset| item_ids_hash(&dataset.items.ids));
+        match (&items, there) {
+            (Some(then), Some(now)) if *then != now => {
+                return Err(InputsError::OtherItems { run: root.to_owned(), data: dataset });
+            }
+            (None, Some(_)) => found.unchecked.push("the order of the items".into()),
+            _ => {}
+        }
+    }
 
     let mut seen: BTreeMap<String, PathBuf> = BTreeMap::new();
     for view in config.model.views.clone().iter().filter(|view| view.kind != ViewKind::Id) {

@@ -46,7 +46,7 @@ impl RunDir {
     pub fn create(dir: &Path, name: &str, config: &str, origins: &str) -> Result<Self, CheckpointError> {
         artefact::may_make(&dir.join(name), Makes::Run)?;
         fs::create_dir_all(dir).map_err(at(dir))?;
-        let scratch = tempfile::Builder::new().prefix(artefact::SCRATCH).tempdir_in(dir).map_err(at(dir))?;
+        let scratch = artefact::scratch(0o777).prefix(artefact::SCRATCH).tempdir_in(dir).map_err(at(dir))?;
         let inside = Self::at(scratch.path());
         inside.write(&inside.config(), config)?;
         inside.write(&inside.origins(), origins)?;

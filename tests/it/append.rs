@@ -189,3 +189,75 @@ fn names(dir: &Path) -> Vec<String> {
     names.sort();
     names
 }
+
+#[test]
+fn markup_is_taken_out_where_the_data_set_has_none() {
+    let home = tempfile::tempdir().unwrap();
+    let at = |name: &str| home.path().join(name).display().to_string();
+    let (mut log, mut items) = ("user,item,ts\n".to_owned(), "item,title\n".to_owned());
+    for user in 0..12 {
+        for step in 0..6 {
+            log += &format!("u{user},i{},{}\n", (user * 5 + step) % 10, 1_600_000_000 + step);
+        }
+    }
+    for item in 0..10 {
+        items += &format!("i{item},<b>{} pot</b> number {item}\n", ["Tea", "Milk"][item % 2]);
+    }
+    fs::write(home.path().join("log.csv"), log).unwrap();
+    fs::write(home.path().join("items.csv"), items).unwrap();
+    let config = format!(
+        "[data]\npath = \"{}\"\nmax_seq_len = 8\n[model]\nwidth = 8\n\
+         [[model.views]]\nname = \"text\"\nkind = \"tokens\"\n[[model.branches]]\nname = \"text\"\nview = \"text\"\n\
+         [train]\nbatch_users = 8\nepochs = 1\n[run]\ndir = \"{}\"\nname = \"run\"\n",
+        at("data"),
+        at(""),
+    );
+    fs::write(home.path().join("x.toml"), config).unwrap();
+    let new = "{\"id\": \"a\", \"title\": \"<i>Green</i> tea &amp; pot\"}\n{\"id\": \"b\", \"title\": \"Green tea & pot\"}\n";
+    fs::write(home.path().join("new.jsonl"), new).unwrap();
+    let (log, items, data) = (at("log.csv"), at("items.csv"), at("data"));
+    run(&[
+        "prepare",
+        &log,
+        "--items",
+        &items,
+        "--user-core",
+        "1",
+        "--item-core",
+        "1",
+        "--strip-html",
+        "-o",
+        &data,
+    ])
+    .fine();
+    run(&["features", "encode", &data, "--modality", "text"]).fine();
+    run(&["train", &at("x.toml"), "--device", "cpu"]).fine();
+    run(&["embed", "build", &at("run"), "--store", &at("store"), "--device", "cpu"]).fine();
+    run(&["embed", "append", &at("run"), &at("new.jsonl"), "--store", &at("store"), "--device", "cpu"])
+        .fine();
+    let said =
+        run(&["recommend", &at("run"), "--store", &at("store"), "--item", "a", "-k", "1", "--device", "cpu"])
+            .fine();
+    let list: Value = serde_json::from_str(said.stdout.lines().next().unwrap()).unwrap();
+    let nearest = &list["items"][0];
+    assert_eq!((&nearest["item"], &nearest["title"]), (&json!("b"), &json!("Green tea & pot")));
+    assert!((nearest["score"].as_f64().unwrap() - 1.0).abs() < 1e-5, "{nearest}");
+
+    // What is made may be read by whom the umask says, as any other file.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let (dir, file) = (home.path().join("plain"), home.path().join("plain.txt"));
+        fs::create_dir(&dir).unwrap();
+        fs::write(&file, "").unwrap();
+        run(&["export", &at("run"), "--output", &at("export")]).fine();
+        for made in ["data", "run", "store", "export"].map(|name| home.path().join(name)) {
+            assert_eq!(mode(&made), mode(&dir), "{}", made.display());
+            for entry in fs::read_dir(&made).unwrap().map(Result::unwrap) {
+                let expected = if entry.path().is_dir() { &dir } else { &file };
+                assert_eq!(mode(&entry.path()), mode(expected), "{}", entry.path().display());
+            }
+        }
+    }
+}

@@ -188,7 +188,7 @@ fn what_the_files_and_filters_do_not_find_is_told_or_refused() {
     );
     refused(&["--exclude", &none], "they differ in leading zeros", "dtype=str keeps leading zeros");
     let other = shop.file("other.txt", "red\nblue\n");
-    refused(&["--candidates", &other], "ids like red, blue here", "one id a line");
+    refused(&["--candidates", &other], "ids like blue, red here", "one id a line");
     refused(&["--filter", "colour=red"], "no column `colour`", "stock, price, made by, category, title");
     refused(&["--filter", "colour=red"], "no column `colour`", "prepare --keep-column colour");
     refused(&["--filter", "category=drama"], "no item has \"drama\" in category", "category has \"Drama\"");

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::program::{Said, codistill, dataset, flip, path, run, tiny};
 
-fn copy_tree(from: &Path, to: &Path) {
+pub fn copy_tree(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let (source, target) = (entry.path(), to.join(entry.file_name()));
@@ -182,6 +182,37 @@ fn two_kinds_of_change_are_told_together() {
     // A store that is gone can't be gone on with.
     fs::remove_dir_all(shop.text()).unwrap();
     shop.call("recommend", &["--accept-changed"]).refused("not found", "features/NAME");
+}
+
+/// The data set again, its items in the opposite order: rows of an ID table would stand for other items.
+fn turn_items(dir: &Path) {
+    let mut dataset = Dataset::open(dir).unwrap();
+    let items = dataset.items.count();
+    for column in [
+        &mut dataset.items.ids,
+        &mut dataset.items.titles,
+        &mut dataset.items.texts,
+        &mut dataset.items.categories,
+        &mut dataset.items.images,
+    ] {
+        column[1..].reverse();
+    }
+    dataset.sequences.items.iter_mut().for_each(|item| *item = (items + 1) as u32 - *item);
+    let features = dir.with_extension("features");
+    fs::rename(dir.join("features"), &features).unwrap();
+    fs::remove_dir_all(dir).unwrap();
+    write_dataset(dir, &dataset, &json!({}), json!({"source": "test"})).unwrap();
+    fs::rename(features, dir.join("features")).unwrap();
+}
+
+#[test]
+fn other_items_are_no_input_of_a_model_whatever_is_accepted() {
+    let shop = Shop::new();
+    turn_items(&shop.data());
+    for command in COMMANDS {
+        shop.call(command, &[]).refused("the data set", "--accept-changed");
+        shop.call(command, &["--accept-changed"]).refused("has other items than", "train anew on it");
+    }
 }
 
 #[test]

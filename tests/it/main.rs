@@ -21,6 +21,7 @@ mod gpu;
 mod inputs;
 mod lists;
 mod objectives;
+mod older;
 mod parity;
 mod planted;
 mod prepare;

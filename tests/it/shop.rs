@@ -50,7 +50,7 @@ fn a_shop_without_pictures_trains_the_published_configuration() {
     let dir = data.display();
     let dropped = format!(
         "warning: dropped image: {dir} has no features of that view; `codistill features encode {dir} --modality \
-         image` makes them"
+         image --encoder MODEL` makes them"
     );
     assert!(said.stderr.lines().any(|line| line == dropped), "{}", said.stderr);
     assert!(
@@ -179,7 +179,7 @@ fn a_taken_name_is_told_and_the_new_directory_is_the_last_line() {
         let said = train(home.path(), CONFIG, &data, &[]).fine();
         let new = runs.join(name);
         let told = format!(
-            "warning: {} is an older run; this one is {}",
+            "warning: {0} is an older run, which `codistill train --resume {0}` goes on with; this one is {1}",
             runs.join("movielens-small").display(),
             new.display()
         );

@@ -20,7 +20,8 @@ const EXAMPLES: usize = 3;
 struct Line {
     #[serde(default)]
     user: serde_json::Value,
-    items: Vec<serde_json::Value>,
+    #[serde(default)]
+    items: Option<Vec<serde_json::Value>>,
 }
 
 /// Whose list is asked for, with what is known of them, in the numbers of `items`.
@@ -44,7 +45,8 @@ pub fn histories(
         found.ok_or_else(|| {
             Failure::user(
                 format!("`{id}` is no user of the data set"),
-                "give new users' histories with --histories",
+                "users with fewer interactions than --user-core and --min-length were left out by `prepare`; --histories FILE \
+                 takes any history",
             )
         })
     });
@@ -70,9 +72,10 @@ fn read_histories(path: &Path, ids: &[String], terminal: &Terminal) -> Result<Ve
             )
         })?;
         let word = |v: &serde_json::Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
-        let mut items = Vec::with_capacity(parsed.items.len());
-        for id in parsed.items.iter().map(word) {
-            if let Some(&number) = numbers.get(id.as_str()) {
+        let listed = parsed.items.unwrap_or_default();
+        let mut items = Vec::with_capacity(listed.len());
+        for id in listed.iter().map(word) {
+            if let Some(&number) = numbers.get(id.trim()) {
                 items.push(number);
                 continue;
             }

@@ -104,7 +104,8 @@ impl<'a> Writer<'a> {
             Some(path) => {
                 let folder =
                     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-                let scratch = tempfile::NamedTempFile::new_in(folder).map_err(|e| Failure::io(path, &e))?;
+                let scratch =
+                    artefact::scratch(0o666).tempfile_in(folder).map_err(|e| Failure::io(path, &e))?;
                 let file = scratch.reopen().map_err(|e| Failure::io(path, &e))?;
                 (Box::new(BufWriter::new(file)), Some((scratch, path.to_owned())), path.to_owned())
             }

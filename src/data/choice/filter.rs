@@ -73,7 +73,19 @@ impl Filter {
         let unmet: Vec<String> =
             self.values.iter().zip(&met).filter(|(_, met)| !**met).map(|(value, _)| quoted(value)).collect();
         if unmet.len() == self.values.len() {
-            let there = column.examples(&self.values).iter().map(|value| format!("{value:?}")).collect();
+            let (examples, all) = column.examples(&self.values);
+            let mut there: Vec<String> = examples.iter().map(|value| format!("{value:?}")).collect();
+            if all > there.len() {
+                there.push(format!("and {} more", all - there.len()));
+            }
+            // A value with a comma that was not quoted came apart.
+            let whole = self.values.join(", ");
+            if column.cells.iter().any(|cell| column.has(cell, &whole)) {
+                there.push(format!(
+                    "\"{whole}\", which stands in double quotes: --filter '{}=\"{whole}\"'",
+                    self.field
+                ));
+            }
             return Err(ChoiceError::UnknownValues { field: self.field.clone(), values: unmet, there });
         }
         if !unmet.is_empty() {
@@ -110,8 +122,9 @@ impl<'a> Column<'a> {
         cell.trim() == value || (self.parts && cell.split('|').any(|part| part.trim() == value))
     }
 
-    /// Values that are there: those that differ from a wanted one in letter case alone, then the first.
-    fn examples(&self, wanted: &[String]) -> Vec<&'a str> {
+    /// Values that are there, the likeliest first: those that differ from a wanted one in letter case alone, those that
+    /// begin with one; and how many there are in all.
+    fn examples(&self, wanted: &[String]) -> (Vec<&'a str>, usize) {
         let values = || {
             let parts = self.parts;
             let split = move |cell: &'a String| cell.split(move |c| parts && c == '|').map(str::trim);
@@ -119,7 +132,17 @@ impl<'a> Column<'a> {
         };
         let wanted: HashSet<String> = wanted.iter().map(|value| value.to_lowercase()).collect();
         let alike = values().filter(|value| wanted.contains(&value.to_lowercase()));
+        let begins = |value: &&str| {
+            wanted
+                .iter()
+                .any(|wanted| !wanted.is_empty() && value.to_lowercase().starts_with(wanted.as_str()))
+        };
         let mut seen = HashSet::new();
-        alike.chain(values()).filter(|value| seen.insert(*value)).take(EXAMPLES).collect()
+        let found: Vec<&str> = alike
+            .chain(values().filter(begins))
+            .chain(values())
+            .filter(|value| seen.insert(*value))
+            .collect();
+        (found.iter().take(EXAMPLES).copied().collect(), found.len())
     }
 }

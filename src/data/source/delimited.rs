@@ -4,11 +4,11 @@ use std::path::Path;
 
 use super::detect::{is_number, remedy};
 use super::error::Fault;
-use super::folder::{GivenPart, SourceFile};
+use super::folder::{FOLDER, GivenPart, SourceFile};
 use super::item_lists::{SUFFIX, item_with_list, list_columns};
 use super::names::{InteractionPlaces, ItemPlaces};
-use super::nested::picture_of_text;
-use super::value::{id, join, parse_value, shorten};
+use super::nested::{append_field_text, category_of_text, picture_of_text};
+use super::value::{id, parse_value, shorten};
 use super::{
     Columns, Format, OnInteraction, OnItem, RawInteraction, RawItem, RawTime, Reading, Source, SourceError,
 };
@@ -61,7 +61,7 @@ pub(super) fn items(
         };
         let mut text = String::new();
         for &place in &places.text {
-            join(&mut text, " ", fields.get(place)?);
+            append_field_text(fields.get(place)?, &mut text);
         }
         let mut image = None;
         for &place in places.image.iter().chain(&places.image_else) {
@@ -74,7 +74,7 @@ pub(super) fn items(
             id: id(fields.first(places.id, &places.id_else)?, &header[places.id])?.to_owned(),
             title: field(places.title, &[])?,
             text,
-            category: field(places.category, &places.category_else)?,
+            category: category_of_text(&field(places.category, &places.category_else)?),
             image: image.unwrap_or_default(),
             kept: kept.collect::<Result<_, _>>()?,
         })
@@ -182,7 +182,7 @@ impl<'f> Table<'f> {
             table.suspect = Some(first);
         }
         for (key, _) in &file.keys {
-            header.push(if header.contains(key) { format!("{key} (folder)") } else { key.clone() });
+            header.push(if header.contains(key) { format!("{key}{FOLDER}") } else { key.clone() });
         }
         Ok(Some((table, header)))
     }
@@ -258,6 +258,7 @@ impl<'f> Table<'f> {
             }
         }
         reading.returns += self.records.returns();
+        reading.odd_quotes += self.records.odd_quotes();
         Ok(rows)
     }
 }

@@ -17,6 +17,8 @@ const PARQUET: &[u8; 4] = b"PAR1";
 /// Lines and bytes that are looked at: whether lines are sequences shows only in several.
 const HEAD_LINES: usize = 1000;
 const HEAD_BYTES: usize = 1 << 20;
+/// Lines of one width from which on they are a table.
+const MANY_LINES: usize = 100;
 
 /// Finds out the format of a file.
 ///
@@ -50,6 +52,12 @@ pub(super) fn of_file(
     let typed = head.first().is_some_and(|first| first.split('\t').any(is_typed));
     if typed && matches!(ending, Some("inter" | "item")) {
         return Ok(Format::Atomic);
+    }
+    if let (Some(delimiter), Some(first)) = (options.delimiter, head.first())
+        && !first.contains(delimiter)
+    {
+        let likely = char::from(guess_delimiter(first.as_bytes()));
+        return Err(SourceError::NotBetweenFields { path: path.to_owned(), delimiter, likely });
     }
     match of_lines(&head, options) {
         Found::Format(format) => Ok(format),
@@ -139,6 +147,8 @@ pub(super) fn remedy(first: &str, delimiter: u8, source: Source) -> String {
         return "--items-no-header --items-column item=1 --items-column title=2".to_owned();
     }
     let delimiter = char::from(delimiter);
+    let sequences =
+        if delimiter == ' ' { ", or, if each line is a user and its items, --format sequences" } else { "" };
     let fields: Vec<&str> =
         first.split(delimiter).filter(|field| delimiter != ' ' || !field.is_empty()).collect();
     let is_time = |field: &str| {
@@ -154,7 +164,7 @@ pub(super) fn remedy(first: &str, delimiter: u8, source: Source) -> String {
     columns.extend(value.map(|n| ("value", n + 1)));
     columns.extend(time.map(|n| ("time", n + 1)));
     let columns: Vec<String> = columns.iter().map(|(role, n)| format!("--column {role}={n}")).collect();
-    format!("--no-header {}", columns.join(" "))
+    format!("--no-header {}{sequences}", columns.join(" "))
 }
 
 /// Every line is a user, then at least one item: one tab or none, spaces between items.
@@ -185,5 +195,8 @@ fn is_spaced_table(head: &[String]) -> bool {
     let users: std::collections::HashSet<&str> = rows.iter().map(|row| row[0].as_str()).collect();
     // Items have no numbers as long as a time, all of them in one place.
     let is_time = |word: &String| (9..=19).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_digit());
-    users.len() < rows.len() || rows.iter().all(|row| is_time(&row[width - 1]) && !is_time(&row[1]))
+    // So many users with one and the same number of items don't occur unless somebody cut them.
+    users.len() < rows.len()
+        || rows.len() >= MANY_LINES
+        || rows.iter().all(|row| is_time(&row[width - 1]) && !is_time(&row[1]))
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Format;
 use super::encoding::likely;
+use super::roles::{Role, plain};
 
 /// Why a source can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +66,8 @@ pub enum SourceError {
         /// Of the catalogue, whose columns have an option of their own.
         catalogue: bool,
     },
+    #[error("{error}\nafter {skipped} malformed lines, the first: {first}")]
+    TooManyBad { skipped: u64, first: String, error: Box<SourceError> },
     #[error("{option} has no effect on {path}, which is read as {format}")]
     NoEffect { path: PathBuf, option: String, format: Format },
     #[error(
@@ -83,6 +86,8 @@ pub enum SourceError {
     WrongType { path: PathBuf, column: String, found: String, wanted: &'static str },
     #[error("{path}: can't tell the format")]
     Undetected { path: PathBuf },
+    #[error("{path}: the first line has no {delimiter:?}")]
+    NotBetweenFields { path: PathBuf, delimiter: char, likely: char },
     #[error("{path}: no files in this directory")]
     NoFiles { path: PathBuf },
     #[error("{path}: the format {format} has no {what}")]
@@ -113,7 +118,8 @@ impl SourceError {
                 "use a label of the WHATWG's list: windows-1252, latin1, gbk, shift_jis, utf-16le, …".into()
             }
             Self::OpenQuote { .. } => {
-                "if quoted fields run over tabs and lines, read them with --quoting csv".into()
+                "if quoted fields run over tabs and lines, read them with --quoting csv (a catalogue with --items-quoting csv)"
+                    .into()
             }
             Self::NoHeader { remedy, .. } => format!("say which column is which by its place, e.g. {remedy}"),
             Self::MixedFolder { .. } => "name one of the files, or their format with --format".into(),
@@ -125,19 +131,34 @@ impl SourceError {
             Self::Truncated { .. } | Self::Damaged { .. } => {
                 "fetch the file again and compare its size or checksum with the origin's".into()
             }
+            Self::MissingColumn { role, found, catalogue: false, .. }
+                if role == Role::User.name() && looks_like_a_catalogue(found) =>
+            {
+                "it looks like a catalogue: give the log first, and this file with --items".into()
+            }
             Self::MissingColumn { role, wanted, found, catalogue, .. } => {
                 let option = if *catalogue { "--items-column" } else { "--column" };
-                let nearest = found.iter().max_by(|a, b| {
-                    strsim::jaro_winkler(a, wanted).total_cmp(&strsim::jaro_winkler(b, wanted))
-                });
+                // Names that have little in common are no slip of the pen.
+                const ALIKE: f64 = 0.7;
+                let likeness = |name: &&String| strsim::jaro_winkler(&plain(name), &plain(wanted));
+                let nearest = found
+                    .iter()
+                    .filter(|name| likeness(name) >= ALIKE)
+                    .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
                 match (role.as_str(), nearest) {
                     ("text", Some(nearest)) => format!("the nearest is --text-column {nearest}"),
                     ("kept", Some(nearest)) => format!("the nearest is --keep-column {nearest}"),
+                    ("text", None) => "name it with --text-column NAME".into(),
+                    ("kept", None) => "name it with --keep-column NAME".into(),
                     (role, Some(nearest)) if found.contains(nearest) && !wanted.starts_with("for ") => {
                         format!("the nearest is {option} {role}={nearest}")
                     }
                     (role, _) => format!("name it with {option} {role}=NAME"),
                 }
+            }
+            Self::TooManyBad { .. } => {
+                "see whether they have a cause in common, such as a format of times; else raise --skip-bad"
+                    .into()
             }
             Self::NoEffect { .. } => {
                 "leave it out, or name the format with --format or --items-format".into()
@@ -158,10 +179,19 @@ impl SourceError {
                 let names: Vec<&str> = Format::ALL.iter().map(|f| f.name()).collect();
                 format!("name the format, one of {}", names.join(", "))
             }
+            Self::NotBetweenFields { likely, .. } => {
+                format!("its fields seem to be separated by {likely:?}; leave the delimiter out")
+            }
             Self::NoFiles { .. } => "part files must not start with `_` or `.`".into(),
             Self::Unsupported { .. } => "give the catalogue as CSV, TSV, JSONL or Parquet".into(),
         })
     }
+}
+
+/// Whether columns have titles or pictures of items, and no time.
+fn looks_like_a_catalogue(columns: &[String]) -> bool {
+    let has = |role: Role| columns.iter().any(|name| role.usual().contains(&plain(name).as_str()));
+    (has(Role::Title) || has(Role::Image)) && has(Role::Item) && !has(Role::Time)
 }
 
 fn malformed(path: &Path, line: u64, column: Option<&str>, reason: &str) -> String {

@@ -222,6 +222,9 @@ fn keys_of(root: &Path, file: &Path) -> Vec<(String, String)> {
     pairs.collect()
 }
 
+/// Behind the name of a key that the file's own columns have too: these are nearer to the rows.
+pub(super) const FOLDER: &str = " (folder)";
+
 /// What stands for null in a folder's name.
 const HIVE_NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 

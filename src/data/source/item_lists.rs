@@ -4,14 +4,19 @@
 //! before it, the newest ones where they are many. Read by `item_id` alone, every user's first item would be lost. Rows of a
 //! user come in the order of time or (UniSRec's converter) against it; anything else is refused.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::path::Path;
+
+use serde_json::Value;
 
 use super::error::Fault;
 use super::folder::GivenPart;
 use super::roles::{Role, is_item_column};
+use super::value::shorten;
 use super::{Columns, OnInteraction, RawInteraction, SourceError};
 use crate::data::intern::Interner;
+use crate::data::literal;
 
 /// What a column of lists is called: the item's column with this behind its name.
 pub(super) const SUFFIX: &str = "_list";
@@ -106,7 +111,8 @@ impl ItemLists {
     ) -> Result<(), Fault> {
         let mut row = Vec::new();
         let full = || Fault::new("more than 2^31 users or items");
-        for id in list.split_ascii_whitespace().chain([item]) {
+        let listed = ids_of(list).map_err(|reason| Fault::at(column, reason))?;
+        for id in listed.iter().map(AsRef::as_ref).chain([item]) {
             row.push(self.items.number(id).ok_or_else(full)?);
         }
         let history = &row[..row.len() - 1];
@@ -181,6 +187,31 @@ impl ItemLists {
             }
         }
         Ok(rows)
+    }
+}
+
+/// The ids of a list: words, or a list that a program printed into the field.
+fn ids_of(list: &str) -> Result<Vec<Cow<'_, str>>, String> {
+    let list = list.trim();
+    if list.starts_with(['[', '(']) {
+        let parsed = literal::parse_printed(list)
+            .map_err(|e| format!("{:?} is no list: {}", shorten(list), e.reason))?;
+        let of = |value: &Value| match value {
+            Value::String(id) if !id.trim().is_empty() => Ok(Cow::Owned(id.trim().to_owned())),
+            Value::Number(number) if !number.is_f64() => Ok(Cow::Owned(number.to_string())),
+            other => Err(format!("{other} is no id: a text or a whole number is")),
+        };
+        return parsed.as_array().ok_or("no list")?.iter().map(of).collect();
+    }
+    let words: Vec<Cow<'_, str>> = list.split_ascii_whitespace().map(Cow::Borrowed).collect();
+    match words.as_slice() {
+        [word] if word.contains([',', '|', ';']) => {
+            Err(format!("{:?}: the items of a list are separated by spaces", shorten(word)))
+        }
+        _ if words.iter().any(|word| word.ends_with(',')) => {
+            Err(format!("{:?}: the items of a list are separated by spaces alone", shorten(list)))
+        }
+        _ => Ok(words),
     }
 }
 

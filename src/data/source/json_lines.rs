@@ -12,12 +12,12 @@ use serde_json::Value;
 
 use super::delimited::part;
 use super::error::Fault;
-use super::folder::SourceFile;
+use super::folder::{FOLDER, SourceFile};
 use super::item_lists::no_lists;
 use super::json_rows::Rows;
 use super::json_slots::{Scalar, fill, names_of};
 use super::names::{InteractionPlaces, ItemPlaces};
-use super::nested::{append_field, append_text, kept_text, picture_of};
+use super::nested::{append_category, append_field, append_text, kept_text, picture_of};
 use super::time::no_text;
 use super::value::{id, parse_value};
 use super::{OnInteraction, OnItem, RawInteraction, RawItem, RawTime, Reading, SourceError};
@@ -97,7 +97,7 @@ pub(super) fn items(
         text.iter().for_each(|&slot| append_field(&fields[slot], &mut item.text));
         for &slot in &category {
             if item.category.is_empty() {
-                append_text(&fields[slot], "|", &mut item.category);
+                append_category(&fields[slot], &mut item.category);
             }
         }
         item.image = image.iter().find_map(|&slot| picture_of(&fields[slot])).unwrap_or_default();
@@ -125,7 +125,7 @@ fn header(file: &SourceFile, reading: &mut Reading<'_>) -> Result<(Option<Vec<St
     let own = names.len();
     names.extend(file.keys.iter().map(|(key, _)| {
         // The rows' own field is nearer to them than the folder's.
-        if known.contains(key) { format!("{key} (folder)") } else { key.clone() }
+        if known.contains(key) { format!("{key}{FOLDER}") } else { key.clone() }
     }));
     Ok((any.then_some(names), own))
 }

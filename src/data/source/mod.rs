@@ -154,7 +154,15 @@ pub struct BadLines {
 impl BadLines {
     fn count(&mut self, path: &Path, line: u64, fault: Fault) -> Result<(), SourceError> {
         if self.skipped >= self.allowed {
-            return Err(fault.error(path, line));
+            let error = fault.error(path, line);
+            return Err(match &self.first {
+                Some(first) => SourceError::TooManyBad {
+                    skipped: self.skipped,
+                    first: first.clone(),
+                    error: Box::new(error),
+                },
+                None => error,
+            });
         }
         self.skipped += 1;
         if self.first.is_none() {

@@ -6,8 +6,14 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::roles::{AMAZON_TEXT, CATALOGUE_ITEM, Role, plain, speaks_of_time};
+use super::folder::FOLDER;
+use super::roles::{AMAZON_TEXT, CATALOGUE_ITEM, Role, SYNONYMS, plain, speaks_of_time};
 use super::{Columns, Format, SourceError, SourcePlan};
+
+/// The name of a folder's key that the file's own columns have too, without what tells them apart.
+fn own_name(name: &str) -> &str {
+    name.strip_suffix(FOLDER).unwrap_or(name)
+}
 
 /// A column that was taken for a role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +22,9 @@ pub struct ChosenColumn {
     pub column: String,
     /// By its name; otherwise it was asked for.
     pub guessed: bool,
+    /// Read where the first column of the role is empty.
+    #[serde(default)]
+    pub further: bool,
 }
 
 /// Chooses columns of one header.
@@ -27,13 +36,11 @@ pub(super) struct Chooser<'a> {
     catalogue: bool,
     /// Places that are taken, with what is said of them.
     chosen: Vec<(usize, ChosenColumn)>,
-    /// Places that are read where the chosen ones are empty.
-    further: Vec<usize>,
 }
 
 impl<'a> Chooser<'a> {
     fn new(path: &'a Path, header: &'a [String], columns: &'a Columns, catalogue: bool) -> Self {
-        Self { path, header, columns, catalogue, chosen: Vec::new(), further: Vec::new() }
+        Self { path, header, columns, catalogue, chosen: Vec::new() }
     }
 
     /// The column of `role`, `asked` or usual; absent where there is none or the role is not to be read.
@@ -56,7 +63,7 @@ impl<'a> Chooser<'a> {
         if self.columns.without.contains(&role) || self.columns.no_header {
             return Ok(Vec::new());
         }
-        let plain: Vec<String> = self.header.iter().map(|name| plain(name)).collect();
+        let plain: Vec<String> = self.header.iter().map(|name| plain(own_name(name))).collect();
         let own: &[&str] = if self.catalogue && role == Role::Item { CATALOGUE_ITEM } else { &[] };
         let free = |place: &usize| self.chosen.iter().all(|(taken, _)| taken != place);
         let mut places: Vec<usize> = role
@@ -66,6 +73,10 @@ impl<'a> Chooser<'a> {
             .flat_map(|usual| (0..plain.len()).filter(|&n| plain[n] == *usual))
             .filter(free)
             .collect();
+        // The last of three columns that make a date together.
+        if role == Role::Time && plain.iter().any(|name| matches!(name.as_str(), "month" | "year")) {
+            places.retain(|&place| plain[place] != "day");
+        }
         if places.is_empty() && role == Role::Time {
             places =
                 (0..self.header.len()).filter(|&n| speaks_of_time(&self.header[n])).filter(free).collect();
@@ -111,7 +122,28 @@ impl<'a> Chooser<'a> {
 
     fn take(&mut self, role: Role, place: usize, guessed: bool) {
         let column = self.header[place].clone();
-        self.chosen.push((place, ChosenColumn { role, column, guessed }));
+        self.chosen.push((place, ChosenColumn { role, column, guessed, further: false }));
+    }
+
+    /// The first of `places` and those that are read where it is empty. Of ids, times and ratings only names that mean
+    /// one thing stand in for each other: another column's id would be another thing.
+    fn with_further(&mut self, role: Role, places: Vec<usize>) -> (Option<usize>, Vec<usize>) {
+        let Some((&first, rest)) = places.split_first() else { return (None, Vec::new()) };
+        let name = |place: usize| plain(own_name(&self.header[place]));
+        let own = name(first);
+        let stands_in = |&place: &usize| match role {
+            Role::Category | Role::Image => true,
+            _ if own_name(&self.header[place]) == self.header[first] => true,
+            _ => {
+                SYNONYMS.iter().any(|group| [&own, &name(place)].iter().all(|n| group.contains(&n.as_str())))
+            }
+        };
+        let further: Vec<usize> = rest.iter().copied().filter(stands_in).collect();
+        for &place in &further {
+            let column = self.header[place].clone();
+            self.chosen.push((place, ChosenColumn { role, column, guessed: true, further: true }));
+        }
+        (Some(first), further)
     }
 
     fn missing(&self, role: &str, asked: &str) -> SourceError {
@@ -128,8 +160,7 @@ impl<'a> Chooser<'a> {
     /// Notes what was chosen. The parts of a folder say the same again.
     fn done(self, plan: &mut SourcePlan) {
         plan.without.clone_from(&self.columns.without);
-        let mut taken: Vec<usize> = self.chosen.iter().map(|(place, _)| *place).collect();
-        taken.extend(&self.further);
+        let taken: Vec<usize> = self.chosen.iter().map(|(place, _)| *place).collect();
         for (_, chosen) in self.chosen {
             if !plan.columns.contains(&chosen) {
                 plan.columns.push(chosen);
@@ -140,13 +171,6 @@ impl<'a> Chooser<'a> {
                 plan.unread.push(name.clone());
             }
         }
-    }
-}
-
-fn split(places: Vec<usize>) -> (Option<usize>, Vec<usize>) {
-    match places.split_first() {
-        Some((&first, rest)) => (Some(first), rest.to_vec()),
-        None => (None, Vec::new()),
     }
 }
 
@@ -176,24 +200,24 @@ impl InteractionPlaces {
         plan: &mut SourcePlan,
     ) -> Result<Self, SourceError> {
         let mut choose = Chooser::new(path, header, columns, false);
-        let (user, user_else) = split(choose.find_all(Role::User, &columns.user)?);
+        let users = choose.find_all(Role::User, &columns.user)?;
+        let (user, user_else) = choose.with_further(Role::User, users);
         let user = user.ok_or_else(|| choose.missing(Role::User.name(), &columns.user))?;
         let items = choose.find_all(Role::Item, &columns.item)?;
-        let Some((&item, item_else)) = items.split_first() else {
-            return Err(choose.missing(Role::Item.name(), &columns.item));
-        };
-        choose.further.extend(item_else);
-        let (time, time_else) = split(choose.find_all(Role::Time, &columns.time)?);
-        let (value, value_else) = split(choose.find_all(Role::Value, &columns.value)?);
+        let (item, item_else) = choose.with_further(Role::Item, items);
+        let item = item.ok_or_else(|| choose.missing(Role::Item.name(), &columns.item))?;
+        let times = choose.find_all(Role::Time, &columns.time)?;
+        let values = choose.find_all(Role::Value, &columns.value)?;
         // Only objects differ from line to line in what they hold.
         let objects = plan.format == Format::JsonLines;
-        let [user_else, time_else, value_else] =
-            [user_else, time_else, value_else].map(|further| if objects { further } else { Vec::new() });
-        choose.further.extend(user_else.iter().chain(&time_else).chain(&value_else));
+        let first =
+            |places: Vec<usize>| places.into_iter().take(if objects { usize::MAX } else { 1 }).collect();
+        let (time, time_else) = choose.with_further(Role::Time, first(times));
+        let (value, value_else) = choose.with_further(Role::Value, first(values));
         let places = Self {
             user,
             item,
-            item_else: item_else.to_vec(),
+            item_else,
             time,
             value,
             user_else,
@@ -243,9 +267,8 @@ impl ItemPlaces {
         let mut choose = Chooser::new(path, header, columns, true);
         // Named ones first, so that a guess never takes a column that was asked for something else.
         let ids = choose.find_all(Role::Item, &columns.item)?;
-        let Some((&id, id_else)) = ids.split_first() else {
-            return Err(choose.missing(Role::Item.name(), &columns.item));
-        };
+        let (id, id_else) = choose.with_further(Role::Item, ids);
+        let id = id.ok_or_else(|| choose.missing(Role::Item.name(), &columns.item))?;
         let mut text = Vec::new();
         for asked in &columns.text {
             let place = choose.named("text", asked)?;
@@ -262,26 +285,17 @@ impl ItemPlaces {
                 text.extend(choose.find(Role::Text, "")?);
             }
         }
-        let (category, category_else) = split(choose.find_all(Role::Category, &columns.category)?);
-        let (image, image_else) = split(choose.find_all(Role::Image, &columns.image)?);
-        choose.further.extend(id_else.iter().chain(&category_else).chain(&image_else));
+        let categories = choose.find_all(Role::Category, &columns.category)?;
+        let (category, category_else) = choose.with_further(Role::Category, categories);
+        let images = choose.find_all(Role::Image, &columns.image)?;
+        let (image, image_else) = choose.with_further(Role::Image, images);
         let mut kept = Vec::new();
         for asked in &columns.kept {
             let place = choose.named("kept", asked)?;
             choose.take(Role::Kept, place, false);
             kept.push(place);
         }
-        let places = Self {
-            id,
-            id_else: id_else.to_vec(),
-            title,
-            text,
-            category,
-            category_else,
-            image,
-            image_else,
-            kept,
-        };
+        let places = Self { id, id_else, title, text, category, category_else, image, image_else, kept };
         choose.done(plan);
         Ok(places)
     }

@@ -41,10 +41,10 @@ pub(super) fn kept_text(value: &Value) -> String {
     }
 }
 
-/// [`append_text`] of a further text field; an object that was stored as its JSON text (`details` of Amazon's metadata as the
-/// hub has them) is taken as the object.
+/// [`append_text`] of a further text field; an object or list that was stored as its text (`details` of Amazon's metadata as the
+/// hub has them, lists that pandas wrote into a CSV) is taken as what it says.
 pub(super) fn append_field(value: &Value, out: &mut String) {
-    match value.as_str().and_then(stored_object) {
+    match value.as_str().and_then(stored) {
         Some(object) => append_text(&object, " ", out),
         None => append_text(value, " ", out),
     }
@@ -52,18 +52,42 @@ pub(super) fn append_field(value: &Value, out: &mut String) {
 
 /// [`append_field`] of a field that is a string.
 pub(super) fn append_field_text(text: &str, out: &mut String) {
-    match stored_object(text) {
+    match stored(text) {
         Some(object) => append_text(&object, " ", out),
         None => join(out, " ", text),
     }
 }
 
-fn stored_object(text: &str) -> Option<Value> {
-    let text = text.trim();
-    if !text.starts_with('{') || !text.ends_with('}') {
-        return None;
+/// [`append_text`] of a category, a list that was stored as its text taken as the list.
+pub(super) fn append_category(value: &Value, out: &mut String) {
+    match value.as_str() {
+        Some(text) => join(out, "|", &category_of_text(text)),
+        None => append_text(value, "|", out),
     }
-    literal::parse(text).ok().filter(Value::is_object)
+}
+
+/// A category of a table's cell, where a program may have printed a list into it.
+pub(super) fn category_of_text(text: &str) -> String {
+    let mut out = String::new();
+    match stored(text) {
+        Some(value) => append_text(&value, "|", &mut out),
+        None => text.trim().clone_into(&mut out),
+    }
+    out
+}
+
+/// An object, or a list of texts, that was written out: `{"Colour": "red"}`, `['Toys', 'Outdoor']`, `[]`.
+fn stored(text: &str) -> Option<Value> {
+    let text = text.trim();
+    let has = |open: char, close: char| text.starts_with(open) && text.ends_with(close);
+    if has('{', '}') {
+        return literal::parse(text).ok().filter(Value::is_object);
+    }
+    let texts = |value: &Value| {
+        let text = |part: &Value| part.is_string() || part.is_null() || part.is_array();
+        value.as_array().is_some_and(|parts| parts.iter().all(text))
+    };
+    if has('[', ']') { literal::parse_printed(text).ok().filter(texts) } else { None }
 }
 
 /// The picture's path or address: a string, the first of a list, or of a list of pictures in several sizes the main one's.
@@ -92,12 +116,14 @@ pub(super) fn picture_of_text(text: &str) -> Option<String> {
             return picture_of(&value);
         }
     }
-    let mut parts = text.split('|').map(str::trim);
-    match parts.next() {
-        // A bar may stand in a file's name; between pictures it separates them.
-        Some(first) if is_picture(first) && parts.all(is_picture) => Some(first.to_owned()),
-        _ => Some(text.to_owned()),
-    }
+    // A separator may stand in a file's name; between pictures it separates them.
+    let first = ['|', ';', ',', ' '].into_iter().find_map(|separator| {
+        let mut parts = text.split(separator).map(str::trim).filter(|part| !part.is_empty());
+        let first = parts.next()?;
+        let mut rest = parts.peekable();
+        (rest.peek().is_some() && is_picture(first) && rest.all(is_picture)).then_some(first)
+    });
+    Some(first.unwrap_or(text).to_owned())
 }
 
 const VARIANT: &str = "variant";

@@ -67,6 +67,8 @@ pub struct Reading<'a> {
     pub(super) lists: Option<ItemLists>,
     /// Records with a quote that is taken for a character and may not be meant as one.
     pub(super) open_quotes: u64,
+    /// Records with text behind a closing quote.
+    pub(super) odd_quotes: u64,
     /// Lines with a carriage return in them.
     pub(super) returns: u64,
 }
@@ -110,6 +112,7 @@ impl<'a> Reading<'a> {
             encoding,
             lists: None,
             open_quotes: 0,
+            odd_quotes: 0,
             returns: 0,
         })
     }
@@ -124,7 +127,16 @@ impl<'a> Reading<'a> {
         if n > 0 {
             self.plan.warn(format!(
                 "{n} records have a field that begins with a quote and doesn't close it: it is read as it stands; \
-                 --quoting csv reads quotes that run over tabs and lines, --quoting none takes all as characters"
+                 --quoting csv reads quotes that run over tabs and lines, --quoting none takes all as characters \
+                 (--items-quoting for a catalogue)"
+            ));
+        }
+        let n = std::mem::take(&mut self.odd_quotes);
+        if n > 0 {
+            self.plan.warn(format!(
+                "{n} records have text behind a closing quote: a stray quote may have swallowed fields and lines; \
+                 --quoting fields takes quotes for such only where a field closes itself, --quoting none takes all as \
+                 characters (--items-quoting for a catalogue)"
             ));
         }
         let n = std::mem::take(&mut self.returns);

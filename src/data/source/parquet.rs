@@ -11,10 +11,13 @@ use parquet::schema::types::Type;
 
 use super::delimited::part;
 use super::error::Fault;
-use super::folder::SourceFile;
+use super::folder::{FOLDER, SourceFile};
 use super::item_lists::no_lists;
 use super::names::{InteractionPlaces, ItemPlaces};
-use super::nested::{append_field, append_field_text, append_text, kept_text, picture_of, picture_of_text};
+use super::nested::{
+    append_category, append_field, append_field_text, append_text, category_of_text, kept_text, picture_of,
+    picture_of_text,
+};
 use super::value::{id, join};
 use super::{BadLines, OnInteraction, OnItem, RawInteraction, RawItem, Reading, SourceError};
 use crate::data::guard;
@@ -117,7 +120,10 @@ pub(super) fn items(
         }
         for &n in &category {
             if item.category.is_empty() {
-                append(n, "|", &mut item.category)?;
+                match &cells[n] {
+                    Cell::Nested(value) => append_category(value, &mut item.category),
+                    flat => item.category = category_of_text(&flat.text().map_err(at(n))?),
+                }
             }
         }
         for &n in &image {
@@ -184,7 +190,7 @@ impl<'f> Table<'f> {
             schema.get_fields().iter().map(|field| field.name().to_owned()).collect();
         let own = header.len();
         for (key, _) in &file.keys {
-            header.push(if header.contains(key) { format!("{key} (folder)") } else { key.clone() });
+            header.push(if header.contains(key) { format!("{key}{FOLDER}") } else { key.clone() });
         }
         Ok(Self { file, reader, header, own })
     }

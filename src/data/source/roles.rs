@@ -56,6 +56,14 @@ impl Role {
     }
 }
 
+/// Names of one thing, of which files of several years or sources hold now one and now another.
+pub(super) const SYNONYMS: [&[&str]; 4] = [
+    &["parentasin", "asin"],
+    &["userid", "reviewerid"],
+    &["timestamp", "unixreviewtime", "sorttimestamp"],
+    &["rating", "overall"],
+];
+
 /// MMRec's alone: a column called `split` may be about anything.
 const PART: &[&str] = &["xlabel"];
 

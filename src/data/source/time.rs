@@ -147,6 +147,12 @@ fn of_format(text: &str, format: &str) -> Result<RawTime, String> {
     if let Ok(time) = parts.to_timestamp() {
         return of_stamp(time);
     }
+    if let Some(zone) = parts.iana_time_zone() {
+        let reason = format!(
+            "{zone} names a zone, whose offsets from UTC are not known here; write times with offsets (%z)"
+        );
+        return Err(wrong(reason));
+    }
     let local = parts.to_datetime().or_else(|_| parts.to_date().map(|date| date.at(0, 0, 0, 0)));
     let time = local.and_then(|local| local.to_zoned(TimeZone::UTC)).map_err(|e| wrong(e.to_string()))?;
     of_stamp(time.timestamp())
@@ -323,6 +329,15 @@ impl TimeColumn {
         // Of equals the finer one: a clock that starts at zero passes through the sizes of coarser units.
         let (most, &count) =
             self.sizes.iter().enumerate().max_by_key(|&(_, &count)| count).unwrap_or((0, &0));
+        for (unit, digits) in [(TimeUnit::Date, self.dates), (TimeUnit::DateTime, self.date_times)] {
+            if asked.is_none() && scale == 1 && digits < all && digits * 2 > all {
+                return Err(format!(
+                    "{digits} of {all} times are dates in digits ({unit}) and the others are none; --time-format {} \
+                     --skip-bad N passes over the others, --time-unit seconds reads all as seconds",
+                    if unit == TimeUnit::Date { "%Y%m%d" } else { "%Y%m%d%H%M%S" }
+                ));
+            }
+        }
         let guess = match all {
             _ if self.dates == all && scale == 1 => TimeUnit::Date,
             _ if self.date_times == all && scale == 1 => TimeUnit::DateTime,
@@ -375,9 +390,9 @@ impl Resolved {
             None => date_time(number).and_then(utc),
         };
         // Years beyond 9999 are no times that anybody can read again.
-        micros
-            .filter(|&m| Timestamp::from_microsecond(m).is_ok())
-            .ok_or_else(|| format!("{number} is no time in {unit}"))
+        micros.filter(|&m| Timestamp::from_microsecond(m).is_ok()).ok_or_else(|| {
+            format!("{number} is no time in {unit}, as which all are read; --time-unit says otherwise")
+        })
     }
 }
 

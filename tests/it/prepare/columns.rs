@@ -135,7 +135,8 @@ fn a_catalogue_of_which_no_title_is_known_is_told_with_its_columns() {
         "{}",
         said.stderr
     );
-    let options = ["--items", "items.csv", "--items-column", "title=Bezeichnung", "--strict"];
+    let options =
+        ["--items", "items.csv", "--items-column", "title=Bezeichnung", "--time-unit", "s", "--strict"];
     shop.prepare("log.csv", &options).fine();
     assert_eq!(shop.dataset().items.titles[1], "Zelt");
     let wrong = ["--items", "items.csv", "--items-column", "title=bezeichner"];
@@ -187,5 +188,5 @@ fn ids_that_do_not_meet_are_explained_with_examples_of_both_sides() {
     shop.prepare("log.csv", &["--items", "articles.csv", "--strict"]).refused("leading zeros", "");
     // All meet, and the catalogue has more: nothing to tell.
     let shop = Shop::new(&[("log.csv", &log(plain)), ("articles.csv", &(titles(plain) + "999,Other\n"))]);
-    shop.prepare("log.csv", &["--items", "articles.csv", "--strict"]).fine();
+    shop.prepare("log.csv", &["--items", "articles.csv", "--time-unit", "s", "--strict"]).fine();
 }

@@ -13,6 +13,7 @@ mod columns;
 mod readers;
 mod rules;
 mod times;
+mod told;
 
 /// A folder of source files and of what becomes of them.
 pub struct Shop(TempDir);

@@ -114,7 +114,8 @@ fn a_column_of_numbers_has_one_unit_and_it_is_told() {
     assert_eq!(shop.report()["log"]["time_unit"], "milliseconds");
     let said = shop.prepare("log.csv", &["--time-unit", "ms"]).fine();
     assert!(
-        said.stdout.contains("in milliseconds\n") && !said.stderr.contains("another unit"),
+        said.stdout.contains("in milliseconds: 1973-03-03 to 1973-03-03\n")
+            && !said.stderr.contains("another unit"),
         "{}",
         said.stderr
     );
@@ -133,14 +134,16 @@ fn digits_that_are_dates_are_dates() {
     let said = shop.prepare("log.csv", &split).fine();
     assert!(said.stdout.contains("date (guessed), in date (guessed)"), "{}", said.stdout);
     assert_eq!(shop.dataset().sequences.times_of(0)[0], 1_593_907_200_000_000);
-    // The same digits with a time of the day, and a number among them that is no date: then they are seconds.
-    let seconds =
-        format!("user,item,date\n{days}").replace("202007", "202007").replace(",20200705", ",20201305");
+    // A number among them that is no date: neither are the others seconds of 1970.
+    let seconds = format!("user,item,date\n{days}").replace(",20200705", ",20201305");
     let shop = Shop::new(&[
         ("log.csv", &seconds),
         ("stamps.csv", "user,item,ts\nu,a,20200705103000\nu,b,20200705103001\nu,c,20200706000000\n"),
     ]);
-    shop.prepare("log.csv", &[]).fine();
+    shop.prepare("log.csv", &[]).refused("10 of 11 times are dates in digits (date)", "");
+    shop.prepare("log.csv", &["--time-format", "%Y%m%d", "--skip-bad", "1"]).fine();
+    assert_eq!(shop.dataset().sequences.times_of(0)[0], 1_593_993_600_000_000);
+    shop.prepare("log.csv", &["--time-unit", "seconds"]).fine();
     assert_eq!(shop.report()["log"]["time_unit"], "seconds");
     shop.prepare("log.csv", &["--time-unit", "date"]).refused("20201305 is no time in date", "");
     shop.prepare("stamps.csv", &[]).fine();

@@ -101,6 +101,10 @@ pub struct Records {
     /// How much of `text` and `ends` the current record fills.
     found: (usize, usize),
     open_quote: Option<usize>,
+    /// Where the current record stands in its quotes, and whether text stands behind a closing one.
+    quotes: Quotes,
+    /// Records with text behind a closing quote.
+    odd_quotes: u64,
     /// Lines with a carriage return that doesn't belong to their end.
     returns: u64,
     /// Line on which the current record starts.
@@ -122,6 +126,8 @@ impl Records {
             ends: vec![0; 32],
             found: (0, 0),
             open_quote: None,
+            quotes: Quotes::default(),
+            odd_quotes: 0,
             returns: 0,
             line: 0,
             again: false,
@@ -136,6 +142,11 @@ impl Records {
     /// Lines so far with a carriage return that doesn't belong to their end: other programs begin a record there.
     pub fn returns(&self) -> u64 {
         self.returns
+    }
+
+    /// Records so far with text behind a closing quote, as a stray quote makes it: they may have swallowed others.
+    pub fn odd_quotes(&self) -> u64 {
+        self.odd_quotes
     }
 
     /// Puts the current record back.
@@ -187,6 +198,7 @@ impl Records {
 
     fn next_quoted(&mut self) -> Result<Option<u64>, SourceError> {
         let (mut text_len, mut ends_len, mut read) = (0, 0, 0);
+        self.quotes = Quotes::default();
         let mut start = None;
         loop {
             let Some((number, line)) = self.lines.next()? else {
@@ -203,6 +215,7 @@ impl Records {
             if read > LONGEST_LINE {
                 return Err(too_long(&self.path, first));
             }
+            self.quotes.follow(line, self.delimiter);
             for mut input in [line, b"\n"] {
                 while !input.is_empty() {
                     let (state, used, text, ends) = self.parser.read_record(
@@ -218,12 +231,48 @@ impl Records {
                         ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
                         ReadRecordResult::Record => {
                             self.found = (text_len, ends_len);
+                            self.odd_quotes += u64::from(self.quotes.odd);
                             return Ok(Some(first));
                         }
                         ReadRecordResult::InputEmpty | ReadRecordResult::End => {}
                     }
                 }
             }
+        }
+    }
+}
+
+/// Follows the quotes of a record through its lines.
+#[derive(Clone, Copy, Debug, Default)]
+struct Quotes {
+    /// The line before ended within a quoted field.
+    open: bool,
+    /// Text stands behind a closing quote.
+    odd: bool,
+}
+
+impl Quotes {
+    fn follow(&mut self, line: &[u8], delimiter: u8) {
+        let mut at = 0;
+        loop {
+            if self.open {
+                let Some(quote) = line[at..].iter().position(|&b| b == b'"') else { return };
+                at += quote + 1;
+                match line.get(at) {
+                    Some(b'"') => {
+                        at += 1;
+                        continue;
+                    }
+                    next => self.odd |= next.is_some_and(|&b| b != delimiter && b != b'\r'),
+                }
+                self.open = false;
+            } else if line.get(at) == Some(&b'"') {
+                self.open = true;
+                at += 1;
+                continue;
+            }
+            let Some(end) = line[at..].iter().position(|&b| b == delimiter) else { return };
+            at += end + 1;
         }
     }
 }
