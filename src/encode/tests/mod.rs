@@ -14,6 +14,7 @@ use super::*;
 
 mod damage;
 mod golden;
+mod picture_classes;
 mod pictures;
 mod sentence;
 mod transformers5;
