@@ -17,6 +17,8 @@ mod golden;
 mod picture_classes;
 mod pictures;
 mod sentence;
+mod sentence_files;
+mod tokenizer_settings;
 mod transformers5;
 
 /// Largest difference to transformers on the CPU.
