@@ -75,7 +75,8 @@ pub struct EncodeArgs {
     /// What stands before every text. Default: the encoder's default prompt, if it has one; '' leaves it out.
     #[arg(long, value_name = "TEXT")]
     prompt: Option<String>,
-    /// Longest text in tokens. Default: the model's own, or 128.
+    /// Longest text in tokens, special ones and a prompt's included. Default: what a sentence-transformers folder
+    /// states; of other encoders where tokenizer.json cuts, or 128. More than the model's positions is not possible.
     #[arg(long, value_name = "N")]
     max_tokens: Option<usize>,
     /// Text column. Default: text, title where a preset asks for it.

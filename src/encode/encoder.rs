@@ -221,7 +221,7 @@ impl Encoder {
         };
         let mut tokenizer = None;
         if modality == Modality::Text {
-            let (found, hash) = open_tokenizer(folder, settings, asked.lowercase())?;
+            let (found, hash) = open_tokenizer(folder, settings, &asked)?;
             if found.largest() as usize >= loaded.vocabulary {
                 let reason = format!(
                     "its largest id is {}, but the model knows {} tokens",
@@ -288,7 +288,7 @@ impl Encoder {
         let mut tokenizer = None;
         // A first run finds out the width, and that the model works at all.
         let (probe, vector) = if modality == Modality::Text {
-            let (found, hash) = open_tokenizer(folder, settings, asked.lowercase())?;
+            let (found, hash) = open_tokenizer(folder, settings, &asked)?;
             let most = text_limit(settings, folder, asked.sentence.as_ref())?;
             recipe.read_texts(&asked, &found, hash, most)?;
             let ids = found.encode("a", most)?;

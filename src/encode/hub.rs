@@ -99,9 +99,9 @@ impl Hub {
         if get(sentence::MODULES)? {
             get(sentence::PROMPTS)?;
             let list = folder.join(sentence::MODULES);
-            let paths = sentence::places(&list, MOST_MODULES)?;
-            transformer = paths.first().map(|inner| prefix(inner)).unwrap_or_default();
-            modules = paths.into_iter().skip(1).filter(|inner| !inner.is_empty()).collect();
+            let places = sentence::places(&list, MOST_MODULES)?;
+            transformer = places.first().map(|place| prefix(&place.inner)).unwrap_or_default();
+            modules = places.into_iter().skip(1).filter(|place| !place.inner.is_empty()).collect();
             for file in sentence::SETTINGS {
                 if get(&format!("{transformer}{file}"))? {
                     break;
@@ -115,10 +115,12 @@ impl Hub {
         for file in SMALL {
             get(&format!("{transformer}{file}"))?;
         }
-        for inner in &modules {
-            for file in ["config.json", weights::FILE] {
-                get(&format!("{}{file}", prefix(inner)))?;
+        for module in &modules {
+            let config = format!("{}config.json", prefix(&module.inner));
+            if !get(&config)? && module.needs_config {
+                return Err(missing(&config));
             }
+            get(&format!("{}{}", prefix(&module.inner), weights::FILE))?;
         }
         let single = format!("{transformer}{}", weights::FILE);
         if !get(&single)? {

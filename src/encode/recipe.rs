@@ -87,7 +87,7 @@ pub struct Recipe {
     /// SHA-256 of `config.json`, which says how the weights are used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config_sha256: Option<String>,
-    /// SHA-256 of the tokenizer's file.
+    /// SHA-256 of the tokenizer's file, and of what settings beside it change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokenizer_sha256: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -147,8 +147,9 @@ impl Recipe {
         hash: String,
         most: usize,
     ) -> Result<(), EncodeError> {
+        let skip = asked.skip(tokenizer, most)?;
         if self.output.pool.is_some() {
-            self.output.skip = asked.skip(tokenizer, most)?;
+            self.output.skip = skip;
         }
         self.tokenizer_sha256 = Some(hash);
         self.max_tokens = Some(most);

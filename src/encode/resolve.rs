@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use super::EncodeError;
 use super::error::{at, malformed};
@@ -26,19 +27,32 @@ const PROCESSOR: &str = "processor_config.json";
 /// ODMT's texts (odmt.md 5.3).
 const ODMT_TOKENS: usize = 30;
 
-/// The tokenizer and the hash of its file; `lowercase` writes texts small first.
+/// The tokenizer and the hash of its file, and of what is read otherwise than the file states it.
 pub(super) fn open_tokenizer(
     folder: &Path,
     settings: &Settings,
-    lowercase: bool,
+    asked: &Asked,
 ) -> Result<(Tokenizer, String), EncodeError> {
-    if let Some(path) = &settings.tokenizer {
-        return Ok((Tokenizer::read(path, lowercase)?, hash_file(path)?.0));
-    }
-    let tokenizer = Tokenizer::open(folder, lowercase)?;
-    let json = folder.join("tokenizer.json");
-    let path = if json.exists() { json } else { folder.join("vocab.txt") };
-    Ok((tokenizer, hash_file(&path)?.0))
+    let lowercase = asked.lowercase();
+    let (tokenizer, path) = if let Some(path) = &settings.tokenizer {
+        (Tokenizer::read(path, lowercase)?, path.clone())
+    } else {
+        let none = Map::new();
+        let given = asked.sentence.as_ref().map_or(&none, |sentence| &sentence.tokenizer);
+        let json = folder.join("tokenizer.json");
+        let path = if json.exists() { json } else { folder.join("vocab.txt") };
+        (Tokenizer::open_handed(folder, lowercase, given)?, path)
+    };
+    let hash = hash_file(&path)?.0;
+    // A store of before, whose texts were read by the file alone, is not continued with other tokens.
+    let hash = match tokenizer.departures() {
+        [] => hash,
+        departures => {
+            let whole = format!("{hash} {}", departures.join(" "));
+            Sha256::digest(whole.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
+        }
+    };
+    Ok((tokenizer, hash))
 }
 
 /// A small JSON file that may be absent.
@@ -137,7 +151,9 @@ impl<'a> Asked<'a> {
     ) -> Result<Self, EncodeError> {
         let made_plain = made.is_some_and(|recipe| recipe.modules.is_empty());
         let whole = settings.pool.is_none() && !as_tokens(settings) && !made_plain;
-        let mut sentence = Sentence::open(folder, modality, whole)?;
+        // A prompt that nobody uses need not be understood.
+        let default_prompt = modality == Modality::Text && settings.prompt.is_none() && !settings.odmt;
+        let mut sentence = Sentence::open(folder, modality, whole, default_prompt && made.is_none())?;
         if let (Some(sentence), Some(made)) = (&mut sentence, made) {
             sentence.as_made(made);
         }
@@ -164,15 +180,24 @@ impl<'a> Asked<'a> {
     }
 
     /// First tokens that are not pooled.
+    ///
+    /// # Errors
+    /// The prompt leaves no room for a text, so that all would become the same.
     pub fn skip(&self, tokenizer: &Tokenizer, most: usize) -> Result<usize, EncodeError> {
-        if self.prompt().is_empty() || self.sentence.as_ref().is_none_or(|s| s.include_prompt) {
+        if self.prompt().is_empty() {
             return Ok(0);
         }
-        let skip = tokenizer.prompt_length(self.prompt())?;
-        if skip < most {
-            return Ok(skip);
+        let (length, closed) = tokenizer.prompt_length(self.prompt())?;
+        let pooled = self.sentence.as_ref().is_none_or(|s| s.include_prompt);
+        // A text that loses its beginning keeps tokens of its own, and the prompt is gone.
+        let safe = pooled && tokenizer.cuts_the_beginning();
+        if length + usize::from(closed) < most || safe {
+            return Ok(if pooled { 0 } else { length });
         }
-        let what = format!("the prompt alone has {skip} tokens, and {most} of a text are read");
+        let what = format!(
+            "the prompt alone has {length} tokens, and {most} of a text are read, so that nothing of it would be \
+             left; a larger --max-tokens or a shorter --prompt gives it room"
+        );
         Err(EncodeError::Options(what))
     }
 

@@ -5,7 +5,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::EncodeError;
 use super::error::malformed;
@@ -38,6 +38,23 @@ const FLAGS: [(&str, Pool); 6] = [
     ("pooling_mode_weightedmean_tokens", Pool::WeightedMean),
     ("pooling_mode_lasttoken", Pool::Last),
 ];
+/// What the transformer module may hand to its tokenizer, and is followed.
+const HANDED: [&str; 5] =
+    ["model_max_length", "truncation_side", "do_lower_case", "strip_accents", "tokenize_chinese_chars"];
+/// And what says where files come from, or changes no token.
+const HARMLESS: [&str; 11] = [
+    "clean_up_tokenization_spaces",
+    "use_fast",
+    "backend",
+    "revision",
+    "subfolder",
+    "token",
+    "cache_dir",
+    "local_files_only",
+    "trust_remote_code",
+    "code_revision",
+    "is_local",
+];
 
 /// A folder's modules.
 #[derive(Debug)]
@@ -52,6 +69,8 @@ pub(super) struct Sentence {
     pub prompt: String,
     /// Texts are written small before they are tokenised.
     pub lowercase: bool,
+    /// Settings of the tokenizer that go before its own.
+    pub tokenizer: Map<String, Value>,
     /// Longest text in tokens, special ones included; absent where nothing bounds it.
     pub max_tokens: Option<usize>,
     /// Modules behind the pooling: kind and folder.
@@ -72,13 +91,26 @@ enum Kind {
     Dropout,
 }
 
+impl Kind {
+    /// Whether the library can't make the module without its `config.json`.
+    fn needs_config(self) -> bool {
+        matches!(self, Self::Pooling | Self::Dense | Self::Norm)
+    }
+}
+
 impl Sentence {
     /// Reads the folder, if it is one of sentence-transformers. `whole` asks for pooling and the modules behind it; else
     /// only what concerns the transformer is read, and what else the folder holds need not be understood.
+    /// `default_prompt` asks for the prompt that the folder puts before every text.
     ///
     /// # Errors
     /// A file is damaged, or asks for something that is not here.
-    pub fn open(folder: &Path, modality: Modality, whole: bool) -> Result<Option<Self>, EncodeError> {
+    pub fn open(
+        folder: &Path,
+        modality: Modality,
+        whole: bool,
+        default_prompt: bool,
+    ) -> Result<Option<Self>, EncodeError> {
         let path = folder.join(MODULES);
         let Some(list) = optional(&path)? else { return Ok(None) };
         let Some([first, rest @ ..]) = list.as_array().map(Vec::as_slice) else {
@@ -90,13 +122,17 @@ impl Sentence {
         }
         let transformer = place(folder, &path, first)?;
         let settings = settings(&transformer)?;
-        let (prompt, truncate) = prompt(&folder.join(PROMPTS))?;
+        let tokenizer = handed(&settings)?;
+        let calls = calls(&settings, modality)?;
+        let (prompt, truncate) = prompt(&folder.join(PROMPTS), default_prompt)?;
         let mut sentence = Self {
             pools: None,
             include_prompt: true,
             prompt,
             lowercase: settings.1.get("do_lower_case").and_then(Value::as_bool).unwrap_or(false),
-            max_tokens: max_tokens(&transformer, &settings.1)?,
+            max_tokens: calls
+                .map_or_else(|| max_tokens(&transformer, &settings.1, &tokenizer), |n| Ok(Some(n)))?,
+            tokenizer,
             // Unit length does not depend on the modules before it.
             behind: rest
                 .iter()
@@ -169,7 +205,8 @@ impl Sentence {
         let mut head = Head::default();
         for (kind, dir) in &self.behind {
             let path = dir.join("config.json");
-            let config = optional(&path)?.unwrap_or_default();
+            let config =
+                if kind.needs_config() { required(&path)? } else { optional(&path)?.unwrap_or_default() };
             for key in ["module_input_name", "module_output_name"] {
                 let name = config.get(key).and_then(Value::as_str).unwrap_or("sentence_embedding");
                 if name != "sentence_embedding" {
@@ -223,16 +260,37 @@ fn inner_place<'v>(path: &Path, module: &'v Value) -> Result<&'v str, EncodeErro
     Err(malformed(path, format!("the module path {inner:?} leads out of the folder")))
 }
 
-/// The folders of all modules in the list at `path`, within that of the list.
+/// Where a module lies within the folder of its list, and whether it is none without its `config.json`.
+pub(super) struct Place {
+    pub inner: String,
+    pub needs_config: bool,
+}
+
+/// The places of all modules in the list at `path`.
 ///
 /// # Errors
 /// It is no list of `most` modules or fewer, or one lies elsewhere.
-pub(super) fn places(path: &Path, most: usize) -> Result<Vec<String>, EncodeError> {
+pub(super) fn places(path: &Path, most: usize) -> Result<Vec<Place>, EncodeError> {
     let list = optional(path)?.unwrap_or_default();
     let Some(list) = list.as_array().filter(|list| list.len() <= most) else {
         return Err(malformed(path, format!("not a list of at most {most} modules")));
     };
-    list.iter().map(|module| inner_place(path, module).map(str::to_owned)).collect()
+    let place = |module: &Value| {
+        let inner = inner_place(path, module)?.to_owned();
+        // One that is not known is refused when the encoder is opened.
+        Ok(Place { inner, needs_config: kind(path, module).is_ok_and(Kind::needs_config) })
+    };
+    list.iter().map(place).collect()
+}
+
+/// A module's file, without which the library makes none.
+fn required(path: &Path) -> Result<Value, EncodeError> {
+    optional(path)?.ok_or_else(|| EncodeError::Unsupported {
+        path: path.to_owned(),
+        what: format!("{MODULES} names this module, and the file is missing"),
+        hint: "the folder is incomplete: download it again, or name a --pool to have the encoder without its modules"
+            .into(),
+    })
 }
 
 /// Settings of the transformer module and their file.
@@ -275,22 +333,36 @@ fn gives_vector(
 
 /// The modes of a Pooling module, and whether a prompt's tokens count.
 pub(super) fn pooling_of(path: &Path) -> Result<(Pools, bool), EncodeError> {
-    let config = optional(path)?.unwrap_or_default();
-    let include = config.get("include_prompt").and_then(Value::as_bool).unwrap_or(true);
+    let config = required(path)?;
+    let refused =
+        |what: String| EncodeError::Unsupported { path: path.to_owned(), what, hint: "name a --pool".into() };
     let named = |value: &Value| {
         let pool = value.as_str().and_then(Pool::named);
-        pool.ok_or_else(|| EncodeError::Unsupported {
-            path: path.to_owned(),
-            what: format!("pooling_mode {value} is not supported"),
-            hint: "name a --pool".into(),
-        })
+        pool.ok_or_else(|| refused(format!("pooling_mode {value} is not supported")))
     };
-    let modes = match config.get("pooling_mode").filter(|v| !v.is_null()) {
+    let flag = |key: &str, default: bool| match config.get(key) {
+        None => Ok(default),
+        Some(Value::Bool(on)) => Ok(*on),
+        Some(other) => Err(refused(format!("{key} {other} is neither true nor false"))),
+    };
+    let modes =
+        config.as_object().into_iter().flat_map(Map::keys).filter(|key| key.starts_with("pooling_mode_"));
+    for key in modes {
+        if !FLAGS.iter().any(|(known, _)| known == key) {
+            return Err(refused(format!("{key} is not supported")));
+        }
+    }
+    let include = flag("include_prompt", true)?;
+    let modes = match config.get("pooling_mode") {
         Some(Value::Array(list)) => list.iter().map(named).collect::<Result<_, _>>()?,
         Some(one) => vec![named(one)?],
         None => {
-            let on = |key: &str| config.get(key).and_then(Value::as_bool) == Some(true);
-            let on: Vec<Pool> = FLAGS.into_iter().filter(|(key, _)| on(key)).map(|(_, pool)| pool).collect();
+            let mut on = Vec::new();
+            for (key, pool) in FLAGS {
+                if flag(key, false)? {
+                    on.push(pool);
+                }
+            }
             if on.is_empty() { vec![Pool::Mean] } else { on }
         }
     };
@@ -298,15 +370,80 @@ pub(super) fn pooling_of(path: &Path) -> Result<(Pools, bool), EncodeError> {
     Ok((pools, include))
 }
 
-/// As the library finds it: the transformer module's own length, or the tokenizer's within the model's positions.
-fn max_tokens(transformer: &Path, settings: &Value) -> Result<Option<usize>, EncodeError> {
-    let of = |value: &Value, key: &str| number(value.get(key));
-    for key in ["processor_kwargs", "tokenizer_args"] {
-        if let Some(length) = settings.get(key).and_then(|given| of(given, "model_max_length")) {
-            return Ok(Some(length));
+/// What the settings hand to the tokenizer; the older key goes before the newer.
+fn handed((path, settings): &(PathBuf, Value)) -> Result<Map<String, Value>, EncodeError> {
+    let mut handed = Map::new();
+    if let Some(name) = settings.get("tokenizer_name_or_path").filter(|v| !v.is_null()) {
+        return Err(unread(path, format!("tokenizer_name_or_path {name} is not supported")));
+    }
+    let Some((group, given)) =
+        ["tokenizer_args", "processor_kwargs"].iter().find_map(|key| Some((*key, settings.get(*key)?)))
+    else {
+        return Ok(handed);
+    };
+    for (key, value) in given.as_object().into_iter().flatten() {
+        if HANDED.contains(&key.as_str()) {
+            handed.insert(key.clone(), value.clone());
+        } else if !HARMLESS.contains(&key.as_str()) && !value.is_null() && !is_right(key, value) {
+            return Err(unread(path, format!("{key} {value} in {group} is not supported")));
         }
     }
-    if let Some(length) = of(settings, "max_seq_length") {
+    Ok(handed)
+}
+
+/// Padding at the end, as here.
+fn is_right(key: &str, value: &Value) -> bool {
+    key == "padding_side" && value == "right"
+}
+
+/// What the settings say at every call of the tokenizer: the length that texts are cut to, if they state one.
+fn calls((path, settings): &(PathBuf, Value), modality: Modality) -> Result<Option<usize>, EncodeError> {
+    let Some(calls) = settings.get("processing_kwargs").filter(|v| !v.is_null()) else { return Ok(None) };
+    let refused = |group: &str, key: &str, value: &Value| {
+        unread(path, format!("{key} {value} in processing_kwargs.{group} is not supported"))
+    };
+    if let (Modality::Image, Some(own)) = (modality, calls.get("image").and_then(Value::as_object))
+        && let Some((key, value)) = own.iter().next()
+    {
+        return Err(refused("image", key, value));
+    }
+    let mut most = None;
+    // Groups of other names are passed over by the library too.
+    for group in ["text", "common"] {
+        for (key, value) in calls.get(group).and_then(Value::as_object).into_iter().flatten() {
+            let known = match (key.as_str(), value) {
+                ("max_length", Value::Null) => true,
+                ("max_length", _) => {
+                    let length =
+                        value.as_u64().filter(|n| (1..1_000_000_000).contains(n)).map(|n| n as usize);
+                    // Which of two goes before depends on the processor's class.
+                    let alone = most.is_none_or(|before| Some(before) == length);
+                    most = most.or(length);
+                    length.is_some() && alone
+                }
+                ("truncation", Value::Bool(true)) => true,
+                ("truncation", Value::String(how)) => matches!(how.as_str(), "longest_first" | "only_first"),
+                // Padding is masked.
+                ("padding" | "pad_to_multiple_of" | "return_tensors" | "verbose", _) => true,
+                ("add_special_tokens", Value::Bool(true)) => true,
+                (key, value) => is_right(key, value),
+            };
+            if !known {
+                return Err(refused(group, key, value));
+            }
+        }
+    }
+    Ok(most)
+}
+
+/// As the library finds it: the transformer module's own length, or the tokenizer's within the model's positions.
+fn max_tokens(
+    transformer: &Path,
+    settings: &Value,
+    handed: &Map<String, Value>,
+) -> Result<Option<usize>, EncodeError> {
+    let of = |value: &Value, key: &str| number(value.get(key));
+    if let Some(length) = number(handed.get("model_max_length")).or(of(settings, "max_seq_length")) {
         return Ok(Some(length));
     }
     let tokenizer = optional(&transformer.join("tokenizer_config.json"))?.unwrap_or_default();
@@ -315,13 +452,23 @@ fn max_tokens(transformer: &Path, settings: &Value) -> Result<Option<usize>, Enc
     Ok(lengths.into_iter().flatten().min())
 }
 
+/// A setting of the transformer module that would change the tokens.
+fn unread(path: &Path, what: String) -> EncodeError {
+    EncodeError::Unsupported {
+        path: path.to_owned(),
+        what,
+        hint: "take the key out to have the encoder without it, or encode outside and use `codistill features import`"
+            .into(),
+    }
+}
+
 /// A length; the tokenizers' 10^30 means that there is none.
 fn number(value: Option<&Value>) -> Option<usize> {
     value?.as_f64().filter(|n| (1.0..1e9).contains(n)).map(|n| n as usize)
 }
 
-/// The default prompt, and how many values of a vector are kept.
-fn prompt(path: &Path) -> Result<(String, Option<usize>), EncodeError> {
+/// The default prompt, if it is asked for, and how many values of a vector are kept.
+fn prompt(path: &Path, asked: bool) -> Result<(String, Option<usize>), EncodeError> {
     let config = optional(path)?.unwrap_or_default();
     if let Some(kind) = config.get("model_type").and_then(Value::as_str)
         && kind != "SentenceTransformer"
@@ -335,16 +482,20 @@ fn prompt(path: &Path) -> Result<(String, Option<usize>), EncodeError> {
         });
     }
     let truncate = number(config.get("truncate_dim"));
-    let Some(name) = config.get("default_prompt_name").and_then(Value::as_str) else {
+    let Some(name) = config.get("default_prompt_name").and_then(Value::as_str).filter(|_| asked) else {
         return Ok((String::new(), truncate));
     };
     let prompt = match config.get("prompts").and_then(|prompts| prompts.get(name)) {
         Some(Value::String(prompt)) => prompt.clone(),
+        Some(Value::Null) => String::new(),
         // The library knows these two without a text.
-        None | Some(Value::Null) if matches!(name, "query" | "document") => String::new(),
+        None if matches!(name, "query" | "document") => String::new(),
         _ => {
-            let reason = format!("default_prompt_name is {name:?}, which prompts does not hold");
-            return Err(malformed(path, reason));
+            return Err(EncodeError::Unsupported {
+                path: path.to_owned(),
+                what: format!("default_prompt_name is {name:?}, which prompts does not hold"),
+                hint: "--prompt TEXT says what stands before every text; --prompt '' leaves it out".into(),
+            });
         }
     };
     Ok((prompt, truncate))

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
-use tokenizers::{PostProcessor, TruncationDirection};
+use tokenizers::{NormalizerWrapper, PostProcessor, TruncationDirection};
 
 use super::EncodeError;
 use super::error::{at, malformed};
@@ -15,6 +15,38 @@ use super::resolve::optional;
 
 /// Longest text that is read, in bytes; what lies behind it can't reach the first thousand tokens.
 const MOST_BYTES: usize = 64 << 10;
+
+/// Classes that build BERT's normalizer from their settings and pass over the one in `tokenizer.json`.
+const REBUILT: [&str; 12] = [
+    "BertTokenizer",
+    "DistilBertTokenizer",
+    "ElectraTokenizer",
+    "MobileBertTokenizer",
+    "SqueezeBertTokenizer",
+    "ConvBertTokenizer",
+    "LayoutLMTokenizer",
+    "LxmertTokenizer",
+    "MPNetTokenizer",
+    "DPRContextEncoderTokenizer",
+    "DPRQuestionEncoderTokenizer",
+    "DPRReaderTokenizer",
+];
+/// Models whose tokenizer is of such a class where no file names one.
+const REBUILT_MODELS: [&str; 13] = [
+    "bert",
+    "distilbert",
+    "electra",
+    "mobilebert",
+    "squeezebert",
+    "convbert",
+    "layoutlm",
+    "lxmert",
+    "megatron-bert",
+    "mpnet",
+    "nomic_bert",
+    "visual_bert",
+    "dpr",
+];
 
 /// A tokenizer, ready to use.
 pub struct Tokenizer {
@@ -25,6 +57,8 @@ pub struct Tokenizer {
     /// The end that is kept where a text is too long.
     cut: TruncationDirection,
     largest: u32,
+    /// What was read otherwise than its file states it.
+    departures: Vec<String>,
 }
 
 impl Tokenizer {
@@ -34,16 +68,41 @@ impl Tokenizer {
     /// # Errors
     /// No such file, or one that is damaged.
     pub fn open(folder: &Path, lowercase: bool) -> Result<Self, EncodeError> {
+        Self::open_handed(folder, lowercase, &Map::new())
+    }
+
+    /// The same with settings that go before those of `tokenizer_config.json`.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::open`]; or a setting has no such value.
+    pub(super) fn open_handed(
+        folder: &Path,
+        lowercase: bool,
+        given: &Map<String, Value>,
+    ) -> Result<Self, EncodeError> {
         let path = folder.join("tokenizer.json");
         let vocabulary = folder.join("vocab.txt");
-        let config = optional(&folder.join("tokenizer_config.json"))?.unwrap_or_default();
-        let mut tokenizer = if !path.exists() && vocabulary.exists() {
-            Self::from_vocabulary(&config, vocabulary, lowercase)?
-        } else {
-            Self::read(&path, lowercase)?
+        let settings = folder.join("tokenizer_config.json");
+        let mut config = match optional(&settings)? {
+            None | Some(Value::Null) => Map::new(),
+            Some(Value::Object(config)) => config,
+            Some(_) => return Err(malformed(&settings, "not an object of settings")),
         };
-        if config.get("truncation_side").and_then(Value::as_str) == Some("left") {
-            tokenizer.cut = TruncationDirection::Left;
+        // A recipe of before knew of no other place for it.
+        let known = cut_of(&settings, &config)?.unwrap_or(TruncationDirection::Right);
+        config.extend(given.clone());
+        let asked = cut_of(&settings, &config)?;
+        let mut tokenizer = if !path.exists() && vocabulary.exists() {
+            Self::from_vocabulary(&Value::Object(config), vocabulary, lowercase)?
+        } else {
+            let root = read_json(&path)?;
+            let rebuilt = is_rebuilt(folder, &config)?;
+            let normalizer = if rebuilt { Some(normalizer_of(&settings, &config)?) } else { None };
+            Self::parse(&path, root, lowercase, normalizer)?
+        };
+        tokenizer.cut = asked.unwrap_or(tokenizer.cut);
+        if tokenizer.cut != known {
+            tokenizer.departures.push(format!("cut {:?}", tokenizer.cut));
         }
         Ok(tokenizer)
     }
@@ -53,9 +112,11 @@ impl Tokenizer {
     /// # Errors
     /// As [`Tokenizer::open`].
     pub fn read(path: &Path, lowercase: bool) -> Result<Self, EncodeError> {
-        let text = std::fs::read_to_string(path).map_err(at(path))?;
-        let root: Value = serde_json::from_str(&text).map_err(|e| malformed(path, e))?;
-        Self::parse(path, root, lowercase)
+        let mut tokenizer = Self::parse(path, read_json(path)?, lowercase, None)?;
+        if tokenizer.cut == TruncationDirection::Left {
+            tokenizer.departures.push("cut Left".into());
+        }
+        Ok(tokenizer)
     }
 
     fn from_vocabulary(config: &Value, path: PathBuf, lowercase: bool) -> Result<Self, EncodeError> {
@@ -87,14 +148,36 @@ impl Tokenizer {
             "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
                 "max_input_chars_per_word": 100, "vocab": ids},
         });
-        Self::parse(&path, root, lowercase)
+        Self::parse(&path, root, lowercase, None)
     }
 
-    fn parse(path: &Path, mut root: Value, lowercase: bool) -> Result<Self, EncodeError> {
+    /// `normalizer` is that of a class which passes over the file's.
+    fn parse(
+        path: &Path,
+        mut root: Value,
+        lowercase: bool,
+        normalizer: Option<Value>,
+    ) -> Result<Self, EncodeError> {
         check_model(path, root.get("model").unwrap_or(&Value::Null))?;
+        let mut departures = Vec::new();
+        if let Some(normalizer) = normalizer.filter(|_| is_word_piece(&root)) {
+            check_normalizer(path, root.get("normalizer"))?;
+            let pieces = json!({"type": "BertPreTokenizer"});
+            if root.get("pre_tokenizer") != Some(&pieces)
+                || !same_normalizer(&root["normalizer"], &normalizer)
+            {
+                departures.push(normalizer.to_string());
+                root["normalizer"] = normalizer;
+                root["pre_tokenizer"] = pieces;
+            }
+        }
         if lowercase {
             prepend_lowercase(&mut root);
         }
+        let cut = match root.pointer("/truncation/direction").and_then(Value::as_str) {
+            Some("Left") => TruncationDirection::Left,
+            _ => TruncationDirection::Right,
+        };
         // Cut and padding are the encoder's to choose.
         for key in ["truncation", "padding"] {
             root[key] = Value::Null;
@@ -105,8 +188,7 @@ impl Tokenizer {
                 .map_err(|reason| malformed(path, reason))?;
         let added = inner.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
         let largest = inner.get_vocab(true).into_values().max().unwrap_or(0);
-        let cut = TruncationDirection::Right;
-        let mut tokenizer = Self { path: path.to_owned(), inner, added, cut, largest };
+        let mut tokenizer = Self { path: path.to_owned(), inner, added, cut, largest, departures };
         // Ids of special tokens need not be those of the vocabulary. The first text shows what else does not fit.
         let around = tokenizer.encode("", MOST_BYTES)?;
         tokenizer.encode("a 1", MOST_BYTES)?;
@@ -117,6 +199,16 @@ impl Tokenizer {
     /// The largest id that can come out.
     pub fn largest(&self) -> u32 {
         self.largest
+    }
+
+    /// What was read otherwise than the tokenizer's file states it; empty as a rule.
+    pub(super) fn departures(&self) -> &[String] {
+        &self.departures
+    }
+
+    /// Whether a text that is too long loses its beginning.
+    pub(super) fn cuts_the_beginning(&self) -> bool {
+        self.cut == TruncationDirection::Left
     }
 
     /// The ids of `text` with special tokens, cut to `most` in all.
@@ -138,16 +230,85 @@ impl Tokenizer {
         guarded(|| run().map_err(|e| e.to_string())).map_err(|reason| malformed(&self.path, reason))
     }
 
-    /// Tokens that `prompt` takes at the beginning of a text: all of its own but a special one at the end.
+    /// Tokens that `prompt` takes at the beginning of a text, all of its own but a special one at the end; and
+    /// whether there is such a one.
     ///
     /// # Errors
     /// As [`Tokenizer::encode`].
-    pub fn prompt_length(&self, prompt: &str) -> Result<usize, EncodeError> {
+    pub fn prompt_length(&self, prompt: &str) -> Result<(usize, bool), EncodeError> {
         let ids = self.encode(prompt, MOST_BYTES)?;
         let special = self.inner.get_added_tokens_decoder();
         let closed = ids.last().is_some_and(|id| special.get(id).is_some_and(|token| token.special));
-        Ok(ids.len() - usize::from(closed))
+        Ok((ids.len() - usize::from(closed), closed))
     }
+}
+
+fn read_json(path: &Path) -> Result<Value, EncodeError> {
+    let text = std::fs::read_to_string(path).map_err(at(path))?;
+    serde_json::from_str(&text).map_err(|e| malformed(path, e))
+}
+
+/// The end that is kept, where `config` says.
+fn cut_of(path: &Path, config: &Map<String, Value>) -> Result<Option<TruncationDirection>, EncodeError> {
+    match config.get("truncation_side") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(side)) if side == "left" => Ok(Some(TruncationDirection::Left)),
+        Some(Value::String(side)) if side == "right" => Ok(Some(TruncationDirection::Right)),
+        Some(other) => Err(malformed(path, format!("truncation_side {other} is neither left nor right"))),
+    }
+}
+
+/// Whether transformers 5 reads the tokenizer by a class of [`REBUILT`]: the one that the tokenizer's settings
+/// name, the model's, or that of the model's type.
+fn is_rebuilt(folder: &Path, config: &Map<String, Value>) -> Result<bool, EncodeError> {
+    let model = optional(&folder.join("config.json"))?.unwrap_or_default();
+    let class = config.get("tokenizer_class").or_else(|| model.get("tokenizer_class"));
+    if let Some(name) = class.and_then(Value::as_str) {
+        return Ok(REBUILT.contains(&name.strip_suffix("Fast").unwrap_or(name)));
+    }
+    let kind = model.get("model_type").and_then(Value::as_str);
+    Ok(kind.is_some_and(|kind| REBUILT_MODELS.contains(&kind)))
+}
+
+/// The normalizer that such a class builds.
+fn normalizer_of(path: &Path, config: &Map<String, Value>) -> Result<Value, EncodeError> {
+    let flag = |key: &str, default: Value| match config.get(key) {
+        None => Ok(default),
+        Some(value) if value.is_boolean() || (default.is_null() && value.is_null()) => Ok(value.clone()),
+        Some(other) => Err(malformed(path, format!("{key} {other} is neither true nor false"))),
+    };
+    Ok(json!({"type": "BertNormalizer", "clean_text": true,
+        "handle_chinese_chars": flag("tokenize_chinese_chars", true.into())?,
+        "strip_accents": flag("strip_accents", Value::Null)?,
+        "lowercase": flag("do_lower_case", true.into())?}))
+}
+
+/// Older files leave the type out; the prefix of pieces is that of this model alone.
+fn is_word_piece(root: &Value) -> bool {
+    let model = root.get("model").unwrap_or(&Value::Null);
+    match model.get("type").and_then(Value::as_str) {
+        Some(kind) => kind == "WordPiece",
+        None => model.get("continuing_subword_prefix").is_some() && model.get("merges").is_none(),
+    }
+}
+
+/// A damaged normalizer is an error even where another takes its place.
+fn check_normalizer(path: &Path, normalizer: Option<&Value>) -> Result<(), EncodeError> {
+    let Some(normalizer) = normalizer.filter(|v| !v.is_null()) else { return Ok(()) };
+    let read = || serde_json::from_value::<NormalizerWrapper>(normalizer.clone()).map_err(|e| e.to_string());
+    guarded(read).map(drop).map_err(|reason| malformed(path, reason))
+}
+
+/// Whether two normalizers of BERT do the same.
+fn same_normalizer(a: &Value, b: &Value) -> bool {
+    let flag = |value: &Value, key: &str| value.get(key).and_then(Value::as_bool);
+    let flags = |value: &Value| {
+        let lowercase = flag(value, "lowercase");
+        // Accents go with the letters' case unless something is said of them.
+        let accents = flag(value, "strip_accents").or(lowercase);
+        [flag(value, "clean_text"), flag(value, "handle_chinese_chars"), accents, lowercase]
+    };
+    a.get("type") == b.get("type") && flags(a) == flags(b)
 }
 
 /// What the library finds out in the middle of a run, or takes for something else.

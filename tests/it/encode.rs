@@ -419,6 +419,33 @@ fn a_token_opens_a_hub_and_all_files_of_a_model_with_modules_are_downloaded() {
     assert!(fs::read(path("a")).unwrap() == fs::read(path("c")).unwrap());
 }
 
+#[test]
+fn a_module_whose_file_the_hub_lacks_ends_the_download() {
+    let home = tempfile::tempdir().unwrap();
+    let data = prepared(home.path());
+    let model = home.path().join("model");
+    for part in ["base", "dense"] {
+        lay(&fixtures("sentence").join(part), &model);
+    }
+    let hub = LocalHub::start(model.clone());
+    let encode = || {
+        let args = features(&data, &["--modality", "text", "--encoder", "owner/model"]);
+        let mut command = codistill(&args);
+        command.env("HF_ENDPOINT", &hub.address).env("CODISTILL_CACHE", home.path().join("cache"));
+        for variable in ["http_proxy", "HTTP_PROXY", "ALL_PROXY"] {
+            command.env_remove(variable);
+        }
+        super::program::Said::from(command.output().unwrap())
+    };
+    for file in ["1_Pooling/config.json", "2_Dense/config.json"] {
+        let bytes = fs::read(model.join(file)).unwrap();
+        fs::remove_file(model.join(file)).unwrap();
+        encode().refused(&format!("{file}: not found"), "HF_ENDPOINT");
+        fs::write(model.join(file), bytes).unwrap();
+    }
+    encode().fine();
+}
+
 fn path_text(path: &Path) -> String {
     path.display().to_string()
 }

@@ -6,9 +6,11 @@ use image::RgbImage;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::class::{CLIP, Class, EFFICIENT_NET, IMAGENET, Size};
 use super::resize::{Filter, resize};
 use crate::encode::EncodeError;
 use crate::encode::error::{at, malformed};
+use crate::encode::resolve::optional;
 
 /// How a picture gets to its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +20,8 @@ pub enum Fit {
     Stretch,
     /// The shorter side is scaled to this many pixels, then the centre is cut out.
     CropFrom(u32),
+    /// Both sides are scaled to this many pixels, then the centre is cut out.
+    CropFromSquare(u32),
 }
 
 /// From an RGB picture to `[3, side, side]` floats: (sample / 255 - mean) / std.
@@ -32,9 +36,6 @@ pub struct Preprocessing {
 }
 
 const HALF: [f64; 3] = [0.5; 3];
-const IMAGENET: ([f64; 3], [f64; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
-const CLIP: ([f64; 3], [f64; 3]) =
-    ([0.481_454_66, 0.457_827_5, 0.408_210_73], [0.268_629_54, 0.261_302_58, 0.275_777_11]);
 
 /// Switches of a processor's file that are followed, or change nothing in an RGB picture.
 const SWITCHES: [&str; 9] = [
@@ -80,16 +81,16 @@ impl Preprocessing {
 
     /// The content `root` of the file at `path`, as [`Preprocessing::read`].
     pub(in crate::encode) fn of(path: &Path, root: &Value) -> Result<Self, EncodeError> {
-        Self::parse(root.get("image_processor").unwrap_or(root)).map_err(|reason| malformed(path, reason))
+        let beside = optional(&path.with_file_name("config.json"))?.unwrap_or_default();
+        let model = beside.get("model_type").and_then(Value::as_str);
+        Self::parse(root.get("image_processor").unwrap_or(root), model)
+            .map_err(|reason| malformed(path, reason))
     }
 
-    fn parse(root: &Value) -> Result<Self, String> {
+    fn parse(root: &Value, model: Option<&str>) -> Result<Self, String> {
         let flag = |key: &str| root.get(key).and_then(Value::as_bool);
-        let kind = ["image_processor_type", "feature_extractor_type"]
-            .iter()
-            .find_map(|key| root.get(*key).and_then(Value::as_str))
-            .unwrap_or("");
-        let efficient = kind.starts_with("EfficientNet");
+        let class = Class::of(root, model)?;
+        let efficient = class.name == EFFICIENT_NET;
         // A step that is not taken here would give plausible and wrong pixels.
         let known = |key: &str| SWITCHES.contains(&key) || (efficient && EFFICIENT.contains(&key));
         let mut on = root.as_object().into_iter().flatten().filter(|(_, value)| **value == Value::Bool(true));
@@ -98,30 +99,53 @@ impl Preprocessing {
                 "{step} is true, which is not supported; name the preprocessing with --preprocess"
             ));
         }
-        if let Some(share) = root.get("crop_pct").filter(|v| !v.is_null()) {
-            return Err(format!(
-                "crop_pct {share} is not supported; name the preprocessing with --preprocess"
-            ));
+        for key in ["crop_pct", "size_divisor"] {
+            if let Some(value) = root.get(key).filter(|v| !v.is_null()) {
+                return Err(format!(
+                    "{key} {value} is not supported; name the preprocessing with --preprocess"
+                ));
+            }
         }
-        // CLIP's class cuts out the centre unless told otherwise; ViT's has no such step.
-        let crop = flag("do_center_crop").unwrap_or(kind.starts_with("CLIP"));
-        let (short, size) = side_of(root.get("size"), crop)?;
-        let side = if crop { side_of(root.get("crop_size"), false)?.1.or(size) } else { size };
-        let side = side.ok_or("it states no size")?;
+        let unstated = |key: &str| {
+            format!(
+                "it states neither {key} nor an image_processor_type, whose class would; name the preprocessing \
+                 with --preprocess"
+            )
+        };
         if flag("do_resize") == Some(false) {
             return Err("do_resize is false, but encoders read one size only".into());
         }
-        if short && !crop {
-            return Err("the shorter side is scaled and nothing is cut, so pictures differ in size".into());
+        let crop = flag("do_center_crop").unwrap_or(class.crops);
+        let square = flag("default_to_square").or(class.square);
+        if crop && square.is_none() && root.get("size").is_some_and(Value::is_number) {
+            return Err(unstated("default_to_square"));
         }
-        let filter = match root.get("resample").and_then(Value::as_u64) {
-            None => {
-                if kind.starts_with("CLIP") || efficient {
-                    Filter::Bicubic
-                } else {
-                    Filter::Bilinear
+        let size = size_of("size", root, square.unwrap_or(true))?.or(class.size);
+        let size = size.ok_or_else(|| unstated("size"))?;
+        let (side, fit) = if crop {
+            let side = match size_of("crop_size", root, true)? {
+                Some(Size::Square(side)) => Some(side),
+                Some(Size::Shorter(_)) => return Err("crop_size needs a height and a width".into()),
+                None => class.crop_size,
+            };
+            let side = side.ok_or("do_center_crop is true, and it states no crop_size")?;
+            match size {
+                Size::Shorter(short) => (side, Fit::CropFrom(short)),
+                Size::Square(whole) if whole == side => (side, Fit::Stretch),
+                Size::Square(whole) => (side, Fit::CropFromSquare(whole)),
+            }
+        } else {
+            match size {
+                Size::Square(side) => (side, Fit::Stretch),
+                Size::Shorter(_) => {
+                    return Err(
+                        "the shorter side is scaled and nothing is cut, so pictures differ in size".into()
+                    );
                 }
             }
+        };
+        let filter = match root.get("resample").and_then(Value::as_u64) {
+            None => class.filter.ok_or_else(|| unstated("resample"))?,
             Some(n) => Filter::numbered(n).ok_or(format!("resample {n} is not known"))?,
         };
         let rescale = root.get("rescale_factor").and_then(Value::as_f64).unwrap_or(1.0 / 255.0);
@@ -130,7 +154,10 @@ impl Preprocessing {
         let (mean, std) = if flag("do_normalize") == Some(false) {
             ([0.0; 3], [1.0; 3])
         } else {
-            (triple(root, "image_mean", HALF)?, triple(root, "image_std", HALF)?)
+            let colours =
+                |key: &str, own: Option<[f64; 3]>| triple(root, key)?.or(own).ok_or_else(|| unstated(key));
+            let own = class.colours;
+            (colours("image_mean", own.map(|c| c.0))?, colours("image_std", own.map(|c| c.1))?)
         };
         // EfficientNet's processor takes 1 from the rescaled samples if asked, and divides by the deviation a second
         // time unless told otherwise (`include_top`).
@@ -140,7 +167,7 @@ impl Preprocessing {
             mean
         };
         let std = if efficient && flag("include_top").unwrap_or(true) {
-            let again = triple(root, "image_std", HALF)?;
+            let again = triple(root, "image_std")?.unwrap_or(HALF);
             [0, 1, 2].map(|c| std[c] * again[c])
         } else {
             std
@@ -148,10 +175,6 @@ impl Preprocessing {
         if std.contains(&0.0) || factor == 0.0 {
             return Err("a deviation or the rescale_factor is 0".into());
         }
-        let fit = match (crop, size) {
-            (true, Some(size)) => Fit::CropFrom(size),
-            _ => Fit::Stretch,
-        };
         Ok(Self { side, fit, filter, mean: mean.map(|m| m / factor), std: std.map(|s| s / factor) })
     }
 
@@ -160,6 +183,7 @@ impl Preprocessing {
         let side = self.side as usize;
         let sized = match self.fit {
             Fit::Stretch => resize(picture, self.side, self.side, self.filter),
+            Fit::CropFromSquare(side) => resize(picture, side, side, self.filter),
             Fit::CropFrom(short) => {
                 let (w, h) = (u64::from(picture.width()), u64::from(picture.height()));
                 let long = |long: u64, of: u64| (u64::from(short) * long / of.max(1)).min(1 << 16) as u32;
@@ -193,27 +217,41 @@ fn centre(size: u32, cut: u32) -> i64 {
     rest.div_euclid(2)
 }
 
-/// (it is the shorter side, pixels); `{"shortest_edge": n}`, `{"height": n, "width": n}` or `n`.
-fn side_of(value: Option<&Value>, short_by_default: bool) -> Result<(bool, Option<u32>), String> {
+/// `{"shortest_edge": n}`, `{"height": n, "width": n}`, `[n, n]`, or `n`, which is that of both sides if `square`.
+fn size_of(key: &str, root: &Value, square: bool) -> Result<Option<Size>, String> {
     let number = |value: &Value| {
         let n = value.as_u64().filter(|n| (1..=4096).contains(n));
-        n.map(|n| Some(n as u32)).ok_or(format!("a size of {value} is not 1 to 4096"))
+        n.map(|n| n as u32).ok_or(format!("a {key} of {value} is not 1 to 4096"))
     };
-    match value {
-        None | Some(Value::Null) => Ok((short_by_default, None)),
-        Some(Value::Object(object)) => {
-            match (object.get("shortest_edge"), object.get("height"), object.get("width")) {
-                (Some(edge), ..) => Ok((true, number(edge)?)),
-                (None, Some(h), Some(w)) if h == w => Ok((false, number(h)?)),
-                _ => Err(format!("a size of {} is not square", serde_json::Value::Object(object.clone()))),
+    let Some(value) = root.get(key).filter(|v| !v.is_null()) else { return Ok(None) };
+    let other = || {
+        format!(
+            "{key} {value} is not supported, only shortest_edge alone, or height and width of the same; name the \
+             preprocessing with --preprocess"
+        )
+    };
+    Ok(Some(match value {
+        Value::Object(object) => {
+            let mut stated: Vec<(&str, &Value)> =
+                object.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.as_str(), v)).collect();
+            stated.sort_unstable_by_key(|(k, _)| *k);
+            match stated[..] {
+                [("shortest_edge", edge)] => Size::Shorter(number(edge)?),
+                [("height", h), ("width", w)] if h == w => Size::Square(number(h)?),
+                _ => return Err(other()),
             }
         }
-        Some(other) => Ok((short_by_default, number(other)?)),
-    }
+        Value::Array(sides) => match &sides[..] {
+            [h, w] if h == w => Size::Square(number(h)?),
+            _ => return Err(other()),
+        },
+        one if square => Size::Square(number(one)?),
+        one => Size::Shorter(number(one)?),
+    }))
 }
 
-fn triple(root: &Value, key: &str, default: [f64; 3]) -> Result<[f64; 3], String> {
-    let Some(list) = root.get(key).filter(|v| !v.is_null()) else { return Ok(default) };
+fn triple(root: &Value, key: &str) -> Result<Option<[f64; 3]>, String> {
+    let Some(list) = root.get(key).filter(|v| !v.is_null()) else { return Ok(None) };
     let numbers: Vec<f64> = list.as_array().into_iter().flatten().filter_map(Value::as_f64).collect();
-    numbers.try_into().map_err(|_| format!("{key} is {list}, not three numbers"))
+    numbers.try_into().map(Some).map_err(|_| format!("{key} is {list}, not three numbers"))
 }

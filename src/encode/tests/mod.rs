@@ -14,8 +14,11 @@ use super::*;
 
 mod damage;
 mod golden;
+mod picture_classes;
 mod pictures;
 mod sentence;
+mod sentence_files;
+mod tokenizer_settings;
 mod transformers5;
 
 /// Largest difference to transformers on the CPU.

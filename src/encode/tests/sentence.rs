@@ -3,10 +3,10 @@
 use super::*;
 
 /// Largest difference to the library.
-const LIBRARY: f32 = 1e-5;
+pub(super) const LIBRARY: f32 = 1e-5;
 
 /// Copies all that lies below `from` over what lies below `to`.
-fn lay(from: &Path, to: &Path) {
+pub(super) fn lay(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for path in fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()) {
         let dest = to.join(path.file_name().unwrap());
@@ -19,7 +19,7 @@ fn lay(from: &Path, to: &Path) {
 }
 
 /// The folder of one setting: the base with the setting's own files over it.
-fn folder(setting: &str) -> tempfile::TempDir {
+pub(super) fn folder(setting: &str) -> tempfile::TempDir {
     let home = tempfile::tempdir().unwrap();
     let own = fixtures("sentence").join(setting);
     let moved = own.join("0_Transformer");
@@ -28,24 +28,24 @@ fn folder(setting: &str) -> tempfile::TempDir {
     home
 }
 
-fn at(folder: &Path, settings: Settings) -> Result<Encoder, EncodeError> {
+pub(super) fn at(folder: &Path, settings: Settings) -> Result<Encoder, EncodeError> {
     let settings = Settings { encoder: folder.display().to_string(), ..settings };
     Encoder::open(&settings, Modality::Text, &[], &Device::flex(), &mut |_, _, _| {})
 }
 
-fn encode(encoder: &Encoder) -> Vec<Vec<f32>> {
+pub(super) fn encode(encoder: &Encoder) -> Vec<Vec<f32>> {
     let texts = texts("sentence");
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     encoder.encode_texts(&texts).unwrap().into_iter().map(Option::unwrap).collect()
 }
 
-fn gap(found: &[Vec<f32>], wanted: &[Vec<f32>]) -> f32 {
+pub(super) fn gap(found: &[Vec<f32>], wanted: &[Vec<f32>]) -> f32 {
     assert_eq!(found.len(), wanted.len());
     found.iter().zip(wanted).map(|(a, b)| largest_gap(a, b)).fold(0.0, f32::max)
 }
 
 /// Changes a JSON file of the folder.
-fn change(path: &Path, change: impl FnOnce(&mut Value)) {
+pub(super) fn change(path: &Path, change: impl FnOnce(&mut Value)) {
     let mut root: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     change(&mut root);
     fs::write(path, root.to_string()).unwrap();
