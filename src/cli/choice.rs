@@ -7,6 +7,7 @@ use clap::Args;
 use super::{Failure, Terminal};
 use crate::data::Items;
 use crate::data::choice::{Choice, Filter, Rules};
+use crate::data::join::{Names, explain};
 
 /// What such a file looks like, for `--help`.
 pub const FILES: &str = "\
@@ -35,6 +36,12 @@ impl ChoiceArgs {
         self.candidates.is_none() && self.exclude.is_none() && self.filters.is_empty()
     }
 
+    /// A column that `prepare --keep-column` stored and that is filtered by.
+    pub fn kept_field(&self) -> Option<&str> {
+        let kept = |field: &&str| !["category", "title"].contains(field);
+        self.filters.iter().map(|filter| filter.field.as_str()).find(kept)
+    }
+
     /// The chosen items; absent where nothing was asked for.
     ///
     /// # Errors
@@ -53,6 +60,19 @@ impl ChoiceArgs {
         terminal.say(format!("{} of {} items may be listed", choice.count(), items.count()));
         Ok(Some(choice))
     }
+}
+
+/// An item that isn't there, with the one that is likely meant.
+pub fn no_item(id: &str, ids: &[String]) -> Failure {
+    let names = Names { left: "the question", things: "ids", right: "the catalogue" };
+    let found = explain(names, [id], ids.iter().skip(1).map(String::as_str));
+    let meant =
+        found.filter(|found| !found.causes.is_empty()).and_then(|found| found.there.into_iter().next());
+    let hint = meant.map_or_else(
+        || "ids are the source's own, as `prepare` read them".to_owned(),
+        |meant| format!("did you mean `{meant}`? ids are the source's own, as `prepare` read them"),
+    );
+    Failure::user(format!("`{id}` is no item of the data set"), hint)
 }
 
 /// A number of items from 1 on.

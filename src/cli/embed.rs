@@ -13,7 +13,7 @@ use crate::data::disk::strips_html;
 use crate::data::html::strip_html;
 use crate::data::pictures::is_address;
 use crate::data::{Items, KeptColumn};
-use crate::embed::encoders::fill_features;
+use crate::embed::encoders::{encoded_store, fill_features};
 use crate::embed::store::Row;
 use crate::embed::{
     ColdId, EmbedError, Embedder, ItemFile, NewItem, Snapshot, compact, delete, read_items, token_views,
@@ -41,6 +41,9 @@ pub enum EmbedCommand {
 #[command(after_help = "\
 Items that no training has seen have no ID vector. --cold-id says what stands in for it: nothing (drop), the \
 mean of the item's first tokens (mean), or a ridge regression from content to ID vectors (ridge).
+
+The canary keeps some pairs of users and validation items with their scores: every later command must find them again, \
+or the vectors are not the model's. Its recall is among those pairs alone, and no figure of the model.
 
 Example:
   codistill embed build checkpoints/quickstart --store stores/quickstart")]
@@ -242,8 +245,17 @@ fn append(args: &AppendArgs, terminal: &Terminal) -> Result<Snapshot, Failure> {
         let lacking = |item: &&NewItem| !item.features.contains_key(&view.name);
         let n = items.iter().filter(lacking).count();
         if n > 0 {
+            // An imported view has no encoder, so that titles and pictures of the lines say nothing of it.
+            let remedy = if encoded_store(&trained.experiment, &view.name).is_none() {
+                format!(
+                    ": the view was imported, and a line gives its features as {{\"features\": {{\"{}\": […]}}}}",
+                    view.name
+                )
+            } else {
+                String::new()
+            };
             terminal.warn(format!(
-                "{n} of {} items have no features of view `{}`; its learned missing token stands in",
+                "{n} of {} items have no features of view `{}`; its learned missing token stands in{remedy}",
                 items.len(),
                 view.name
             ));

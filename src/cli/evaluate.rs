@@ -64,7 +64,7 @@ pub struct EvaluateArgs {
     #[arg(long, default_value = "auto")]
     device: String,
     /// Where to put the rows (one per target and score name); default: the run directory, and nowhere where options
-    /// choose the candidates.
+    /// choose the candidates or how cold items are scored.
     #[arg(long)]
     rows: Option<PathBuf>,
     /// Baselines to judge beside the model: popularity, recent-popularity, transitions, item-knn, content-knn,
@@ -109,7 +109,7 @@ pub fn run(args: &EvaluateArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     check(args, terminal)?;
     // A run in use is told before the work; the lock itself is held only while files are replaced, so that several
     // evaluations may run at one time.
-    if args.rows.is_none() && args.choice.is_empty() && args.run.is_dir() {
+    if args.rows.is_none() && !args.is_aside() && args.run.is_dir() {
         drop(lock_run(args, Duration::ZERO, terminal)?);
     }
     let mut trained = open_run(&args.run, &args.checkpoint, &args.inputs, &args.device, terminal)?;
@@ -139,13 +139,13 @@ pub fn run(args: &EvaluateArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let (part, choice) = (args.part, choice.as_ref());
     let mut report = judge(&trained.experiment, &trained.model, part, &args.baselines, cold, choice)?;
     // The run's own rows are those of every item, beside the report that says so.
-    let path = match (&args.rows, choice) {
+    let path = match (&args.rows, args.is_aside()) {
         (Some(path), _) => {
             rows::write_all(path, &report.evaluations)?;
             Some(path.clone())
         }
-        (None, Some(_)) => None,
-        (None, None) => {
+        (None, true) => None,
+        (None, false) => {
             let path = trained.run.rows(part_name(part));
             let _lock = lock_run(args, PATIENCE, terminal)?;
             keep(&mut report, &path, &trained.run.report_of(part_name(part)))?;
@@ -169,6 +169,14 @@ pub fn run(args: &EvaluateArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     );
     terminal.say(format!("checkpoint {}; {rows}", trained.path.display()));
     Ok(Exit::Done)
+}
+
+impl EvaluateArgs {
+    /// Whether other candidates or other scores are judged than those of the run itself.
+    fn is_aside(&self) -> bool {
+        let cold = self.cold_id.is_some() || self.min_events.is_some() || self.calibrate.is_some();
+        cold || !self.choice.is_empty()
+    }
 }
 
 /// How long the end of an evaluation waits for another one to write its files.

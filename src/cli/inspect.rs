@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use image::RgbImage;
 use serde::Serialize;
 
-use super::choice::positive;
+use super::choice::{no_item, positive};
 use super::embed::{described, opened};
 use super::setup::{InputArgs, Trained, open_run};
 use super::{Exit, Failure, Terminal};
@@ -82,9 +82,7 @@ pub fn run(args: &InspectArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let trained = open_run(&args.run, &item.checkpoint, &item.inputs, &item.device, terminal)?;
     let (mixed, items) = shelf(item, &trained, terminal)?;
     let found = items.ids.iter().skip(1).position(|id| *id == item.id);
-    let number = found.map(|place| place as u32 + 1).ok_or_else(|| {
-        Failure::user(format!("`{}` is no item of the data set", item.id), "ids are the source's own")
-    })?;
+    let number = found.map(|place| place as u32 + 1).ok_or_else(|| no_item(&item.id, &items.ids))?;
     let all = neighbours(item, &trained, &mixed, &items, number);
     if terminal.json {
         let shown = serde_json::json!({

@@ -1,5 +1,6 @@
 //! `codistill prepare`
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -9,7 +10,9 @@ use crate::artefact::{Makes, may_make};
 use crate::data::filter::{Duplicates, Ties};
 use crate::data::source::{Columns, Format, Quoting, Role, SourceOptions, TimeUnit};
 use crate::data::split::{CutOff, Split};
-use crate::data::{Dataset, PrepareOptions, PrepareReport, Untimed, prepare, replace_dataset, write_dataset};
+use crate::data::{
+    Dataset, Items, PrepareOptions, PrepareReport, Untimed, prepare, replace_dataset, write_dataset,
+};
 use crate::features::FeatureStore;
 
 mod plan;
@@ -219,6 +222,7 @@ pub fn run(args: &PrepareArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     }
     let as_json = serde_json::to_value(&report).unwrap_or_default();
     let about = serde_json::json!({"source": "prepare", "options": options, "report": as_json});
+    let old = if args.overwrite { Dataset::open(&args.output).ok() } else { None };
     let hash = if args.overwrite {
         replace_dataset(&args.output, &dataset, &as_json, about)?
     } else {
@@ -229,13 +233,20 @@ pub fn run(args: &PrepareArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     } else {
         terminal.table(&(plan::plan(&report) + &table(&report)))?;
     }
-    for warning in warnings {
+    for warning in report.passed_over().into_iter().chain(warnings) {
         terminal.warn(warning);
     }
     for view in outdated(&args.output, &dataset) {
         terminal.warn(format!(
             "{} was made for other items: remove it and encode or import the features again",
             view.display()
+        ));
+    }
+    let changed = old.map_or(0, |old| changed_items(&old, &dataset));
+    if changed > 0 && args.output.join("features").exists() {
+        terminal.warn(format!(
+            "titles, texts or pictures of {changed} items are others than before: features that were made from them stand \
+             for the old ones; remove them and encode again"
         ));
     }
     terminal.say(format!(
@@ -245,6 +256,18 @@ pub fn run(args: &PrepareArgs, terminal: &Terminal) -> Result<Exit, Failure> {
         dataset.items.count()
     ));
     Ok(Exit::Done)
+}
+
+/// Items of both data sets whose title, text or picture changed.
+fn changed_items(old: &Dataset, new: &Dataset) -> usize {
+    let about = |items: &Items, n: usize| {
+        [&items.titles, &items.texts, &items.images].map(|column| column[n].clone())
+    };
+    let old: HashMap<&str, [String; 3]> =
+        (1..=old.items.count()).map(|n| (old.items.ids[n].as_str(), about(&old.items, n))).collect();
+    let changed =
+        |&n: &usize| old.get(new.items.ids[n].as_str()).is_some_and(|before| *before != about(&new.items, n));
+    (1..=new.items.count()).filter(changed).count()
 }
 
 /// Feature stores of an older data set that don't fit the items that now stand in its place.
@@ -413,6 +436,12 @@ fn table(report: &PrepareReport) -> String {
     let mut text = format!("{:<32} {:>10} {:>10} {:>13}\n", "step", "users", "items", "interactions");
     for s in &report.steps {
         text += &format!("{:<32} {:>10} {:>10} {:>13}\n", s.step, s.users, s.items, s.interactions);
+    }
+    if report.repeats_dropped > 0 {
+        text += &format!(
+            "{} interactions with an item that the user had already are dropped; --duplicates keep_returns keeps true returns\n",
+            report.repeats_dropped
+        );
     }
     text += &format!(
         "split: {} training interactions, {} validation targets, {} test targets\n",

@@ -3,17 +3,17 @@
 mod histories;
 mod writer;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::choice::{self, ChoiceArgs, positive};
+use super::choice::{self, ChoiceArgs, no_item, positive};
 use super::embed::{described, opened};
 use super::setup::{InputArgs, Trained, open_run};
 use super::{Exit, Failure, Terminal};
-use crate::config::HistoryRule;
+use crate::config::{HistoryRule, ViewKind};
 use crate::data::Items;
 use crate::recommend::{
     Calibration, History, Listing, Mixed, MixedScorer, ModelScorer, Popular, Recommendation,
@@ -117,6 +117,13 @@ pub fn run(args: &RecommendArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let shelf = Shelf::open(args, &trained, terminal)?;
     let items = shelf.items(&trained);
     let choice = args.choice.choose(items, terminal)?;
+    if let Some(field) = args.choice.kept_field().filter(|_| shelf.appended(&trained) > 0) {
+        terminal.warn(format!(
+            "{} appended items have no {field}, which lines of `embed append` don't hold, and are left out",
+            shelf.appended(&trained)
+        ));
+    }
+    tell_untrained(&trained, &shelf, terminal);
     let listing = Listing { k: args.k, allow_seen: args.allow_seen, among: choice.as_ref() };
     if trained.experiment.config.eval.history == HistoryRule::Keep
         && !args.allow_seen
@@ -140,6 +147,24 @@ pub fn run(args: &RecommendArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     }
     writer.finish()?;
     Ok(Exit::Done)
+}
+
+/// Says that items which no training has seen are ranked by ID vectors that are still random; a store leaves those out.
+fn tell_untrained(trained: &Trained, shelf: &Shelf, terminal: &Terminal) {
+    let experiment = &trained.experiment;
+    let with_ids = experiment.config.model.views.iter().any(|view| view.kind == ViewKind::Id);
+    if !with_ids || !matches!(shelf, Shelf::Catalogue) {
+        return;
+    }
+    let counts = experiment.trained_counts();
+    let untrained = counts[1..].iter().filter(|&&n| n == 0).count();
+    if untrained > 0 {
+        terminal.say(format!(
+            "note: {untrained} of {} items were read by no training, and their ID vectors are still random; --store ranks \
+             them without (`codistill embed build`)",
+            counts.len() - 1
+        ));
+    }
 }
 
 /// Options that can't act here are refused; the rest decide the format.
@@ -217,6 +242,13 @@ impl Shelf {
             Self::Catalogue => &trained.experiment.dataset.items,
             Self::Store { items, .. } => items,
         }
+    }
+
+    /// Items that the catalogue lacks.
+    fn appended(&self, trained: &Trained) -> usize {
+        let Self::Store { items, .. } = self else { return 0 };
+        let own: HashSet<&str> = trained.experiment.dataset.items.ids.iter().map(String::as_str).collect();
+        items.ids.iter().filter(|id| !own.contains(id.as_str())).count()
     }
 
     /// Whether anything is known of a user with this history.
@@ -314,9 +346,8 @@ fn similar(
     out: &mut Writer<'_>,
 ) -> Result<(), Failure> {
     let experiment = &trained.experiment;
-    let item = known(&shelf.items(trained).ids, id).ok_or_else(|| {
-        Failure::user(format!("`{id}` is no item of the data set"), "ids are the source's own")
-    })?;
+    let ids = &shelf.items(trained).ids;
+    let item = known(ids, id).ok_or_else(|| no_item(id, ids))?;
     let list = match shelf {
         Shelf::Catalogue => similar_items(&experiment.catalogue(&trained.model), item, listing, branch),
         Shelf::Store { mixed, .. } => mixed_similar_items(mixed, item, listing, branch),

@@ -54,6 +54,10 @@ impl ConfigError {
             Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 Some("give the path of a TOML file, e.g. configs/quickstart.toml".into())
             }
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::IsADirectory => Some(
+                "give the path of a TOML file, e.g. configs/quickstart.toml, and the data set by --data DIR"
+                    .into(),
+            ),
             Self::Read { .. } => None,
             Self::Malformed { hint, .. } | Self::Invalid { hint, .. } => hint.clone(),
             Self::UnknownKey { key, .. }

@@ -156,6 +156,7 @@ pub fn prepare(
         test_targets: count(Part::Test),
         tied_pairs: kept.tied_pairs,
         ties: options.ties,
+        repeats_dropped: kept.repeats_dropped,
         exact_duplicates: kept.exact_duplicates,
         null_like_ids: null_like,
         timed,
@@ -285,6 +286,7 @@ fn found_item_column(
 struct Kept {
     tied_pairs: TiedPairs,
     exact_duplicates: usize,
+    repeats_dropped: usize,
     /// Validation and test rows of a given split, and how many of them the steps dropped.
     given_targets: usize,
     lost_targets: usize,
@@ -307,7 +309,10 @@ fn keep(log: &mut Log, options: &PrepareOptions, steps: &mut Vec<StepCounts>) ->
         // Stable: within a part the order above stays.
         interactions.sort_by_cached_key(|i| (i.user, given.part(i)));
     }
+    let before = interactions.len();
     filter::deduplicate(interactions, options.duplicates);
+    let one_each = matches!(options.duplicates, Duplicates::First | Duplicates::Last);
+    let repeats_dropped = if one_each { before - interactions.len() } else { 0 };
     steps.push(filter::counts(&format!("duplicates ({})", options.duplicates.name()), interactions));
     filter::k_core(interactions, options.user_core, options.item_core);
     let core = format!("core (user {}, item {})", options.user_core, options.item_core);
@@ -317,6 +322,7 @@ fn keep(log: &mut Log, options: &PrepareOptions, steps: &mut Vec<StepCounts>) ->
     Kept {
         tied_pairs: TiedPairs::of(interactions, item_ids),
         exact_duplicates: filter::exact_duplicates(interactions),
+        repeats_dropped,
         given_targets,
         lost_targets: given_targets - targets(interactions),
     }

@@ -32,6 +32,9 @@ pub struct PrepareReport {
     /// The rule for equal times, where one was asked for.
     #[serde(default)]
     pub ties: Option<Ties>,
+    /// Interactions that the rule for duplicates dropped, where it keeps one of each user and item.
+    #[serde(default)]
+    pub repeats_dropped: usize,
     /// Kept rows that repeat another in user, item and time.
     pub exact_duplicates: usize,
     /// Ids that look like missing values.
@@ -129,6 +132,13 @@ impl PrepareReport {
         found
     }
 
+    /// Lines that `--skip-bad` passed over: told, and no more than was allowed.
+    pub fn passed_over(&self) -> Option<String> {
+        let first = self.first_bad_line.as_deref().unwrap_or_default();
+        (self.bad_lines > 0)
+            .then(|| format!("{} malformed lines passed over; the first: {first}", self.bad_lines))
+    }
+
     /// Columns that nothing was taken from.
     fn of_columns(&self) -> Vec<String> {
         let mut found = Vec::new();
@@ -176,10 +186,6 @@ impl PrepareReport {
 
     fn of_rows(&self) -> Vec<String> {
         let mut found = Vec::new();
-        if self.bad_lines > 0 {
-            let first = self.first_bad_line.as_deref().unwrap_or_default();
-            found.push(format!("{} malformed lines passed over; the first: {first}", self.bad_lines));
-        }
         for null in &self.null_like_ids {
             found.push(format!(
                 "{} interactions have the {} {:?}, which looks like a missing value",

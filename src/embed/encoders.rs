@@ -70,7 +70,7 @@ pub fn fill_features(
 }
 
 /// The store of a view, if an encoder made it, and how.
-fn encoded_store<'e>(experiment: &'e Experiment, view: &str) -> Option<(&'e FeatureStore, Recipe)> {
+pub fn encoded_store<'e>(experiment: &'e Experiment, view: &str) -> Option<(&'e FeatureStore, Recipe)> {
     let place = experiment.config.model.views.iter().position(|config| config.name == view)?;
     let store = experiment.views[place].as_ref()?.store.as_ref();
     Some((store, Recipe::of(store.about())?))

@@ -84,8 +84,8 @@ impl InputsError {
         match self {
             Self::Changed { changes, .. } => Some(way_out(changes)),
             Self::OtherItems { .. } => Some(
-                "train anew on it; the run with its own data set takes new items by `embed append` and new users by \
-                 `recommend --histories`"
+                "train anew on it; the run with its own data set (preparing the old log again gives the same) takes new items by \
+                 `embed append` and new users by `recommend --histories`"
                     .into(),
             ),
             Self::Malformed { .. } => {

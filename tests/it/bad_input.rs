@@ -236,7 +236,7 @@ fn a_full_disk_stops_a_training_with_whole_checkpoints_and_it_goes_on_when_there
 fn a_full_stdout_is_an_error_and_a_closed_one_is_none() {
     let home = tempfile::tempdir().unwrap();
     let run_dir = trained(home.path());
-    let ask = ["recommend", path(&run_dir), "--device", "cpu", "--all"];
+    let ask = ["recommend", path(&run_dir), "--device", "cpu", "--all", "-q"];
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let said: Said = codistill(&ask).stdout(full).output().unwrap().into();
     said.refused("stdout: No space left on device", "");

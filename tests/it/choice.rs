@@ -334,3 +334,24 @@ fn a_store_lists_the_same_items_under_a_choice() {
         filtered(&ask(&["-k", "80"]), &chosen, 6, |id| id[1..].parse::<usize>().unwrap() % 3 == 1);
     }
 }
+
+#[test]
+fn an_id_that_is_written_otherwise_is_told_with_the_one_that_is_meant() {
+    let shop = Shop::open();
+    shop.ask(&["--item", "7"]).refused("`7` is no item of the data set", "did you mean `007`?");
+    run(&["inspect", path(&shop.path("shop")), "item", "7", "--device", "cpu"])
+        .refused("`7` is no item of the data set", "did you mean `007`?");
+    shop.ask(&["--item", "chair"]).refused("`chair` is no item", "ids are the source's own");
+    let histories = shop.file("strange.jsonl", "{\"user\":\"a\",\"items\":[\"1\",\"2\"]}\n{\"user\":\"b\",\"items\":null}\n{\"user\":\"c\",\"items\":[\" 003 \"]}\n");
+    let said = shop.ask(&["--histories", &histories]).fine();
+    assert!(
+        said.stderr.contains("ids like 1, 2 here, 001, 002 there: they differ in leading zeros"),
+        "{}",
+        said.stderr
+    );
+    let sources: Vec<Value> = lines(&said.stdout).iter().map(|line| line["source"].clone()).collect();
+    assert_eq!(sources, ["popular", "popular", "model"]);
+    // A value with a comma that came apart, and how it is written.
+    shop.ask(&["--user", "c1", "--filter", "category=Home, Garden"])
+        .refused("no item has", "--filter 'category=\"Home, Garden\"'");
+}

@@ -271,7 +271,7 @@ fn a_run_is_opened_from_any_working_directory_also_after_it_moved_with_its_data(
     };
     let expected = list(&first, "runs/quickstart").fine();
     assert!(
-        !expected.stderr.contains("note") && expected.stdout.contains("\"items\""),
+        !expected.stderr.contains("note: takes") && expected.stdout.contains("\"items\""),
         "{}",
         expected.stderr
     );
@@ -316,7 +316,7 @@ fn data_of_the_training_are_preferred_to_likelier_places() {
     let list = |root: &Path| run(&["recommend", path(root), "--user", "u1", "--device", "cpu"]);
     let expected = list(&own.join("quickstart")).fine();
     let said = list(&copy.join("quickstart")).fine();
-    assert!(said.stdout == expected.stdout && !said.stderr.contains("note"), "{}", said.stderr);
+    assert!(said.stdout == expected.stdout && !said.stderr.contains("note: takes"), "{}", said.stderr);
     change_data(&dataset(&copy));
     let said = list(&copy.join("quickstart")).fine();
     assert!(said.stderr.contains("note: takes the data set from"), "{}", said.stderr);

@@ -1,6 +1,6 @@
 //! Whom to recommend for: users of the data set, or histories from a file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -9,6 +9,7 @@ use super::super::setup::Trained;
 use super::super::{Failure, Terminal};
 use super::Who;
 use crate::data::Items;
+use crate::data::join::{Names, explain};
 use crate::recommend::History;
 
 /// Unknown items that a warning names.
@@ -62,7 +63,8 @@ fn read_histories(path: &Path, ids: &[String], terminal: &Terminal) -> Result<Ve
     let text = text.map_err(|e| Failure::io(path, &e))?;
     let numbers: HashMap<&str, u32> =
         ids.iter().enumerate().skip(1).map(|(n, id)| (id.as_str(), n as u32)).collect();
-    let (mut unknown, mut examples) = (0, Vec::new());
+    let (mut unknown, mut strange) = (0, Vec::new());
+    let mut seen = HashSet::new();
     let mut histories = Vec::new();
     for (n, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let parsed: Line = serde_json::from_str(line).map_err(|e| {
@@ -80,17 +82,22 @@ fn read_histories(path: &Path, ids: &[String], terminal: &Terminal) -> Result<Ve
                 continue;
             }
             unknown += 1;
-            if examples.len() < EXAMPLES && !examples.contains(&id) {
-                examples.push(id);
+            if seen.insert(id.clone()) {
+                strange.push(id);
             }
         }
         let user = if parsed.user.is_null() { (n + 1).to_string() } else { word(&parsed.user) };
         histories.push(History { user, items });
     }
     if unknown > 0 {
+        let names = Names { left: "the histories", things: "unknown ids", right: "the catalogue" };
+        let strange: Vec<&str> = strange.iter().map(String::as_str).collect();
+        let cause = explain(names, strange.iter().copied(), ids.iter().skip(1).map(String::as_str));
+        let cause = cause.filter(|cause| !cause.causes.is_empty());
         terminal.warn(format!(
-            "{unknown} items of the histories are not in the catalogue and were passed over, such as `{}`",
-            examples.join("`, `")
+            "{unknown} items of the histories are not in the catalogue and were passed over, such as `{}`{}",
+            strange[..strange.len().min(EXAMPLES)].join("`, `"),
+            cause.map_or_else(String::new, |cause| format!("; {cause}"))
         ));
     }
     Ok(histories)

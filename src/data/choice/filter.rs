@@ -79,8 +79,10 @@ impl Filter {
                 there.push(format!("and {} more", all - there.len()));
             }
             // A value with a comma that was not quoted came apart.
-            let whole = self.values.join(", ");
-            if column.cells.iter().any(|cell| column.has(cell, &whole)) {
+            for whole in [self.values.join(", "), self.values.join(",")] {
+                if self.values.len() < 2 || !column.cells.iter().any(|cell| column.has(cell, &whole)) {
+                    continue;
+                }
                 there.push(format!(
                     "\"{whole}\", which stands in double quotes: --filter '{}=\"{whole}\"'",
                     self.field

@@ -143,7 +143,10 @@ fn is_null(text: &str) -> bool {
 
 fn of_format(text: &str, format: &str) -> Result<RawTime, String> {
     let wrong = |reason: String| format!("{:?} is not written as {format:?}: {reason}", shorten(text));
-    let parts = BrokenDownTime::parse(format, text).map_err(|e| wrong(e.to_string()))?;
+    let parts = BrokenDownTime::parse(format, text).map_err(|e| {
+        let colon = if format.contains("%z") { " (%:z reads offsets with a colon)" } else { "" };
+        wrong(format!("{e}{colon}"))
+    })?;
     if let Ok(time) = parts.to_timestamp() {
         return of_stamp(time);
     }

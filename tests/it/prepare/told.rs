@@ -252,3 +252,34 @@ fn a_folders_value_stands_in_where_the_files_own_is_empty() {
         assert_eq!(items(&shop, |items| &items.categories), ["lamps", "own", "chairs"], "{catalogue}");
     }
 }
+
+#[test]
+fn lines_that_were_allowed_to_be_passed_over_settle_themselves() {
+    let shop = Shop::new(&[("log.csv", &format!("{LOG},4,1600000030\n"))]);
+    let said = shop.prepare("log.csv", &["--strict", "--skip-bad", "1"]).fine();
+    assert!(said.stderr.contains("1 malformed lines passed over; the first: "), "{}", said.stderr);
+    shop.prepare("log.csv", &["--strict"]).refused("column user: empty id", "--skip-bad");
+}
+
+#[test]
+fn dropped_returns_stand_in_the_table_and_changed_titles_are_told_where_features_were_made() {
+    let shop = Shop::new(&[
+        ("log.csv", "user,item,ts\nu,1,1600000000\nu,2,1600000010\nu,1,1600000020\nu,3,1600000030\n"),
+        ("items.csv", "item,title\n1,A\n2,B\n3,C\n"),
+        ("others.csv", "item,title\n1,A\n2,Z\n3,C\n"),
+    ]);
+    let said = shop.prepare("log.csv", &["--items", "items.csv", "--duplicates", "first"]).fine();
+    let told = "1 interactions with an item that the user had already are dropped; --duplicates keep_returns";
+    assert!(said.stdout.contains(told), "{}", said.stdout);
+    let out = shop.path("out");
+    crate::program::run(&["features", "encode", path(&out), "--modality", "text"]).fine();
+    let log = shop.path("log.csv");
+    for (catalogue, changed) in [("items.csv", false), ("others.csv", true)] {
+        let catalogue = shop.path(catalogue);
+        let args = ["prepare", path(&log), "--items", path(&catalogue), "-o", path(&out), "--overwrite"];
+        let said =
+            crate::program::run(&[&args[..], &["--user-core", "1", "--item-core", "1"]].concat()).fine();
+        let told = said.stderr.contains("titles, texts or pictures of 1 items are others than before");
+        assert_eq!(told, changed, "{}", said.stderr);
+    }
+}
