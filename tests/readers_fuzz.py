@@ -272,19 +272,8 @@ def runs_over(lines):
             return last > 1
         except Refused:
             pass
-    return bool(lines) and (lines[0].count("{") > lines[0].count("}") or is_stream("\n".join(lines)))
-
-
-def is_stream(text):
-    """Whether JSON objects follow each other without a line for each."""
-    decoder, at = json.JSONDecoder(), 0
-    try:
-        while text[at:].strip():
-            at += len(text[at:]) - len(text[at:].lstrip())
-            _, at = decoder.raw_decode(text, at)
-    except ValueError:
-        return False
-    return True
+    # Several objects on a line are a stream of them.
+    return bool(lines) and (lines[0].count("{") > lines[0].count("}") or re.search(r"\}\s*\{", lines[0]) is not None)
 
 
 def objects(rng):

@@ -1,42 +1,102 @@
 //! External ids to dense numbers and back.
+//!
+//! A log of millions of rows is mostly look-ups of ids, each of which waits for memory: ids lie one behind the other in
+//! one text, and the table holds numbers alone, so that both stay in the cache for longer than a map of texts would.
 
-use std::collections::HashMap;
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 /// Numbers ids from 0 in order of first appearance.
 #[derive(Debug, Default)]
 pub struct Interner {
-    numbers: HashMap<Box<str>, u32>,
+    /// Numbers by the hash of their id. The hash is another one in each process, and nothing depends on it.
+    numbers: HashTable<u32>,
+    hasher: RandomState,
+    /// All ids, without anything between them, and where each ends.
+    text: String,
+    ends: Vec<usize>,
 }
 
 impl Interner {
     /// The id's number, a new one at first sight; `None` when 32 bits are spent.
     pub fn number(&mut self, id: &str) -> Option<u32> {
-        if let Some(&number) = self.numbers.get(id) {
-            return Some(number);
+        let Self { numbers, hasher, text, ends } = self;
+        let hash = hasher.hash_one(id);
+        let entry = numbers.entry(
+            hash,
+            |&number| id_at(text, ends, number) == id,
+            |&number| hasher.hash_one(id_at(text, ends, number)),
+        );
+        match entry {
+            Entry::Occupied(known) => Some(*known.get()),
+            Entry::Vacant(free) => {
+                let number = u32::try_from(ends.len()).ok().filter(|&n| n < i32::MAX as u32)?;
+                free.insert(number);
+                text.push_str(id);
+                ends.push(text.len());
+                Some(number)
+            }
         }
-        let number = u32::try_from(self.numbers.len()).ok().filter(|&n| n < i32::MAX as u32)?;
-        self.numbers.insert(id.into(), number);
-        Some(number)
     }
 
     pub fn get(&self, id: &str) -> Option<u32> {
-        self.numbers.get(id).copied()
+        let is = |&number: &u32| id_at(&self.text, &self.ends, number) == id;
+        self.numbers.find(self.hasher.hash_one(id), is).copied()
     }
 
     pub fn len(&self) -> usize {
-        self.numbers.len()
+        self.ends.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.numbers.is_empty()
+        self.ends.is_empty()
     }
 
     /// Ids by number.
     pub fn into_ids(self) -> Vec<String> {
-        let mut ids = vec![String::new(); self.numbers.len()];
-        for (id, number) in self.numbers {
-            ids[number as usize] = id.into_string();
+        // The table goes first: it and the ids are not needed at one time.
+        drop(self.numbers);
+        (0..self.ends.len() as u32).map(|number| id_at(&self.text, &self.ends, number).to_owned()).collect()
+    }
+}
+
+fn id_at<'t>(text: &'t str, ends: &[usize], number: u32) -> &'t str {
+    let number = number as usize;
+    let start = if number == 0 { 0 } else { ends[number - 1] };
+    &text[start..ends[number]]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn ids_are_numbered_by_first_appearance_and_come_back(ids in prop::collection::vec("[a-c\u{e9}]{0,3}", 0..300)) {
+            let mut interner = Interner::default();
+            let mut expected: HashMap<&str, u32> = HashMap::new();
+            let mut order = Vec::new();
+            for id in &ids {
+                let next = expected.len() as u32;
+                let number = *expected.entry(id).or_insert(next);
+                if number == next {
+                    order.push(id.clone());
+                }
+                prop_assert_eq!(interner.number(id), Some(number));
+            }
+            prop_assert_eq!(interner.len(), order.len());
+            prop_assert_eq!(interner.get("none"), None);
+            for (id, number) in expected {
+                prop_assert_eq!(interner.get(id), Some(number));
+            }
+            prop_assert_eq!(interner.into_ids(), order);
         }
-        ids
     }
 }
