@@ -63,6 +63,7 @@ impl Interner {
     }
 }
 
+#[inline]
 fn id_at<'t>(text: &'t str, ends: &[usize], number: u32) -> &'t str {
     let number = number as usize;
     let start = if number == 0 { 0 } else { ends[number - 1] };
