@@ -249,6 +249,36 @@ pub(crate) fn scratch(mode: u32) -> tempfile::Builder<'static, 'static> {
     builder
 }
 
+/// Lets `make` make an artefact where an older one of its `kind` lies. The old one is put aside first, and put back
+/// unless a new one stands in its place at the end.
+///
+/// # Errors
+/// What lies there is no such artefact or can't be moved; else what `make` returns.
+pub fn replacing<T, E: From<ArtefactError>>(
+    dest: &Path,
+    kind: &str,
+    schema_version: u32,
+    make: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
+    if !dest.exists() {
+        return make();
+    }
+    read_manifest(dest, kind, schema_version)?;
+    let name = dest.file_name().unwrap_or_default().to_string_lossy();
+    let old = dest.with_file_name(format!("{SCRATCH}old-{name}"));
+    if old.exists() {
+        remove(&old)?;
+    }
+    fs::rename(dest, &old).map_err(at(dest))?;
+    let made = make();
+    if dest.exists() {
+        remove(&old)?;
+    } else {
+        fs::rename(&old, dest).map_err(at(dest))?;
+    }
+    made
+}
+
 /// Removes an artefact so that a kill midway leaves no half of it under its name.
 ///
 /// # Errors

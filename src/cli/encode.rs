@@ -8,12 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, ValueEnum};
 
+use super::features::{SharedRule, taken};
 use super::{Exit, Failure, Terminal};
+use crate::artefact::replacing;
 use crate::data::Dataset;
 use crate::device;
 use crate::encode::picture::Bounds;
 use crate::encode::{self, Encoder, Job, Modality, Pool, Settings, SharedPictures, TextField};
-use crate::features::{check_view_name, view_dir};
+use crate::features::{KIND, SCHEMA_VERSION, check_view_name, view_dir};
 use crate::monitor::{Progress, ProgressMode};
 
 #[derive(Debug, Args)]
@@ -122,6 +124,9 @@ pub struct EncodeArgs {
     /// Encode a sample and tell time and disk of the whole.
     #[arg(long)]
     dry_run: bool,
+    /// Replace the store that lies there, once the new one is whole.
+    #[arg(long)]
+    overwrite: bool,
     /// Forget what an interrupted run has kept.
     #[arg(long)]
     restart: bool,
@@ -132,12 +137,6 @@ pub struct EncodeArgs {
 
 fn at_least_one() -> clap::builder::RangedU64ValueParser<usize> {
     clap::builder::RangedU64ValueParser::new().range(1..)
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum SharedRule {
-    Keep,
-    Missing,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -259,8 +258,8 @@ impl EncodeArgs {
 pub fn run(args: &EncodeArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     effect::check(args)?;
     let (settings, job) = (args.settings()?, args.job()?);
-    if job.dest.exists() && !args.dry_run {
-        return Err(crate::artefact::ArtefactError::Exists(job.dest).into());
+    if job.dest.exists() && !args.dry_run && !args.overwrite {
+        return Err(taken(&job.dest));
     }
     crate::artefact::may_make(&job.dest, crate::artefact::Makes::Features)?;
     let mut dataset = Dataset::open(&args.dataset)?;
@@ -285,9 +284,11 @@ pub fn run(args: &EncodeArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let stop = stop_on_interrupt(terminal);
     let mode = ProgressMode::choose(terminal.quiet(), !terminal.progress);
     let mut progress: Option<Progress> = None;
-    let report = encode::run(&dataset, &encoder, &job, &stop, &mut |done, all| {
-        let progress = progress.get_or_insert_with(|| Progress::new(mode, all as u64));
-        progress.step(done as u64, &format!("{}s", args.modality().input()));
+    let report = replacing(&job.dest, KIND, SCHEMA_VERSION, || {
+        encode::run(&dataset, &encoder, &job, &stop, &mut |done, all| {
+            let progress = progress.get_or_insert_with(|| Progress::new(mode, all as u64));
+            progress.step(done as u64, &format!("{}s", args.modality().input()));
+        })
     });
     drop(progress);
     let report = report?;

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Exit, Failure, Terminal};
-use crate::artefact::{ArtefactError, Makes, may_make};
+use crate::artefact::{Makes, may_make, replacing};
 use crate::data::Dataset;
 use crate::features::{
-    ArrayRef, IdTable, ImportOptions, ImportReport, MissingRows, Precision, check_view_name, import, view_dir,
+    ArrayRef, IdTable, ImportOptions, ImportReport, KIND, MissingRows, Precision, SCHEMA_VERSION, SharedRows,
+    check_view_name, import, view_dir,
 };
 
 #[derive(Debug, Subcommand)]
@@ -59,9 +60,23 @@ pub struct ImportArgs {
     /// Where else to put the store.
     #[arg(long)]
     output: Option<PathBuf>,
+    /// What becomes of a row that three items or more share: keep, or missing (it stands for none). Default: keep, with
+    /// a warning.
+    #[arg(long, value_name = "RULE")]
+    shared_rows: Option<SharedRule>,
+    /// Replace the store that lies there, once the new one is whole.
+    #[arg(long)]
+    overwrite: bool,
     /// Fail where there would be a warning, before anything is written.
     #[arg(long)]
     strict: bool,
+}
+
+/// What becomes of what several items share.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum SharedRule {
+    Keep,
+    Missing,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -95,8 +110,8 @@ pub fn run(command: &FeaturesCommand, terminal: &Terminal) -> Result<Exit, Failu
         Some(dest) => dest.clone(),
         None => view_dir(&args.dataset, &args.view)?,
     };
-    if dest.exists() {
-        return Err(ArtefactError::Exists(dest).into());
+    if dest.exists() && !args.overwrite {
+        return Err(taken(&dest));
     }
     let dataset = Dataset::open(&args.dataset)?;
     may_make(&dest, Makes::Features)?;
@@ -110,14 +125,29 @@ pub fn run(command: &FeaturesCommand, terminal: &Terminal) -> Result<Exit, Failu
             zeros: args.missing.contains(&Missing::Zeros),
             nan: args.missing.contains(&Missing::Nan),
         },
+        shared: match args.shared_rows {
+            None => SharedRows::Told,
+            Some(SharedRule::Keep) => SharedRows::Keep,
+            Some(SharedRule::Missing) => SharedRows::Missing,
+        },
         strict: args.strict,
     };
-    let report = import(&dataset, &matrix, &ids, &dest, &options)?;
+    let report = replacing(&dest, KIND, SCHEMA_VERSION, || -> Result<_, Failure> {
+        Ok(import(&dataset, &matrix, &ids, &dest, &options)?)
+    })?;
     if terminal.json {
         terminal.data_json(&report)?;
     }
     tell(&report, &dest, args, terminal);
     Ok(Exit::Done)
+}
+
+/// A store is in the way.
+pub fn taken(dest: &Path) -> Failure {
+    Failure::user(
+        format!("{} already exists", dest.display()),
+        "choose another --view, or replace the old store with --overwrite",
+    )
 }
 
 fn tell(report: &ImportReport, dest: &Path, args: &ImportArgs, terminal: &Terminal) {
@@ -137,6 +167,9 @@ fn tell(report: &ImportReport, dest: &Path, args: &ImportArgs, terminal: &Termin
         read += &format!(", column `{column}`{how}");
     }
     terminal.say(read);
+    if report.missing_shared > 0 {
+        terminal.say(format!("{} items count as missing for a row that others share", report.missing_shared));
+    }
     for (count, what) in
         [(report.missing_zeros, "zeros"), (report.missing_nan, "values that are not a number")]
     {

@@ -238,7 +238,7 @@ pub fn run(args: &PrepareArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     }
     for view in outdated(&args.output, &dataset) {
         terminal.warn(format!(
-            "{} was made for other items: remove it and encode or import the features again",
+            "{} was made for other items: encode or import the features again, with --overwrite",
             view.display()
         ));
     }
@@ -246,7 +246,7 @@ pub fn run(args: &PrepareArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     if changed > 0 && args.output.join("features").exists() {
         terminal.warn(format!(
             "titles, texts or pictures of {changed} items are others than before: features that were made from them stand \
-             for the old ones; remove them and encode again"
+             for the old ones; `features encode --overwrite` makes them anew"
         ));
     }
     terminal.say(format!(

@@ -7,6 +7,8 @@ use std::path::{Component, Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+mod tokens;
+
 use super::EncodeError;
 use super::error::malformed;
 use super::families::Modality;
@@ -14,21 +16,13 @@ use super::head::{Head, unknown};
 use super::pool::{Pool, Pools};
 use super::recipe::Recipe;
 use super::resolve::optional;
+pub(super) use tokens::SETTINGS;
+use tokens::{calls, handed, max_tokens, number, settings};
 
 /// The list of modules.
 pub(super) const MODULES: &str = "modules.json";
 /// Prompts.
 pub(super) const PROMPTS: &str = "config_sentence_transformers.json";
-/// Settings of the transformer module; the first that exists counts.
-pub(super) const SETTINGS: [&str; 7] = [
-    "sentence_bert_config.json",
-    "sentence_roberta_config.json",
-    "sentence_distilbert_config.json",
-    "sentence_camembert_config.json",
-    "sentence_albert_config.json",
-    "sentence_xlm-roberta_config.json",
-    "sentence_xlnet_config.json",
-];
 /// Flags of releases before 6, in the order in which several are concatenated.
 const FLAGS: [(&str, Pool); 6] = [
     ("pooling_mode_cls_token", Pool::Cls),
@@ -38,24 +32,6 @@ const FLAGS: [(&str, Pool); 6] = [
     ("pooling_mode_weightedmean_tokens", Pool::WeightedMean),
     ("pooling_mode_lasttoken", Pool::Last),
 ];
-/// What the transformer module may hand to its tokenizer, and is followed.
-const HANDED: [&str; 5] =
-    ["model_max_length", "truncation_side", "do_lower_case", "strip_accents", "tokenize_chinese_chars"];
-/// And what says where files come from, or changes no token.
-const HARMLESS: [&str; 11] = [
-    "clean_up_tokenization_spaces",
-    "use_fast",
-    "backend",
-    "revision",
-    "subfolder",
-    "token",
-    "cache_dir",
-    "local_files_only",
-    "trust_remote_code",
-    "code_revision",
-    "is_local",
-];
-
 /// A folder's modules.
 #[derive(Debug)]
 pub(super) struct Sentence {
@@ -293,17 +269,6 @@ fn required(path: &Path) -> Result<Value, EncodeError> {
     })
 }
 
-/// Settings of the transformer module and their file.
-fn settings(transformer: &Path) -> Result<(PathBuf, Value), EncodeError> {
-    for name in SETTINGS {
-        let path = transformer.join(name);
-        if let Some(found) = optional(&path)? {
-            return Ok((path, found));
-        }
-    }
-    Ok((transformer.join(SETTINGS[0]), Value::Null))
-}
-
 /// Whether the transformer gives a vector of its own accord instead of token states.
 fn gives_vector(
     first: Kind,
@@ -368,103 +333,6 @@ pub(super) fn pooling_of(path: &Path) -> Result<(Pools, bool), EncodeError> {
     };
     let pools = Pools::several(modes).ok_or_else(|| malformed(path, "pooling_mode is an empty list"))?;
     Ok((pools, include))
-}
-
-/// What the settings hand to the tokenizer; the older key goes before the newer.
-fn handed((path, settings): &(PathBuf, Value)) -> Result<Map<String, Value>, EncodeError> {
-    let mut handed = Map::new();
-    if let Some(name) = settings.get("tokenizer_name_or_path").filter(|v| !v.is_null()) {
-        return Err(unread(path, format!("tokenizer_name_or_path {name} is not supported")));
-    }
-    let Some((group, given)) =
-        ["tokenizer_args", "processor_kwargs"].iter().find_map(|key| Some((*key, settings.get(*key)?)))
-    else {
-        return Ok(handed);
-    };
-    for (key, value) in given.as_object().into_iter().flatten() {
-        if HANDED.contains(&key.as_str()) {
-            handed.insert(key.clone(), value.clone());
-        } else if !HARMLESS.contains(&key.as_str()) && !value.is_null() && !is_right(key, value) {
-            return Err(unread(path, format!("{key} {value} in {group} is not supported")));
-        }
-    }
-    Ok(handed)
-}
-
-/// Padding at the end, as here.
-fn is_right(key: &str, value: &Value) -> bool {
-    key == "padding_side" && value == "right"
-}
-
-/// What the settings say at every call of the tokenizer: the length that texts are cut to, if they state one.
-fn calls((path, settings): &(PathBuf, Value), modality: Modality) -> Result<Option<usize>, EncodeError> {
-    let Some(calls) = settings.get("processing_kwargs").filter(|v| !v.is_null()) else { return Ok(None) };
-    let refused = |group: &str, key: &str, value: &Value| {
-        unread(path, format!("{key} {value} in processing_kwargs.{group} is not supported"))
-    };
-    if let (Modality::Image, Some(own)) = (modality, calls.get("image").and_then(Value::as_object))
-        && let Some((key, value)) = own.iter().next()
-    {
-        return Err(refused("image", key, value));
-    }
-    let mut most = None;
-    // Groups of other names are passed over by the library too.
-    for group in ["text", "common"] {
-        for (key, value) in calls.get(group).and_then(Value::as_object).into_iter().flatten() {
-            let known = match (key.as_str(), value) {
-                ("max_length", Value::Null) => true,
-                ("max_length", _) => {
-                    let length =
-                        value.as_u64().filter(|n| (1..1_000_000_000).contains(n)).map(|n| n as usize);
-                    // Which of two goes before depends on the processor's class.
-                    let alone = most.is_none_or(|before| Some(before) == length);
-                    most = most.or(length);
-                    length.is_some() && alone
-                }
-                ("truncation", Value::Bool(true)) => true,
-                ("truncation", Value::String(how)) => matches!(how.as_str(), "longest_first" | "only_first"),
-                // Padding is masked.
-                ("padding" | "pad_to_multiple_of" | "return_tensors" | "verbose", _) => true,
-                ("add_special_tokens", Value::Bool(true)) => true,
-                (key, value) => is_right(key, value),
-            };
-            if !known {
-                return Err(refused(group, key, value));
-            }
-        }
-    }
-    Ok(most)
-}
-
-/// As the library finds it: the transformer module's own length, or the tokenizer's within the model's positions.
-fn max_tokens(
-    transformer: &Path,
-    settings: &Value,
-    handed: &Map<String, Value>,
-) -> Result<Option<usize>, EncodeError> {
-    let of = |value: &Value, key: &str| number(value.get(key));
-    if let Some(length) = number(handed.get("model_max_length")).or(of(settings, "max_seq_length")) {
-        return Ok(Some(length));
-    }
-    let tokenizer = optional(&transformer.join("tokenizer_config.json"))?.unwrap_or_default();
-    let config = optional(&transformer.join("config.json"))?.unwrap_or_default();
-    let lengths = [of(&tokenizer, "model_max_length"), of(&config, "max_position_embeddings")];
-    Ok(lengths.into_iter().flatten().min())
-}
-
-/// A setting of the transformer module that would change the tokens.
-fn unread(path: &Path, what: String) -> EncodeError {
-    EncodeError::Unsupported {
-        path: path.to_owned(),
-        what,
-        hint: "take the key out to have the encoder without it, or encode outside and use `codistill features import`"
-            .into(),
-    }
-}
-
-/// A length; the tokenizers' 10^30 means that there is none.
-fn number(value: Option<&Value>) -> Option<usize> {
-    value?.as_f64().filter(|n| (1.0..1e9).contains(n)).map(|n| n as usize)
 }
 
 /// The default prompt, if it is asked for, and how many values of a vector are kept.

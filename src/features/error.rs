@@ -93,7 +93,7 @@ impl FeatureError {
             ),
             Self::Strict(_) => Some("mend what it says, or leave --strict out to go on all the same".into()),
             Self::OutOfRange { .. } => Some("store float32 instead".into()),
-            Self::OtherItems { dir } => Some(format!("remove {} and encode or import the features again for this data set", dir.display())),
+            Self::OtherItems { .. } => Some("encode or import them again for this data set, with --overwrite".into()),
             Self::Artefact(ArtefactError::Exists(_)) => Some("choose another name or remove it".into()),
             _ => None,
         }

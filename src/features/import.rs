@@ -1,6 +1,6 @@
 //! From a matrix and a table of item ids to a feature store.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hasher};
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use serde_json::json;
 use super::FeatureError;
 use super::array::{Array, ArrayRef, Element};
 use super::ids::{Choice, IdTable, index, item_ids_hash};
-use super::shared::Shared;
+use super::shared::{MANY, Shared};
 use super::store::Precision;
 use super::writer::StoreWriter;
 use crate::artefact::hash_file;
@@ -31,8 +31,23 @@ pub struct ImportOptions {
     pub source: String,
     /// Which rows make their item a missing one.
     pub missing: MissingRows,
+    /// What becomes of rows that several items share.
+    pub shared: SharedRows,
     /// Whatever should be warned about is an error, and nothing is written.
     pub strict: bool,
+}
+
+/// A row that [`super::MANY`] items or more share is seldom meant so: it stands for "no features".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SharedRows {
+    /// They are taken, and told.
+    #[default]
+    Told,
+    /// They are taken: they are meant so.
+    Keep,
+    /// Their items count as missing.
+    Missing,
 }
 
 /// Rows that stand for "no features" in the source.
@@ -59,6 +74,8 @@ pub struct ImportReport {
     /// Items among them that have a row of zeros, or one with a value that is not a number.
     pub missing_zeros: usize,
     pub missing_nan: usize,
+    /// Items among them whose row others share.
+    pub missing_shared: usize,
     /// Rows whose id is no item of the data set.
     pub unknown: usize,
     /// Matched rows that hold nothing but zeros: often a stand-in for "missing" in the source.
@@ -105,6 +122,10 @@ pub fn import(
     });
     let items = dataset.items.count();
     let mut writer = StoreWriter::create(dest, items, source.tokens, source.width, precision)?;
+    let stand_ins = match options.shared {
+        SharedRows::Missing => stand_ins(dataset, &rows, &mut source)?,
+        SharedRows::Told | SharedRows::Keep => HashSet::new(),
+    };
     let mut matched = 0;
     let mut values = Vec::new();
     for (item, id) in dataset.items.ids.iter().enumerate().skip(1) {
@@ -122,12 +143,16 @@ pub fn import(
             found.zeros += 1;
             continue;
         }
+        if stand_ins.contains(&(item as u32)) {
+            found.stand_ins += 1;
+            continue;
+        }
         found.take(item as u32, &values, source.width, zero);
         writer.push(item as u32, &values)?;
         matched += 1;
     }
     let padded = options.lengths.is_none() && source.tokens > 1;
-    let warnings = found.warnings(dataset, &options.missing, padded);
+    let warnings = found.warnings(dataset, options, padded);
     if options.strict && !warnings.is_empty() {
         return Err(FeatureError::Strict(warnings));
     }
@@ -146,6 +171,8 @@ pub fn import(
         "missing_rule": options.missing,
         "missing_zeros": found.zeros,
         "missing_nan": found.nan,
+        "shared_rule": options.shared,
+        "missing_shared": found.stand_ins,
         "shared": shared,
         "warnings": warnings,
     });
@@ -159,6 +186,7 @@ pub fn import(
         missing: items - matched,
         missing_zeros: found.zeros,
         missing_nan: found.nan,
+        missing_shared: found.stand_ins,
         unknown,
         all_zero: found.all_zero.len(),
         shared,
@@ -177,6 +205,7 @@ struct Findings {
     /// Rows that made their item a missing one.
     zeros: usize,
     nan: usize,
+    stand_ins: usize,
     /// Items with features of zeros.
     all_zero: Vec<u32>,
     /// Items whose last token is of zeros, though another is not.
@@ -199,14 +228,19 @@ impl Findings {
         self.alike.entry(hasher.finish()).or_default().push(item);
     }
 
-    fn shared(&self, dataset: &Dataset) -> Option<Shared> {
+    fn groups(&self) -> Vec<Vec<u32>> {
         let mut groups: Vec<Vec<u32>> =
             self.alike.values().filter(|group| group.len() > 1).cloned().collect();
         groups.sort();
-        Shared::of(&groups, &dataset.items.ids)
+        groups
     }
 
-    fn warnings(&self, dataset: &Dataset, missing: &MissingRows, padded: bool) -> Vec<String> {
+    fn shared(&self, dataset: &Dataset) -> Option<Shared> {
+        Shared::of(&self.groups(), &dataset.items.ids)
+    }
+
+    fn warnings(&self, dataset: &Dataset, options: &ImportOptions, padded: bool) -> Vec<String> {
+        let missing = &options.missing;
         let mut all = Vec::new();
         if self.all_zero.is_empty() && self.alike.is_empty() {
             all.push("no item is left with features: all are missing".to_owned());
@@ -239,11 +273,33 @@ impl Findings {
                 ids(&self.zero_end)
             ));
         }
-        if let Some(shared) = self.shared(dataset) {
-            all.push(format!("{}; does it stand for a missing one?", shared.told("feature row")));
+        if let Some(shared) = self.shared(dataset).filter(|_| options.shared == SharedRows::Told) {
+            all.push(format!(
+                "{}; does it stand for a missing one? --shared-rows missing counts it so, --shared-rows keep says that \
+                 it is meant",
+                shared.told("feature row")
+            ));
         }
         all
     }
+}
+
+/// Items whose row [`MANY`] or more have: a pass of its own, so that one row at a time is in memory.
+fn stand_ins(
+    dataset: &Dataset,
+    rows: &HashMap<&str, usize>,
+    source: &mut Source,
+) -> Result<HashSet<u32>, FeatureError> {
+    let mut found = Findings::default();
+    let mut values = Vec::new();
+    for (item, id) in dataset.items.ids.iter().enumerate().skip(1) {
+        let Some(&row) = rows.get(id.as_str()) else { continue };
+        if source.read(row, &mut values)? {
+            let zero = values.iter().all(|&v| v == 0.0);
+            found.take(item as u32, &values, source.width, zero);
+        }
+    }
+    Ok(found.groups().into_iter().filter(|group| group.len() >= MANY).flatten().collect())
 }
 
 fn explain(dataset: &Dataset, ids: &[String]) -> Option<Explanation> {

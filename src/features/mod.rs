@@ -27,7 +27,7 @@ mod writer;
 pub use array::ArrayRef;
 pub use error::FeatureError;
 pub use ids::{Choice, IdTable, Ids, item_ids_hash};
-pub use import::{ImportOptions, ImportReport, MissingRows, import};
+pub use import::{ImportOptions, ImportReport, MissingRows, SharedRows, import};
 pub use pooled::{mean_token, normalise};
 pub use shared::{MANY, Shared};
 pub use store::{FeatureStore, KIND, Precision, SCHEMA_VERSION};

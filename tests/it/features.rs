@@ -275,6 +275,20 @@ fn features_that_several_items_share_are_told() {
         said.stderr
     );
     assert_eq!(shop.store("image").about()["shared"]["items"], 5);
+    // What settles it, in the place of the store that lies there.
+    for (rule, missing) in [("keep", 0), ("missing", 5)] {
+        let again = [&import[..], &["--strict", "--shared-rows", rule]].concat();
+        shop.import(&again).refused("already exists", "--overwrite");
+        shop.import(&[&again[..], &["--overwrite"]].concat()).fine();
+        let without = (1..=8).filter(|&item| shop.store("image").length(item) == 0).count();
+        assert_eq!(without, missing, "{rule}");
+    }
+    // What fails leaves the old store in its place.
+    let wrong = shop.put("wrong.txt", "1\n1\n3\n4\n5\n6\n7\n8\n");
+    shop.import(&["--view", "image", "--matrix", &matrix, "--ids", &wrong, "--overwrite"])
+        .refused("wrong.txt", "");
+    assert_eq!(shop.store("image").about()["shared_rule"], "missing");
+    shop.features_are(&["image"]);
     // Two variants of one product are nothing to speak of.
     let pair = shop.matrix("p.npy", 8, 3, |row, k| ((row.max(1)) * 3 + k) as f32);
     let said = shop.import(&["--view", "pair", "--matrix", &pair, "--ids", &ids, "--strict"]).fine();
