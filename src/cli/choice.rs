@@ -36,12 +36,6 @@ impl ChoiceArgs {
         self.candidates.is_none() && self.exclude.is_none() && self.filters.is_empty()
     }
 
-    /// A column that `prepare --keep-column` stored and that is filtered by.
-    pub fn kept_field(&self) -> Option<&str> {
-        let kept = |field: &&str| !["category", "title"].contains(field);
-        self.filters.iter().map(|filter| filter.field.as_str()).find(kept)
-    }
-
     /// The chosen items; absent where nothing was asked for.
     ///
     /// # Errors

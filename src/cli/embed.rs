@@ -16,7 +16,8 @@ use crate::data::{Items, KeptColumn};
 use crate::embed::encoders::{encoded_store, fill_features};
 use crate::embed::store::Row;
 use crate::embed::{
-    ColdId, EmbedError, Embedder, ItemFile, NewItem, Snapshot, compact, delete, read_items, token_views,
+    ColdId, EmbedError, Embedder, ItemFile, NewItem, Shape, Snapshot, compact, delete, read_items,
+    token_views,
 };
 use crate::train::run_dir::Which;
 
@@ -65,7 +66,7 @@ a view that was imported needs the tokens themselves:
   {\"id\": \"new1\", \"title\": \"Red shoes\", \"text\": \"Leather, size 38\", \"image\": \"new1.jpg\"}
   {\"id\": \"new2\", \"title\": \"Blue shoes\", \"features\": {\"text\": [[0.1, …], …]}}
 As in a catalogue null is as good as absent, numbers are texts, lists of texts are joined and ids lose the blanks \
-around them. A line that does not fit is refused with its number and reason, and then the whole file; --skip-bad N passes \
+around them. Columns that the data set keeps (`prepare --keep-column`) are fields too. A line that does not fit is refused with its number and reason, and then the whole file; --skip-bad N passes \
 over up to N of them.
 
 Example:
@@ -146,15 +147,20 @@ pub fn embedder(trained: &Trained) -> Embedder<'_> {
     Embedder { experiment: &trained.experiment, model: &trained.model, hash: &trained.checkpoint.hash }
 }
 
-/// The catalogue's kept columns for a store's items; new items have none.
-fn kept(catalogue: &Items, ids: &[String]) -> Vec<KeptColumn> {
+/// The kept columns of a store's items: the catalogue's, and of new items what their lines said.
+fn kept(catalogue: &Items, ids: &[String], appended: &[Row]) -> Vec<KeptColumn> {
     let rows: HashMap<&str, usize> =
         catalogue.ids.iter().enumerate().skip(1).map(|(n, id)| (id.as_str(), n)).collect();
     let each = catalogue.kept.iter().map(|column| KeptColumn {
         name: column.name.clone(),
         values: ids
             .iter()
-            .map(|id| rows.get(id.as_str()).map(|&row| column.values[row].clone()).unwrap_or_default())
+            .enumerate()
+            .map(|(n, id)| {
+                let own = n.checked_sub(1).and_then(|n| appended[n].kept.get(&column.name));
+                let known = own.or_else(|| rows.get(id.as_str()).map(|&row| &column.values[row]));
+                known.cloned().unwrap_or_default()
+            })
             .collect(),
     });
     each.collect()
@@ -189,7 +195,7 @@ pub fn described(snapshot: &Snapshot, catalogue: &Items) -> Items {
     }
     let ids = column(|row| &row.id);
     Items {
-        kept: kept(catalogue, &ids),
+        kept: kept(catalogue, &ids, &snapshot.rows),
         ids,
         texts: column(|row| &row.title),
         titles: column(|row| &row.title),
@@ -223,7 +229,9 @@ fn build(args: &BuildArgs, terminal: &Terminal) -> Result<Snapshot, Failure> {
 fn append(args: &AppendArgs, terminal: &Terminal) -> Result<Snapshot, Failure> {
     let trained = open(&args.model, terminal)?;
     let views = token_views(&trained.experiment);
-    let ItemFile { mut items, passed_over } = read_items(&args.items, &views, args.skip_bad)?;
+    let names = trained.experiment.dataset.items.kept.iter().map(|column| column.name.clone());
+    let shape = Shape { views: views.clone(), kept: names.collect() };
+    let ItemFile { mut items, passed_over } = read_items(&args.items, &shape, args.skip_bad)?;
     passed_over.iter().for_each(|line| terminal.warn(format!("passed over: {line}")));
     if trained.experiment.config.data.path.as_deref().is_some_and(strips_html) {
         for text in items.iter_mut().flat_map(|item| [&mut item.title, &mut item.text]) {

@@ -3,7 +3,7 @@
 mod histories;
 mod writer;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
@@ -117,12 +117,6 @@ pub fn run(args: &RecommendArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let shelf = Shelf::open(args, &trained, terminal)?;
     let items = shelf.items(&trained);
     let choice = args.choice.choose(items, terminal)?;
-    if let Some(field) = args.choice.kept_field().filter(|_| shelf.appended(&trained) > 0) {
-        terminal.warn(format!(
-            "{} appended items have no {field}, which lines of `embed append` don't hold, and are left out",
-            shelf.appended(&trained)
-        ));
-    }
     tell_untrained(&trained, &shelf, terminal);
     let listing = Listing { k: args.k, allow_seen: args.allow_seen, among: choice.as_ref() };
     if trained.experiment.config.eval.history == HistoryRule::Keep
@@ -242,13 +236,6 @@ impl Shelf {
             Self::Catalogue => &trained.experiment.dataset.items,
             Self::Store { items, .. } => items,
         }
-    }
-
-    /// Items that the catalogue lacks.
-    fn appended(&self, trained: &Trained) -> usize {
-        let Self::Store { items, .. } = self else { return 0 };
-        let own: HashSet<&str> = trained.experiment.dataset.items.ids.iter().map(String::as_str).collect();
-        items.ids.iter().filter(|id| !own.contains(id.as_str())).count()
     }
 
     /// Whether anything is known of a user with this history.

@@ -59,6 +59,9 @@ pub struct Row {
     pub title: String,
     pub category: String,
     pub image: String,
+    /// Of an appended item, values of the columns that the data set keeps; the catalogue's own stand there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub kept: BTreeMap<String, String>,
     /// Training read interactions of the item: it has an ID vector of its own.
     pub trained: bool,
     /// Per branch, whether it has a vector.
@@ -101,6 +104,7 @@ impl Change {
             id: item.id.clone(),
             title: item.title.clone(),
             category: item.category.clone(),
+            kept: item.kept.clone(),
             image: item.image.clone(),
             trained: known.is_some(),
             live,

@@ -18,6 +18,7 @@ use crate::artefact::at;
 use crate::config::nearest;
 use crate::data::join::is_null_like;
 use crate::data::literal;
+use crate::data::source::kept_text;
 use crate::features::Precision;
 
 /// The fields of a line.
@@ -35,6 +36,16 @@ pub struct NewItem {
     pub image: String,
     /// Ready tokens by view, token after token.
     pub features: BTreeMap<String, Vec<f32>>,
+    /// Values of the columns that the data set keeps, by name.
+    pub kept: BTreeMap<String, String>,
+}
+
+/// What a line may hold beside the fixed fields.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shape {
+    pub views: Vec<TokenView>,
+    /// Columns of the catalogue that the data set keeps.
+    pub kept: Vec<String>,
 }
 
 /// A view that items bring tokens for.
@@ -88,13 +99,13 @@ enum Tokens {
 ///
 /// # Errors
 /// One bad line more than that, or no item at all; nothing is then taken.
-pub fn read_items(path: &Path, views: &[TokenView], skip_bad: usize) -> Result<ItemFile, EmbedError> {
+pub fn read_items(path: &Path, shape: &Shape, skip_bad: usize) -> Result<ItemFile, EmbedError> {
     let mut found = ItemFile::default();
     let mut lines: HashMap<String, usize> = HashMap::new();
     let file = File::open(path).map_err(at(path))?;
     for (n, text) in BufReader::new(file).lines().enumerate() {
         let line = n + 1;
-        match read_line(path, line, text, views, &mut lines) {
+        match read_line(path, line, text, shape, &mut lines) {
             Ok(item) => found.items.extend(item),
             Err(e @ (EmbedError::BadLine { .. } | EmbedError::Duplicate { .. }))
                 if found.passed_over.len() < skip_bad =>
@@ -115,7 +126,7 @@ fn read_line(
     path: &Path,
     line: usize,
     text: std::io::Result<String>,
-    views: &[TokenView],
+    shape: &Shape,
     lines: &mut HashMap<String, usize>,
 ) -> Result<Option<NewItem>, EmbedError> {
     let refuse = |reason: String| EmbedError::BadLine { path: path.to_owned(), line, reason };
@@ -126,7 +137,7 @@ fn read_line(
     if text.trim().is_empty() {
         return Ok(None);
     }
-    let mut item = parse(&text, views).map_err(refuse)?;
+    let mut item = parse(&text, shape).map_err(refuse)?;
     if !item.image.is_empty() && !item.image.contains("://") {
         item.image = path.parent().unwrap_or(Path::new("")).join(&item.image).display().to_string();
     }
@@ -137,7 +148,7 @@ fn read_line(
     Ok(Some(item))
 }
 
-fn parse(text: &str, views: &[TokenView]) -> Result<NewItem, String> {
+fn parse(text: &str, shape: &Shape) -> Result<NewItem, String> {
     let text = text.trim_start_matches('\u{feff}');
     let of_json = |e: serde_json::Error| {
         // The library counts lines within the line, always 1.
@@ -154,15 +165,18 @@ fn parse(text: &str, views: &[TokenView]) -> Result<NewItem, String> {
         },
         Err(e) => return Err(of_json(e)),
     };
-    if let Some(name) = line.unknown.keys().next() {
-        return Err(match nearest(name, FIELDS.into_iter()) {
+    let (kept, unknown): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        line.unknown.into_iter().partition(|(name, _)| shape.kept.contains(name));
+    if let Some(name) = unknown.keys().next() {
+        let known: Vec<&str> = FIELDS.into_iter().chain(shape.kept.iter().map(String::as_str)).collect();
+        return Err(match nearest(name, known.iter().copied()) {
             Some(near) => format!("unknown field `{name}`: did you mean `{near}`?"),
-            None => format!("unknown field `{name}`: a line has {}", FIELDS.join(", ")),
+            None => format!("unknown field `{name}`: a line has {}", known.join(", ")),
         });
     }
     let mut features = BTreeMap::new();
     for (name, tokens) in line.features.unwrap_or_default() {
-        let tokens = tokens_of(&name, tokens, views)?;
+        let tokens = tokens_of(&name, tokens, &shape.views)?;
         if !tokens.is_empty() {
             features.insert(name, tokens);
         }
@@ -177,6 +191,7 @@ fn parse(text: &str, views: &[TokenView]) -> Result<NewItem, String> {
         category: joined("category", &line.category, "|")?,
         image: first("image", &line.image)?,
         features,
+        kept: kept.into_iter().map(|(name, value)| (name, kept_text(&value))).collect(),
     })
 }
 
@@ -261,8 +276,9 @@ fn tokens_of(name: &str, tokens: Option<Tokens>, views: &[TokenView]) -> Result<
 mod tests {
     use super::*;
 
-    fn views() -> Vec<TokenView> {
-        vec![TokenView { name: "text".into(), width: 2, precision: Precision::F16 }]
+    fn views() -> Shape {
+        let views = vec![TokenView { name: "text".into(), width: 2, precision: Precision::F16 }];
+        Shape { views, kept: vec!["in stock".into()] }
     }
 
     #[test]

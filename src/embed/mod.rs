@@ -17,12 +17,13 @@ pub mod store;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 pub use cold::{ColdId, ColdRule};
 pub use encode::token_views;
 pub use error::EmbedError;
-pub use item::{ItemFile, NewItem, TokenView, read_items};
+pub use item::{ItemFile, NewItem, Shape, TokenView, read_items};
 pub use store::Snapshot;
 
 use crate::model::Recommender;
@@ -61,6 +62,7 @@ impl Embedder<'_> {
             id: items.ids[n + 1].clone(),
             title: items.titles[n + 1].clone(),
             category: items.categories[n + 1].clone(),
+            kept: BTreeMap::new(),
             image: items.images[n + 1].clone(),
             trained: counts[n + 1] > 0,
             live: live.clone(),

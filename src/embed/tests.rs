@@ -15,6 +15,7 @@ fn change(ids: &[&str], mark: f32) -> Change {
         id: (*id).to_owned(),
         title: format!("title of {id}"),
         category: String::new(),
+        kept: std::collections::BTreeMap::new(),
         image: String::new(),
         trained: true,
         live: vec![true, true],

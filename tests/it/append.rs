@@ -194,14 +194,18 @@ fn names(dir: &Path) -> Vec<String> {
 fn markup_is_taken_out_where_the_data_set_has_none() {
     let home = tempfile::tempdir().unwrap();
     let at = |name: &str| home.path().join(name).display().to_string();
-    let (mut log, mut items) = ("user,item,ts\n".to_owned(), "item,title\n".to_owned());
+    let (mut log, mut items) = ("user,item,ts\n".to_owned(), "item,title,stock\n".to_owned());
     for user in 0..12 {
         for step in 0..6 {
             log += &format!("u{user},i{},{}\n", (user * 5 + step) % 10, 1_600_000_000 + step);
         }
     }
     for item in 0..10 {
-        items += &format!("i{item},<b>{} pot</b> number {item}\n", ["Tea", "Milk"][item % 2]);
+        items += &format!(
+            "i{item},<b>{} pot</b> number {item},{}\n",
+            ["Tea", "Milk"][item % 2],
+            ["yes", "no"][item % 2]
+        );
     }
     fs::write(home.path().join("log.csv"), log).unwrap();
     fs::write(home.path().join("items.csv"), items).unwrap();
@@ -213,7 +217,7 @@ fn markup_is_taken_out_where_the_data_set_has_none() {
         at(""),
     );
     fs::write(home.path().join("x.toml"), config).unwrap();
-    let new = "{\"id\": \"a\", \"title\": \"<i>Green</i> tea &amp; pot\"}\n{\"id\": \"b\", \"title\": \"Green tea & pot\"}\n";
+    let new = "{\"id\": \"a\", \"title\": \"<i>Green</i> tea &amp; pot\", \"stock\": \"yes\"}\n{\"id\": \"b\", \"title\": \"Green tea & pot\", \"stock\": [\"no\"]}\n";
     fs::write(home.path().join("new.jsonl"), new).unwrap();
     let (log, items, data) = (at("log.csv"), at("items.csv"), at("data"));
     run(&[
@@ -226,6 +230,8 @@ fn markup_is_taken_out_where_the_data_set_has_none() {
         "--item-core",
         "1",
         "--strip-html",
+        "--keep-column",
+        "stock",
         "-o",
         &data,
     ])
@@ -242,6 +248,21 @@ fn markup_is_taken_out_where_the_data_set_has_none() {
     let nearest = &list["items"][0];
     assert_eq!((&nearest["item"], &nearest["title"]), (&json!("b"), &json!("Green tea & pot")));
     assert!((nearest["score"].as_f64().unwrap() - 1.0).abs() < 1e-5, "{nearest}");
+
+    // What is kept for filters comes with the line.
+    let ask = |filter: &str| {
+        let ask =
+            ["recommend", &at("run"), "--store", &at("store"), "--item", "a", "-k", "9", "--device", "cpu"];
+        let said = run(&[&ask[..], &["--filter", filter]].concat()).fine();
+        let list: Value = serde_json::from_str(said.stdout.lines().next().unwrap()).unwrap();
+        let ids = list["items"].as_array().unwrap().iter();
+        ids.map(|item| item["item"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(ask("stock=no")[0], "b");
+    assert!(!ask("stock=yes").contains(&"b".to_owned()));
+    fs::write(home.path().join("wrong.jsonl"), "{\"id\": \"c\", \"stok\": \"yes\"}\n").unwrap();
+    run(&["embed", "append", &at("run"), &at("wrong.jsonl"), "--store", &at("store"), "--device", "cpu"])
+        .refused("unknown field `stok`: did you mean `stock`?", "");
 
     // What is made may be read by whom the umask says, as any other file.
     #[cfg(unix)]

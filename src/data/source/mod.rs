@@ -37,6 +37,7 @@ pub use delimited::Quoting;
 pub use error::{Fault, FaultKind, SourceError};
 pub use folder::GivenPart;
 pub use names::ChosenColumn;
+pub(crate) use nested::kept_text;
 pub use options::{Columns, Reading, Source, SourceOptions};
 pub use plan::SourcePlan;
 pub(crate) use roles::plain;

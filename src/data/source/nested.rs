@@ -26,7 +26,7 @@ pub(super) fn append_text(value: &Value, separator: &str, out: &mut String) {
 
 /// A field that the data set keeps as it stands, for choosing by it: truth values too, and the elements of a list with bars
 /// between.
-pub(super) fn kept_text(value: &Value) -> String {
+pub(crate) fn kept_text(value: &Value) -> String {
     match value {
         Value::Bool(flag) => flag.to_string(),
         Value::Array(parts) => {
