@@ -32,7 +32,8 @@ Every item of the catalogue is a candidate, save those that the history rule tak
 Targets that were not chosen are left out and counted; the model, the baselines and the oracle are judged alike. \
 Baselines stand in \
 the same table, and their rows in the same file: popularity, recent popularity, counted item-to-item transitions, \
-item-kNN on behaviour and on content, and the oracle where the truth is planted.
+item-kNN on behaviour and on content, and the oracle where the truth is planted. Those that count take all \
+that stands before the targets, on the test part the validation targets too.
 
 {}
 

@@ -28,7 +28,8 @@ const TILE: usize = 256;
 
 #[derive(Debug, Args)]
 #[command(after_help = format!("\
-Histories for new users are JSON lines, oldest item first: {{\"user\": \"anna\", \"items\": [\"17\", \"4\"]}}
+Histories for new users are JSON lines, oldest item first: {{\"user\": \"anna\", \"items\": [\"17\", \"4\"]}}; a line \
+without `user` is called by its number.
 
 A user of whom the model knows nothing, with an empty history or one of unknown items, gets the items with most \
 training interactions, their number as the score, and `source` is popular; `--no-history empty` leaves the list empty.

@@ -83,7 +83,9 @@ impl EncodeError {
             Self::Download { status: Some(_), .. } => {
                 "check the name; HF_ENDPOINT chooses another hub, and a folder works without any".into()
             }
-            Self::Download { .. } => "check the network, or download the folder and give its path".into(),
+            Self::Download { .. } => {
+                "no folder of this name is here, so that it was looked for on the hub: check the path or the network".into()
+            }
             Self::Interrupted { .. } => "run the same command again to go on".into(),
             Self::Artefact(ArtefactError::Exists(_)) => "remove it, or choose another --view".into(),
             _ => return None,

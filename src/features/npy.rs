@@ -80,7 +80,11 @@ fn prefix(head: &[u8]) -> Result<(usize, usize), String> {
 
 /// `<f4` and the like.
 fn element(descr: &str) -> Result<Element, String> {
-    let unknown = || format!("values of type {descr:?} are not read");
+    let unknown = || match descr {
+        // What numpy makes of a pandas column of texts.
+        "|O" => "Python objects are not read; save texts with `numpy.save(path, ids.astype(str))`".to_owned(),
+        _ => format!("values of type {descr:?} are not read"),
+    };
     let mut chars = descr.chars();
     let (order, kind) = (chars.next().ok_or_else(unknown)?, chars.next().ok_or_else(unknown)?);
     let size: usize = chars.as_str().parse().map_err(|_| unknown())?;

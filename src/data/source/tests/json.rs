@@ -209,7 +209,8 @@ fn kept_fields_stand_as_they_are() {
 proptest! {
     #[test]
     fn a_log_reads_alike_as_lines_as_a_list_and_spread_over_lines(
-        rows in prop::collection::vec(("[a-z\u{e9}\"\\\\{}\\[\\],']{1,6}", 0u32..50, any::<i32>()), 1..20),
+        // No numbers that are dates in digits: a column of such alone has dates.
+        rows in prop::collection::vec(("[a-z\u{e9}\"\\\\{}\\[\\],']{1,6}", 0u32..50, -2_000_000_000i32..19_000_000), 1..20),
     ) {
         let objects: Vec<serde_json::Value> = rows
             .iter()
