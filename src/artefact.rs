@@ -249,34 +249,30 @@ pub(crate) fn scratch(mode: u32) -> tempfile::Builder<'static, 'static> {
     builder
 }
 
-/// Lets `make` make an artefact where an older one of its `kind` lies. The old one is put aside first, and put back
-/// unless a new one stands in its place at the end.
+/// Has `make` make an artefact at the place that it is given: `dest`, or beside it where an older one of its `kind` lies,
+/// which stays until the new one is whole and takes its place.
 ///
 /// # Errors
-/// What lies there is no such artefact or can't be moved; else what `make` returns.
+/// What lies there is no such artefact or can't be replaced; else what `make` returns, and the old one is still there.
 pub fn replacing<T, E: From<ArtefactError>>(
     dest: &Path,
     kind: &str,
     schema_version: u32,
-    make: impl FnOnce() -> Result<T, E>,
+    make: impl FnOnce(&Path) -> Result<T, E>,
 ) -> Result<T, E> {
     if !dest.exists() {
-        return make();
+        return make(dest);
     }
     read_manifest(dest, kind, schema_version)?;
     let name = dest.file_name().unwrap_or_default().to_string_lossy();
-    let old = dest.with_file_name(format!("{SCRATCH}old-{name}"));
-    if old.exists() {
-        remove(&old)?;
+    let fresh = dest.with_file_name(format!("{name}.new"));
+    if fresh.exists() {
+        remove(&fresh)?;
     }
-    fs::rename(dest, &old).map_err(at(dest))?;
-    let made = make();
-    if dest.exists() {
-        remove(&old)?;
-    } else {
-        fs::rename(&old, dest).map_err(at(dest))?;
-    }
-    made
+    let made = make(&fresh)?;
+    remove(dest)?;
+    fs::rename(&fresh, dest).map_err(at(dest))?;
+    Ok(made)
 }
 
 /// Removes an artefact so that a kill midway leaves no half of it under its name.

@@ -66,7 +66,8 @@ a view that was imported needs the tokens themselves:
   {\"id\": \"new1\", \"title\": \"Red shoes\", \"text\": \"Leather, size 38\", \"image\": \"new1.jpg\"}
   {\"id\": \"new2\", \"title\": \"Blue shoes\", \"features\": {\"text\": [[0.1, …], …]}}
 As in a catalogue null is as good as absent, numbers are texts, lists of texts are joined and ids lose the blanks \
-around them. Columns that the data set keeps (`prepare --keep-column`) are fields too. A line that does not fit is refused with its number and reason, and then the whole file; --skip-bad N passes \
+around them. Columns that the data set keeps (`prepare --keep-column`) are fields too. A line that \
+does not fit is refused with its number and reason, and then the whole file; --skip-bad N passes \
 over up to N of them.
 
 Example:

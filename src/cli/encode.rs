@@ -284,7 +284,8 @@ pub fn run(args: &EncodeArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let stop = stop_on_interrupt(terminal);
     let mode = ProgressMode::choose(terminal.quiet(), !terminal.progress);
     let mut progress: Option<Progress> = None;
-    let report = replacing(&job.dest, KIND, SCHEMA_VERSION, || {
+    let report = replacing(&job.dest, KIND, SCHEMA_VERSION, |dest| {
+        let job = Job { dest: dest.to_owned(), ..job.clone() };
         encode::run(&dataset, &encoder, &job, &stop, &mut |done, all| {
             let progress = progress.get_or_insert_with(|| Progress::new(mode, all as u64));
             progress.step(done as u64, &format!("{}s", args.modality().input()));

@@ -132,8 +132,8 @@ pub fn run(command: &FeaturesCommand, terminal: &Terminal) -> Result<Exit, Failu
         },
         strict: args.strict,
     };
-    let report = replacing(&dest, KIND, SCHEMA_VERSION, || -> Result<_, Failure> {
-        Ok(import(&dataset, &matrix, &ids, &dest, &options)?)
+    let report = replacing(&dest, KIND, SCHEMA_VERSION, |dest| -> Result<_, Failure> {
+        Ok(import(&dataset, &matrix, &ids, dest, &options)?)
     })?;
     if terminal.json {
         terminal.data_json(&report)?;

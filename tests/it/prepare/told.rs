@@ -282,4 +282,14 @@ fn dropped_returns_stand_in_the_table_and_changed_titles_are_told_where_features
         let told = said.stderr.contains("titles, texts or pictures of 1 items are others than before");
         assert_eq!(told, changed, "{}", said.stderr);
     }
+    // The way out that it names: the old store stays until the new one is whole.
+    let again = ["features", "encode", path(&out), "--modality", "text"];
+    crate::program::run(&again).refused("already exists", "--overwrite");
+    let before =
+        codistill::features::FeatureStore::open(&out.join("features/text")).unwrap().hash().to_owned();
+    crate::program::run(&[&again[..], &["--overwrite"]].concat()).fine();
+    let after =
+        codistill::features::FeatureStore::open(&out.join("features/text")).unwrap().hash().to_owned();
+    assert_ne!(before, after);
+    assert_eq!(std::fs::read_dir(out.join("features")).unwrap().count(), 1);
 }
