@@ -124,10 +124,10 @@ impl PrepareReport {
         if let (Some(path), None) = (&self.log.catalogue_beside, &self.catalogue) {
             found.push(format!("{0} is not read; --items {0} reads it", path.display()));
         }
-        found.extend(self.of_columns());
-        found.extend(self.of_rows());
-        found.extend(self.of_times());
-        found.extend(self.of_ties());
+        found.extend(self.column_warnings());
+        found.extend(self.row_warnings());
+        found.extend(self.time_warning());
+        found.extend(self.tie_warnings());
         found.extend(self.image_remarks.clone());
         found
     }
@@ -140,7 +140,7 @@ impl PrepareReport {
     }
 
     /// Columns that nothing was taken from.
-    fn of_columns(&self) -> Vec<String> {
+    fn column_warnings(&self) -> Vec<String> {
         let mut found = Vec::new();
         let unread = |plan: &SourcePlan| {
             if plan.unread.is_empty() {
@@ -184,7 +184,7 @@ impl PrepareReport {
         found
     }
 
-    fn of_rows(&self) -> Vec<String> {
+    fn row_warnings(&self) -> Vec<String> {
         let mut found = Vec::new();
         for null in &self.null_like_ids {
             found.push(format!(
@@ -242,14 +242,14 @@ impl PrepareReport {
     }
 
     /// Numbers whose guessed unit makes days of them that no log of ours has.
-    fn of_times(&self) -> Option<String> {
+    fn time_warning(&self) -> Option<String> {
         const YEAR_1980: i64 = 315_532_800 * MICROS;
-        const YEAR: i64 = 31_622_400 * MICROS;
+        const A_YEAR: i64 = 31_622_400 * MICROS;
         let digits = |unit: &TimeUnit| matches!(unit, TimeUnit::Date | TimeUnit::DateTime);
         let unit = self.log.time_unit.filter(|unit| self.log.time_unit_guessed && !digits(unit))?;
         let [_, last] = self.span?;
         let column = &self.log.column(Role::Time)?.column;
-        (last < YEAR_1980 || last > Timestamp::now().as_microsecond() + YEAR).then(|| {
+        (last < YEAR_1980 || last > Timestamp::now().as_microsecond() + A_YEAR).then(|| {
             format!(
                 "`{column}` taken for {unit} gives days from {}: it is a clock of its own, which --time-unit says, dates in \
                  digits, which --time-format reads, or no time, and --column time=NAME names another column",
@@ -258,7 +258,7 @@ impl PrepareReport {
         })
     }
 
-    fn of_ties(&self) -> Vec<String> {
+    fn tie_warnings(&self) -> Vec<String> {
         let mut found = Vec::new();
         let pairs = &self.tied_pairs;
         if self.timed && pairs.tied > 0 && self.ties.is_none() {

@@ -150,7 +150,7 @@ fn read_line(
 
 fn parse(text: &str, shape: &Shape) -> Result<NewItem, String> {
     let text = text.trim_start_matches('\u{feff}');
-    let of_json = |e: serde_json::Error| {
+    let json_error = |e: serde_json::Error| {
         // The library counts lines within the line, always 1.
         let (at, text) = (e.column(), e.to_string());
         let reason = text.split(" at line ").next().unwrap_or(&text);
@@ -161,9 +161,9 @@ fn parse(text: &str, shape: &Shape) -> Result<NewItem, String> {
         // Catalogues in Python's literals, and JSON with NaN, are read by `prepare` too.
         Err(e) if e.is_syntax() => match literal::parse(text) {
             Ok(value) => serde_json::from_value(value).map_err(|e| e.to_string())?,
-            Err(_) => return Err(of_json(e)),
+            Err(_) => return Err(json_error(e)),
         },
-        Err(e) => return Err(of_json(e)),
+        Err(e) => return Err(json_error(e)),
     };
     let (kept, unknown): (BTreeMap<_, _>, BTreeMap<_, _>) =
         line.unknown.into_iter().partition(|(name, _)| shape.kept.contains(name));

@@ -127,7 +127,7 @@ impl<'a> Chooser<'a> {
 
     /// The first of `places` and those that are read where it is empty. Of ids, times and ratings only names that mean
     /// one thing stand in for each other: another column's id would be another thing.
-    fn with_further(&mut self, role: Role, places: Vec<usize>) -> (Option<usize>, Vec<usize>) {
+    fn first_and_further(&mut self, role: Role, places: Vec<usize>) -> (Option<usize>, Vec<usize>) {
         let Some((&first, rest)) = places.split_first() else { return (None, Vec::new()) };
         let name = |place: usize| plain(own_name(&self.header[place]));
         let own = name(first);
@@ -201,10 +201,10 @@ impl InteractionPlaces {
     ) -> Result<Self, SourceError> {
         let mut choose = Chooser::new(path, header, columns, false);
         let users = choose.find_all(Role::User, &columns.user)?;
-        let (user, user_else) = choose.with_further(Role::User, users);
+        let (user, user_else) = choose.first_and_further(Role::User, users);
         let user = user.ok_or_else(|| choose.missing(Role::User.name(), &columns.user))?;
         let items = choose.find_all(Role::Item, &columns.item)?;
-        let (item, item_else) = choose.with_further(Role::Item, items);
+        let (item, item_else) = choose.first_and_further(Role::Item, items);
         let item = item.ok_or_else(|| choose.missing(Role::Item.name(), &columns.item))?;
         let times = choose.find_all(Role::Time, &columns.time)?;
         let values = choose.find_all(Role::Value, &columns.value)?;
@@ -212,8 +212,8 @@ impl InteractionPlaces {
         let objects = plan.format == Format::JsonLines;
         let first =
             |places: Vec<usize>| places.into_iter().take(if objects { usize::MAX } else { 1 }).collect();
-        let (time, time_else) = choose.with_further(Role::Time, first(times));
-        let (value, value_else) = choose.with_further(Role::Value, first(values));
+        let (time, time_else) = choose.first_and_further(Role::Time, first(times));
+        let (value, value_else) = choose.first_and_further(Role::Value, first(values));
         let places = Self {
             user,
             item,
@@ -267,7 +267,7 @@ impl ItemPlaces {
         let mut choose = Chooser::new(path, header, columns, true);
         // Named ones first, so that a guess never takes a column that was asked for something else.
         let ids = choose.find_all(Role::Item, &columns.item)?;
-        let (id, id_else) = choose.with_further(Role::Item, ids);
+        let (id, id_else) = choose.first_and_further(Role::Item, ids);
         let id = id.ok_or_else(|| choose.missing(Role::Item.name(), &columns.item))?;
         let mut text = Vec::new();
         for asked in &columns.text {
@@ -286,9 +286,9 @@ impl ItemPlaces {
             }
         }
         let categories = choose.find_all(Role::Category, &columns.category)?;
-        let (category, category_else) = choose.with_further(Role::Category, categories);
+        let (category, category_else) = choose.first_and_further(Role::Category, categories);
         let images = choose.find_all(Role::Image, &columns.image)?;
-        let (image, image_else) = choose.with_further(Role::Image, images);
+        let (image, image_else) = choose.first_and_further(Role::Image, images);
         let mut kept = Vec::new();
         for asked in &columns.kept {
             let place = choose.named("kept", asked)?;
