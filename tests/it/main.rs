@@ -6,6 +6,7 @@ mod bad_input;
 mod bench;
 mod bench_files;
 mod bench_loss;
+mod bits;
 mod choice;
 mod cli;
 mod cold;
