@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::encode::downloads;
 use super::setup::{InputArgs, Trained, open_run};
+use super::words::one_of;
 use super::{Exit, Failure, Terminal};
 use crate::data::disk::strips_html;
 use crate::data::html::strip_html;
@@ -52,7 +53,7 @@ pub struct BuildArgs {
     #[command(flatten)]
     model: ModelArgs,
     /// What stands in for the ID vector of a new item.
-    #[arg(long, default_value = "drop")]
+    #[arg(long, default_value = "drop", value_parser = one_of::<ColdId>(ColdId::WORDS))]
     cold_id: ColdId,
     /// With --cold-id ridge: fit on items with at least so many training interactions.
     #[arg(long, default_value_t = 20)]

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::choice::{self, ChoiceArgs, positive};
 use super::setup::{InputArgs, lock, open_run, parse_part, part_name};
+use super::words::one_of;
 use super::{Exit, Failure, Terminal};
 use crate::config::{ColdConfig, ColdId, HistoryRule, TieRule};
 use crate::data::{Choice, Part, Target};
@@ -54,10 +55,10 @@ pub struct EvaluateArgs {
     #[arg(long, value_delimiter = ',', value_parser = positive)]
     ks: Vec<usize>,
     /// all, window or keep: which known items leave the candidates.
-    #[arg(long, value_parser = history)]
+    #[arg(long)]
     history: Option<HistoryRule>,
     /// mid, optimistic or pessimistic.
-    #[arg(long, value_parser = ties)]
+    #[arg(long)]
     ties: Option<TieRule>,
     #[command(flatten)]
     inputs: InputArgs,
@@ -73,7 +74,7 @@ pub struct EvaluateArgs {
     #[arg(long = "baseline", value_name = "NAME", value_delimiter = ',')]
     baselines: Vec<String>,
     /// Judge items that no training window reads as new ones: what stands in for their ID vectors.
-    #[arg(long)]
+    #[arg(long, value_parser = one_of::<ColdId>(ColdId::WORDS))]
     cold_id: Option<ColdId>,
     /// With --cold-id ridge: fit on items with at least so many training interactions.
     #[arg(long)]
@@ -86,24 +87,6 @@ pub struct EvaluateArgs {
     markdown: bool,
     #[command(flatten)]
     choice: ChoiceArgs,
-}
-
-fn history(text: &str) -> Result<HistoryRule, String> {
-    match text {
-        "all" => Ok(HistoryRule::All),
-        "window" => Ok(HistoryRule::Window),
-        "keep" => Ok(HistoryRule::Keep),
-        _ => Err("use all, window or keep".into()),
-    }
-}
-
-fn ties(text: &str) -> Result<TieRule, String> {
-    match text {
-        "mid" => Ok(TieRule::Mid),
-        "optimistic" => Ok(TieRule::Optimistic),
-        "pessimistic" => Ok(TieRule::Pessimistic),
-        _ => Err("use mid, optimistic or pessimistic".into()),
-    }
 }
 
 pub fn run(args: &EvaluateArgs, terminal: &Terminal) -> Result<Exit, Failure> {

@@ -29,6 +29,7 @@ mod terminal;
 mod train;
 mod tune;
 mod watch;
+mod words;
 
 use std::process::ExitCode;
 

@@ -1,34 +1,16 @@
 //! Which keys exist, and which of them a misspelt one is nearest to.
 //!
-//! The known keys are read off one configuration in which every list and every option is filled, so that
-//! they can't drift from the types.
+//! The keys are those of the sections' forms, from which the types are made too, so that they can't drift apart.
 
-use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use toml::{Table, Value};
 
-use super::{
-    BranchConfig, ColdConfig, Config, DataConfig, DistillConfig, DistillPair, EncoderConfig, IdInit,
-    ModelConfig, ObjectiveConfig, Replace, ReplaceKind, SynthConfig, TowerConfig, ViewConfig, ViewKind,
-};
+use super::section::{Described, Form, KIND, Section};
+use super::{Config, nearest};
 
-/// Keys whose absence means something, so that `--set key=none` takes them away.
-pub(super) const OPTIONAL: [&str; 4] = ["data.path", "data.synth", "data.cold", "model.tower"];
-
-static SCHEMA: LazyLock<Value> = LazyLock::new(|| as_value(&exemplar()));
-
-static ENCODERS: LazyLock<BTreeMap<&str, Table>> = LazyLock::new(|| {
-    let kinds = [
-        ("sasrec", EncoderConfig::default()),
-        ("gru4rec", EncoderConfig::Gru4rec { layers: 1 }),
-        ("nextitnet", EncoderConfig::Nextitnet { kernel: 3, dilations: vec![1] }),
-    ];
-    kinds
-        .into_iter()
-        .map(|(kind, encoder)| (kind, as_value(&encoder).as_table().cloned().unwrap_or_default()))
-        .collect()
-});
+/// Everything that a configuration can hold.
+pub(super) static ROOT: LazyLock<Form> = LazyLock::new(Config::form);
 
 /// A configuration as TOML. What TOML can't hold (a seed above its integers) gives an empty table.
 pub(super) fn as_value<T: serde::Serialize>(value: &T) -> Value {
@@ -48,49 +30,70 @@ pub(super) struct Unknown {
 
 /// The first key of `value` that no type knows, depth first.
 pub(super) fn find_unknown(value: &Value) -> Option<Unknown> {
-    walk(value, &SCHEMA, &mut Vec::new())
+    walk(value, &ROOT, &mut Vec::new())
 }
 
 /// Whether `path` (list indices included) is a text in every configuration.
 pub(super) fn is_text(path: &[&str]) -> bool {
-    let mut node = &*SCHEMA;
-    for part in path {
-        let next = match node {
-            Value::Table(table) => table.get(*part),
-            Value::Array(list) => list.first(),
-            _ => None,
-        };
-        let Some(next) = next else { return path.starts_with(&["data", "features"]) };
-        node = next;
-    }
-    node.is_str()
+    form_at(path).is_some_and(|form| matches!(form.present(), Form::Text | Form::Path | Form::Choice(_)))
 }
 
-fn walk(value: &Value, schema: &Value, path: &mut Vec<String>) -> Option<Unknown> {
-    match (value, schema) {
-        (Value::Table(table), Value::Table(known)) => walk_table(table, known, path),
-        (Value::Array(list), Value::Array(known)) => {
-            let known = known.first()?;
-            list.iter()
-                .enumerate()
-                .find_map(|(i, entry)| below(path, i.to_string(), |p| walk(entry, known, p)))
+/// Whether the absence of `path` means something, so that `--set key=none` takes it away.
+pub(super) fn is_optional(path: &[&str]) -> bool {
+    form_at(path).is_some_and(|form| matches!(form, Form::Optional(_)))
+}
+
+/// Whether `path` is the kind of a table whose other keys depend on it.
+pub(super) fn is_kind(path: &[&str]) -> bool {
+    path.split_last().is_some_and(|(&last, parents)| {
+        last == KIND && form_at(parents).is_some_and(|form| matches!(form.present(), Form::Kinds(_)))
+    })
+}
+
+/// What can stand at `path`. Entries of a list are alike, whatever their number.
+fn form_at(path: &[&str]) -> Option<&'static Form> {
+    path.iter().try_fold(&*ROOT, |form, part| match form.present() {
+        Form::Table(section) => section.key(part).map(|key| &key.form),
+        Form::Kinds(_) if *part == KIND => Some(&Form::Text),
+        Form::Kinds(kinds) => kinds.iter().find_map(|kind| kind.key(part)).map(|key| &key.form),
+        Form::List(entry) | Form::Map(entry) => Some(entry.as_ref()),
+        _ => None,
+    })
+}
+
+fn walk(value: &Value, form: &Form, path: &mut Vec<String>) -> Option<Unknown> {
+    match (value, form.present()) {
+        (Value::Table(table), Form::Table(section)) => walk_table(table, &[section], &[], path),
+        (Value::Table(table), Form::Kinds(kinds)) => {
+            // All kinds' keys where the kind is missing or misspelt, which is then the error to report.
+            let kind = table.get(KIND).and_then(Value::as_str);
+            let chosen: Vec<&Section> = kinds.iter().filter(|k| Some(k.name) == kind).collect();
+            let all: Vec<&Section> = kinds.iter().collect();
+            walk_table(table, if chosen.is_empty() { &all } else { &chosen }, &[KIND], path)
         }
+        (Value::Table(table), Form::Map(entry)) => {
+            table.iter().find_map(|(name, value)| below(path, name.clone(), |p| walk(value, entry, p)))
+        }
+        (Value::Array(list), Form::List(entry)) => list
+            .iter()
+            .enumerate()
+            .find_map(|(i, value)| below(path, i.to_string(), |p| walk(value, entry, p))),
         _ => None,
     }
 }
 
-fn walk_table(table: &Table, known: &Table, path: &mut Vec<String>) -> Option<Unknown> {
-    if path.join(".") == "data.features" {
-        return None; // a free map from names to paths
-    }
-    let known = match path.last() {
-        Some(last) if last == "encoder" => encoder_keys(table),
-        _ => known.clone(),
-    };
+/// `sections` and `more` have the keys that the table may have.
+fn walk_table(
+    table: &Table,
+    sections: &[&Section],
+    more: &[&str],
+    path: &mut Vec<String>,
+) -> Option<Unknown> {
     for (key, value) in table {
-        let found = match known.get(key) {
-            None => Some(unknown(key, &known, path)),
-            Some(schema) => below(path, key.clone(), |p| walk(value, schema, p)),
+        let found = match sections.iter().find_map(|section| section.key(key)) {
+            Some(known) => below(path, key.clone(), |p| walk(value, &known.form, p)),
+            None if more.contains(&key.as_str()) => None,
+            None => Some(unknown(key, names(sections, more), path)),
         };
         if found.is_some() {
             return found;
@@ -106,86 +109,60 @@ fn below<T>(path: &mut Vec<String>, part: String, run: impl FnOnce(&mut Vec<Stri
     result
 }
 
-/// The keys of the encoder's kind; of all kinds where the kind is missing or misspelt, which is then the
-/// error to report.
-fn encoder_keys(table: &Table) -> Table {
-    match table.get("kind").and_then(Value::as_str).and_then(|kind| ENCODERS.get(kind)) {
-        Some(keys) => keys.clone(),
-        None => ENCODERS.values().flat_map(Clone::clone).collect(),
-    }
+/// Names of all keys, in the order of the alphabet.
+fn names(sections: &[&Section], more: &[&str]) -> Vec<String> {
+    let keys = sections.iter().flat_map(|section| &section.keys).map(|key| key.name);
+    let mut names: Vec<String> = keys.chain(more.iter().copied()).map(str::to_owned).collect();
+    names.sort();
+    names.dedup();
+    names
 }
 
-fn unknown(key: &str, known: &Table, path: &[String]) -> Unknown {
+fn unknown(key: &str, known: Vec<String>, path: &[String]) -> Unknown {
     let dotted = |last: &str| path.iter().map(String::as_str).chain([last]).collect::<Vec<_>>().join(".");
-    let known: Vec<String> = known.keys().cloned().collect();
     let here = nearest(key, known.iter().map(String::as_str)).map(dotted);
     Unknown { key: dotted(key), nearest: here.or_else(|| elsewhere(key)), known }
 }
 
 /// A key of exactly this name in another table of the root, such as `optim.lr` for `train.lr`.
 fn elsewhere(key: &str) -> Option<String> {
-    let root = SCHEMA.as_table()?;
-    if root.contains_key(key) {
+    let Form::Table(root) = &*ROOT else { return None };
+    if root.key(key).is_some() {
         return Some(key.to_owned());
     }
-    root.iter().find_map(|(name, table)| table.as_table()?.contains_key(key).then(|| format!("{name}.{key}")))
-}
-
-/// The candidate that `word` most likely meant, if any is near.
-pub(crate) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let allowed = 1.max(word.chars().count() / 3);
-    candidates
-        .map(|candidate| (strsim::damerau_levenshtein(&word.to_lowercase(), candidate), candidate))
-        .filter(|&(distance, candidate)| {
-            let prefix = word.len() >= 3 && (candidate.starts_with(word) || word.starts_with(candidate));
-            distance <= allowed || prefix
-        })
-        .min_by_key(|&(distance, _)| distance)
-        .map(|(_, candidate)| candidate)
-}
-
-/// Every option present and every list filled.
-fn exemplar() -> Config {
-    let view = ViewConfig {
-        name: "id".into(),
-        kind: ViewKind::Id,
-        features: String::new(),
-        max_tokens: 0,
-        width: 0,
-        init: IdInit::Xavier,
-        init_views: vec![String::new()],
-        project: true,
-        replace: Some(Replace { kind: ReplaceKind::Shuffle, seed: 0 }),
-    };
-    let branch = BranchConfig {
-        name: "id".into(),
-        view: "id".into(),
-        item_mlp: true,
-        encoder: EncoderConfig::default(),
-    };
-    let pair = DistillPair { student: "id".into(), teacher: "ensemble".into() };
-    let distill = DistillConfig { pairs: vec![pair], ..DistillConfig::default() };
-    Config {
-        data: DataConfig {
-            path: Some("data".into()),
-            synth: Some(SynthConfig::default()),
-            cold: Some(ColdConfig::default()),
-            ..DataConfig::default()
-        },
-        model: ModelConfig {
-            views: vec![view],
-            tower: Some(TowerConfig::default()),
-            branches: vec![branch],
-            ..ModelConfig::default()
-        },
-        objective: ObjectiveConfig { distill, ..ObjectiveConfig::default() },
-        ..Config::default()
-    }
+    let holds = |form: &Form| matches!(form, Form::Table(section) if section.key(key).is_some());
+    names(&[root], &[])
+        .into_iter()
+        .find(|name| root.key(name).is_some_and(|table| holds(&table.form)))
+        .map(|name| format!("{name}.{key}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A value of the form, with every option present and one entry in every list.
+    fn example(form: &Form) -> Value {
+        let table = |section: &Section| -> Table {
+            section.keys.iter().map(|key| (key.name.to_owned(), example(&key.form))).collect()
+        };
+        match form {
+            Form::Flag => Value::Boolean(true),
+            Form::Whole => Value::Integer(1),
+            Form::Real => Value::Float(1.0),
+            Form::Text | Form::Path => Value::String(String::new()),
+            Form::Choice(words) => Value::String(words[0].word.into()),
+            Form::List(entry) => Value::Array(vec![example(entry)]),
+            Form::Map(_) => Value::Table(Table::new()),
+            Form::Optional(form) => example(form),
+            Form::Table(section) => Value::Table(table(section)),
+            Form::Kinds(kinds) => {
+                let mut chosen = table(&kinds[0]);
+                chosen.insert(KIND.into(), kinds[0].name.into());
+                Value::Table(chosen)
+            }
+        }
+    }
 
     /// Puts an impossible key into every table in turn and compares the keys that serde then lists.
     fn compare_with_serde(node: &Value, path: &[String], root: &Value) -> usize {
@@ -223,13 +200,7 @@ mod tests {
 
     #[test]
     fn the_known_keys_are_those_of_the_types() {
-        assert!(compare_with_serde(&SCHEMA, &[], &SCHEMA) > 12);
-    }
-
-    #[test]
-    fn the_nearest_key_is_found_and_a_far_one_is_not_forced() {
-        assert_eq!(nearest("widht", ["width", "dropout"].into_iter()), Some("width"));
-        assert_eq!(nearest("Width", ["width", "dropout"].into_iter()), Some("width"));
-        assert_eq!(nearest("zebra", ["width", "dropout"].into_iter()), None);
+        let all = example(&ROOT);
+        assert!(compare_with_serde(&all, &[], &all) > 12);
     }
 }

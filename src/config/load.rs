@@ -49,8 +49,8 @@ pub struct Loaded {
 /// Reads a configuration file, applies `sets` in order, fills in the defaults, and validates the result.
 ///
 /// A set is `dotted.key=value`; list entries are numbered from 0 (`model.branches.0.view=text`). The value
-/// is TOML, or else a text. `none` takes `data.path`, `data.synth` or `model.tower` away. A new encoder
-/// `kind` starts from that kind's defaults.
+/// is TOML, or else a text. `none` takes a key away whose absence means something, such as `model.tower`. A new
+/// `kind` of an encoder starts from that kind's defaults.
 ///
 /// # Errors
 /// The file can't be read; it is not TOML; a key is unknown; a value has the wrong type or is out of range.
@@ -198,8 +198,8 @@ impl<'a> File<'a> {
         if sets.iter().any(|set| set.covers(key)) {
             return Origin::Set;
         }
-        // A new encoder kind brings its own defaults; what the file says belongs to the old one.
-        let replaced = sets.iter().any(|set| set.encoder().is_some_and(|encoder| is_below(key, &encoder)));
+        // A new kind brings its own defaults; what the file says belongs to the old one.
+        let replaced = sets.iter().any(|set| set.table_of_kind().is_some_and(|table| is_below(key, table)));
         match self.offsets.get(key) {
             Some(&offset) if !replaced => Origin::File { line: self.line_column(offset).0 },
             _ => Origin::Default,

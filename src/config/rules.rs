@@ -3,16 +3,16 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
-use super::ConfigError;
-use super::keys::nearest;
+use super::error::ConfigError;
+use super::nearest::nearest;
 
 /// Longest name: names become file names and tags.
 const NAME_LENGTH: usize = 64;
 
-pub(super) type Checked = Result<(), ConfigError>;
+pub(crate) type Checked = Result<(), ConfigError>;
 
 /// Names become file names, tags and parts of dotted keys.
-pub(super) fn check_name(key: &str, name: &str, punctuation: &str) -> Checked {
+pub(crate) fn check_name(key: &str, name: &str, punctuation: &str) -> Checked {
     let allowed = |c: char| c.is_ascii_alphanumeric() || punctuation.contains(c);
     if name.is_empty() {
         return Err(invalid(key, "is an empty name"));
@@ -26,14 +26,14 @@ pub(super) fn check_name(key: &str, name: &str, punctuation: &str) -> Checked {
     Ok(())
 }
 
-pub(super) fn known(key: &str, name: &str, allowed: &[&str], what: &str) -> Checked {
+pub(crate) fn known(key: &str, name: &str, allowed: &[&str], what: &str) -> Checked {
     if allowed.contains(&name) {
         return Ok(());
     }
     Err(invalid(key, format!("= \"{name}\" is not one of the {what}")).or_near(name, allowed, what))
 }
 
-pub(super) fn divides(key: &str, heads: usize, width: usize) -> Checked {
+pub(crate) fn divides(key: &str, heads: usize, width: usize) -> Checked {
     if heads > 0 && width.is_multiple_of(heads) {
         return Ok(());
     }
@@ -42,18 +42,18 @@ pub(super) fn divides(key: &str, heads: usize, width: usize) -> Checked {
         .with_hint(format!("heads that do: {}", listed(&fitting))))
 }
 
-pub(super) fn at_least(key: &str, value: usize, least: usize) -> Checked {
+pub(crate) fn at_least(key: &str, value: usize, least: usize) -> Checked {
     if value >= least { Ok(()) } else { Err(invalid(key, format!("= {value} must be at least {least}"))) }
 }
 
-pub(super) fn between(key: &str, value: usize, range: RangeInclusive<usize>) -> Checked {
+pub(crate) fn between(key: &str, value: usize, range: RangeInclusive<usize>) -> Checked {
     if range.contains(&value) {
         return Ok(());
     }
     Err(invalid(key, format!("= {value} must lie between {} and {}", range.start(), range.end())))
 }
 
-pub(super) fn positive(key: &str, value: f64) -> Checked {
+pub(crate) fn positive(key: &str, value: f64) -> Checked {
     if value.is_finite() && value > 0.0 {
         Ok(())
     } else {
@@ -61,7 +61,7 @@ pub(super) fn positive(key: &str, value: f64) -> Checked {
     }
 }
 
-pub(super) fn non_negative(key: &str, value: f64) -> Checked {
+pub(crate) fn non_negative(key: &str, value: f64) -> Checked {
     if value.is_finite() && value >= 0.0 {
         Ok(())
     } else {
@@ -69,23 +69,31 @@ pub(super) fn non_negative(key: &str, value: f64) -> Checked {
     }
 }
 
-pub(super) fn within(key: &str, value: f64, range: RangeInclusive<f64>) -> Checked {
+pub(crate) fn within(key: &str, value: f64, range: RangeInclusive<f64>) -> Checked {
     if range.contains(&value) {
         return Ok(());
     }
     Err(invalid(key, format!("= {value} must lie between {} and {}", range.start(), range.end())))
 }
 
+/// TOML's integers have a sign.
+pub(crate) fn check_seed(key: &str, seed: u64) -> Checked {
+    match i64::try_from(seed) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(invalid(key, format!("= {seed} is above the largest integer of TOML"))),
+    }
+}
+
 fn listed<T: Display>(values: &[T]) -> String {
     values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-pub(super) fn invalid(key: &str, reason: impl Into<String>) -> ConfigError {
+pub(crate) fn invalid(key: &str, reason: impl Into<String>) -> ConfigError {
     ConfigError::Invalid { place: None, key: key.to_owned(), reason: reason.into(), hint: None }
 }
 
 impl ConfigError {
-    pub(super) fn with_hint(self, text: impl Into<String>) -> Self {
+    pub(crate) fn with_hint(self, text: impl Into<String>) -> Self {
         match self {
             Self::Invalid { place, key, reason, .. } => {
                 Self::Invalid { place, key, reason, hint: Some(text.into()) }
@@ -95,7 +103,7 @@ impl ConfigError {
     }
 
     /// Hints at the nearest allowed name, or lists them all.
-    pub(super) fn or_near(self, name: &str, allowed: &[&str], what: &str) -> Self {
+    pub(crate) fn or_near(self, name: &str, allowed: &[&str], what: &str) -> Self {
         let allowed: Vec<&str> = allowed.iter().copied().filter(|a| !a.is_empty()).collect();
         match nearest(name, allowed.iter().copied()) {
             Some(near) => self.with_hint(format!("did you mean `{near}`?")),

@@ -3,7 +3,8 @@
 use toml::{Table, Value};
 
 use super::error::{one_line, variant_hint};
-use super::keys::{OPTIONAL, find_unknown, is_text};
+use super::keys::{find_unknown, is_kind, is_optional, is_text};
+use super::section::KIND;
 use super::{Config, ConfigError, Place};
 
 /// One `--set`.
@@ -36,9 +37,10 @@ impl Set {
         is_below(key, &self.key)
     }
 
-    /// The encoder whose kind this set changes.
-    pub(super) fn encoder(&self) -> Option<String> {
-        self.key.strip_suffix(".kind").filter(|parent| parent.ends_with(".encoder")).map(str::to_owned)
+    /// The table whose kind this set changes, and with it the keys that it may have.
+    pub(super) fn table_of_kind(&self) -> Option<&str> {
+        let parts: Vec<&str> = self.key.split('.').collect();
+        if is_kind(&parts) { self.key.rsplit_once('.').map(|(table, _)| table) } else { None }
     }
 
     fn malformed(&self, reason: String) -> ConfigError {
@@ -63,18 +65,18 @@ impl Set {
         for (depth, part) in parents.iter().enumerate() {
             node = self.child(node, &parts[..depth], part, Value::Table(Table::new()))?;
         }
-        if self.value == "none" && OPTIONAL.contains(&self.key.as_str()) {
+        if self.value == "none" && is_optional(&parts) {
             if let Value::Table(table) = node {
                 table.remove(*last);
             }
             return Ok(());
         }
         let value = self.value(&parts);
-        if let (Some(name), Value::Table(encoder)) = (self.encoder(), &mut *node)
-            && encoder.get("kind") != Some(&value)
+        if let (Some(name), Value::Table(table)) = (self.table_of_kind(), &mut *node)
+            && table.get(KIND) != Some(&value)
         {
             // What the old kind had would be unknown to the new one; what earlier sets ask for stays.
-            encoder.retain(|field, _| earlier.iter().any(|set| set.key == format!("{name}.{field}")));
+            table.retain(|field, _| earlier.iter().any(|set| set.key == format!("{name}.{field}")));
         }
         *self.child(node, parents, last, Value::Boolean(false))? = value;
         Ok(())

@@ -1,21 +1,10 @@
-//! Rules that types can't hold: ranges, and values that must fit each other.
+//! Rules that types can't hold: each section's own, and those between sections.
 //!
 //! A setting that would silently do nothing is an error too: a feature store that no view reads, a width on
 //! a view that has none. The first violation is reported, under its dotted key.
 
-use super::rules::{Checked, at_least, between, check_name, divides, invalid, known, positive, within};
-use super::{
-    ColdConfig, Config, EncoderConfig, EvalConfig, IdInit, ModelConfig, SynthConfig, ViewConfig, ViewKind,
-};
-
-/// The mean of all branches, where a branch is asked for by name.
-pub const ENSEMBLE: &str = "ensemble";
-
-/// What `train.metric` may ask for. Hit@k equals Recall@k with one target a user.
-pub const METRICS: [&str; 3] = ["recall", "ndcg", "mrr"];
-
-/// Most users or items of generated data; numbers are u32 and random streams are split by them.
-const MAX_COUNT: usize = 1 << 31;
+use super::rules::{Checked, check_name, check_seed, invalid, known};
+use super::{Config, ENSEMBLE, IdTable, METRICS, ObjectiveKind, ViewConfig, ViewKind};
 
 impl Config {
     /// Checks every rule; [`super::load`] has done so.
@@ -23,48 +12,26 @@ impl Config {
     /// # Errors
     /// The first value that is out of range or at odds with another.
     pub fn validate(&self) -> Checked {
-        self.check_run()?;
-        self.check_data()?;
-        self.check_model()?;
-        super::validate_objective::check(&self.objective, &self.model)?;
-        super::validate_optim::check(&self.optim, self)?;
-        check_eval(&self.eval)?;
-        self.check_train()?;
-        at_least("monitor.log_every", self.monitor.log_every, 1)?;
-        between("monitor.sprite_side", self.monitor.sprite_side, 0..=256)
-    }
-
-    fn check_run(&self) -> Checked {
         check_seed("seed", self.seed)?;
         check_device(&self.device)?;
-        if !self.run.name.is_empty() {
-            check_name("run.name", &self.run.name, "._-")?;
-        }
-        if self.run.dir.as_os_str().is_empty() {
-            return Err(invalid("run.dir", "is empty").with_hint("write \".\" for the current directory"));
-        }
-        Ok(())
+        self.run.validate()?;
+        self.data.validate()?;
+        self.check_every_store_is_read()?;
+        self.model.validate()?;
+        self.objective.validate()?;
+        self.check_pairs()?;
+        self.check_objective_of_model()?;
+        self.optim.validate()?;
+        self.check_row_sparse()?;
+        self.eval.validate()?;
+        self.train.validate()?;
+        self.check_metric()?;
+        self.monitor.validate()
     }
 
-    fn check_data(&self) -> Checked {
-        let data = &self.data;
-        match (&data.path, &data.synth) {
-            (None, None) => {
-                let hint =
-                    "set data.path to a dataset directory, or add a [data.synth] table to generate one";
-                return Err(invalid("data.path", "is missing, and there is no [data.synth]").with_hint(hint));
-            }
-            (Some(path), _) if path.as_os_str().is_empty() => return Err(invalid("data.path", "is empty")),
-            (None, Some(synth)) => synth.validate()?,
-            _ => {}
-        }
-        if let Some(cold) = &data.cold {
-            check_cold(cold)?;
-        }
-        at_least("data.max_seq_len", data.max_seq_len, 1)?;
-        at_least("data.min_train_len", data.min_train_len, 2)?;
+    fn check_every_store_is_read(&self) -> Checked {
         let stores: Vec<&str> = self.model.views.iter().map(ViewConfig::store).collect();
-        for name in data.features.keys() {
+        for name in self.data.features.keys() {
             let key = format!("data.features.{name}");
             check_name(&key, name, "_-")?;
             if !stores.contains(&name.as_str()) {
@@ -75,41 +42,94 @@ impl Config {
         Ok(())
     }
 
-    fn check_model(&self) -> Checked {
-        let model = &self.model;
-        at_least("model.width", model.width, 1)?;
-        for (key, probability) in
-            [("model.dropout", model.dropout), ("model.item_dropout", model.item_dropout)]
-        {
-            within(key, probability, 0.0..=1.0)?;
-            if probability >= 1.0 {
-                return Err(invalid(key, "= 1 drops everything").with_hint("usual values: 0 to 0.5"));
+    fn check_pairs(&self) -> Checked {
+        let branches: Vec<&str> = self.model.branches.iter().map(|b| b.name.as_str()).collect();
+        let teachers = [branches.as_slice(), &[ENSEMBLE]].concat();
+        let pairs = &self.objective.distill.pairs;
+        for (i, pair) in pairs.iter().enumerate() {
+            let key = |field: &str| format!("objective.distill.pairs.{i}.{field}");
+            known(&key("student"), &pair.student, &branches, "branches")?;
+            known(&key("teacher"), &pair.teacher, &teachers, "teachers")?;
+            if pair.student == pair.teacher {
+                return Err(invalid(&key("teacher"), "is the student itself")
+                    .with_hint("name another branch, or `ensemble` for the mean of all"));
+            }
+            if pair.teacher == ENSEMBLE && branches.len() == 1 {
+                return Err(invalid(
+                    &key("teacher"),
+                    "is the ensemble of one branch, which is the student itself",
+                )
+                .with_hint("remove the pair, or add branches"));
+            }
+            if pairs[..i].contains(pair) {
+                let reason = format!("repeats the pair {} from {}", pair.student, pair.teacher);
+                return Err(
+                    invalid(&format!("objective.distill.pairs.{i}"), reason).with_hint("remove one of them")
+                );
             }
         }
-        positive("model.layer_norm_eps", model.layer_norm_eps)?;
-        check_views(model)?;
-        check_branches(model)?;
-        check_every_view_is_read(model)?;
-        let Some(tower) = &model.tower else { return Ok(()) };
-        at_least("model.tower.blocks", tower.blocks, 1)?;
-        divides("model.tower.heads", tower.heads, model.width)
+        Ok(())
     }
 
-    fn check_train(&self) -> Checked {
-        let train = &self.train;
-        // One user alone has no negatives: everything in its batch is its own history.
-        at_least("train.batch_users", train.batch_users, 2)?;
-        at_least("train.accumulate", train.accumulate, 1)?;
-        at_least("train.epochs", train.epochs, 1)?;
-        at_least("train.eval_every", train.eval_every, 1)?;
-        at_least("train.keep", train.keep, 1)?;
-        at_least("train.savings.length_groups", train.savings.length_groups, 1)?;
-        self.check_metric(&train.metric)
+    /// Objectives that this model can't have.
+    fn check_objective_of_model(&self) -> Checked {
+        match self.objective.kind {
+            ObjectiveKind::InBatch | ObjectiveKind::Sampled => Ok(()),
+            ObjectiveKind::Gbce => self.check_no_pairs(),
+            ObjectiveKind::Full => self.check_full(),
+        }
+    }
+
+    /// Branches teach each other what they make of a softmax's candidates; gBCE has none.
+    fn check_no_pairs(&self) -> Checked {
+        if self.objective.distill.pairs.is_empty() {
+            return Ok(());
+        }
+        Err(invalid("objective.distill.pairs", "need a softmax, which objective.kind = \"gbce\" has not")
+            .with_hint("use kind in_batch, sampled or full, or remove the pairs"))
+    }
+
+    /// The catalogue's vectors are needed in every step: free for an ID table, out of reach for a tower.
+    fn check_full(&self) -> Checked {
+        let hint = "use kind sampled (its negatives join the items of the batch) or in_batch";
+        let model = &self.model;
+        if model.tower.is_some() {
+            let reason = "= \"full\" would run the item tower over the whole catalogue in every step";
+            return Err(invalid("objective.kind", reason).with_hint(hint));
+        }
+        let is_tokens = |name: &str| model.views.iter().any(|v| v.name == name && v.kind == ViewKind::Tokens);
+        match model.branches.iter().find(|branch| is_tokens(&branch.view)) {
+            None => Ok(()),
+            Some(branch) => {
+                let reason = format!(
+                    "= \"full\" would read the features of the whole catalogue in every step, for branch {}",
+                    branch.name
+                );
+                Err(invalid("objective.kind", reason).with_hint(hint))
+            }
+        }
+    }
+
+    fn check_row_sparse(&self) -> Checked {
+        if self.optim.id_table == IdTable::Dense {
+            return Ok(());
+        }
+        let key = "optim.id_table";
+        if self.objective.kind == ObjectiveKind::Full {
+            let reason =
+                "= \"row_sparse\" spares nothing: objective.kind = \"full\" reads every row in every step";
+            return Err(invalid(key, reason).with_hint("use id_table = \"dense\", or another objective"));
+        }
+        if self.model.views.iter().all(|view| view.kind != ViewKind::Id) {
+            return Err(invalid(key, "= \"row_sparse\" needs a view of kind \"id\"")
+                .with_hint("remove the setting, or add an ID view"));
+        }
+        Ok(())
     }
 
     /// `<branch|ensemble>/<metric>@<k>` with k among `eval.ks`.
-    fn check_metric(&self, text: &str) -> Checked {
-        let key = "train.metric";
+    fn check_metric(&self) -> Checked {
+        let (key, text) = ("train.metric", &self.train.metric);
         let parts = text.split_once('/').and_then(|(who, rest)| Some((who, rest.split_once('@')?)));
         let Some((who, (metric, k))) = parts else {
             return Err(invalid(key, format!("= \"{text}\" is not of the form branch/metric@k"))
@@ -128,228 +148,6 @@ impl Config {
             )
             .with_hint("add it to eval.ks, or choose one of them")),
         }
-    }
-}
-
-fn check_cold(cold: &ColdConfig) -> Checked {
-    within("data.cold.share", cold.share, 0.0..=0.5)?;
-    if (cold.share > 0.0) == cold.ids.as_os_str().is_empty() {
-        return Ok(());
-    }
-    Err(invalid("data.cold", "needs either a share or a file of ids")
-        .with_hint("set data.cold.share = 0.1, or data.cold.ids = \"ids.txt\""))
-}
-
-impl ViewConfig {
-    /// Name of the feature store that a `tokens` view reads; an ID view reads none.
-    pub fn store(&self) -> &str {
-        match (self.kind, self.features.is_empty()) {
-            (ViewKind::Id, _) => "",
-            (ViewKind::Tokens, true) => &self.name,
-            (ViewKind::Tokens, false) => &self.features,
-        }
-    }
-}
-
-fn check_views(model: &ModelConfig) -> Checked {
-    if model.views.is_empty() {
-        return Err(invalid("model.views", "is empty")
-            .with_hint("add [[model.views]] with name = \"id\", kind = \"id\""));
-    }
-    for (i, view) in model.views.iter().enumerate() {
-        let key = |field: &str| format!("model.views.{i}.{field}");
-        check_name(&key("name"), &view.name, "_-")?;
-        if model.views[..i].iter().any(|other| other.name == view.name) {
-            return Err(invalid(&key("name"), format!("= \"{}\" is taken by another view", view.name)));
-        }
-        if view.kind == ViewKind::Id && model.views[..i].iter().any(|other| other.kind == ViewKind::Id) {
-            return Err(invalid(&key("kind"), "makes a second ID view")
-                .with_hint("several branches can read the same view; one ID view is enough"));
-        }
-        match view.kind {
-            ViewKind::Id => check_id_view(model, view, &key)?,
-            ViewKind::Tokens => check_token_view(view, &key)?,
-        }
-    }
-    Ok(())
-}
-
-fn check_id_view(model: &ModelConfig, view: &ViewConfig, key: &dyn Fn(&str) -> String) -> Checked {
-    let tokens_only = "belongs to views of kind \"tokens\"";
-    if !view.features.is_empty() {
-        return Err(invalid(&key("features"), tokens_only));
-    }
-    if view.max_tokens != 0 {
-        return Err(invalid(&key("max_tokens"), tokens_only));
-    }
-    if view.replace.is_some() {
-        return Err(invalid(&key("replace"), tokens_only).with_hint("remove the view to do without IDs"));
-    }
-    let sources: Vec<&str> =
-        model.views.iter().filter(|v| v.kind == ViewKind::Tokens).map(|v| v.name.as_str()).collect();
-    for (i, name) in view.init_views.iter().enumerate() {
-        let key = key(&format!("init_views.{i}"));
-        known(&key, name, &sources, "views of kind \"tokens\"")?;
-        if view.init_views[..i].contains(name) {
-            return Err(invalid(&key, format!("= \"{name}\" is named twice")));
-        }
-    }
-    match (view.init, view.init_views.is_empty()) {
-        (IdInit::Features, true) => {
-            return Err(invalid(&key("init"), "= \"features\" needs init_views")
-                .with_hint("name the views to copy from, e.g. init_views = [\"text\", \"image\"]"));
-        }
-        (IdInit::Xavier, false) => {
-            return Err(invalid(&key("init_views"), "is only read with init = \"features\"")
-                .with_hint("add init = \"features\", or remove init_views"));
-        }
-        _ => {}
-    }
-    let fits = view.width == model.width || (view.width == 0 && view.init == IdInit::Xavier);
-    if !view.project && !fits {
-        return Err(invalid(
-            &key("project"),
-            format!("= false needs a table of model.width = {}", model.width),
-        )
-        .with_hint("remove the view's width, or set project = true"));
-    }
-    Ok(())
-}
-
-fn check_token_view(view: &ViewConfig, key: &dyn Fn(&str) -> String) -> Checked {
-    let id_only = "belongs to views of kind \"id\"";
-    if !view.features.is_empty() {
-        check_name(&key("features"), &view.features, "_-")?;
-    }
-    if let Some(replace) = view.replace {
-        check_seed(&key("replace.seed"), replace.seed)?;
-    }
-    if view.width != 0 {
-        return Err(
-            invalid(&key("width"), id_only).with_hint("the feature store says how wide its tokens are")
-        );
-    }
-    if view.init != IdInit::Xavier {
-        return Err(invalid(&key("init"), id_only));
-    }
-    if !view.init_views.is_empty() {
-        return Err(invalid(&key("init_views"), id_only));
-    }
-    if !view.project {
-        return Err(invalid(&key("project"), "= false is for ID views only")
-            .with_hint("features are mapped to model.width by a linear layer"));
-    }
-    Ok(())
-}
-
-fn check_branches(model: &ModelConfig) -> Checked {
-    if model.branches.is_empty() {
-        return Err(invalid("model.branches", "is empty")
-            .with_hint("add [[model.branches]] with name = \"id\", view = \"id\""));
-    }
-    let views: Vec<&str> = model.views.iter().map(|v| v.name.as_str()).collect();
-    for (i, branch) in model.branches.iter().enumerate() {
-        let key = |field: &str| format!("model.branches.{i}.{field}");
-        check_name(&key("name"), &branch.name, "_-")?;
-        if branch.name == ENSEMBLE {
-            return Err(invalid(&key("name"), "= \"ensemble\" is the name of the mean of all branches"));
-        }
-        if model.branches[..i].iter().any(|other| other.name == branch.name) {
-            return Err(invalid(&key("name"), format!("= \"{}\" is taken by another branch", branch.name)));
-        }
-        known(&key("view"), &branch.view, &views, "views")?;
-        check_encoder(&branch.encoder, model.width, &|field| key(&format!("encoder.{field}")))?;
-    }
-    Ok(())
-}
-
-fn check_every_view_is_read(model: &ModelConfig) -> Checked {
-    let read = |name: &str| model.tower.is_some() || model.branches.iter().any(|b| b.view == name);
-    match model.views.iter().enumerate().find(|(_, view)| !read(&view.name)) {
-        None => Ok(()),
-        Some((i, view)) => Err(invalid(
-            &format!("model.views.{i}.name"),
-            format!("= \"{}\" is read by no branch, and there is no tower", view.name),
-        )
-        .with_hint("add a branch for it, add [model.tower], or remove the view")),
-    }
-}
-
-fn check_encoder(encoder: &EncoderConfig, width: usize, key: &dyn Fn(&str) -> String) -> Checked {
-    match encoder {
-        EncoderConfig::Sasrec { blocks, heads } => {
-            at_least(&key("blocks"), *blocks, 1)?;
-            divides(&key("heads"), *heads, width)
-        }
-        EncoderConfig::Gru4rec { layers } => at_least(&key("layers"), *layers, 1),
-        EncoderConfig::Nextitnet { kernel, dilations } => {
-            at_least(&key("kernel"), *kernel, 2)?;
-            if dilations.is_empty() || dilations.contains(&0) {
-                return Err(invalid(
-                    &key("dilations"),
-                    format!("= {dilations:?} must hold numbers from 1 on"),
-                )
-                .with_hint("for example dilations = [1, 2, 1, 2]"));
-            }
-            Ok(())
-        }
-    }
-}
-
-fn check_eval(eval: &EvalConfig) -> Checked {
-    if eval.ks.is_empty() || eval.ks.contains(&0) {
-        return Err(invalid("eval.ks", format!("= {:?} must hold numbers from 1 on", eval.ks))
-            .with_hint("for example ks = [1, 5, 10, 20]"));
-    }
-    if let Some(k) = eval.ks.iter().enumerate().find_map(|(i, k)| eval.ks[..i].contains(k).then_some(k)) {
-        return Err(invalid("eval.ks", format!("names {k} twice")));
-    }
-    at_least("eval.item_batch", eval.item_batch, 1)?;
-    at_least("eval.tile_mib", eval.tile_mib, 1)
-}
-
-impl SynthConfig {
-    /// Checks every parameter, so that drawing can't fail.
-    ///
-    /// # Errors
-    /// The first parameter out of its range.
-    pub fn validate(&self) -> Checked {
-        let key = |field: &str| format!("data.synth.{field}");
-        check_seed(&key("seed"), self.seed)?;
-        let whole = |field, value, low, high| between(&key(field), value, low..=high);
-        whole("users", self.users, 1, MAX_COUNT)?;
-        whole("items", self.items, 4, MAX_COUNT)?;
-        within(&key("new_items"), self.new_items, 0.0..=0.9)?;
-        // A user never takes an item twice, and brand-new items are on offer at the very end only.
-        let new_items = (self.new_items * self.items as f64).round() as usize;
-        whole("max_len", self.max_len, 3, self.items.saturating_sub(new_items + 1))?;
-        whole("min_len", self.min_len, 3, self.max_len)?;
-        whole("latent", self.latent, 1, 256)?;
-        whole("feature_width", self.feature_width, 1, 1 << 16)?;
-        whole("text_tokens", self.text_tokens, 1, 1 << 12)?;
-        whole("image_tokens", self.image_tokens, 1, 1 << 12)?;
-        let reals = [
-            ("w_text", self.w_text, 0.0..=20.0),
-            ("w_image", self.w_image, 0.0..=20.0),
-            ("w_collab", self.w_collab, 0.0..=20.0),
-            ("w_repeat", self.w_repeat, 0.0..=20.0),
-            ("popularity", self.popularity, 0.0..=4.0),
-            ("redundancy", self.redundancy, -1.0..=1.0),
-            ("token_noise", self.token_noise, 0.0..=100.0),
-            ("drift", self.drift, 0.0..=1.0),
-            ("missing_text", self.missing_text, 0.0..=1.0),
-            ("missing_image", self.missing_image, 0.0..=1.0),
-            ("label_noise", self.label_noise, 0.0..=1.0),
-            ("distractors", self.distractors, 0.0..=1.0),
-        ];
-        reals.into_iter().try_for_each(|(field, value, range)| within(&key(field), value, range))
-    }
-}
-
-fn check_seed(key: &str, seed: u64) -> Checked {
-    match i64::try_from(seed) {
-        Ok(_) => Ok(()),
-        Err(_) => Err(invalid(key, format!("= {seed} is above the largest integer of TOML"))),
     }
 }
 

@@ -8,6 +8,7 @@
 mod catalogue;
 pub mod choice;
 pub mod cold;
+pub mod config;
 mod cut;
 pub mod dataset;
 pub mod disk;

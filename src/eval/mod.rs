@@ -10,6 +10,7 @@
 
 pub mod baseline;
 pub mod cold;
+pub mod config;
 pub mod content;
 #[cfg(test)]
 mod fixtures;

@@ -9,6 +9,7 @@
 //! and `table`, `shared` (what several items share), `import`, `view` (names of stores).
 
 mod array;
+pub mod config;
 mod error;
 pub(crate) mod header;
 mod ids;

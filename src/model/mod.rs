@@ -8,12 +8,15 @@
 //! `B` users, `S` positions.
 
 pub mod branch;
+pub mod config;
 pub mod encoder;
+pub mod encoder_config;
 pub mod input;
 pub mod params;
 pub mod rows;
 pub mod tower;
 pub mod view;
+pub mod view_config;
 pub mod windows;
 
 use burn::module::Module;

@@ -6,6 +6,7 @@
 //!
 //! Files in the run directory: `metrics.jsonl`, always; `tensorboard/`, unless the configuration says no.
 
+pub mod config;
 mod events;
 mod jsonl;
 mod progress;

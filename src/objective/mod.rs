@@ -7,7 +7,9 @@
 //!
 //! Shapes: `N` branches, `R` rows (real input positions), `U` columns (items), `K` distillation pairs.
 
+pub mod config;
 pub mod distill;
+pub mod distill_config;
 pub mod gbce;
 
 use std::sync::Arc;

@@ -15,6 +15,7 @@
 //! Reading order: `catalogue`, `walk`, `truth`, then what is shown of an item: `tokens`, `words`, `picture`.
 
 mod catalogue;
+pub mod config;
 pub(crate) mod draws;
 mod error;
 mod picture;

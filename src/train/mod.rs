@@ -5,11 +5,13 @@
 
 pub mod batch;
 pub mod checkpoint;
+pub mod config;
 pub mod experiment;
 pub mod gradients;
 pub mod inputs;
 pub mod negatives;
 pub mod optim;
+pub mod optim_config;
 mod places;
 pub mod prefetch;
 pub mod run_dir;

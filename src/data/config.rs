@@ -1,0 +1,102 @@
+//! Settings of the data a model is trained on, and their rules.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::config::rules::{Checked, at_least, invalid, within};
+use crate::synth::config::SynthConfig;
+use crate::{choice, section};
+
+section! {
+    /// Which data set, and how sequences are cut from it.
+    pub struct DataConfig {
+        /// Data set directory made by `prepare` or `synth`, relative to the current directory. Absent: the one that
+        /// `data.synth` describes is generated.
+        #[facts(KeptOnResume, Idle)]
+        pub path: Option<PathBuf> = None,
+        /// Parameters of the generated data set, used when `data.path` is absent.
+        pub synth: Option<SynthConfig> = None,
+        /// Directories of feature stores by name. A store that is not listed is looked for in `features/NAME` of the
+        /// data set.
+        #[facts(Unlisted)]
+        pub features: BTreeMap<String, PathBuf> = BTreeMap::new(),
+        /// S: input positions per window, from 1 on. A window has S + 1 items, since each position predicts the next.
+        pub max_seq_len: usize = 12,
+        /// Which windows of a longer training sequence are used.
+        pub windows: Windows = Windows::Last,
+        /// Users with fewer training items than this are not trained on; from 2 on.
+        pub min_train_len: usize = 2,
+        /// Items that no training sees, for judging how new items fare. Absent: none.
+        pub cold: Option<ColdConfig> = None,
+    }
+}
+
+section! {
+    /// Items held out of all training: no input, no target, no count. They stay test targets and candidates. Either a
+    /// share or a file of ids says which.
+    pub struct ColdConfig {
+        /// Share of the catalogue that is drawn, above 0 and up to 0.5; 0 where `ids` names the items.
+        pub share: f64 = 0.0,
+        /// Seed of that draw.
+        pub seed: u64 = 1,
+        /// File with one item id per line, instead of a share.
+        pub ids: PathBuf = PathBuf::new(),
+        /// What stands in for their ID vectors in the final report.
+        pub rule: ColdId = ColdId::Drop,
+        /// Items with fewer training interactions are not fitted on by `rule = "ridge"`.
+        pub min_events: u32 = 20,
+    }
+}
+
+choice! {
+    /// What stands in for the ID vector of an item that was not trained on.
+    pub enum ColdId {
+        /// Nothing: branches on the ID view have no vector for it, the others decide alone.
+        Drop = "drop",
+        /// The mean of its first tokens, as an ID table that starts from features begins.
+        Mean = "mean",
+        /// A ridge regression from content to ID vectors, fitted on items with enough training interactions.
+        Ridge = "ridge",
+    }
+}
+
+choice! {
+    /// Which windows of S + 1 items are cut from a training sequence.
+    pub enum Windows {
+        /// Only the last one, as ODMT's authors do: what is older is never trained on.
+        Last = "last",
+        /// Consecutive windows from the end that share one item, so that every transition is a target once.
+        All = "all",
+    }
+}
+
+impl DataConfig {
+    pub(crate) fn validate(&self) -> Checked {
+        match (&self.path, &self.synth) {
+            (None, None) => {
+                let hint =
+                    "set data.path to a dataset directory, or add a [data.synth] table to generate one";
+                return Err(invalid("data.path", "is missing, and there is no [data.synth]").with_hint(hint));
+            }
+            (Some(path), _) if path.as_os_str().is_empty() => return Err(invalid("data.path", "is empty")),
+            (None, Some(synth)) => synth.validate()?,
+            _ => {}
+        }
+        if let Some(cold) = &self.cold {
+            cold.validate()?;
+        }
+        at_least("data.max_seq_len", self.max_seq_len, 1)?;
+        at_least("data.min_train_len", self.min_train_len, 2)
+    }
+}
+
+impl ColdConfig {
+    fn validate(&self) -> Checked {
+        within("data.cold.share", self.share, 0.0..=0.5)?;
+        if (self.share > 0.0) == self.ids.as_os_str().is_empty() {
+            return Ok(());
+        }
+        Err(invalid("data.cold", "needs either a share or a file of ids")
+            .with_hint("set data.cold.share = 0.1, or data.cold.ids = \"ids.txt\""))
+    }
+}

@@ -1,0 +1,91 @@
+//! Settings of a run's place and of the training loop, and their rules.
+
+use std::path::PathBuf;
+
+use crate::config::rules::{Checked, at_least, check_name, invalid};
+use crate::section;
+
+section! {
+    /// Where the run's files go.
+    #[facts(KeptOnResume, Unsearched, Idle)]
+    pub struct RunConfig {
+        /// Name of the run and of its directory: up to 64 letters a-z, digits, `.`, `_` or `-`. Empty: the stem of
+        /// the configuration file.
+        pub name: String = String::new(),
+        /// Folder that holds the run directories, relative to the current directory.
+        pub dir: PathBuf = "checkpoints".into(),
+    }
+}
+
+section! {
+    /// The training loop.
+    pub struct TrainConfig {
+        /// B: windows (users) per micro-batch, from 2 on. In-batch negatives come from the micro-batch alone.
+        pub batch_users: usize = 128,
+        /// Micro-batches whose gradients are averaged before one optimiser step, from 1 on. ODMT's two GPUs are 2.
+        pub accumulate: usize = 1,
+        /// Passes over the training windows, from 1 on.
+        #[facts(Resumable, Unsearched, Unlisted)]
+        pub epochs: usize = 30,
+        /// The model is evaluated on the validation part every so many epochs, from 1 on, and always after the last.
+        #[facts(Unlisted)]
+        pub eval_every: usize = 1,
+        /// Training stops after so many evaluations without a better `metric`; 0 never stops early.
+        #[facts(Resumable, Unlisted)]
+        pub patience: usize = 5,
+        /// Validation figure that picks the best checkpoint: a branch or `ensemble`, then `recall`, `ndcg` or `mrr`
+        /// at a cut-off of `eval.ks`, e.g. `ensemble/ndcg@10`.
+        #[facts(Unsearched)]
+        pub metric: String = "ensemble/ndcg@10".into(),
+        /// Checkpoints are also written every so many optimiser steps; 0 writes them after evaluations only.
+        #[facts(Resumable, Idle)]
+        pub checkpoint_steps: usize = 0,
+        /// Checkpoints kept besides the best one, from 1 on.
+        #[facts(Resumable, Idle)]
+        pub keep: usize = 2,
+        /// Batches prepared ahead of the step that runs; 0 counts as 1.
+        #[facts(Resumable, Idle)]
+        pub prefetch: usize = 2,
+        /// Work that need not be done.
+        pub savings: SavingsConfig = SavingsConfig::default(),
+    }
+}
+
+section! {
+    /// Work that need not be done. All of it is exact; it is switched off to check that.
+    #[facts(Benched, Unlisted)]
+    pub struct SavingsConfig {
+        /// Each distinct item of a batch is encoded once. Off: once per occurrence, each with dropout of its own, as
+        /// ODMT's authors do.
+        pub distinct_items: bool = true,
+        /// Items are grouped by token count, and histories by length, into at most so many dense groups, from 1 on;
+        /// 1 pads all of them to the longest.
+        pub length_groups: usize = 4,
+        /// The last block of the tower computes only the tokens that branches read.
+        pub readout_queries: bool = true,
+    }
+}
+
+impl RunConfig {
+    pub(crate) fn validate(&self) -> Checked {
+        if !self.name.is_empty() {
+            check_name("run.name", &self.name, "._-")?;
+        }
+        if self.dir.as_os_str().is_empty() {
+            return Err(invalid("run.dir", "is empty").with_hint("write \".\" for the current directory"));
+        }
+        Ok(())
+    }
+}
+
+impl TrainConfig {
+    pub(crate) fn validate(&self) -> Checked {
+        // One user alone has no negatives: everything in its batch is its own history.
+        at_least("train.batch_users", self.batch_users, 2)?;
+        at_least("train.accumulate", self.accumulate, 1)?;
+        at_least("train.epochs", self.epochs, 1)?;
+        at_least("train.eval_every", self.eval_every, 1)?;
+        at_least("train.keep", self.keep, 1)?;
+        at_least("train.savings.length_groups", self.savings.length_groups, 1)
+    }
+}
