@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::StudyError;
 use super::condition::Condition;
 use crate::artefact::{Manifest, read_manifest, write_atomic};
-use crate::compare::group::{FREE, first_difference};
+use crate::compare::group::first_difference;
 use crate::compare::run::flatten;
-use crate::config::{Config, load};
+use crate::config::section::Fact;
+use crate::config::{Config, has_fact, load};
 use crate::eval::Report;
 use crate::train::checkpoint;
 use crate::train::run_dir::RunDir;
@@ -153,8 +154,7 @@ impl Cell {
             leaves
         };
         // The seed is part of what a cell is.
-        let free: Vec<&str> = FREE.iter().copied().filter(|&key| key != "seed").collect();
-        first_difference(&flat(then), &flat(&self.config), &free)
+        first_difference(&flat(then), &flat(&self.config), |key| has_fact(key, Fact::Idle))
     }
 
     /// Writes the configuration that the training is started with.

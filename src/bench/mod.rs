@@ -47,7 +47,7 @@ pub use workload::{Kind, Profile, Workload};
 use std::path::PathBuf;
 
 use crate::artefact::ArtefactError;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, keys_with};
 use crate::data::DataError;
 use crate::eval::ScoreError;
 use crate::features::FeatureError;
@@ -128,7 +128,7 @@ impl BenchError {
                 ))
             }
             Self::Override { hint, .. } => Some(hint.clone()),
-            Self::Idle(_) => Some(format!("read are {}", training::READ.join(", "))),
+            Self::Idle(_) => Some(format!("read are {}", keys_with(training::is_read).join(", "))),
             Self::NoModel(_) => Some("leave it out".into()),
             Self::Fixed(_) => Some("override its dimensions with --set, e.g. --set width=128".into()),
             Self::OtherWorkload { found, .. } => Some(format!("run `codistill bench {found}` on it")),

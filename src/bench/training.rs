@@ -13,10 +13,11 @@ use super::disk::{IMAGE, Loaded, TEXT};
 use super::flops::{self, Content, Flops};
 use super::workload::{BRANCHES, Kind, Workload};
 use super::{BenchError, Steps};
+use crate::config::section::Fact;
 use crate::config::{
     BranchConfig, Config, DataConfig, DistillConfig, DistillPair, ENSEMBLE, EncoderConfig, EvalConfig,
     IdInit, ModelConfig, ObjectiveConfig, ObjectiveKind, OptimConfig, TowerConfig, TrainConfig, ViewConfig,
-    ViewKind, Windows, parse,
+    ViewKind, Windows, has_fact, parse,
 };
 use crate::data::{Part, Sequences};
 use crate::features::FeatureStore;
@@ -202,17 +203,10 @@ fn open_views(config: &Config) -> Result<Vec<Option<ViewSource>>, BenchError> {
     config.model.views.iter().map(open).collect()
 }
 
-/// Keys that a training or a ranking reads.
-pub(super) const READ: [&str; 6] = ["seed", "model", "objective", "optim", "train.savings", "eval"];
-/// Those among them that make a workload what it is.
-const FIXED: [&str; 6] = [
-    "model.width",
-    "model.views",
-    "model.branches",
-    "model.tower.blocks",
-    "model.tower.heads",
-    "objective.kind",
-];
+/// Whether a training or a ranking reads a key of the configuration.
+pub(super) fn is_read(key: &str) -> bool {
+    has_fact(key, Fact::Benched) || has_fact(key, Fact::Workload)
+}
 
 /// The configuration that trains or judges `workload`, whose directory is `dir`, after `sets`.
 ///
@@ -223,13 +217,10 @@ pub fn config(workload: &Workload, dir: &Path, sets: &[String]) -> Result<Config
     let config = parse(&text, Path::new(&workload.name), sets)?.config;
     for set in sets {
         let key = set.split('=').next().unwrap_or_default().trim();
-        let below = |parent: &&str| {
-            key.strip_prefix(*parent).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        if !READ.iter().any(below) {
+        if !is_read(key) {
             return Err(BenchError::Idle(set.clone()));
         }
-        if key == "model" || key == "model.tower" || FIXED.iter().any(below) {
+        if has_fact(key, Fact::Workload) {
             return Err(BenchError::Fixed(set.clone()));
         }
     }

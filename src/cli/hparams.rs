@@ -5,7 +5,8 @@
 
 use serde_json::Value;
 
-use crate::config::{Config, ENSEMBLE};
+use crate::config::section::Fact;
+use crate::config::{Config, ENSEMBLE, has_fact};
 use crate::eval::Report;
 use crate::monitor::{FINAL_BEST, FINAL_TEST, HValue};
 
@@ -24,21 +25,7 @@ const ALWAYS: [&str; 12] = [
     "data.max_seq_len",
     "data.windows",
 ];
-/// Where settings stand that change what is learned. Lists are told by [`BRANCHES`] alone.
-const WATCHED: [&str; 5] = ["model", "objective", "optim", "train", "data"];
-/// Below [`WATCHED`], but without a say in what is learned, or places.
-const IDLE: [&str; 10] = [
-    "train.checkpoint_steps",
-    "train.keep",
-    "train.prefetch",
-    "train.savings",
-    "train.eval_every",
-    "train.epochs",
-    "train.patience",
-    "data.path",
-    "data.synth",
-    "data.features",
-];
+/// Lists are told by their names alone.
 const BRANCHES: &str = "model.branches";
 
 /// Columns of settings.
@@ -50,8 +37,11 @@ pub fn settings(config: &Config) -> Vec<(String, HValue)> {
     let branches: Vec<&str> = config.model.branches.iter().map(|b| b.name.as_str()).collect();
     shown.insert(1, (BRANCHES.into(), HValue::Text(branches.join(" + "))));
     let mut changed = Vec::new();
-    for table in WATCHED {
-        changes(table, at(&own, table).unwrap_or(&Value::Null), at(&usual, table), &mut changed);
+    // What is learned comes before what it is learned from.
+    let (data, others): (Vec<_>, Vec<_>) =
+        own.as_object().into_iter().flatten().partition(|(key, _)| *key == "data");
+    for (table, value) in others.into_iter().chain(data) {
+        changes(table, value, at(&usual, table), &mut changed);
     }
     shown.extend(changed.into_iter().filter(|(key, _)| !ALWAYS.contains(&key.as_str())));
     shown
@@ -80,7 +70,7 @@ pub fn figures(config: &Config, report: &Report, best: Option<f64>) -> Vec<(Stri
 
 /// Leaves of `own` that differ from `usual`, lists left out.
 fn changes(key: &str, own: &Value, usual: Option<&Value>, out: &mut Vec<(String, HValue)>) {
-    if IDLE.contains(&key) || usual == Some(own) {
+    if usual == Some(own) {
         return;
     }
     match own {
@@ -89,8 +79,14 @@ fn changes(key: &str, own: &Value, usual: Option<&Value>, out: &mut Vec<(String,
                 changes(&format!("{key}.{name}"), value, usual.and_then(|u| u.get(name)), out);
             }
         }
+        _ if is_unlisted(key) => {}
         leaf => out.extend(hvalue(leaf).map(|value| (key.to_owned(), value))),
     }
+}
+
+/// Whether a setting without a say in what is learned, or with a place elsewhere, is no column.
+fn is_unlisted(key: &str) -> bool {
+    has_fact(key, Fact::Unlisted) || has_fact(key, Fact::Idle)
 }
 
 fn at<'v>(root: &'v Value, key: &str) -> Option<&'v Value> {

@@ -17,7 +17,8 @@ use super::show::show;
 use super::watch::Watch;
 use super::{Exit, Failure, Terminal, advice, hparams};
 use crate::artefact;
-use crate::config::{Config, load};
+use crate::config::section::Fact;
+use crate::config::{Config, has_fact, keys_with, load};
 use crate::data::Part;
 use crate::monitor::{FINAL_BEST, FINAL_TEST, Monitor, Progress, ProgressMode};
 use crate::train::checkpoint::{self, Checkpoint};
@@ -66,10 +67,6 @@ With --resume: where the run's own data set is now";
 
 /// What a lock says of the process that holds it.
 const COMMAND: &str = "train";
-
-/// Settings that may change when a run is resumed: none of them touches what was computed before.
-const RESUMABLE: [&str; 6] =
-    ["train.epochs", "train.patience", "train.checkpoint_steps", "train.keep", "train.prefetch", "monitor"];
 
 pub fn run(args: &TrainArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     match &args.resume {
@@ -135,7 +132,7 @@ fn resume(args: &TrainArgs, root: &Path, terminal: &Terminal) -> Result<Exit, Fa
     if let Some(file) = &args.config {
         let now = load_config(file, &args.sets, args.inputs.data(), terminal)?.config;
         refuse_changes(&config, &now)?;
-        take_resumable(&mut config, now);
+        config.take(&now, is_resumable)?;
     } else if !args.sets.is_empty() {
         refuse_sets(&args.sets)?;
         let text = config.to_toml()?;
@@ -166,24 +163,19 @@ fn resume(args: &TrainArgs, root: &Path, terminal: &Terminal) -> Result<Exit, Fa
 fn refuse_sets(sets: &[String]) -> Result<(), Failure> {
     for set in sets {
         let key = set.split('=').next().unwrap_or_default();
-        if !RESUMABLE.iter().any(|allowed| key == *allowed || key.starts_with(&format!("{allowed}."))) {
+        if !is_resumable(key) {
             return Err(Failure::user(
                 format!("`{key}` can't change when a run is resumed"),
-                format!("start a new run, or change only {}", RESUMABLE.join(", ")),
+                format!("start a new run, or change only {}", keys_with(is_resumable).join(", ")),
             ));
         }
     }
     Ok(())
 }
 
-/// What [`RESUMABLE`] names, as a configuration given with `--resume` has it.
-fn take_resumable(own: &mut Config, given: Config) {
-    own.train.epochs = given.train.epochs;
-    own.train.patience = given.train.patience;
-    own.train.checkpoint_steps = given.train.checkpoint_steps;
-    own.train.keep = given.train.keep;
-    own.train.prefetch = given.train.prefetch;
-    own.monitor = given.monitor;
+/// Whether a key may change when a run is resumed: it touches nothing that was computed before.
+fn is_resumable(key: &str) -> bool {
+    has_fact(key, Fact::Resumable)
 }
 
 /// A run that was killed before its first checkpoint starts anew, in its own directory, from its own
@@ -193,7 +185,7 @@ fn begin_again(args: &TrainArgs, run: &RunDir, terminal: &Terminal) -> Result<Ex
     if let Some(file) = &args.config {
         let now = load_config(file, &args.sets, args.inputs.data(), terminal)?.config;
         refuse_changes(&config, &now)?;
-        take_resumable(&mut config, now);
+        config.take(&now, is_resumable)?;
     } else {
         refuse_sets(&args.sets)?;
     }
@@ -219,10 +211,7 @@ fn refuse_changes(before: &Config, now: &Config) -> Result<(), Failure> {
     let (before, now) = (flat(before), flat(now));
     let keys: std::collections::BTreeSet<&String> = before.keys().chain(now.keys()).collect();
     for key in keys {
-        let free = key.starts_with("run.")
-            || key.starts_with("data.path")
-            || key == "device"
-            || RESUMABLE.iter().any(|allowed| key.starts_with(allowed));
+        let free = is_resumable(key) || has_fact(key, Fact::KeptOnResume);
         if !free && before.get(key) != now.get(key) {
             let shown = |v: Option<&String>| v.cloned().unwrap_or_else(|| "absent".into());
             return Err(Failure::user(

@@ -8,6 +8,8 @@ use serde_json::Value;
 use super::CompareError;
 use super::run::{Opened, Run, flatten};
 use crate::artefact::MANIFEST;
+use crate::config::has_fact;
+use crate::config::section::Fact;
 use crate::eval::metrics::Protocol;
 
 /// An argument, taken apart: `[LABEL=]PATH[,PATH…][:NAME]`.
@@ -89,17 +91,10 @@ pub struct Group {
     pub failed: Vec<(PathBuf, String)>,
 }
 
-/// Settings in which runs of a group may differ: none of them changes what is learned.
-pub(crate) const FREE: [&str; 8] = [
-    "seed",
-    "run.",
-    "device",
-    "data.path",
-    "monitor.",
-    "train.checkpoint_steps",
-    "train.keep",
-    "train.prefetch",
-];
+/// Whether runs of a group may differ in a setting: it is the seed, or changes nothing that is learned.
+fn is_free(key: &str) -> bool {
+    has_fact(key, Fact::Idle) || has_fact(key, Fact::Replicate)
+}
 
 impl Group {
     /// Opens every run of an argument.
@@ -126,7 +121,7 @@ impl Group {
         let Some((first, others)) = self.runs.split_first() else { return Ok(()) };
         for run in others {
             let (a, b) = (first.dir.clone(), run.dir.clone());
-            if let Some((field, left, right)) = first_difference(&first.settings, &run.settings, &FREE) {
+            if let Some((field, left, right)) = first_difference(&first.settings, &run.settings, is_free) {
                 let group = self.label.clone();
                 return Err(CompareError::NotOneGroup { group, a, b, field, left, right });
             }
@@ -148,17 +143,16 @@ impl Group {
     }
 }
 
-/// The first key in which two maps differ, and both values.
+/// The first key in which two maps differ and that is not `free`, and both values.
 pub(crate) fn first_difference(
     left: &BTreeMap<String, String>,
     right: &BTreeMap<String, String>,
-    free: &[&str],
+    free: impl Fn(&str) -> bool,
 ) -> Option<(String, String, String)> {
     let keys: std::collections::BTreeSet<&String> = left.keys().chain(right.keys()).collect();
     let shown = |value: Option<&String>| value.cloned().unwrap_or_else(|| "absent".into());
     keys.into_iter()
-        .filter(|key| !free.iter().any(|f| *key == f || (f.ends_with('.') && key.starts_with(f))))
-        .find(|key| left.get(*key) != right.get(*key))
+        .find(|key| left.get(*key) != right.get(*key) && !free(key))
         .map(|key| (key.clone(), shown(left.get(key)), shown(right.get(key))))
 }
 
@@ -229,8 +223,8 @@ fn data_difference(a: &Run, b: &Run) -> Option<(String, String, String)> {
         all.iter().filter(|(k, _)| k.contains("split")).map(|(k, v)| (k.clone(), v.clone())).collect()
     };
     let (a, b) = (split(&left), split(&right));
-    let by_split = if a.is_empty() || b.is_empty() { None } else { first_difference(&a, &b, &[]) };
-    by_split.or_else(|| first_difference(&left, &right, &[]))
+    let by_split = if a.is_empty() || b.is_empty() { None } else { first_difference(&a, &b, |_| false) };
+    by_split.or_else(|| first_difference(&left, &right, |_| false))
 }
 
 #[cfg(test)]
@@ -264,9 +258,9 @@ mod tests {
         };
         let a = map(&[("seed", "1"), ("run.name", "a"), ("optim.lr", "0.1")]);
         let b = map(&[("seed", "2"), ("run.name", "b"), ("optim.lr", "0.1"), ("monitor.log_every", "5")]);
-        assert_eq!(first_difference(&a, &b, &FREE), None);
+        assert_eq!(first_difference(&a, &b, is_free), None);
         let c = map(&[("seed", "1"), ("optim.lr", "0.2")]);
-        let (key, left, right) = first_difference(&a, &c, &FREE).unwrap();
+        let (key, left, right) = first_difference(&a, &c, is_free).unwrap();
         assert_eq!((key.as_str(), left.as_str(), right.as_str()), ("optim.lr", "0.1", "0.2"));
     }
 }

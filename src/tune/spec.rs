@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::TuneError;
+use crate::config::has_fact;
+use crate::config::section::Fact;
 use crate::ops::dropout::mix64;
 
 /// A study as its file describes it.
@@ -122,8 +124,7 @@ impl Space {
         }
         for (key, range) in &self.0 {
             range.check().map_err(|reason| format!("space.\"{key}\": {reason}"))?;
-            let fixed = ["run.", "device", "monitor.", "train.epochs", "train.metric", "eval."];
-            if fixed.iter().any(|f| key.starts_with(f)) {
+            if has_fact(key, Fact::Unsearched) {
                 return Err(format!("`{key}` can't be searched: trials would not be comparable"));
             }
         }
