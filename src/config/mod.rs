@@ -22,6 +22,11 @@ pub mod section;
 mod sets;
 mod validate;
 
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+mod schema;
+
 pub(crate) use error::one_line;
 pub use error::{ConfigError, Place};
 pub use facts::{has_fact, keys_with};

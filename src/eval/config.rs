@@ -40,9 +40,9 @@ choice! {
     pub enum TieRule {
         /// Half of the equals stand before it.
         Mid = "mid",
-        /// None does.
+        /// None of the equals stands before it.
         Optimistic = "optimistic",
-        /// All do.
+        /// All of the equals stand before it.
         Pessimistic = "pessimistic",
     }
 }

@@ -37,7 +37,7 @@ section! {
         /// at a cut-off of `eval.ks`, e.g. `ensemble/ndcg@10`.
         #[facts(Unsearched)]
         pub metric: String = "ensemble/ndcg@10".into(),
-        /// Checkpoints are also written every so many optimiser steps; 0 writes them after evaluations only.
+        /// Checkpoints are also written every so many optimiser steps; 0 writes them after epochs only.
         #[facts(Resumable, Idle)]
         pub checkpoint_steps: usize = 0,
         /// Checkpoints kept besides the best one, from 1 on.
