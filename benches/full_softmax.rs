@@ -18,9 +18,9 @@ use codistill::device::process_memory;
 use codistill::model::{DataShape, Recommender};
 use codistill::nn::Init;
 use codistill::objective::Objective;
+use codistill::systems::codistill::step::{Dropout, Step};
 use codistill::train::gradients::global_norm;
 use codistill::train::optim::AdamW;
-use codistill::train::step::{Dropout, Step};
 
 use common::{INPUTS, id_model, sampler};
 

@@ -15,10 +15,10 @@ use codistill::config::{EncoderConfig, ObjectiveConfig, OptimConfig, SavingsConf
 use codistill::model::{DataShape, Recommender};
 use codistill::nn::Init;
 use codistill::objective::Objective;
-use codistill::train::batch::Sampler;
+use codistill::systems::codistill::batch::Sampler;
+use codistill::systems::codistill::step::{Dropout, Step};
 use codistill::train::gradients::global_norm;
 use codistill::train::optim::{AdamW, clip_coefficient};
-use codistill::train::step::{Dropout, Step};
 
 use common::{INPUTS, id_model, sampler};
 
@@ -55,7 +55,7 @@ struct Run {
     step: Step,
     optim: OptimConfig,
     optimizer: AdamW,
-    model: Recommender,
+    model: Option<Recommender>,
     /// Distinct items of all batches.
     distinct: usize,
     /// Milliseconds of each step for batch, gradients, norm, update, and all together.
@@ -83,7 +83,7 @@ impl Run {
             step,
             optimizer: AdamW::new(&optim),
             optim,
-            model,
+            model: Some(model),
             distinct: 0,
             parts: Default::default(),
         }
@@ -93,12 +93,14 @@ impl Run {
         let mut marks = vec![Instant::now()];
         let batch = self.sampler.batch(&self.order, 1, index);
         marks.push(Instant::now());
-        let (_, grads) = self.step.gradients(&self.model, &batch, 1);
+        let (_, grads) =
+            self.step.gradients(self.model.as_ref().expect("each step puts the model back"), &batch, 1);
         marks.push(Instant::now());
         let norm = global_norm(&grads);
         marks.push(Instant::now());
         let scale = clip_coefficient(norm, self.optim.clip_norm);
-        self.model = self.optimizer.step(self.model.take(), grads, self.optim.lr, scale);
+        let model = self.model.take().expect("each step puts the model back");
+        self.model = Some(self.optimizer.step(model, grads, self.optim.lr, scale));
         marks.push(Instant::now());
         self.distinct += batch.block.items.len();
         let between = |a: usize, b: usize| (marks[b] - marks[a]).as_secs_f64() * 1e3;

@@ -5,7 +5,7 @@ use codistill::config::{
     Windows,
 };
 use codistill::data::{Part, Sequences};
-use codistill::train::batch::{Sampler, SamplerOptions};
+use codistill::systems::codistill::batch::{Sampler, SamplerOptions};
 
 /// Input positions of a window.
 pub const INPUTS: usize = 10;

@@ -4,6 +4,7 @@ use crate::artefact::ArtefactError;
 use crate::compare::CompareError;
 use crate::config::ConfigError;
 use crate::eval::{RowsError, ScoreError};
+use crate::train::SystemError;
 use crate::train::checkpoint::CheckpointError;
 use crate::train::inputs::InputsError;
 
@@ -39,6 +40,8 @@ pub enum StudyError {
     #[error(transparent)]
     Inputs(#[from] InputsError),
     #[error(transparent)]
+    System(#[from] SystemError),
+    #[error(transparent)]
     Score(#[from] ScoreError),
     #[error(transparent)]
     Rows(#[from] RowsError),
@@ -68,6 +71,7 @@ impl StudyError {
             Self::Compare(e) => e.hint(),
             Self::Checkpoint(e) => e.hint(),
             Self::Inputs(e) => e.hint(),
+            Self::System(e) => e.hint(),
             Self::Score(e) => e.hint(),
             Self::Rows(e) => e.hint(),
             Self::Artefact(e) => e.hint(),

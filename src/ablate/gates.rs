@@ -17,8 +17,8 @@ use crate::compare::run::{Opened, Run};
 use crate::eval::{RowsError, kept, rows};
 use crate::features::FeatureStore;
 use crate::stats::Estimate;
-use crate::train::experiment::store_dir;
 use crate::train::run_dir::{RunDir, Which};
+use crate::train::setup::store_dir;
 
 /// Score name of the baseline that a sound run exceeds.
 const POPULARITY: &str = "popularity";

@@ -16,6 +16,8 @@ use crate::data::{Part, Target};
 use crate::eval::kept::keep;
 use crate::eval::{Report, ScoreError, Scorer, TimeOrder};
 use crate::recommend::ModelScorer;
+use crate::systems::CoDistill;
+use crate::train::System;
 use crate::train::inputs::{self, Asked};
 use crate::train::run_dir::{RunDir, Which};
 
@@ -64,27 +66,27 @@ pub fn judge(
 ) -> Result<(), StudyError> {
     let (path, checkpoint) = RunDir::at(&reference.dir).checkpoint(&Which::Best)?;
     let asked = Asked::default();
-    let (experiment, _) =
-        inputs::open(&reference.dir, cell.config.clone(), &checkpoint.parents, &asked, device)?;
-    let model = checkpoint.restore(&path, experiment.new_model())?.valid();
-    let vectors = experiment.catalogue(&model);
-    let s = experiment.config.data.max_seq_len;
-    let scorer = ModelScorer::new(&model, &vectors, Some(&experiment.dataset), s, device);
+    let (setup, _) = inputs::open(&reference.dir, cell.config.clone(), &checkpoint.parents, &asked, device)?;
+    let system = CoDistill::open(setup)?;
+    let model = checkpoint.restore(&path, system.new_model())?.valid();
+    let vectors = system.catalogue(&model);
+    let s = system.setup.config.data.max_seq_len;
+    let scorer = ModelScorer::new(&model, &vectors, Some(&system.setup.dataset), s, device);
     // One branch is scored under the ensemble's name alone; of several, the ensemble stands before them.
-    let branches = &experiment.config.model.branches;
+    let branches = &system.setup.config.model.branches;
     let offset = usize::from(branches.len() > 1);
     let places = branches.iter().enumerate().filter(|(_, branch)| !condition.hide.contains(&branch.view));
     let live = places.map(|(place, _)| place + offset).collect();
     let mut remaining = Remaining { model: scorer, live, scores: Vec::new() };
-    let evaluation = experiment.evaluate_scorer(&mut remaining, Part::Test)?;
+    let evaluation = system.evaluate_scorer(&mut remaining, Part::Test)?;
 
     std::fs::create_dir_all(&cell.dir).map_err(crate::artefact::at(&cell.dir))?;
     let run = RunDir::at(&cell.dir);
     run.write(&run.config(), &cell.config.to_toml()?)?;
     let mut report = Report {
-        dataset: experiment.dataset.hash.clone(),
+        dataset: system.setup.dataset.hash.clone(),
         seed: cell.seed,
-        time_order: TimeOrder::of(&experiment.dataset, Part::Test),
+        time_order: TimeOrder::of(&system.setup.dataset, Part::Test),
         evaluations: vec![evaluation],
         global_time: None,
         cold: None,

@@ -11,12 +11,13 @@ use super::workload::Workload;
 use super::{BenchError, Steps, training};
 use crate::config::DistillPair;
 use crate::model::params::host;
-use crate::objective::{Losses, Objective};
+use crate::objective::{FullSoftmax, TermLosses};
 use crate::ops::full_softmax::Branch;
+use crate::train::phase::Phase;
 
 /// A loss workload, ready to run.
 pub struct CatalogueLoss {
-    objective: Objective,
+    objective: FullSoftmax,
     branches: Vec<&'static str>,
     pairs: Vec<DistillPair>,
     /// Users `[R, D]` and items `[I + 1, D]` of every branch, on the plain device.
@@ -63,7 +64,7 @@ impl CatalogueLoss {
         let vectors =
             vectors.map(|b| Branch { users: tensor(b.users, users), items: tensor(b.items, items + 1) });
         Ok(Self {
-            objective: Objective::new(&config, &names, items),
+            objective: FullSoftmax::new(&config, &names),
             branches,
             pairs: config.distill.pairs,
             vectors: vectors.collect(),
@@ -90,7 +91,8 @@ impl CatalogueLoss {
             self.vectors.iter().map(|b| Branch { users: leaf(&b.users), items: leaf(&b.items) }).collect();
         let start = Instant::now();
         // Epoch 1: weights do not change.
-        let Losses { total, terms, .. } = self.objective.catalogue_losses(leaves.clone(), &self.labels, 1);
+        let TermLosses { total, parts, .. } =
+            self.objective.walk(leaves.clone(), &self.labels, Phase::whole(1));
         let mut grads = total.backward();
         let mut slope = |x: &Tensor<2>| x.grad_remove(&mut grads);
         let slopes: Vec<_> =
@@ -101,7 +103,7 @@ impl CatalogueLoss {
         if !loss.is_finite() {
             return Err(BenchError::Diverged { loss, step: index });
         }
-        let terms: Vec<f64> = host(terms.inner()).into_iter().map(f64::from).collect();
+        let terms: Vec<f64> = host(parts).into_iter().map(f64::from).collect();
         let of_branch = |((&name, &cross_entropy), slopes): ((&&'static str, &f64), Branch<_>)| BranchLoss {
             name,
             cross_entropy,

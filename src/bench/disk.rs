@@ -19,7 +19,7 @@ use crate::features::{FeatureStore, Precision, StoreWriter};
 use crate::model::params::{self, Values};
 use crate::ops::full_softmax::Branch;
 use crate::tensors;
-use crate::train::experiment::feature_dir;
+use crate::train::setup::feature_dir;
 
 const KIND: &str = "codistill/workload";
 const SCHEMA_VERSION: u32 = 1;

@@ -21,8 +21,8 @@
 
 use super::workload::{BRANCH_COUNT, Kind, Workload};
 use crate::model::ViewSource;
-use crate::train::Batch;
-use crate::train::batch::Window;
+use crate::systems::codistill::Batch;
+use crate::systems::codistill::windows::Window;
 
 /// Tokens of an item that branches read.
 const QUERIES: f64 = 3.0;

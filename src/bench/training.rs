@@ -3,6 +3,7 @@
 //! The steps are those of the trainer, but a batch is assembled when its step begins, not while the one before
 //! runs: contenders without a background thread are compared with the same work.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,10 +26,11 @@ use crate::model::{DataShape, Recommender, ViewSource, params};
 use crate::nn::Init;
 use crate::objective::Objective;
 use crate::ops::Noise;
-use crate::train::batch::{Sampler, SamplerOptions};
-use crate::train::experiment::store_dir;
+use crate::systems::codistill::batch::{Sampler, SamplerOptions};
+use crate::systems::codistill::step::{Dropout, Step};
 use crate::train::optim::{AdamW, learning_rate};
-use crate::train::step::{Dropout, Step};
+use crate::train::setup::store_dir;
+use crate::train::system::Phase;
 use crate::train::update::{Rates, update};
 
 /// One timed step, in seconds.
@@ -56,7 +58,8 @@ pub struct Training {
     config: Config,
     views: Vec<Option<ViewSource>>,
     sampler: Sampler,
-    model: Recommender,
+    /// Absent while a step has taken it to write to it in place.
+    model: Option<Recommender>,
     optimizer: AdamW,
     step: Step,
     device: Device,
@@ -74,7 +77,7 @@ impl Training {
         let sampler = sampler(&workload, &config, views.clone(), &loaded.windows()?);
         let widths = views.iter().map(|v| v.as_ref().map_or(0, |v| v.store.width())).collect();
         let autodiff = device.clone().autodiff();
-        let model = fresh_model(&workload, &config, widths, &autodiff);
+        let model = Some(fresh_model(&workload, &config, widths, &autodiff));
         let names: Vec<String> = config.model.branches.iter().map(|b| b.name.clone()).collect();
         let objective = Objective::new(&config.objective, &names, workload.items);
         let dropout = Dropout { elements: config.model.dropout, items: config.model.item_dropout };
@@ -85,7 +88,7 @@ impl Training {
 
     /// Trainable numbers of the model.
     pub fn parameters(&self) -> usize {
-        parameter_count(&self.model)
+        self.model.as_ref().map_or(0, parameter_count)
     }
 
     /// Runs the steps; `on_step` is told of every timed one.
@@ -110,9 +113,15 @@ impl Training {
         let batch = self.sampler.assemble(windows, Noise::key(self.config.seed, 1, done as u64, 0));
         let batch_seconds = seconds();
         let lr = learning_rate(&self.config.optim, done as u64, total as u64);
-        let rates = Rates { lr, clip_norm: self.config.optim.clip_norm };
-        let found =
-            update(&self.step, &mut self.optimizer, &mut self.model, std::slice::from_ref(&batch), 1, rates);
+        let frozen = BTreeSet::new();
+        let rates = Rates { lr, clip_norm: self.config.optim.clip_norm, frozen: &frozen };
+        // The model comes back unless the step panics.
+        let Some(model) = self.model.take() else {
+            return Err(BenchError::Device("the model is lost".into()));
+        };
+        let batches = std::slice::from_ref(&batch);
+        let (model, found) = update(&self.step, &mut self.optimizer, model, batches, Phase::whole(1), rates);
+        self.model = Some(model);
         let gradient_seconds = (found.gradients_at - start).as_secs_f64() - batch_seconds;
         let loss = found.losses[0].total;
         if !found.is_finite() {

@@ -3,8 +3,8 @@
 use crate::config::{Config, Windows};
 use crate::data::Dataset;
 use crate::eval::Report;
+use crate::systems::codistill::windows::{Cut, Unread};
 use crate::train::checkpoint::RunState;
-use crate::train::windows::{Cut, Unread};
 
 /// One line for a model that stays below a baseline that trains nothing; none for one that is above them all.
 ///

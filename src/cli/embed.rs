@@ -146,7 +146,7 @@ pub fn run(command: &EmbedCommand, terminal: &Terminal) -> Result<Exit, Failure>
 
 /// A trained run as its store's embedder.
 pub fn embedder(trained: &Trained) -> Embedder<'_> {
-    Embedder { experiment: &trained.experiment, model: &trained.model, hash: &trained.checkpoint.hash }
+    Embedder { system: trained.system(), model: trained.model(), hash: &trained.run.checkpoint.hash }
 }
 
 /// The kept columns of a store's items: the catalogue's, and of new items what their lines said.
@@ -230,12 +230,12 @@ fn build(args: &BuildArgs, terminal: &Terminal) -> Result<Snapshot, Failure> {
 
 fn append(args: &AppendArgs, terminal: &Terminal) -> Result<Snapshot, Failure> {
     let trained = open(&args.model, terminal)?;
-    let views = token_views(&trained.experiment);
-    let names = trained.experiment.dataset.items.kept.iter().map(|column| column.name.clone());
+    let views = token_views(trained.system());
+    let names = trained.system().setup.dataset.items.kept.iter().map(|column| column.name.clone());
     let shape = Shape { views: views.clone(), kept: names.collect() };
     let ItemFile { mut items, passed_over } = read_items(&args.items, &shape, args.skip_bad)?;
     passed_over.iter().for_each(|line| terminal.warn(format!("passed over: {line}")));
-    if trained.experiment.config.data.path.as_deref().is_some_and(strips_html) {
+    if trained.system().setup.config.data.path.as_deref().is_some_and(strips_html) {
         for text in items.iter_mut().flat_map(|item| [&mut item.title, &mut item.text]) {
             *text = strip_html(text).into_owned();
         }
@@ -246,8 +246,8 @@ fn append(args: &AppendArgs, terminal: &Terminal) -> Result<Snapshot, Failure> {
     }
     let elsewhere = args.encoders.iter().cloned().collect();
     let mut tell = downloads(terminal);
-    let device = &trained.experiment.device;
-    let refused = fill_features(&trained.experiment, &mut items, &elsewhere, device, &mut tell)?;
+    let device = &trained.system().setup.device;
+    let refused = fill_features(trained.system(), &mut items, &elsewhere, device, &mut tell)?;
     for one in &refused {
         terminal.warn(format!("item {:?}, view `{}`: {}", one.item, one.view, one.reason));
     }
@@ -256,7 +256,7 @@ fn append(args: &AppendArgs, terminal: &Terminal) -> Result<Snapshot, Failure> {
         let n = items.iter().filter(lacking).count();
         if n > 0 {
             // An imported view has no encoder, so that titles and pictures of the lines say nothing of it.
-            let remedy = if encoded_store(&trained.experiment, &view.name).is_none() {
+            let remedy = if encoded_store(trained.system(), &view.name).is_none() {
                 format!(
                     ": the view was imported, and a line gives its features as {{\"features\": {{\"{}\": […]}}}}",
                     view.name

@@ -2,14 +2,11 @@
 
 use std::path::PathBuf;
 
-use burn::module::Module;
 use clap::Args;
 
-use super::setup::{InputArgs, open_run};
+use super::setup::{InputArgs, open_any_run};
 use super::{Exit, Failure, Terminal};
-use crate::eval::Report;
-use crate::export::card::{self, Features};
-use crate::export::{self, Export};
+use crate::run::Protocol;
 use crate::train::run_dir::Which;
 
 #[derive(Debug, Args)]
@@ -33,46 +30,10 @@ pub struct ExportArgs {
 }
 
 pub fn run(args: &ExportArgs, terminal: &Terminal) -> Result<Exit, Failure> {
-    let trained = open_run(&args.run, &args.checkpoint, &args.inputs, &args.device, terminal)?;
-    let checkpoint = &trained.checkpoint;
-    // Figures belong to the best checkpoint only.
-    let report: Option<Report> = match args.checkpoint {
-        Which::Best => std::fs::read_to_string(trained.run.report())
-            .ok()
-            .and_then(|text| serde_json::from_str(&text).ok()),
-        _ => None,
-    };
-    let experiment = &trained.experiment;
-    let views = experiment.config.model.views.iter().zip(&experiment.views);
-    let features: Vec<Features<'_>> = views
-        .filter_map(|(view, source)| {
-            let store = &source.as_ref()?.store;
-            let (hash, tokens, width) = (store.hash(), store.tokens(), store.width());
-            Some(Features { view: &view.name, hash, tokens, width, about: store.about() })
-        })
-        .collect();
-    let card = card::render(
-        &checkpoint.config,
-        &checkpoint.parents,
-        &features,
-        &checkpoint.state,
-        report.as_ref(),
-        trained.model.num_params(),
-    );
-    let vectors = trained.experiment.catalogue(&trained.model);
-    let export = Export {
-        config: &checkpoint.config,
-        model: &trained.model,
-        vectors: &vectors,
-        items: &trained.experiment.dataset.items,
-        card: &card,
-        parents: serde_json::to_value(&checkpoint.parents).unwrap_or_default(),
-    };
-    export::write(&args.output, &export)?;
-    terminal.say(format!(
-        "{}: weights, item vectors and model card of {}",
-        args.output.display(),
-        trained.path.display()
-    ));
+    let protocol = Protocol::default();
+    let run = open_any_run(&args.run, &args.checkpoint, &args.inputs, &args.device, &protocol, terminal)?;
+    run.export(&args.output)?;
+    let (output, path) = (args.output.display(), run.path.display());
+    terminal.say(format!("{output}: weights, item vectors and model card of {path}"));
     Ok(Exit::Done)
 }

@@ -13,11 +13,13 @@ use crate::encode::EncodeError;
 use crate::eval::{RowsError, ScoreError};
 use crate::export::ExportError;
 use crate::features::FeatureError;
+use crate::judge::JudgeError;
 use crate::lock::LockError;
+use crate::run::RunError;
 use crate::synth::SynthError;
 use crate::train::checkpoint::CheckpointError;
 use crate::train::inputs::InputsError;
-use crate::train::{ExperimentError, TrainError};
+use crate::train::{SystemError, TrainError};
 use crate::tune::TuneError;
 
 /// Exit status of the program.
@@ -82,10 +84,12 @@ failures!(
     SynthError,
     CheckpointError,
     CompareError,
-    ExperimentError,
     ExportError,
     InputsError,
+    JudgeError,
     LockError,
+    RunError,
+    SystemError,
     TuneError
 );
 

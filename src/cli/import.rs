@@ -8,10 +8,11 @@ use super::setup::{open_device, tell_taken};
 use super::{Exit, Failure, Terminal};
 use crate::config::{Loaded, load};
 use crate::export::import_weights;
+use crate::systems::CoDistill;
 use crate::train::checkpoint::{self, RunState};
 use crate::train::inputs::Inputs;
 use crate::train::run_dir::RunDir;
-use crate::train::{AdamW, Experiment};
+use crate::train::{AdamW, Setup, System};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -34,18 +35,18 @@ pub fn run(args: &ImportArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let Loaded { mut config, origins, .. } = load(&args.config, &args.sets)?;
     super::setup::ensure_data(&mut config, terminal)?;
     let device = open_device("cpu", terminal)?;
-    let experiment = Experiment::open(config, &device.device)?;
-    let (model, kept) = import_weights(experiment.new_model(), &args.weights)?;
+    let system = CoDistill::open(Setup::open(config, &device.device)?)?;
+    let (model, kept) = import_weights(system.new_model(), &args.weights)?;
     for name in kept {
         terminal.warn(format!("the weights lack {name}; it keeps its random start"));
     }
-    let config = &experiment.config;
+    let config = &system.setup.config;
     let origins = serde_json::to_string_pretty(&origins).unwrap_or_default();
     let run = RunDir::create(&config.run.dir, &config.run.name, &config.to_toml()?, &origins)?;
-    Inputs::of(&experiment, &run.root)?.write(&run)?;
+    Inputs::new(&system, &run.root)?.write(&run)?;
     let state = RunState { epoch: 1, ..RunState::default() };
     let optimizer = AdamW::new(&config.optim);
-    checkpoint::save(&run.steps(), config, &experiment.parents, &state, &model, &optimizer)?;
+    checkpoint::save(&run.steps(), config, &system.parents(), &state, &model, &optimizer)?;
     terminal.say(format!("{}: {} imported", run.root.display(), args.weights.display()));
     if tell_taken(&run, &config.run, terminal) {
         terminal.say(run.root.display().to_string());

@@ -117,16 +117,16 @@ pub fn run(args: &InspectArgs, terminal: &Terminal) -> Result<Exit, Failure> {
 }
 
 fn shelf(args: &ItemArgs, trained: &Trained, terminal: &Terminal) -> Result<(Mixed, Items), Failure> {
-    let experiment = &trained.experiment;
+    let system = trained.system();
     let Some(dir) = &args.store else {
-        let n = experiment.shape.items;
-        let branches = experiment.config.model.branches.len();
-        let vectors = experiment.catalogue(&trained.model);
+        let n = system.shape.items;
+        let branches = system.setup.config.model.branches.len();
+        let vectors = system.catalogue(trained.model());
         let mixed = Mixed::of(vectors, vec![true; n], vec![vec![true; branches]; n], vec![true; n]);
-        return Ok((mixed, experiment.dataset.items.clone()));
+        return Ok((mixed, system.setup.dataset.items.clone()));
     };
     let snapshot = opened(trained, dir, terminal)?;
-    Ok((snapshot.mixed(&experiment.device), described(&snapshot, &experiment.dataset.items)))
+    Ok((snapshot.mixed(&system.setup.device), described(&snapshot, &system.setup.dataset.items)))
 }
 
 fn neighbours(
@@ -136,7 +136,7 @@ fn neighbours(
     items: &Items,
     number: u32,
 ) -> Vec<Neighbours> {
-    let names = trained.experiment.config.model.branches.iter().map(|b| b.name.clone());
+    let names = trained.system().setup.config.model.branches.iter().map(|b| b.name.clone());
     let mut views: Vec<(String, Option<usize>)> =
         names.enumerate().map(|(b, name)| (name, Some(b))).collect();
     if views.len() > 1 {

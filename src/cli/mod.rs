@@ -131,22 +131,28 @@ enum Command {
 
 /// Runs the program and returns its exit status.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    run_with(std::env::args_os()).into()
+}
+
+/// Runs the program with `arguments`, the first of which is its name: for programs that add systems of their own
+/// ([`crate::systems::register`]).
+pub fn run_with<A: Into<std::ffi::OsString> + Clone>(arguments: impl IntoIterator<Item = A>) -> Exit {
+    let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(e) => {
             // Clap's own status for bad usage is 2, which here means "our fault".
             let failed = e.use_stderr();
             let _ = e.print();
-            return if failed { Exit::User.into() } else { Exit::Done.into() };
+            return if failed { Exit::User } else { Exit::Done };
         }
     };
     let terminal = Terminal::new(&cli.talk);
     silence_guarded_panics();
     match fail::guarded(|| run(cli.command, &terminal)) {
-        Ok(exit) => exit.into(),
+        Ok(exit) => exit,
         Err(failure) => {
             terminal.failure(&failure);
-            failure.exit.into()
+            failure.exit
         }
     }
 }

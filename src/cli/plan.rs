@@ -1,11 +1,15 @@
 //! What `train --dry-run` prints.
 
 use std::fmt;
+use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::config::ObjectiveKind;
-use crate::train::{Batch, Experiment};
+use super::watch::Watch;
+use crate::data::Part;
+use crate::monitor::Monitor;
+use crate::systems::AnySystem;
+use crate::train::{TrainError, Training};
 
 /// The size of a run before it is started.
 #[derive(Debug, Serialize)]
@@ -33,6 +37,46 @@ pub struct Plan {
     pub validation_targets: usize,
     /// Validation targets that the history rule takes from the candidates.
     pub hidden_targets: usize,
+}
+
+impl Plan {
+    /// Sizes of the run, with the times of two steps and of a validation that are taken for it.
+    pub fn rehearse(
+        system: &dyn AnySystem,
+        training: &mut dyn Training,
+        device: &str,
+    ) -> Result<Self, TrainError> {
+        let setup = system.setup();
+        let steps_done = training.state().step;
+        let mut watch = Watch::new(&setup.config, Monitor::silent());
+        let start = Instant::now();
+        let rehearsal = training.rehearse(2, &mut watch)?;
+        let step_seconds = start.elapsed().as_secs_f64() / 2.0;
+        let start = Instant::now();
+        let evaluation = training.evaluate(Part::Valid)?;
+        let evaluation_seconds = start.elapsed().as_secs_f64();
+        let unused = system.unused();
+        Ok(Self {
+            device: device.to_owned(),
+            users: setup.dataset.sequences.users(),
+            items: setup.dataset.items.count(),
+            windows: system.samples().0,
+            items_without_modality: unused.bare_items,
+            items_without_window: unused.items,
+            unread_events_share: unused.events_share,
+            parameters: training.parameters(),
+            distinct_items: rehearsal.size.items,
+            positions: rehearsal.size.positions,
+            steps_per_epoch: training.total_steps() / setup.config.train.epochs.max(1) as u64,
+            steps: training.total_steps(),
+            steps_done,
+            memory_bytes: rehearsal.memory,
+            step_seconds,
+            evaluation_seconds,
+            validation_targets: evaluation.targets(),
+            hidden_targets: setup.hidden_targets(Part::Valid).hidden,
+        })
+    }
 }
 
 impl fmt::Display for Plan {
@@ -64,33 +108,4 @@ impl fmt::Display for Plan {
         ];
         rows.iter().try_for_each(|(name, value)| writeln!(f, "{name:<22} {value}"))
     }
-}
-
-/// Bytes of parameters with gradient and optimiser state, and of the activations kept for the backward
-/// pass of one micro-batch: a count of the tensors of the forward pass, not a measurement.
-pub fn memory_estimate(experiment: &Experiment, batch: &Batch, parameters: usize) -> u64 {
-    let model = &experiment.config.model;
-    let d = model.width as u64;
-    let per_token = 30 * d;
-    let blocks = model.tower.as_ref().map_or(0, |t| t.blocks as u64);
-    let heads = model.tower.as_ref().map_or(1, |t| t.heads as u64);
-    let tower: u64 = batch
-        .block
-        .groups
-        .iter()
-        .map(|group| {
-            let tokens: u64 =
-                1 + (0..model.views.len()).filter_map(|v| group.view(v)).map(|t| t.count as u64).sum::<u64>();
-            group.count as u64 * blocks * (tokens * per_token + 4 * heads * tokens * tokens)
-        })
-        .sum();
-    let places = (batch.users * batch.positions) as u64;
-    let encoders = model.branches.len() as u64 * places * 2 * (per_token + 8 * batch.positions as u64);
-    let columns = match (&batch.drawn, experiment.config.objective.kind) {
-        (Some(drawn), _) => 1 + drawn.count,
-        (None, ObjectiveKind::Full) => experiment.config.objective.chunk_items.min(experiment.shape.items),
-        (None, _) => batch.block.items.len(),
-    };
-    let logits = 8 * model.branches.len() as u64 * (batch.rows.len() * columns) as u64;
-    4 * (4 * parameters as u64 + tower + encoders + logits)
 }

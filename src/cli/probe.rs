@@ -16,9 +16,9 @@ use crate::eval::{Report as RunReport, Scored};
 use crate::features::FeatureStore;
 use crate::probe::validity::{ENOUGH, Validity, Variant};
 use crate::probe::{Options, Probe, joined};
-use crate::train::experiment::feature_dir;
 use crate::train::inputs::{self, Asked};
 use crate::train::run_dir::RunDir;
+use crate::train::setup::feature_dir;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

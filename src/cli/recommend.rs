@@ -120,7 +120,7 @@ pub fn run(args: &RecommendArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let choice = args.choice.choose(items, terminal)?;
     tell_untrained(&trained, &shelf, terminal);
     let listing = Listing { k: args.k, allow_seen: args.allow_seen, among: choice.as_ref() };
-    if trained.experiment.config.eval.history == HistoryRule::Keep
+    if trained.system().setup.config.eval.history == HistoryRule::Keep
         && !args.allow_seen
         && args.who.item.is_none()
     {
@@ -130,7 +130,7 @@ pub fn run(args: &RecommendArgs, terminal: &Terminal) -> Result<Exit, Failure> {
         );
     }
     let mut branches: Vec<String> =
-        trained.experiment.config.model.branches.iter().map(|b| b.name.clone()).collect();
+        trained.system().setup.config.model.branches.iter().map(|b| b.name.clone()).collect();
     let branch = args.branch.as_ref().map(|name| place_of(name, &branches)).transpose()?;
     if let Some(place) = branch {
         branches = vec![branches.swap_remove(place)];
@@ -146,12 +146,12 @@ pub fn run(args: &RecommendArgs, terminal: &Terminal) -> Result<Exit, Failure> {
 
 /// Says that items which no training has seen are ranked by ID vectors that are still random; a store leaves those out.
 fn tell_untrained(trained: &Trained, shelf: &Shelf, terminal: &Terminal) {
-    let experiment = &trained.experiment;
-    let with_ids = experiment.config.model.views.iter().any(|view| view.kind == ViewKind::Id);
+    let system = trained.system();
+    let with_ids = system.setup.config.model.views.iter().any(|view| view.kind == ViewKind::Id);
     if !with_ids || !matches!(shelf, Shelf::Catalogue) {
         return;
     }
-    let counts = experiment.trained_counts();
+    let counts = system.trained_counts();
     let untrained = counts[1..].iter().filter(|&&n| n == 0).count();
     if untrained > 0 {
         terminal.say(format!(
@@ -228,13 +228,13 @@ impl Shelf {
     fn open(args: &RecommendArgs, trained: &Trained, terminal: &Terminal) -> Result<Self, Failure> {
         let Some(dir) = &args.store else { return Ok(Self::Catalogue) };
         let snapshot = opened(trained, dir, terminal)?;
-        let mixed = Box::new(snapshot.mixed(&trained.device.device));
-        Ok(Self::Store { mixed, items: described(&snapshot, &trained.experiment.dataset.items) })
+        let mixed = Box::new(snapshot.mixed(&trained.run.device.device));
+        Ok(Self::Store { mixed, items: described(&snapshot, &trained.system().setup.dataset.items) })
     }
 
     fn items<'a>(&'a self, trained: &'a Trained) -> &'a Items {
         match self {
-            Self::Catalogue => &trained.experiment.dataset.items,
+            Self::Catalogue => &trained.system().setup.dataset.items,
             Self::Store { items, .. } => items,
         }
     }
@@ -249,7 +249,7 @@ impl Shelf {
 
     /// What users without a known history get: training interactions count, wherever the items stand now.
     fn popular(&self, trained: &Trained) -> Popular {
-        let dataset = &trained.experiment.dataset;
+        let dataset = &trained.system().setup.dataset;
         let counts = dataset.train_counts();
         match self {
             Self::Catalogue => Popular::new(&counts, |_| true),
@@ -272,14 +272,14 @@ fn lists(
     out: &mut Writer<'_>,
     terminal: &Terminal,
 ) -> Result<(), Failure> {
-    let experiment = &trained.experiment;
+    let system = trained.system();
     let histories = histories(&args.who, trained, shelf.items(trained), terminal)?;
     let strangers: Vec<&History> = histories.iter().filter(|h| !shelf.knows(&h.items)).collect();
     let no_history = args.no_history.unwrap_or_default();
     let popular = if strangers.is_empty() { None } else { Some(shelf.popular(trained)) };
     tell_strangers(&strangers, histories.len(), no_history, terminal);
-    let s = experiment.config.data.max_seq_len;
-    let (model, device) = (&trained.model, &trained.device.device);
+    let s = system.setup.config.data.max_seq_len;
+    let (model, device) = (trained.model(), &trained.run.device.device);
     let mut write = |tile: &[History], lists: Vec<Vec<Recommendation>>| {
         tile.iter().zip(lists).try_for_each(|(history, list)| {
             let (source, list) = match &popular {
@@ -295,7 +295,7 @@ fn lists(
     let start = std::time::Instant::now();
     match shelf {
         Shelf::Catalogue => {
-            let vectors = experiment.catalogue(model);
+            let vectors = system.catalogue(model);
             let scorer = ModelScorer::new(model, &vectors, None, s, device);
             histories.chunks(TILE).try_for_each(|tile| write(tile, top_k(&scorer, tile, listing)))?;
         }
@@ -333,11 +333,11 @@ fn similar(
     listing: &Listing<'_>,
     out: &mut Writer<'_>,
 ) -> Result<(), Failure> {
-    let experiment = &trained.experiment;
+    let system = trained.system();
     let ids = &shelf.items(trained).ids;
     let item = known(ids, id).ok_or_else(|| no_item(id, ids))?;
     let list = match shelf {
-        Shelf::Catalogue => similar_items(&experiment.catalogue(&trained.model), item, listing, branch),
+        Shelf::Catalogue => similar_items(&system.catalogue(trained.model()), item, listing, branch),
         Shelf::Store { mixed, .. } => mixed_similar_items(mixed, item, listing, branch),
     };
     out.list(Key::Item(id), &list)

@@ -1,9 +1,9 @@
 //! From a configuration or a run directory to ready objects.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use burn::module::Module;
 use clap::Args;
 use tempfile::TempDir;
 
@@ -13,11 +13,12 @@ use crate::data::Part;
 use crate::device::{self, Opened};
 use crate::lock::DirLock;
 use crate::model::Recommender;
-use crate::train::Experiment;
-use crate::train::checkpoint::{Checkpoint, Parents};
-use crate::train::experiment::absent_views;
+use crate::run::{OpenOptions, Protocol, Run};
+use crate::systems::{self, AnySystem, CoDistill, Fitted};
+use crate::train::checkpoint::Parents;
 use crate::train::inputs::{self, Asked};
 use crate::train::run_dir::{RunDir, Which};
+use crate::train::setup::absent_views;
 
 /// A configuration with its sets; on the data set `data` where that is given, and then without the views that it has
 /// no features of, which is told. A configuration alone is taken by its word.
@@ -150,13 +151,11 @@ pub fn tell_taken(run: &RunDir, asked: &RunConfig, terminal: &Terminal) -> bool 
 }
 
 /// Says before a training what it can't learn from its data, or be judged by.
-pub fn tell_data(experiment: &Experiment, terminal: &Terminal) {
-    let unread = experiment.unread();
-    unread.warnings().iter().for_each(|warning| terminal.warn(warning));
-    if let Some(note) = unread.note() {
-        terminal.say(format!("note: {note}"));
-    }
-    if let Some(warning) = experiment.hidden_targets(Part::Valid).warning() {
+pub fn tell_data(system: &dyn AnySystem, terminal: &Terminal) {
+    let notices = system.notices();
+    notices.warnings.iter().for_each(|warning| terminal.warn(warning));
+    notices.notes.iter().for_each(|note| terminal.say(format!("note: {note}")));
+    if let Some(warning) = system.setup().hidden_targets(Part::Valid).warning() {
         terminal.warn(warning);
     }
 }
@@ -201,18 +200,48 @@ impl InputArgs {
     }
 }
 
-/// A finished or running training, opened for use.
+/// A run of the program's own system, opened for use.
 pub struct Trained {
-    pub run: RunDir,
-    pub checkpoint: Checkpoint,
-    pub path: PathBuf,
-    pub experiment: Experiment,
-    /// Plain model with the checkpoint's weights.
-    pub model: Recommender,
-    pub device: Opened,
+    pub run: Run,
+}
+
+impl Trained {
+    fn fitted(&self) -> &Fitted<CoDistill> {
+        self.run.codistill().expect("its system was looked at when it was opened")
+    }
+
+    pub fn system(&self) -> &CoDistill {
+        &self.fitted().system
+    }
+
+    /// The plain model with the checkpoint's weights.
+    pub fn model(&self) -> &Recommender {
+        &self.fitted().model
+    }
 }
 
 /// Opens a run directory at the chosen checkpoint, with the inputs that it was trained on.
+pub fn open_any_run(
+    root: &Path,
+    which: &Which,
+    inputs: &InputArgs,
+    device: &str,
+    protocol: &Protocol,
+    terminal: &Terminal,
+) -> Result<Run, Failure> {
+    let options = OpenOptions {
+        checkpoint: which.clone(),
+        inputs: inputs.asked(),
+        device: device.to_owned(),
+        protocol: protocol.clone(),
+    };
+    let run = Run::open(root, &options)?;
+    terminal.detail(format!("device {}: {}", run.device.flag, run.device.name));
+    tell_inputs(&run.found, terminal);
+    Ok(run)
+}
+
+/// [`open_any_run`] of a run whose items and users have vectors.
 pub fn open_run(
     root: &Path,
     which: &Which,
@@ -220,16 +249,12 @@ pub fn open_run(
     device: &str,
     terminal: &Terminal,
 ) -> Result<Trained, Failure> {
-    let run = RunDir::at(root);
-    let (path, checkpoint) = run.checkpoint(which)?;
-    let device = open_device(device, terminal)?;
-    let experiment =
-        open_inputs(root, checkpoint.config.clone(), &checkpoint.parents, inputs, &device, terminal)?;
-    let model = checkpoint.restore(&path, experiment.new_model())?.valid();
-    Ok(Trained { run, checkpoint, path, experiment, model, device })
+    let run = open_any_run(root, which, inputs, device, &Protocol::default(), terminal)?;
+    run.codistill()?;
+    Ok(Trained { run })
 }
 
-/// Opens what the run at `root` was trained on, and tells what was accepted or can't be checked.
+/// Opens the system of the run at `root` on what it was trained on, and tells what was accepted or can't be checked.
 pub fn open_inputs(
     root: &Path,
     config: Config,
@@ -237,10 +262,11 @@ pub fn open_inputs(
     inputs: &InputArgs,
     device: &Opened,
     terminal: &Terminal,
-) -> Result<Experiment, Failure> {
-    let (experiment, found) = inputs::open(root, config, parents, &inputs.asked(), &device.device)?;
+) -> Result<Arc<dyn AnySystem>, Failure> {
+    let (setup, found) = inputs::open(root, config, parents, &inputs.asked(), &device.device)?;
+    let system = systems::open(setup)?;
     tell_inputs(&found, terminal);
-    Ok(experiment)
+    Ok(system)
 }
 
 /// What was accepted or can't be checked.
@@ -265,8 +291,4 @@ pub fn parse_part(text: &str) -> Result<Part, String> {
         "test" => Ok(Part::Test),
         _ => Err("use valid or test".into()),
     }
-}
-
-pub fn part_name(part: Part) -> &'static str {
-    if part == Part::Valid { "valid" } else { "test" }
 }

@@ -12,7 +12,7 @@ use crate::model::{Recommender, params};
 use crate::monitor::{Monitor, Sprite};
 use crate::pictures;
 use crate::recommend::{CatalogueVectors, History, Listing, ModelScorer, top_k};
-use crate::train::Experiment;
+use crate::systems::CoDistill;
 
 /// Longest side of a sprite that TensorBoard's projector loads, in pixels.
 const LONGEST_SPRITE: u32 = 8192;
@@ -23,28 +23,28 @@ const STRIP: usize = 10;
 const NEXT: [u8; 3] = [20, 150, 60];
 
 /// Sends item vectors of every branch, and the lists of a few users, to the monitor.
-pub fn show(experiment: &Experiment, model: &Recommender, step: u64, epoch: u64, monitor: &mut Monitor) {
-    let config = &experiment.config.monitor;
+pub fn show(system: &CoDistill, model: &Recommender, step: u64, epoch: u64, monitor: &mut Monitor) {
+    let config = &system.setup.config.monitor;
     if !config.tensorboard {
         return;
     }
-    let vectors = experiment.catalogue(model);
+    let vectors = system.catalogue(model);
     if config.projector_items > 0 {
-        project(experiment, &vectors, monitor);
+        project(system, &vectors, monitor);
     }
     if config.strip_users > 0 {
-        strips(experiment, model, &vectors, (step, epoch), monitor);
+        strips(system, model, &vectors, (step, epoch), monitor);
     }
 }
 
 /// Item vectors with titles and pictures, for the projector.
-fn project(experiment: &Experiment, vectors: &CatalogueVectors, monitor: &mut Monitor) {
-    let items = &experiment.dataset.items;
+fn project(system: &CoDistill, vectors: &CatalogueVectors, monitor: &mut Monitor) {
+    let items = &system.setup.dataset.items;
     // The most popular items are the ones a reader knows.
-    let counts = experiment.dataset.train_counts();
+    let counts = system.setup.dataset.train_counts();
     let mut order: Vec<u32> = (1..=items.count() as u32).collect();
     order.sort_by_key(|&i| (Reverse(counts[i as usize]), i));
-    order.truncate(experiment.config.monitor.projector_items);
+    order.truncate(system.setup.config.monitor.projector_items);
     if order.is_empty() {
         return;
     }
@@ -56,8 +56,8 @@ fn project(experiment: &Experiment, vectors: &CatalogueVectors, monitor: &mut Mo
             vec![items.ids[i].clone(), items.titles[i].clone(), items.categories[i].clone(), count]
         })
         .collect();
-    let sprite = sprite(experiment, &order).map(Arc::new);
-    for (branch, x) in experiment.config.model.branches.iter().zip(&vectors.branches) {
+    let sprite = sprite(system, &order).map(Arc::new);
+    for (branch, x) in system.setup.config.model.branches.iter().zip(&vectors.branches) {
         let width = x.dims()[1];
         let all = params::host(x.clone());
         let picked: Vec<f32> = order
@@ -70,9 +70,9 @@ fn project(experiment: &Experiment, vectors: &CatalogueVectors, monitor: &mut Mo
 }
 
 /// The items' pictures in one sheet, as large as TensorBoard takes it; none where no item has one.
-fn sprite(experiment: &Experiment, order: &[u32]) -> Option<Sprite> {
-    let side = sprite_side(experiment.config.monitor.sprite_side, order.len());
-    let items = &experiment.dataset.items;
+fn sprite(system: &CoDistill, order: &[u32]) -> Option<Sprite> {
+    let side = sprite_side(system.setup.config.monitor.sprite_side, order.len());
+    let items = &system.setup.dataset.items;
     if side == 0 || !has_pictures(items) {
         return None;
     }
@@ -89,26 +89,26 @@ fn sprite_side(wanted: usize, items: usize) -> u32 {
 /// History and best ten of a few users, evenly spread, always the same ones: a strip each, one above the
 /// other. The item that the user took next is framed.
 fn strips(
-    experiment: &Experiment,
+    system: &CoDistill,
     model: &Recommender,
     vectors: &CatalogueVectors,
     (step, epoch): (u64, u64),
     monitor: &mut Monitor,
 ) {
-    let dataset = &experiment.dataset;
+    let dataset = &system.setup.dataset;
     let items = &dataset.items;
     let targets = dataset.targets(Part::Test);
     if targets.is_empty() || !has_pictures(items) {
         return;
     }
-    let stride = targets.len().div_ceil(experiment.config.monitor.strip_users).max(1);
+    let stride = targets.len().div_ceil(system.setup.config.monitor.strip_users).max(1);
     let chosen: Vec<_> = targets.iter().step_by(stride).collect();
     let histories: Vec<History> = chosen
         .iter()
         .map(|t| History { user: dataset.users[t.user as usize].clone(), items: dataset.history(t).to_vec() })
         .collect();
-    let s = experiment.config.data.max_seq_len;
-    let scorer = ModelScorer::new(model, vectors, None, s, &experiment.device);
+    let s = system.setup.config.data.max_seq_len;
+    let scorer = ModelScorer::new(model, vectors, None, s, &system.setup.device);
     for ((target, history), list) in
         chosen.iter().zip(&histories).zip(top_k(&scorer, &histories, &Listing::best(STRIP)))
     {

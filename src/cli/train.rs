@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use burn::module::Module;
 use clap::Args;
 
-use super::evaluate::final_report;
+use super::plan::Plan;
 use super::setup::{
     InputArgs, borrow_data, ensure_data, load_config, lock, open_device, open_inputs, tell_data, tell_taken,
 };
@@ -20,12 +19,14 @@ use crate::artefact;
 use crate::config::section::Fact;
 use crate::config::{Config, has_fact, keys_with, load};
 use crate::data::Part;
+use crate::eval::Report;
+use crate::judge::final_report;
 use crate::monitor::{FINAL_BEST, FINAL_TEST, Monitor, Progress, ProgressMode};
-use crate::train::checkpoint::{self, Checkpoint};
-use crate::train::inputs::{self, Inputs};
+use crate::systems::{self, AnySystem, CoDistill, Fitted};
+use crate::train::checkpoint::{self, Checkpoint, RunState};
 use crate::train::run_dir::{RunDir, Which};
 use crate::train::trainer::{Outcome, check_targets};
-use crate::train::{Experiment, Trainer};
+use crate::train::{Setup, Training, inputs};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -92,23 +93,26 @@ fn start(args: &TrainArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let device = open_device(&loaded.config.device, terminal)?;
     if args.dry_run {
         let _scratch = borrow_data(&mut loaded.config, terminal)?;
-        let experiment = Experiment::open(loaded.config, &device.device)?;
-        experiment.verify_features()?;
-        return dry_run(&experiment, None, &device.name, terminal);
+        let system = systems::open(Setup::open(loaded.config, &device.device)?)?;
+        system.verify_features()?;
+        return dry_run(system.as_ref(), None, &device.name, terminal);
     }
     ensure_data(&mut loaded.config, terminal)?;
-    let experiment = Experiment::open(loaded.config.clone(), &device.device)?;
-    experiment.verify_features()?;
-    check_targets(&experiment)?;
+    let system = systems::open(Setup::open(loaded.config.clone(), &device.device)?)?;
+    system.verify_features()?;
+    check_targets(system.setup())?;
+    // What can't be trained leaves no directory behind.
+    drop(system.training(&loaded.config.run.dir)?);
     let origins = serde_json::to_string_pretty(&loaded.origins).unwrap_or_default();
-    let place = &experiment.config.run;
+    let place = &system.setup().config.run;
     let run = RunDir::create(&place.dir, &place.name, &loaded.config.to_toml()?, &origins)?;
     let _lock = lock(&run.root, COMMAND, Duration::ZERO, terminal)?;
-    Inputs::of(&experiment, &run.root)?.write(&run)?;
-    let trainer = Trainer::new(&experiment, &run.steps());
-    terminal.say(format!("{}: {} on {}", run.root.display(), plan_line(&experiment, &trainer), device.name));
+    system.inputs(&run.root)?.write(&run)?;
+    let training = system.training(&run.steps())?;
+    let plan = plan_line(system.as_ref(), training.as_ref());
+    terminal.say(format!("{}: {plan} on {}", run.root.display(), device.name));
     tell_taken(&run, place, terminal);
-    let exit = train(args, &experiment, trainer, &run, None, terminal)?;
+    let exit = train(args, system.as_ref(), training, &run, None, terminal)?;
     // Hundreds of lines later the first word is out of sight.
     if tell_taken(&run, place, terminal) {
         terminal.say(run.root.display().to_string());
@@ -139,15 +143,15 @@ fn resume(args: &TrainArgs, root: &Path, terminal: &Terminal) -> Result<Exit, Fa
         config = crate::config::parse(&text, &run.config(), &args.sets)?.config;
     }
     let device = open_device(args.device.as_ref().unwrap_or(&config.device), terminal)?;
-    let experiment = open_inputs(root, config, &checkpoint.parents, &args.inputs, &device, terminal)?;
+    let system = open_inputs(root, config, &checkpoint.parents, &args.inputs, &device, terminal)?;
     if args.dry_run {
-        return dry_run(&experiment, Some((&path, &checkpoint)), &device.name, terminal);
+        return dry_run(system.as_ref(), Some((&path, &checkpoint)), &device.name, terminal);
     }
-    let mut trainer = Trainer::new(&experiment, &run.steps());
-    trainer.resume(&path, &checkpoint)?;
-    Inputs::of(&experiment, root)?.write(&run)?;
-    let state = trainer.state();
-    if state.step >= trainer.total_steps() {
+    let mut training = system.training(&run.steps())?;
+    training.resume(&path, &checkpoint)?;
+    system.inputs(root)?.write(&run)?;
+    let state = training.state();
+    if state.step >= training.total_steps() {
         terminal.say(format!(
             "{}: nothing is left to train at step {}; --set train.epochs=N trains on",
             path.display(),
@@ -156,7 +160,7 @@ fn resume(args: &TrainArgs, root: &Path, terminal: &Terminal) -> Result<Exit, Fa
     } else {
         terminal.say(format!("{}: going on at epoch {}, step {}", path.display(), state.epoch, state.step));
     }
-    train(args, &experiment, trainer, &run, Some(checkpoint.state.step), terminal)
+    train(args, system.as_ref(), training, &run, Some(checkpoint.state.step), terminal)
 }
 
 /// Without a configuration file `--set` changes the run's own, where that may change.
@@ -191,14 +195,14 @@ fn begin_again(args: &TrainArgs, run: &RunDir, terminal: &Terminal) -> Result<Ex
     }
     let device = open_device(args.device.as_ref().unwrap_or(&config.device), terminal)?;
     let then = inputs::recorded(run)?;
-    let experiment = open_inputs(&run.root, config, &then, &args.inputs, &device, terminal)?;
+    let system = open_inputs(&run.root, config, &then, &args.inputs, &device, terminal)?;
     if args.dry_run {
-        return dry_run(&experiment, None, &device.name, terminal);
+        return dry_run(system.as_ref(), None, &device.name, terminal);
     }
-    Inputs::of(&experiment, &run.root)?.write(run)?;
+    system.inputs(&run.root)?.write(run)?;
     artefact::sweep(&run.steps());
     terminal.say(format!("{}: no checkpoint yet, starting at the beginning", run.root.display()));
-    train(args, &experiment, Trainer::new(&experiment, &run.steps()), run, None, terminal)
+    train(args, system.as_ref(), system.training(&run.steps())?, run, None, terminal)
 }
 
 /// A configuration given together with `--resume` must be the run's own, save what may change.
@@ -276,22 +280,16 @@ fn stop_with_stdin(stop: &Arc<AtomicBool>) {
 
 fn train(
     args: &TrainArgs,
-    experiment: &Experiment,
-    mut trainer: Trainer<'_>,
+    system: &dyn AnySystem,
+    mut training: Box<dyn Training + '_>,
     run: &RunDir,
     resumed: Option<u64>,
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
-    let config = &experiment.config;
-    if experiment.items_without_modality() > 0 {
-        terminal.warn(format!(
-            "{} items have no content features at all; learned missing tokens stand in for them",
-            experiment.items_without_modality()
-        ));
-    }
-    tell_data(experiment, terminal);
+    let config = &system.setup().config;
+    tell_data(system, terminal);
     let mode = ProgressMode::choose(terminal.quiet(), !terminal.progress);
-    let progress = Progress::new(mode, trainer.total_steps());
+    let progress = Progress::new(mode, training.total_steps());
     let monitor = Monitor::open(&run.root, &config.monitor, resumed, progress);
     let mut watch = Watch::new(config, monitor);
     let resolved = config.to_toml()?;
@@ -300,12 +298,12 @@ fn train(
     if args.stop_with_stdin {
         stop_with_stdin(&stop);
     }
-    let outcome = trainer.run(&mut watch, &stop)?;
+    let outcome = training.run(&mut watch, &stop)?;
     watch.monitor.progress().finish();
     if outcome == Outcome::Interrupted {
         watch.monitor.flush();
         watch.monitor.warnings().iter().for_each(|warning| terminal.warn(warning));
-        terminal.say(format!("interrupted at step {}; everything is saved", trainer.state().step));
+        terminal.say(format!("interrupted at step {}; everything is saved", training.state().step));
         terminal.say(format!("hint: codistill train --resume {}", run.root.display()));
         return Ok(Exit::Interrupted);
     }
@@ -315,30 +313,25 @@ fn train(
             config.train.patience, config.train.metric
         ));
     }
-    finish(experiment, &trainer, run, &mut watch, terminal)
+    finish(system, training.state(), run, &mut watch, terminal)
 }
 
 /// Test figures of the best checkpoint beside the baselines; hyper-parameters and item vectors for TensorBoard.
 fn finish(
-    experiment: &Experiment,
-    trainer: &Trainer<'_>,
+    system: &dyn AnySystem,
+    state: &RunState,
     run: &RunDir,
     watch: &mut Watch,
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
     let (path, best) = run.checkpoint(&Which::Best)?;
-    let model = best.restore(&path, trainer.model().clone())?.valid();
-    let report = final_report(experiment, &model, Part::Test, &[], Some(run))?;
-    let state = trainer.state();
-    let shown = hparams::figures(&experiment.config, &report, state.best.map(|(value, _)| value));
-    let tested = report.model().metrics();
-    let tested = tested.into_iter().map(|(name, value)| (format!("{FINAL_TEST}{name}"), value));
-    let best = shown.iter().filter(|(tag, _)| tag.starts_with(FINAL_BEST)).cloned();
-    let metrics: Vec<(String, f64)> = best.chain(tested).collect();
-    let borrowed: Vec<(&str, f64)> = metrics.iter().map(|(tag, v)| (tag.as_str(), *v)).collect();
-    watch.monitor.scalars(state.step, state.epoch as u64, &borrowed);
-    watch.monitor.hparams(state.step, state.epoch as u64, &hparams::settings(&experiment.config), &shown);
-    show(experiment, &model, state.step, state.epoch as u64, &mut watch.monitor);
+    let model = system.fitted(&path, &best)?;
+    let report = final_report(model.as_ref(), Part::Test, Some(run))?;
+    let setup = system.setup();
+    log_final(&setup.config, &report, state, watch);
+    if let Some(Fitted { system, model }) = model.as_any().downcast_ref::<Fitted<CoDistill>>() {
+        show(system, model, state.step, state.epoch as u64, &mut watch.monitor);
+    }
     watch.monitor.flush();
     for warning in watch.monitor.warnings() {
         terminal.warn(warning);
@@ -348,7 +341,7 @@ fn finish(
         terminal.say(format!("note: {warning}"));
     }
     let root = run.root.display().to_string();
-    let advice = advice::below_counting(&experiment.config, &experiment.dataset, state, &report, &root);
+    let advice = advice::below_counting(&setup.config, &setup.dataset, state, &report, &root);
     if let Some(advice) = advice {
         terminal.warn(advice);
     }
@@ -356,34 +349,47 @@ fn finish(
     Ok(Exit::Done)
 }
 
-fn plan_line(experiment: &Experiment, trainer: &Trainer<'_>) -> String {
+/// Final figures as scalars and as the figures of TensorBoard's HParams page.
+fn log_final(config: &Config, report: &Report, state: &RunState, watch: &mut Watch) {
+    let shown = hparams::figures(config, report, state.best.map(|(value, _)| value));
+    let tested = report.model().metrics();
+    let tested = tested.into_iter().map(|(name, value)| (format!("{FINAL_TEST}{name}"), value));
+    let best = shown.iter().filter(|(tag, _)| tag.starts_with(FINAL_BEST)).cloned();
+    let metrics: Vec<(String, f64)> = best.chain(tested).collect();
+    let borrowed: Vec<(&str, f64)> = metrics.iter().map(|(tag, v)| (tag.as_str(), *v)).collect();
+    watch.monitor.scalars(state.step, state.epoch as u64, &borrowed);
+    watch.monitor.hparams(state.step, state.epoch as u64, &hparams::settings(config), &shown);
+}
+
+fn plan_line(system: &dyn AnySystem, training: &dyn Training) -> String {
+    let dataset = &system.setup().dataset;
+    let (samples, name) = system.samples();
     format!(
-        "{} users, {} items, {} windows; {} parameters; {} steps",
-        experiment.dataset.sequences.users(),
-        experiment.shape.items,
-        experiment.sampler.windows().len(),
-        trainer.model().num_params(),
-        trainer.total_steps()
+        "{} users, {} items, {samples} {name}; {} parameters; {} steps",
+        dataset.sequences.users(),
+        dataset.items.count(),
+        training.parameters(),
+        training.total_steps()
     )
 }
 
 /// Prints the plan and runs two steps of training and one small evaluation, with the weights of the checkpoint `from`
 /// where there is one. Nothing is written outside a folder that goes again.
 fn dry_run(
-    experiment: &Experiment,
+    system: &dyn AnySystem,
     from: Option<(&Path, &Checkpoint)>,
     device: &str,
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
     if from.is_none() {
-        check_targets(experiment)?;
+        check_targets(system.setup())?;
     }
-    tell_data(experiment, terminal);
+    tell_data(system, terminal);
     let scratch = tempfile::tempdir().map_err(|e| Failure::io(Path::new("the temporary folder"), &e))?;
-    let mut trainer = Trainer::new(experiment, scratch.path());
+    let mut training = system.training(scratch.path())?;
     if let Some((path, checkpoint)) = from {
-        trainer.resume(path, checkpoint)?;
-        let state = trainer.state();
+        training.resume(path, checkpoint)?;
+        let state = training.state();
         terminal.say(format!(
             "{}: would go on at epoch {}, step {}",
             path.display(),
@@ -391,39 +397,7 @@ fn dry_run(
             state.step
         ));
     }
-    let steps_done = trainer.state().step;
-    let parameters = trainer.model().num_params();
-    let order = experiment.sampler.order(1);
-    let batch = experiment.sampler.batch(&order, 1, 0);
-    let memory = super::plan::memory_estimate(experiment, &batch, parameters);
-    let mut watch = Watch::new(&experiment.config, Monitor::silent());
-    let start = std::time::Instant::now();
-    trainer.try_steps(2, &mut watch)?;
-    let step_seconds = start.elapsed().as_secs_f64() / 2.0;
-    let start = std::time::Instant::now();
-    let evaluation = experiment.evaluate_model(&trainer.model().valid(), Part::Valid)?;
-    let eval_seconds = start.elapsed().as_secs_f64();
-    let (unread, hidden) = (experiment.unread(), experiment.hidden_targets(Part::Valid));
-    let plan = super::plan::Plan {
-        device: device.to_owned(),
-        users: experiment.dataset.sequences.users(),
-        items: experiment.shape.items,
-        windows: experiment.sampler.windows().len(),
-        items_without_modality: experiment.items_without_modality(),
-        items_without_window: unread.items(),
-        unread_events_share: unread.share(),
-        parameters,
-        distinct_items: batch.block.items.len(),
-        positions: batch.rows.len(),
-        steps_per_epoch: trainer.total_steps() / experiment.config.train.epochs.max(1) as u64,
-        steps: trainer.total_steps(),
-        steps_done,
-        memory_bytes: memory,
-        step_seconds,
-        evaluation_seconds: eval_seconds,
-        validation_targets: evaluation.targets(),
-        hidden_targets: hidden.hidden,
-    };
+    let plan = Plan::rehearse(system, training.as_mut(), device)?;
     terminal.result(&plan, || plan.to_string())?;
     Ok(Exit::Done)
 }

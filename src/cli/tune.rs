@@ -8,8 +8,9 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
-use super::evaluate::final_report;
-use super::setup::{InputArgs, ensure_data, lock, name_data, open_device, open_run, tell_data, tell_inputs};
+use super::setup::{
+    InputArgs, ensure_data, lock, name_data, open_any_run, open_device, tell_data, tell_inputs,
+};
 use super::train::stop_flag;
 use super::watch::Watch;
 use super::{Exit, Failure, Terminal};
@@ -18,12 +19,15 @@ use crate::compare::table::Table;
 use crate::config::{Config, ConfigError, load};
 use crate::data::Part;
 use crate::eval::{Evaluation, Report};
+use crate::judge::final_report;
 use crate::lock::DirLock;
 use crate::monitor::{FINAL_SCORE as SCORE, HValue, Monitor, Progress};
-use crate::train::inputs::{self, Asked, Inputs};
+use crate::run::Protocol;
+use crate::systems;
+use crate::train::inputs::{self, Asked};
 use crate::train::run_dir::{RunDir, Which};
 use crate::train::trainer::{Observer, Outcome, StepReport};
-use crate::train::{Experiment, TrainError, Trainer, checkpoint};
+use crate::train::{Setup, TrainError, checkpoint};
 use crate::tune::study::{Rung, best, config_hash, next};
 use crate::tune::{Spec, Study, Trial};
 
@@ -198,29 +202,32 @@ impl Search {
         std::fs::create_dir_all(&run.root).map_err(|e| Failure::io(&run.root, &e))?;
         let _lock = lock(&run.root, COMMAND, Duration::ZERO, terminal)?;
         let begun = if checkpoint::list(&run.steps()).is_empty() { None } else { Some(run.latest()?) };
-        let experiment = if let Some((_, saved, _)) = &begun {
+        let system = if let Some((_, saved, _)) = &begun {
             // Other inputs are no failure of the trial: it goes on when they are back.
             let asked = Asked::default();
-            let (experiment, found) =
+            let (setup, found) =
                 inputs::open(&run.root, config.clone(), &saved.parents, &asked, &device.device)?;
             tell_inputs(&found, terminal);
-            experiment
+            systems::open(setup)?
         } else {
-            match Experiment::open(config.clone(), &device.device) {
-                Ok(experiment) => experiment,
+            match Setup::open(config.clone(), &device.device).and_then(systems::open) {
+                Ok(system) => system,
                 Err(e) => return Ok(Advance::Failed(e.to_string())),
             }
         };
         if self.trials.iter().all(|trial| trial.rungs.is_empty()) {
             // Trials share their data: the first tells of it.
-            tell_data(&experiment, terminal);
+            tell_data(system.as_ref(), terminal);
         }
         if !run.config().exists() {
             run.write(&run.origins(), "{}")?;
-            Inputs::of(&experiment, &run.root)?.write(&run)?;
+            system.inputs(&run.root)?.write(&run)?;
             run.write(&run.config(), &config.to_toml()?)?;
         }
-        let mut trainer = Trainer::new(&experiment, &run.steps());
+        let mut trainer = match system.training(&run.steps()) {
+            Ok(training) => training,
+            Err(e) => return Ok(Advance::Failed(e.to_string())),
+        };
         let mut resumed = None;
         if let Some((path, saved, _)) = &begun {
             trainer.resume(path, saved)?;
@@ -308,8 +315,9 @@ impl Search {
             return Ok(report);
         }
         let device = self.configs[number].as_ref().map_or("auto", |c| c.device.as_str());
-        let trained = open_run(&run.root, &Which::Best, &InputArgs::default(), device, terminal)?;
-        final_report(&trained.experiment, &trained.model, Part::Test, &[], Some(&run))
+        let (inputs, protocol) = (InputArgs::default(), Protocol::default());
+        let trained = open_any_run(&run.root, &Which::Best, &inputs, device, &protocol, terminal)?;
+        Ok(final_report(trained.model.as_ref(), Part::Test, Some(&run))?)
     }
 
     fn table(&self) -> Table {

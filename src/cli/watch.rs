@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::device::process_memory;
 use crate::eval::Evaluation;
 use crate::monitor::Monitor;
+use crate::train::system::BatchSize;
 use crate::train::trainer::{Observer, StepReport};
 
 const GIB: f64 = (1u64 << 30) as f64;
@@ -13,9 +14,6 @@ const GIB: f64 = (1u64 << 30) as f64;
 /// The trainer's observer.
 pub struct Watch {
     pub monitor: Monitor,
-    branches: Vec<String>,
-    /// `student_from_teacher`
-    pairs: Vec<String>,
     metric: String,
     log_every: u64,
     /// Sums since the last log line.
@@ -27,19 +25,14 @@ pub struct Watch {
 struct Since {
     seconds: f64,
     waited: f64,
-    items: usize,
-    positions: usize,
-    windows: usize,
+    size: BatchSize,
     steps: usize,
 }
 
 impl Watch {
     pub fn new(config: &Config, monitor: Monitor) -> Self {
-        let pairs = config.objective.distill.pairs.iter();
         Self {
             monitor,
-            branches: config.model.branches.iter().map(|b| b.name.clone()).collect(),
-            pairs: pairs.map(|p| format!("{}_from_{}", p.student, p.teacher)).collect(),
             metric: config.train.metric.clone(),
             log_every: config.monitor.log_every.max(1) as u64,
             since: Since::default(),
@@ -52,17 +45,14 @@ impl Watch {
         let losses = &report.losses;
         let seconds = since.seconds.max(1e-9);
         let mut values = vec![("train/loss/total".to_owned(), losses.total)];
-        let branches = self.branches.iter().zip(&losses.branches);
-        values.extend(branches.map(|(name, &loss)| (format!("train/loss/{name}"), loss)));
-        let pairs = self.pairs.iter().zip(&losses.pairs);
-        values.extend(pairs.map(|(name, &loss)| (format!("train/distill/{name}"), loss)));
+        values.extend(losses.parts.iter().map(|(name, loss)| (format!("train/{name}"), *loss)));
+        values.extend(losses.figures.iter().map(|(name, value)| (format!("train/{name}"), *value)));
         let mut add = |tag: &str, value: f64| values.push((tag.to_owned(), value));
-        add("train/distill_weight", losses.weight);
         add("train/grad_norm", report.grad_norm);
         add("train/lr", report.lr);
-        add("perf/items_per_s", since.items as f64 / seconds);
-        add("perf/positions_per_s", since.positions as f64 / seconds);
-        add("perf/users_per_s", since.windows as f64 / seconds);
+        add("perf/items_per_s", since.size.items as f64 / seconds);
+        add("perf/positions_per_s", since.size.positions as f64 / seconds);
+        add("perf/users_per_s", since.size.samples as f64 / seconds);
         add("perf/step_s", seconds / since.steps.max(1) as f64);
         add("perf/data_wait_share", since.waited / seconds);
         if let Some((now, peak)) = process_memory() {
@@ -85,9 +75,7 @@ impl Observer for Watch {
     fn step(&mut self, report: &StepReport) {
         self.since.seconds += report.seconds;
         self.since.waited += report.waited;
-        self.since.items += report.items;
-        self.since.positions += report.positions;
-        self.since.windows += report.windows;
+        self.since.size = [self.since.size, report.size].into_iter().sum();
         self.since.steps += 1;
         let status = format!("epoch {} loss {:.4}{}", report.epoch, report.losses.total, self.latest);
         self.monitor.progress().step(report.step, &status);

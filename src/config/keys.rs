@@ -153,7 +153,7 @@ mod tests {
             Form::Text | Form::Path => Value::String(String::new()),
             Form::Choice(words) => Value::String(words[0].word.into()),
             Form::List(entry) => Value::Array(vec![example(entry)]),
-            Form::Map(_) => Value::Table(Table::new()),
+            Form::Map(_) | Form::Any => Value::Table(Table::new()),
             Form::Optional(form) => example(form),
             Form::Table(section) => Value::Table(table(section)),
             Form::Kinds(kinds) => {

@@ -41,11 +41,14 @@ pub use crate::model::config::{BranchConfig, ENSEMBLE, IdVisibility, ModelConfig
 pub use crate::model::encoder_config::EncoderConfig;
 pub use crate::model::view_config::{IdInit, ViewConfig, ViewKind};
 pub use crate::monitor::config::MonitorConfig;
-pub use crate::objective::config::{Draw, NegativesConfig, ObjectiveConfig, ObjectiveKind, Shared};
+pub use crate::objective::config::{
+    Draw, NegativesConfig, ObjectiveConfig, ObjectiveKind, Shared, TermConfig,
+};
 pub use crate::objective::distill_config::{DistillConfig, DistillPair, Divergence, Teacher};
 pub use crate::synth::config::SynthConfig;
-pub use crate::train::config::{RunConfig, SavingsConfig, TrainConfig};
-pub use crate::train::optim_config::{Decay, IdTable, OptimConfig, Schedule};
+pub use crate::systems::config::SystemConfig;
+pub use crate::train::config::{RunConfig, SavingsConfig, StageConfig, TrainConfig};
+pub use crate::train::optim_config::{Decay, GroupConfig, IdTable, OptimConfig, Schedule};
 
 crate::section! {
     /// The whole configuration of one training run.
@@ -59,6 +62,9 @@ crate::section! {
         pub device: String = "auto".into(),
         /// Where the run's files go.
         pub run: RunConfig = RunConfig::default(),
+        /// Which system is trained.
+        #[serde(skip_serializing_if = "SystemConfig::is_default")]
+        pub system: SystemConfig = SystemConfig::default(),
         /// Which data set, and how sequences are cut from it.
         pub data: DataConfig = DataConfig::default(),
         /// Views of an item, the tower that mixes them, and the branches that learn from them.

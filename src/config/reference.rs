@@ -191,6 +191,8 @@ fn kind_of_value(form: &Form, key: &str) -> String {
             Form::Table(_) | Form::Kinds(_) => format!("list of [tables](#{key})"),
             entry => format!("list of {}s", kind_of_value(entry, key)),
         },
+        Form::Map(entry) if matches!(**entry, Form::Any) => "table".into(),
+        Form::Any => "any value".into(),
         Form::Map(entry) => format!("table of names, each with a {}", kind_of_value(entry, key)),
         Form::Optional(_) => String::new(),
     }

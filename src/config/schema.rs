@@ -30,6 +30,7 @@ fn of_form(form: &Form) -> Value {
         }),
         Form::List(entry) => json!({ "type": "array", "items": of_form(entry) }),
         Form::Map(entry) => json!({ "type": "object", "additionalProperties": of_form(entry) }),
+        Form::Any => json!({}),
         Form::Optional(form) => of_form(form),
         Form::Table(section) => of_section(section, None),
         Form::Kinds(kinds) => json!({

@@ -62,6 +62,8 @@ pub enum Form {
     List(Box<Form>),
     /// Names of the user's own, each with a value.
     Map(Box<Form>),
+    /// Whatever its reader makes of it.
+    Any,
     /// What may be absent, which means something of its own.
     Optional(Box<Form>),
     Table(Section),
@@ -204,6 +206,12 @@ impl<T: Described> Described for Vec<T> {
 impl<T: Described> Described for BTreeMap<String, T> {
     fn form() -> Form {
         Form::Map(Box::new(T::form()))
+    }
+}
+
+impl Described for toml::Table {
+    fn form() -> Form {
+        Form::Map(Box::new(Form::Any))
     }
 }
 
@@ -369,6 +377,13 @@ macro_rules! choice {
             /// The words, as a configuration and the command line have them.
             pub const WORDS: &'static [$crate::config::section::Word] =
                 &[$($crate::config::section::Word::new($word, &[$($doc),+])),+];
+
+            /// The word, as a configuration and reports have it.
+            pub fn word(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word),+
+                }
+            }
         }
 
         impl std::str::FromStr for $name {

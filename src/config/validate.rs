@@ -4,7 +4,9 @@
 //! a view that has none. The first violation is reported, under its dotted key.
 
 use super::rules::{Checked, check_name, check_seed, invalid, known};
-use super::{Config, ENSEMBLE, IdTable, METRICS, ObjectiveKind, ViewConfig, ViewKind};
+use super::{
+    Config, ENSEMBLE, IdTable, METRICS, ModelConfig, ObjectiveConfig, ObjectiveKind, ViewConfig, ViewKind,
+};
 
 impl Config {
     /// Checks every rule; [`super::load`] has done so.
@@ -15,18 +17,46 @@ impl Config {
         check_seed("seed", self.seed)?;
         check_device(&self.device)?;
         self.run.validate()?;
+        self.system.validate()?;
         self.data.validate()?;
-        self.check_every_store_is_read()?;
-        self.model.validate()?;
-        self.objective.validate()?;
-        self.check_pairs()?;
-        self.check_objective_of_model()?;
+        if self.system.reads_model() {
+            self.check_own_system()?;
+        } else {
+            self.check_nothing_of_own_system()?;
+        }
         self.optim.validate()?;
         self.check_row_sparse()?;
         self.eval.validate()?;
         self.train.validate()?;
         self.check_metric()?;
         self.monitor.validate()
+    }
+
+    /// Rules of the system `codistill`.
+    fn check_own_system(&self) -> Checked {
+        if !self.system.settings.is_empty() {
+            return Err(invalid("system.settings", "do nothing with system.kind = \"codistill\"")
+                .with_hint("its settings are the sections model and objective"));
+        }
+        self.check_every_store_is_read()?;
+        self.model.validate()?;
+        self.objective.validate()?;
+        self.check_pairs()?;
+        self.check_objective_of_model()
+    }
+
+    /// Sections that another system does not read.
+    fn check_nothing_of_own_system(&self) -> Checked {
+        let kind = &self.system.kind;
+        let idle = [
+            ("model", self.model != ModelConfig::default()),
+            ("objective", self.objective != ObjectiveConfig::default()),
+        ];
+        match idle.into_iter().find(|(_, is_set)| *is_set) {
+            None => Ok(()),
+            Some((key, _)) => Err(invalid(key, format!("does nothing with system.kind = \"{kind}\""))
+                .with_hint("remove it, or set system.kind to codistill")),
+        }
     }
 
     fn check_every_store_is_read(&self) -> Checked {
@@ -135,6 +165,10 @@ impl Config {
             return Err(invalid(key, format!("= \"{text}\" is not of the form branch/metric@k"))
                 .with_hint("for example ensemble/ndcg@10"));
         };
+        if !self.system.reads_model() {
+            // Only the system knows what its scores are called.
+            return Ok(());
+        }
         // A branch alone is the ensemble, and is measured under that name only.
         let branches: &[_] = if self.model.branches.len() == 1 { &[] } else { &self.model.branches };
         let names = branches.iter().map(|b| b.name.as_str());

@@ -25,6 +25,19 @@ pub enum Part {
     Unused = 4,
 }
 
+impl Part {
+    /// As files and reports call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Valid => "valid",
+            Self::History => "history",
+            Self::Test => "test",
+            Self::Unused => "unused",
+        }
+    }
+}
+
 /// All users' interactions, user after user, each in time order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sequences {

@@ -12,7 +12,7 @@ pub use crate::config::ColdId;
 use crate::config::{IdInit, IdVisibility, ModelConfig, ViewKind};
 use crate::model::{Recommender, View, ViewSource, params};
 use crate::recommend::CatalogueVectors;
-use crate::train::Experiment;
+use crate::systems::CoDistill;
 
 /// Fewest items that a ridge regression is fitted on.
 const FEWEST: usize = 30;
@@ -63,13 +63,13 @@ impl ColdRule {
     /// # Errors
     /// The model can't tell new items apart, or lacks what the rule needs.
     pub fn fit(
-        experiment: &Experiment,
+        system: &CoDistill,
         model: &Recommender,
         kind: ColdId,
         min_events: u32,
     ) -> Result<Self, EmbedError> {
         let parts = Parts::of(model);
-        let has_content = experiment.views.iter().flatten().next().is_some();
+        let has_content = system.views.iter().flatten().next().is_some();
         let drops_all = kind == ColdId::Drop && parts.id_branches.iter().all(|&id| id);
         if !has_content || drops_all {
             return Err(EmbedError::NoContent);
@@ -78,18 +78,18 @@ impl ColdRule {
             return Ok(Self { kind, typical: Vec::new(), ridge: None });
         };
         let table = id_table(model, view);
-        let counts = experiment.trained_counts();
+        let counts = system.trained_counts();
         let trained: Vec<u32> = (1..counts.len() as u32).filter(|&i| counts[i as usize] > 0).collect();
         let mut typical = vec![0.0; width];
         for &item in &trained {
             let row = &table[item as usize * width..][..width];
             typical.iter_mut().zip(row).for_each(|(t, r)| *t += r / trained.len() as f32);
         }
-        if kind == ColdId::Mean && mean_views(model.config(), &experiment.views, width).is_empty() {
+        if kind == ColdId::Mean && mean_views(model.config(), &system.views, width).is_empty() {
             return Err(EmbedError::NoMean { width });
         }
         let ridge = if kind == ColdId::Ridge {
-            Some(fit_ridge(experiment, model, &parts, &table, width, min_events)?)
+            Some(fit_ridge(system, model, &parts, &table, width, min_events)?)
         } else {
             None
         };
@@ -137,20 +137,20 @@ impl ColdRule {
 }
 
 fn fit_ridge(
-    experiment: &Experiment,
+    system: &CoDistill,
     model: &Recommender,
     parts: &Parts,
     table: &[f32],
     width: usize,
     min_events: u32,
 ) -> Result<Ridge, EmbedError> {
-    let counts = experiment.trained_counts();
+    let counts = system.trained_counts();
     let known: Vec<u32> =
         (1..counts.len() as u32).filter(|&i| counts[i as usize] >= min_events.max(1)).collect();
     if known.len() < FEWEST {
         return Err(EmbedError::TooFewTrained { found: known.len(), needed: FEWEST, min_events });
     }
-    let content = Content::of(model, parts, &experiment.views, &known, &|model| experiment.catalogue(model));
+    let content = Content::of(model, parts, &system.views, &known, &|model| system.catalogue(model));
     let y: Vec<f64> = known
         .iter()
         .flat_map(|&i| table[i as usize * width..][..width].iter().map(|&v| f64::from(v)))

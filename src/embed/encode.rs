@@ -15,7 +15,7 @@ use crate::config::ViewConfig;
 use crate::features::{FeatureStore, StoreWriter, item_ids_hash};
 use crate::model::{Recommender, ViewSource, params};
 use crate::recommend::CatalogueVectors;
-use crate::train::Experiment;
+use crate::systems::CoDistill;
 
 /// Vectors of some items.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,8 +29,8 @@ pub struct Encoded {
 }
 
 /// The token views of a model, their widths and how their values are stored.
-pub fn token_views(experiment: &Experiment) -> Vec<TokenView> {
-    let named = experiment.config.model.views.iter().zip(&experiment.views);
+pub fn token_views(system: &CoDistill) -> Vec<TokenView> {
+    let named = system.setup.config.model.views.iter().zip(&system.views);
     let view = |(config, source): (&ViewConfig, &Option<ViewSource>)| {
         let store = &source.as_ref()?.store;
         Some(TokenView { name: config.name.clone(), width: store.width(), precision: store.precision() })
@@ -39,30 +39,26 @@ pub fn token_views(experiment: &Experiment) -> Vec<TokenView> {
 }
 
 /// The whole catalogue, where items that no training has seen get their ID vectors by `rule`.
-pub fn catalogue(
-    experiment: &Experiment,
-    model: &Recommender,
-    rule: &ColdRule,
-) -> (CatalogueVectors, Encoded) {
+pub fn catalogue(system: &CoDistill, model: &Recommender, rule: &ColdRule) -> (CatalogueVectors, Encoded) {
     let parts = Parts::of(model);
-    let counts = experiment.trained_counts();
+    let counts = system.trained_counts();
     let cold: Vec<u32> = (1..counts.len() as u32).filter(|&i| counts[i as usize] == 0).collect();
     let mut own = None;
     if let Some((view, width)) = parts.id.filter(|_| !cold.is_empty()) {
-        let encode = |model: &Recommender| experiment.catalogue(model);
-        let rows = rule.rows(model, &parts, &experiment.views, &cold, &encode);
+        let encode = |model: &Recommender| system.catalogue(model);
+        let rows = rule.rows(model, &parts, &system.views, &cold, &encode);
         let mut table = id_table(model, view);
         for (&item, row) in cold.iter().zip(rows) {
             table[item as usize * width..][..width].copy_from_slice(&row);
         }
         own = Some(with_table(model, view, table, width));
     }
-    let vectors = experiment.catalogue(own.as_ref().unwrap_or(model));
+    let vectors = system.catalogue(own.as_ref().unwrap_or(model));
     let of_cold = rule.live(&parts);
     let all = vec![true; of_cold.len()];
     let live =
         (1..counts.len()).map(|i| if counts[i] == 0 { of_cold.clone() } else { all.clone() }).collect();
-    let missing = (1..counts.len() as u32).map(|item| missing(experiment, &experiment.views, item)).collect();
+    let missing = (1..counts.len() as u32).map(|item| missing(system, &system.views, item)).collect();
     let encoded = cut(&vectors, live, missing);
     (vectors, encoded)
 }
@@ -73,7 +69,7 @@ pub fn catalogue(
 /// # Errors
 /// Features don't fit or can't be stored.
 pub fn encode(
-    experiment: &Experiment,
+    system: &CoDistill,
     model: &Recommender,
     rule: &ColdRule,
     items: &[NewItem],
@@ -82,15 +78,16 @@ pub fn encode(
 ) -> Result<Encoded, EmbedError> {
     let parts = Parts::of(model);
     let mut views = Vec::new();
-    for (config, source) in experiment.config.model.views.iter().zip(&experiment.views) {
+    for (config, source) in system.setup.config.model.views.iter().zip(&system.views) {
         views.push(match source {
             None => None,
             Some(source) => Some(store(&config.name, source, items, &features.join(&config.name))?),
         });
     }
-    let batch = experiment.config.eval.item_batch;
-    let vectors_of =
-        |model: &Recommender| CatalogueVectors::encode(model, &views, items.len(), batch, &experiment.device);
+    let batch = system.setup.config.eval.item_batch;
+    let vectors_of = |model: &Recommender| {
+        CatalogueVectors::encode(model, &views, items.len(), batch, &system.setup.device)
+    };
     let mut own = model.clone();
     if let Some((view, width)) = parts.id {
         let trained = id_table(model, view);
@@ -112,13 +109,13 @@ pub fn encode(
         Some(_) => vec![true; of_cold.len()],
         None => of_cold.clone(),
     };
-    let missing = (1..=items.len() as u32).map(|item| missing(experiment, &views, item)).collect();
+    let missing = (1..=items.len() as u32).map(|item| missing(system, &views, item)).collect();
     Ok(cut(&vectors_of(&own), known.iter().map(live_of).collect(), missing))
 }
 
 /// Names of the views that have no features of the item.
-fn missing(experiment: &Experiment, views: &[Option<ViewSource>], item: u32) -> Vec<String> {
-    let named = experiment.config.model.views.iter().zip(views);
+fn missing(system: &CoDistill, views: &[Option<ViewSource>], item: u32) -> Vec<String> {
+    let named = system.setup.config.model.views.iter().zip(views);
     let lacking = named.filter(|(_, source)| source.as_ref().is_some_and(|s| s.store.length(item) == 0));
     lacking.map(|(view, _)| view.name.clone()).collect()
 }

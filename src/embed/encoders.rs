@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{EmbedError, NewItem};
 use crate::encode::{EncodeError, Encoder, Modality, Recipe, TextField};
 use crate::features::FeatureStore;
-use crate::train::Experiment;
+use crate::systems::CoDistill;
 
 /// Inputs computed at once.
 const BATCH: usize = 32;
@@ -29,19 +29,19 @@ pub struct RefusedInput {
 /// # Errors
 /// An encoder is not there, is not the one that the model's features were made with, or fails.
 pub fn fill_features(
-    experiment: &Experiment,
+    system: &CoDistill,
     items: &mut [NewItem],
     elsewhere: &BTreeMap<String, String>,
     device: &Device,
     tell: &mut dyn FnMut(&str, u64, Option<u64>),
 ) -> Result<Vec<RefusedInput>, EmbedError> {
-    if let Some(view) = elsewhere.keys().find(|view| encoded_store(experiment, view).is_none()) {
+    if let Some(view) = elsewhere.keys().find(|view| encoded_store(system, view).is_none()) {
         return Err(EmbedError::NoSuchEncoder(view.clone()));
     }
     let mut refused = Vec::new();
-    for config in &experiment.config.model.views {
+    for config in &system.setup.config.model.views {
         let view = &config.name;
-        let Some((store, recipe)) = encoded_store(experiment, view) else { continue };
+        let Some((store, recipe)) = encoded_store(system, view) else { continue };
         let field = text_field(store.about());
         let todo: Vec<usize> = (0..items.len())
             .filter(|&n| !items[n].features.contains_key(view))
@@ -70,9 +70,9 @@ pub fn fill_features(
 }
 
 /// The store of a view, if an encoder made it, and how.
-pub fn encoded_store<'e>(experiment: &'e Experiment, view: &str) -> Option<(&'e FeatureStore, Recipe)> {
-    let place = experiment.config.model.views.iter().position(|config| config.name == view)?;
-    let store = experiment.views[place].as_ref()?.store.as_ref();
+pub fn encoded_store<'e>(system: &'e CoDistill, view: &str) -> Option<(&'e FeatureStore, Recipe)> {
+    let place = system.setup.config.model.views.iter().position(|config| config.name == view)?;
+    let store = system.views[place].as_ref()?.store.as_ref();
     Some((store, Recipe::of(store.about())?))
 }
 

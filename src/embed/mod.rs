@@ -28,14 +28,15 @@ pub use store::Snapshot;
 
 use crate::model::Recommender;
 use crate::recommend::{Calibration, MixedScorer};
-use crate::train::Experiment;
+use crate::systems::CoDistill;
+use crate::train::System;
 use canary::Canary;
 use cold::Parts;
 use store::{About, Change, Head, Row, Writer};
 
 /// A trained model at the door of its store.
 pub struct Embedder<'a> {
-    pub experiment: &'a Experiment,
+    pub system: &'a CoDistill,
     /// Plain model.
     pub model: &'a Recommender,
     /// Content hash of its checkpoint.
@@ -52,11 +53,11 @@ impl Embedder<'_> {
         if !store::generations(dir)?.is_empty() {
             return Err(EmbedError::StoreExists(dir.to_owned()));
         }
-        let experiment = self.experiment;
-        let rule = ColdRule::fit(experiment, self.model, kind, min_events)?;
-        let (_, encoded) = encode::catalogue(experiment, self.model, &rule);
-        let counts = experiment.trained_counts();
-        let items = &experiment.dataset.items;
+        let system = self.system;
+        let rule = ColdRule::fit(system, self.model, kind, min_events)?;
+        let (_, encoded) = encode::catalogue(system, self.model, &rule);
+        let counts = system.trained_counts();
+        let items = &system.setup.dataset.items;
         let each = encoded.live.iter().zip(&encoded.missing).enumerate();
         let rows = each.map(|(n, (live, missing))| Row {
             id: items.ids[n + 1].clone(),
@@ -84,14 +85,14 @@ impl Embedder<'_> {
     pub fn append(&self, dir: &Path, items: &[NewItem]) -> Result<Snapshot, EmbedError> {
         let writer = Writer::lock(dir)?;
         let mut snapshot = self.open(dir)?;
-        let counts = self.experiment.trained_counts();
+        let counts = self.system.trained_counts();
         let trained = |item: u32| counts.get(item as usize).is_some_and(|&n| n > 0);
         let known: Vec<Option<u32>> =
             items.iter().map(|item| snapshot.item(&item.id).filter(|&n| trained(n))).collect();
         let draft = writer.draft(snapshot.about.generation + 1)?;
         let rule = &snapshot.head.rule;
         let features = draft.features();
-        let encoded = encode::encode(self.experiment, self.model, rule, items, &known, &features)?;
+        let encoded = encode::encode(self.system, self.model, rule, items, &known, &features)?;
         writer.write_next(draft, &mut snapshot, Change::of(items, &known, encoded))?;
         Ok(snapshot)
     }
@@ -114,7 +115,7 @@ impl Embedder<'_> {
         }
         // Who accepted other inputs than the model's may use a store of the model's own, as long as its first rows
         // are the same items.
-        let accepted = !self.experiment.accepted.is_empty() && self.lists_the_catalogue(&snapshot);
+        let accepted = !self.system.setup.accepted.is_empty() && self.lists_the_catalogue(&snapshot);
         if theirs.dataset != ours.dataset && !accepted {
             return Err(other("data set", &theirs.dataset, &ours.dataset));
         }
@@ -135,14 +136,14 @@ impl Embedder<'_> {
             let (theirs, ours) = (shape(theirs), shape(&ours));
             return Err(EmbedError::OtherBranches { dir: dir.to_owned(), theirs, ours });
         }
-        let mixed = snapshot.mixed(&self.experiment.device);
+        let mixed = snapshot.mixed(&self.system.setup.device);
         snapshot.head.canary.check(&snapshot, &self.scorer(&mixed))?;
         Ok(snapshot)
     }
 
     /// Whether a snapshot's first rows are the data set's items in their order.
     fn lists_the_catalogue(&self, snapshot: &Snapshot) -> bool {
-        let items = &self.experiment.dataset.items;
+        let items = &self.system.setup.dataset.items;
         let ids = snapshot.rows[..snapshot.head.catalogue].iter().map(|row| &row.id);
         items.count() == snapshot.head.catalogue && items.ids.iter().skip(1).eq(ids)
     }
@@ -150,15 +151,15 @@ impl Embedder<'_> {
     /// Items of the catalogue whose rows say that they were trained, though no training window reads them: older
     /// versions built stores with such rows.
     pub fn mistaken(&self, snapshot: &Snapshot) -> usize {
-        let trained = self.experiment.trained_counts();
+        let trained = self.system.trained_counts();
         let rows = snapshot.rows.iter().zip(trained.iter().skip(1));
         rows.filter(|(row, trained)| row.trained && **trained == 0).count()
     }
 
     /// Scores of a snapshot's items.
     pub fn scorer<'a>(&'a self, mixed: &'a crate::recommend::Mixed) -> MixedScorer<'a> {
-        let s = self.experiment.config.data.max_seq_len;
-        MixedScorer::new(self.model, mixed, None, s, Calibration::default(), &self.experiment.device)
+        let s = self.system.setup.config.data.max_seq_len;
+        MixedScorer::new(self.model, mixed, None, s, Calibration::default(), &self.system.setup.device)
     }
 
     fn about(&self) -> About {
@@ -167,8 +168,8 @@ impl Embedder<'_> {
             generation: 1,
             parent: None,
             model: self.hash.to_owned(),
-            dataset: self.experiment.dataset.hash.clone(),
-            features: self.experiment.parents.features.clone(),
+            dataset: self.system.setup.dataset.hash.clone(),
+            features: self.system.parents().features.clone(),
             branches: config.branches.iter().map(|b| b.name.clone()).collect(),
             width: config.width,
             rows: 0,
@@ -178,11 +179,11 @@ impl Embedder<'_> {
 
     /// The canary with what the catalogue's vectors find.
     fn recorded(&self, change: &Change) -> Canary {
-        let experiment = self.experiment;
+        let system = self.system;
         let mut canary = Canary::draw(
-            &experiment.dataset,
-            experiment.trained_counts(),
-            experiment.config.data.max_seq_len,
+            &system.setup.dataset,
+            system.trained_counts(),
+            system.setup.config.data.max_seq_len,
         );
         let mixed = crate::recommend::Mixed::new(
             &change.vectors,
@@ -190,7 +191,7 @@ impl Embedder<'_> {
             change.rows.iter().map(|row| row.trained).collect(),
             change.rows.iter().map(|row| row.live.clone()).collect(),
             vec![true; change.rows.len()],
-            &experiment.device,
+            &system.setup.device,
         );
         canary.record(&self.scorer(&mixed));
         canary

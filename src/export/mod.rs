@@ -3,6 +3,7 @@
 pub mod card;
 pub mod weights;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -12,9 +13,9 @@ use crate::artefact::{ArtefactError, Makes, Staging, at, may_make};
 use crate::config::Config;
 use crate::data::Items;
 use crate::model::Recommender;
-use crate::model::params::{self, Values};
-use crate::recommend::CatalogueVectors;
+use crate::params::{self, Values};
 use crate::tensors::{self, TensorsError};
+use crate::train::checkpoint::Parents;
 
 /// Manifest kind and layout version of an export.
 pub const KIND: &str = "codistill/export";
@@ -49,13 +50,15 @@ impl ExportError {
 /// What an export is made of.
 pub struct Export<'a> {
     pub config: &'a Config,
-    pub model: &'a Recommender,
-    pub vectors: &'a CatalogueVectors,
+    /// Parameters under the names of the export.
+    pub weights: BTreeMap<String, Values>,
+    /// Vectors of all items, `[I + 1, D]`, by the name of what makes them.
+    pub vectors: Vec<(String, Values)>,
     pub items: &'a Items,
     /// The model card, Markdown.
     pub card: &'a str,
     /// Hashes of what the model was trained on.
-    pub parents: serde_json::Value,
+    pub parents: &'a Parents,
 }
 
 /// Writes the export directory `dest`.
@@ -65,15 +68,12 @@ pub struct Export<'a> {
 pub fn write(dest: &Path, export: &Export<'_>) -> Result<(), ExportError> {
     may_make(dest, Makes::Other)?;
     let staging = Staging::create(dest)?;
-    let weights = weights::to_authors(&params::read(export.model));
-    tensors::write(&staging.path(WEIGHTS), &weights)?;
-    for (branch, x) in export.config.model.branches.iter().zip(&export.vectors.branches) {
-        let shape = x.dims().to_vec();
-        let values = Values { shape, values: params::host(x.clone()) };
-        let npy = staging.path(&format!("items.{}.npy", branch.name));
-        fs::write(&npy, npy_bytes(&values)).map_err(at(&npy))?;
-        let safe = staging.path(&format!("items.{}.safetensors", branch.name));
-        tensors::write(&safe, &[("vectors".to_owned(), values)].into())?;
+    tensors::write(&staging.path(WEIGHTS), &export.weights)?;
+    for (name, values) in &export.vectors {
+        let npy = staging.path(&format!("items.{name}.npy"));
+        fs::write(&npy, npy_bytes(values)).map_err(at(&npy))?;
+        let safe = staging.path(&format!("items.{name}.safetensors"));
+        tensors::write(&safe, &[("vectors".to_owned(), values.clone())].into())?;
     }
     let text = |name: &str, content: String| {
         let path = staging.path(name);

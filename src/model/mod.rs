@@ -12,7 +12,6 @@ pub mod config;
 pub mod encoder;
 pub mod encoder_config;
 pub mod input;
-pub mod params;
 pub mod rows;
 pub mod tower;
 pub mod view;
@@ -23,10 +22,11 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use crate::config::{IdInit, ModelConfig, SavingsConfig, ViewConfig, ViewKind};
-use crate::nn::Init;
+use crate::nn::{Init, Named};
 use crate::ops::Noise;
 use crate::ops::rows::Rows;
 
+pub use crate::params;
 pub use branch::Branch;
 pub use input::{ItemBlock, ViewSource};
 pub use rows::IdRows;
@@ -57,9 +57,9 @@ struct Plan {
 /// The whole model.
 #[derive(Module, Debug)]
 pub struct Recommender {
-    pub views: Vec<View>,
+    pub views: Named<View>,
     pub tower: Option<Tower>,
-    pub branches: Vec<Branch>,
+    pub branches: Named<Branch>,
     #[module(skip)]
     plan: Plan,
 }
@@ -77,15 +77,20 @@ impl Recommender {
         init: &mut Init,
     ) -> Self {
         let index_of = |name: &str| config.views.iter().position(|view| view.name == name).unwrap_or(0);
-        let views = (0..config.views.len())
-            .map(|v| match config.views[v].kind {
-                ViewKind::Id => id_view(config, &config.views[v], shape, first_tokens, init),
-                ViewKind::Tokens => View::tokens(shape.feature_widths[v], config.width, init),
-            })
-            .collect();
+        let views = config.views.iter().zip(&shape.feature_widths).map(|(view, &features)| {
+            let module = match view.kind {
+                ViewKind::Id => id_view(config, view, shape, first_tokens, init),
+                ViewKind::Tokens => View::tokens(features, config.width, init),
+            };
+            (view.name.clone(), module)
+        });
+        let views = views.collect();
         let tower = config.tower.as_ref().map(|tower| Tower::new(tower, config, init));
-        let branches =
-            config.branches.iter().map(|b| Branch::new(b, config, shape.max_seq_len, init)).collect();
+        let branches = config
+            .branches
+            .iter()
+            .map(|b| (b.name.clone(), Branch::new(b, config, shape.max_seq_len, init)))
+            .collect();
         let branch_views = config.branches.iter().map(|b| index_of(&b.view)).collect();
         let plan = Plan { config: config.clone(), branch_views, savings: savings.clone() };
         Self { views, tower, branches, plan }
@@ -93,12 +98,6 @@ impl Recommender {
 
     pub fn config(&self) -> &ModelConfig {
         &self.plan.config
-    }
-
-    /// Moves all parameters out and leaves a model without any behind: who takes them holds their only handles.
-    pub fn take(&mut self) -> Self {
-        let plan = self.plan.clone();
-        std::mem::replace(self, Self { views: Vec::new(), tower: None, branches: Vec::new(), plan })
     }
 
     /// Item vectors of every branch.

@@ -1,7 +1,7 @@
 //! Settings of the objective, and their rules: ranges, and settings that would do nothing.
 
 use super::distill_config::DistillConfig;
-use crate::config::rules::{Checked, at_least, between, invalid, non_negative, within};
+use crate::config::rules::{Checked, at_least, between, invalid, non_negative, positive, within};
 use crate::{choice, section};
 
 /// Most negatives of one draw: far beyond use, and small enough that a batch's draws can be counted in u32.
@@ -27,6 +27,23 @@ section! {
         pub chunk_items: usize = 1024,
         /// What branches teach each other.
         pub distill: DistillConfig = DistillConfig::default(),
+        /// Further terms of the loss.
+        #[facts(Unsearched)]
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub terms: Vec<TermConfig> = Vec::new(),
+    }
+}
+
+section! {
+    /// A further term of the loss, out of those that the program has registered.
+    pub struct TermConfig {
+        /// Its name in the registry of terms.
+        pub kind: String,
+        /// What it counts in the sum of all terms, above 0.
+        pub weight: f64 = 1.0,
+        /// Settings of the term, which are its own.
+        #[serde(skip_serializing_if = "toml::Table::is_empty")]
+        pub settings: toml::Table = toml::Table::new(),
     }
 }
 
@@ -98,6 +115,9 @@ impl ObjectiveConfig {
         at_least("objective.chunk_items", self.chunk_items, 1)?;
         self.negatives.validate()?;
         self.check_nothing_is_idle()?;
+        for (n, term) in self.terms.iter().enumerate() {
+            positive(&format!("objective.terms.{n}.weight"), term.weight)?;
+        }
         self.distill.validate()
     }
 

@@ -52,6 +52,11 @@ impl Distillation {
         }
     }
 
+    /// Whether there are no pairs.
+    pub fn is_empty(&self) -> bool {
+        self.pairs.is_empty()
+    }
+
     /// Weight at `epoch`, which counts from 1; 0 without pairs.
     pub fn weight(&self, epoch: usize) -> f64 {
         if self.pairs.is_empty() { 0.0 } else { ramp_up(self.alpha, epoch) }

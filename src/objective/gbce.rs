@@ -5,10 +5,56 @@
 //!
 //! Shapes: `R` rows, `K` negatives; column 0 is the right answer.
 
+use std::sync::Arc;
+
 use burn::tensor::activation::log_sigmoid;
 use burn::tensor::{Tensor, TensorData};
 
+use super::parts::tags;
+use super::term::{Forward, Term, TermLosses};
+use crate::config::ObjectiveConfig;
 use crate::ops::losses::Candidates;
+use crate::train::phase::Phase;
+
+/// Generalised binary cross-entropy of every branch.
+#[derive(Clone, Debug)]
+pub struct Gbce {
+    /// β
+    positive_power: f64,
+    tags: Arc<[String]>,
+}
+
+/// Its name for a stage.
+const NAME: &str = "gbce";
+
+impl Gbce {
+    /// `items` counts those that training may see.
+    pub fn new(config: &ObjectiveConfig, branches: &[String], items: usize) -> Self {
+        let positive_power = positive_power(config.negatives.count, items, config.calibration);
+        let [tags, _] = tags(branches, &[]);
+        Self { positive_power, tags }
+    }
+}
+
+impl Term for Gbce {
+    fn names(&self) -> Vec<String> {
+        vec![NAME.to_owned()]
+    }
+
+    fn losses(&self, forward: &dyn Forward, _phase: Phase<'_>) -> TermLosses {
+        let scores_nrc = forward.scores();
+        let [n, r, c] = scores_nrc.dims();
+        let branch = |b| scores_nrc.clone().narrow(0, b, 1).reshape([r, c]);
+        let losses = (0..n).map(|b| loss(branch(b), forward.candidates(), self.positive_power)).collect();
+        let parts = Tensor::cat(losses, 0);
+        TermLosses {
+            total: parts.clone().sum(),
+            parts: parts.inner(),
+            names: Arc::clone(&self.tags),
+            figures: vec![("distill_weight", 0.0)],
+        }
+    }
+}
 
 /// β = α (t (1 - 1/α) + 1/α) for a share α = K / (I - 1) of the catalogue's other items.
 pub fn positive_power(negatives: usize, items: usize, calibration: f64) -> f64 {

@@ -1,271 +1,132 @@
-//! What the branches are trained on, and what they owe to each other (odmt.md 3).
+//! Training losses: terms over what a forward pass gives, one file each.
 //!
-//! The in-batch softmax of a row runs over all item positions of the micro-batch. A distinct item that fills c
-//! positions stands once, with `ln c` added to its logit; an item of the row's own user stands with weight
-//! 0, except the label (odmt.md 10.4, saving 4). The sampled softmax and [`gbce`] run over drawn items, the full
-//! softmax over the catalogue.
-//!
-//! Shapes: `N` branches, `R` rows (real input positions), `U` columns (items), `K` distillation pairs.
+//! An objective is a list of [`Term`]s. `objective.kind` chooses the one that every branch is trained on: the softmax over
+//! a batch's own or drawn items ([`softmax`]), over the catalogue ([`full`]), or binary cross-entropy ([`gbce`]);
+//! [`distill`] ties the branches to each other. Further terms are entries of `[[objective.terms]]`, found in a registry.
 
 pub mod config;
 pub mod distill;
 pub mod distill_config;
+pub mod full;
 pub mod gbce;
+mod parts;
+pub mod softmax;
+pub mod term;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use burn::tensor::activation::log_softmax;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::Tensor;
 
-use crate::config::{ObjectiveConfig, ObjectiveKind};
-use crate::ops::full_softmax::{Branch, Walk, Walked, full_softmax};
-use crate::ops::losses::{Candidates, softmax_losses};
-use crate::ops::use_kernels;
-
-pub use distill::Distillation;
+pub use self::distill::Distillation;
+pub use self::full::FullSoftmax;
+pub use self::gbce::Gbce;
+pub use self::softmax::Softmax;
+pub use self::term::{Forward, Term, TermLosses};
+use crate::config::{ObjectiveConfig, ObjectiveKind, TermConfig};
+use crate::train::phase::Phase;
 
 /// Log-weight of a column that is no candidate of the row: its exponential is exactly 0, and unlike
 /// infinity it stays finite when multiplied by 0.
 pub const BLOCKED: f32 = -1e5;
 
-/// [`Candidates`] on a device.
-struct CandidateTensors {
-    /// `[R, U]`
-    log_weight_ru: Tensor<2>,
-    /// `[U]`
-    log_popularity_u: Tensor<1>,
-    /// `[R, 1]`
-    label_r1: Tensor<2, Int>,
+/// Makes a term out of its settings; the reason where they are wrong.
+pub type MakeTerm = fn(&toml::Table) -> Result<Arc<dyn Term>, String>;
+
+static REGISTERED: RwLock<Vec<(&'static str, MakeTerm)>> = RwLock::new(Vec::new());
+
+/// Makes `make` the term of entries of `[[objective.terms]]` with this `kind`, in this process.
+pub fn register(kind: &'static str, make: MakeTerm) {
+    let mut registered = REGISTERED.write().unwrap_or_else(PoisonError::into_inner);
+    registered.retain(|(known, _)| *known != kind);
+    registered.push((kind, make));
 }
 
-impl CandidateTensors {
-    fn new(candidates: &Candidates, device: &Device) -> Self {
-        let (r, u) = (candidates.labels.len(), candidates.log_popularity.len());
-        let labels: Vec<i32> = candidates.labels.iter().map(|&l| l as i32).collect();
-        let weights = TensorData::new(candidates.log_weight.clone(), [r, u]);
-        Self {
-            log_weight_ru: Tensor::from_data(weights, device),
-            log_popularity_u: Tensor::from_data(
-                TensorData::new(candidates.log_popularity.clone(), [u]),
-                device,
+/// Why an entry of `[[objective.terms]]` makes no term.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TermError {
+    #[error("`objective.terms.{place}.kind` = \"{kind}\" is no term")]
+    Unknown { place: usize, kind: String, known: Vec<&'static str> },
+    #[error("`objective.terms.{place}.settings`: {reason}")]
+    Settings { place: usize, reason: String },
+}
+
+impl TermError {
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unknown { known, .. } if known.is_empty() => Some(
+                "this program has no further terms; `objective.kind` and `objective.distill` are terms too"
+                    .into(),
             ),
-            label_r1: Tensor::from_data(TensorData::new(labels, [r, 1]), device),
+            Self::Unknown { known, .. } => Some(format!("terms: {}", known.join(", "))),
+            Self::Settings { .. } => None,
         }
     }
-
-    /// Mean over rows of the cross-entropy of the label, `[1]`.
-    fn cross_entropy(&self, logits_ru: Tensor<2>) -> Tensor<1> {
-        let log_q_ru = log_softmax(logits_ru + self.log_weight_ru.clone(), 1);
-        log_q_ru.gather(1, self.label_r1.clone()).mean().neg()
-    }
 }
 
-/// All loss terms of one micro-batch.
-pub struct Losses {
-    /// `[1]`: sum of the branches' cross-entropies and of the weighted distillation terms.
-    pub total: Tensor<1>,
-    /// `[N + K]`: cross-entropy per branch, then the unweighted term of each pair.
-    pub terms: Tensor<1>,
-    /// Weight of the distillation terms at this epoch; at 0 there are none.
-    pub weight: f64,
+/// A term and what it counts.
+#[derive(Clone, Debug)]
+struct Weighted {
+    term: Arc<dyn Term>,
+    weight: f64,
 }
 
 /// The objective of a configuration.
 #[derive(Clone, Debug)]
 pub struct Objective {
-    kind: ObjectiveKind,
-    distillation: Distillation,
-    branches: usize,
-    /// β of [`gbce`].
-    positive_power: f64,
-    chunk_items: usize,
+    terms: Vec<Weighted>,
 }
 
 impl Objective {
-    /// `branches` are the branches' names in order, `items` is I.
+    /// The terms of `objective.kind` and `objective.distill`. `branches` are the branches' names in order; `items` counts
+    /// those that training may see.
     pub fn new(config: &ObjectiveConfig, branches: &[String], items: usize) -> Self {
-        Self {
-            kind: config.kind,
-            distillation: Distillation::new(&config.distill, branches),
-            branches: branches.len(),
-            positive_power: gbce::positive_power(config.negatives.count, items, config.calibration),
-            chunk_items: config.chunk_items,
-        }
-    }
-
-    /// Whether the rows choose from the whole catalogue: then [`Self::catalogue_losses`] takes the place of
-    /// [`Self::losses`].
-    pub fn reads_catalogue(&self) -> bool {
-        self.kind == ObjectiveKind::Full
-    }
-
-    /// Loss terms over the whole catalogue; `epoch` counts from 1.
-    ///
-    /// # Shapes
-    /// - branches: users `[R, D]` and the catalogue's items `[I + 1, D]`
-    /// - labels: `[R]`, item numbers
-    pub fn catalogue_losses(&self, branches: Vec<Branch<Tensor<2>>>, labels: &[u32], epoch: usize) -> Losses {
-        let walk = Walk { labels: labels.to_vec(), chunk: self.chunk_items };
-        let weight = self.distillation.weight(epoch);
-        let asked = self.distillation.terms(weight != 0.0);
-        let factors = self.factors(self.branches + asked.pairs.len(), weight);
-        let Walked { total, terms } = full_softmax(branches, &walk, &asked, &factors);
-        Losses { total, terms, weight }
-    }
-
-    /// What each of `terms` terms counts in the total.
-    fn factors(&self, terms: usize, weight: f64) -> Vec<f32> {
-        let mut factors = vec![1.0f32; self.branches];
-        factors.resize(terms, weight as f32);
-        factors
-    }
-
-    /// Loss terms from the branches' scores; `epoch` counts from 1.
-    ///
-    /// # Shapes
-    /// - scores: `[N, R, U]`, dot products of users and items
-    pub fn losses(&self, scores_nru: Tensor<3>, candidates: &Arc<Candidates>, epoch: usize) -> Losses {
-        if self.kind == ObjectiveKind::Gbce {
-            return self.binary_losses(scores_nru, candidates);
-        }
-        let device = scores_nru.device();
-        let weight = self.distillation.weight(epoch);
-        let terms = if use_kernels(&device) {
-            softmax_losses(scores_nru, candidates, &self.distillation.terms(weight != 0.0))
-        } else {
-            self.composed(scores_nru, candidates, weight != 0.0)
+        let main: Arc<dyn Term> = match config.kind {
+            ObjectiveKind::InBatch | ObjectiveKind::Sampled => Arc::new(Softmax::new(config, branches)),
+            ObjectiveKind::Full => Arc::new(FullSoftmax::new(config, branches)),
+            ObjectiveKind::Gbce => Arc::new(Gbce::new(config, branches, items)),
         };
-        let factors = self.factors(terms.dims()[0], weight);
-        let total = (terms.clone() * Tensor::from_data(factors.as_slice(), &device)).sum();
-        Losses { total, terms, weight }
+        Self { terms: vec![Weighted { term: main, weight: 1.0 }] }
     }
 
-    fn binary_losses(&self, scores_nru: Tensor<3>, candidates: &Candidates) -> Losses {
-        let [n, r, u] = scores_nru.dims();
-        let of_branch = |b| scores_nru.clone().narrow(0, b, 1).reshape([r, u]);
-        let terms = (0..n).map(|b| gbce::loss(of_branch(b), candidates, self.positive_power)).collect();
-        let terms = Tensor::cat(terms, 0);
-        Losses { total: terms.clone().sum(), terms, weight: 0.0 }
-    }
-
-    /// The terms out of tensor operations, on any device: `[N + K]`.
-    fn composed(&self, scores_nru: Tensor<3>, candidates: &Candidates, distill: bool) -> Tensor<1> {
-        let on_device = CandidateTensors::new(candidates, &scores_nru.device());
-        let [n, r, u] = scores_nru.dims();
-        let logits: Vec<Tensor<2>> = (0..n)
-            .map(|b| {
-                scores_nru.clone().narrow(0, b, 1).reshape([r, u])
-                    - on_device.log_popularity_u.clone().unsqueeze()
-            })
-            .collect();
-        let mut terms: Vec<Tensor<1>> = logits.iter().map(|z| on_device.cross_entropy(z.clone())).collect();
-        if distill {
-            terms.extend(self.distillation.composed(&logits, &on_device.log_weight_ru));
-        }
-        Tensor::cat(terms, 0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{DistillConfig, DistillPair, Divergence, Teacher};
-    use crate::model::params::host;
-    use rand::{RngExt, SeedableRng};
-
-    const SHAPE: [usize; 3] = [3, 7, 37];
-
-    fn objective(teacher: Teacher, divergence: Divergence) -> Objective {
-        let pair = |s: &str, t: &str| DistillPair { student: s.into(), teacher: t.into() };
-        let config = ObjectiveConfig {
-            distill: DistillConfig {
-                pairs: vec![pair("b", "a"), pair("c", "a"), pair("a", "ensemble")],
-                temperature: 0.7,
-                alpha: 0.6,
-                teacher,
-                divergence,
-            },
-            ..ObjectiveConfig::default()
-        };
-        Objective::new(&config, &["a", "b", "c"].map(String::from), SHAPE[2])
-    }
-
-    fn case(seed: u64) -> (Vec<f32>, Arc<Candidates>) {
-        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
-        let [n, r, u] = SHAPE;
-        let mut draw = |scale: f32| (rng.random::<f32>() - 0.5) * scale;
-        let scores: Vec<f32> = (0..n * r * u).map(|_| draw(8.0)).collect();
-        let log_popularity = (0..u).map(|_| draw(2.0) - 3.0).collect();
-        let labels: Vec<u32> = (0..r).map(|row| ((row * 5 + 3) % u) as u32).collect();
-        let mut log_weight: Vec<f32> =
-            (0..r * u).map(|_| if draw(1.0) < -0.3 { BLOCKED } else { draw(2.0) }).collect();
-        labels.iter().enumerate().for_each(|(row, &l)| log_weight[row * u + l as usize] = 0.0);
-        (scores, Arc::new(Candidates { log_popularity, log_weight, labels }))
-    }
-
-    fn tracked(values: &[f32]) -> Tensor<3> {
-        let data = TensorData::new(values.to_vec(), SHAPE);
-        Tensor::from_data(data, &Device::flex().autodiff()).require_grad()
-    }
-
-    #[test]
-    fn kernel_and_composed_body_agree_in_values_and_gradients() {
-        for teacher in [Teacher::Live, Teacher::Detached] {
-            for divergence in [Divergence::CrossEntropy, Divergence::Kl] {
-                let objective = objective(teacher, divergence);
-                let (values, candidates) = case(5);
-                let run = |kernel: bool| {
-                    let scores = tracked(&values);
-                    let terms = if kernel {
-                        softmax_losses(scores.clone(), &candidates, &objective.distillation.terms(true))
-                    } else {
-                        objective.composed(scores.clone(), &candidates, true)
-                    };
-                    let factors = [1.0f32, 0.5, 2.0, 0.3, 1.7, 0.9];
-                    let total = (terms.clone() * Tensor::from_data(factors, &terms.device())).sum();
-                    let grads = total.backward();
-                    (host(terms.inner()), host(scores.grad(&grads).unwrap()))
-                };
-                let ((a, da), (b, db)) = (run(true), run(false));
-                for (a, b) in a.iter().zip(&b) {
-                    assert!((a - b).abs() < 2e-5 * b.abs().max(1.0), "{teacher:?} {divergence:?}: {a} {b}");
-                }
-                let norm: f32 = db.iter().map(|g| g * g).sum::<f32>().sqrt();
-                let gap: f32 = da.iter().zip(&db).map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt();
-                assert!(gap < 2e-5 * norm, "{teacher:?} {divergence:?}: {gap} of {norm}");
-            }
-        }
-    }
-
-    #[test]
-    fn gradients_of_the_kernel_equal_finite_differences() {
-        let objective = objective(Teacher::Live, Divergence::CrossEntropy);
-        let (values, candidates) = case(9);
-        let total = |values: &[f32]| objective.losses(tracked(values), &candidates, 1).total;
-        let scores = tracked(&values);
-        let loss = objective.losses(scores.clone(), &candidates, 1).total;
-        let grad = host(scores.grad(&loss.backward()).unwrap());
-        // Directions, not entries: one entry's change is lost in f32.
-        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
-        for _ in 0..10 {
-            let direction: Vec<f32> = values.iter().map(|_| rng.random::<f32>() - 0.5).collect();
-            let moved = |step: f32| -> f64 {
-                let at: Vec<f32> = values.iter().zip(&direction).map(|(v, d)| v + step * d).collect();
-                f64::from(host(total(&at).inner())[0])
+    /// Adds the terms of `[[objective.terms]]`.
+    ///
+    /// # Errors
+    /// One is unknown, or its settings are wrong.
+    pub fn extended(mut self, terms: &[TermConfig]) -> Result<Self, TermError> {
+        let registered = REGISTERED.read().unwrap_or_else(PoisonError::into_inner);
+        for (place, config) in terms.iter().enumerate() {
+            let Some((_, make)) = registered.iter().find(|(kind, _)| *kind == config.kind) else {
+                let known = registered.iter().map(|(kind, _)| *kind).collect();
+                return Err(TermError::Unknown { place, kind: config.kind.clone(), known });
             };
-            let slope = (moved(0.02) - moved(-0.02)) / 0.04;
-            let expected: f64 = grad.iter().zip(&direction).map(|(g, d)| f64::from(g * d)).sum();
-            assert!((slope - expected).abs() < 3e-3 * expected.abs().max(0.3), "{slope} {expected}");
+            let term = make(&config.settings).map_err(|reason| TermError::Settings { place, reason })?;
+            self.terms.push(Weighted { term, weight: config.weight });
         }
+        Ok(self)
     }
 
-    #[test]
-    fn a_true_divergence_of_equal_branches_is_zero() {
-        let objective = objective(Teacher::Live, Divergence::Kl);
-        let (mut values, candidates) = case(2);
-        let (first, rest) = values.split_at_mut(SHAPE[1] * SHAPE[2]);
-        rest.chunks_exact_mut(first.len()).for_each(|branch| branch.copy_from_slice(first));
-        let terms = host(objective.losses(tracked(&values), &candidates, 1).terms.inner());
-        assert!(terms[3..].iter().all(|t| t.abs() < 1e-5), "{terms:?}");
+    /// Names of the terms, from which a stage of the training may choose.
+    pub fn names(&self) -> Vec<String> {
+        self.terms.iter().flat_map(|weighted| weighted.term.names()).collect()
+    }
+
+    /// Losses of a micro-batch: the weighted sum of the terms that count.
+    ///
+    /// # Panics
+    /// No term counts, which the stages of a training rule out.
+    pub fn losses(&self, forward: &dyn Forward, phase: Phase<'_>) -> TermLosses {
+        let counts = |weighted: &&Weighted| weighted.term.names().iter().any(|name| phase.counts(name));
+        let mut losses = self.terms.iter().filter(counts).map(|Weighted { term, weight }| {
+            let losses = term.losses(forward, phase);
+            // A product with 1 is another operation on the way back, for nothing.
+            if *weight == 1.0 { losses } else { TermLosses { total: losses.total * *weight, ..losses } }
+        });
+        let first = losses.next().expect("a stage has a term");
+        losses.fold(first, |sum, next| TermLosses {
+            total: sum.total + next.total,
+            parts: Tensor::cat(vec![sum.parts, next.parts], 0),
+            names: sum.names.iter().chain(next.names.iter()).cloned().collect(),
+            figures: [sum.figures, next.figures].concat(),
+        })
     }
 }

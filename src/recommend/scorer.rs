@@ -2,6 +2,8 @@
 //!
 //! Shapes: `N` histories, `S` positions, `I` items, `D` width.
 
+use std::borrow::Cow;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::CatalogueVectors;
@@ -21,7 +23,7 @@ const ENCODED: usize = 1024;
 /// A model with its catalogue, ready to score.
 pub struct ModelScorer<'a> {
     model: &'a Recommender,
-    vectors: &'a CatalogueVectors,
+    vectors: Cow<'a, CatalogueVectors>,
     dataset: Option<&'a Dataset>,
     max_seq_len: usize,
     device: Device,
@@ -45,7 +47,26 @@ impl<'a> ModelScorer<'a> {
         max_seq_len: usize,
         device: &Device,
     ) -> Self {
-        Self { model, vectors, dataset, max_seq_len, device: device.clone(), catalogue: None }
+        Self {
+            model,
+            vectors: Cow::Borrowed(vectors),
+            dataset,
+            max_seq_len,
+            device: device.clone(),
+            catalogue: None,
+        }
+    }
+
+    /// [`Self::new`] with vectors that nobody else needs.
+    pub fn owning(
+        model: &'a Recommender,
+        vectors: CatalogueVectors,
+        dataset: Option<&'a Dataset>,
+        max_seq_len: usize,
+        device: &Device,
+    ) -> Self {
+        let (vectors, device) = (Cow::Owned(vectors), device.clone());
+        Self { model, vectors, dataset, max_seq_len, device, catalogue: None }
     }
 
     /// `ensemble` first, then the branches; only `ensemble` where there is one branch.

@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use super::optim::{AdamW, Moments};
 use crate::artefact::{self, ArtefactError, Staging, at};
 use crate::config::Config;
-use crate::model::Recommender;
-use crate::model::params::{self, ParamsError, Values};
+use crate::params::{self, ParamsError, Values};
 use crate::tensors::{self, TensorsError};
 
 pub(crate) const KIND: &str = "codistill/checkpoint";
@@ -62,6 +62,14 @@ pub struct RunState {
     pub batch: usize,
     /// Optimiser steps done.
     pub step: u64,
+    /// Number of the stage that is running, from 0.
+    #[serde(default)]
+    pub stage: usize,
+    /// Epochs and optimiser steps of the stages before it.
+    #[serde(default)]
+    pub earlier_epochs: usize,
+    #[serde(default)]
+    pub earlier_steps: u64,
     /// Best value of the chosen metric, and the step that reached it.
     pub best: Option<(f64, u64)>,
     /// Evaluations since then.
@@ -99,12 +107,12 @@ pub struct Checkpoint {
 ///
 /// # Errors
 /// Any I/O failure; nothing is then left behind.
-pub fn save(
+pub fn save<M: Module>(
     dir: &Path,
     config: &Config,
     parents: &Parents,
     state: &RunState,
-    model: &Recommender,
+    model: &M,
     optimizer: &AdamW,
 ) -> Result<PathBuf, CheckpointError> {
     let path = dir.join(format!("step-{:08}", state.step));
@@ -175,7 +183,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// They don't fit.
-    pub fn restore(&self, path: &Path, model: Recommender) -> Result<Recommender, CheckpointError> {
+    pub fn restore<M: Module>(&self, path: &Path, model: M) -> Result<M, CheckpointError> {
         params::write(model, self.params.clone())
             .map_err(|source| CheckpointError::Params { dir: path.to_owned(), source })
     }

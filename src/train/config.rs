@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::rules::{Checked, at_least, check_name, invalid};
+use crate::config::rules::{Checked, at_least, check_name, invalid, positive};
 use crate::section;
 
 section! {
@@ -48,6 +48,27 @@ section! {
         pub prefetch: usize = 2,
         /// Work that need not be done.
         pub savings: SavingsConfig = SavingsConfig::default(),
+        /// Stages of the training, one after the other. Without any, there is one in which everything learns.
+        #[facts(Unsearched)]
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub stages: Vec<StageConfig> = Vec::new(),
+    }
+}
+
+section! {
+    /// A stage of the training: some epochs in which some parameters stay as they are and some loss terms count.
+    pub struct StageConfig {
+        /// Name in messages; empty: its number.
+        pub name: String = String::new(),
+        /// Epochs of the stage, from 1 on. The last stage has `train.epochs` and states none.
+        pub epochs: usize = 0,
+        /// Patterns of the names of parameters that stay as they are, e.g. `views.*`; `*` stands for any characters.
+        pub freeze: Vec<String> = Vec::new(),
+        /// Loss terms that count, e.g. `in_batch` without `distill`; empty: all of them.
+        pub terms: Vec<String> = Vec::new(),
+        /// Learning rate in place of `optim.lr`. Each stage has warm-up and schedule of its own.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub lr: Option<f64> = None,
     }
 }
 
@@ -86,6 +107,27 @@ impl TrainConfig {
         at_least("train.epochs", self.epochs, 1)?;
         at_least("train.eval_every", self.eval_every, 1)?;
         at_least("train.keep", self.keep, 1)?;
-        at_least("train.savings.length_groups", self.savings.length_groups, 1)
+        at_least("train.savings.length_groups", self.savings.length_groups, 1)?;
+        self.check_stages()
+    }
+
+    fn check_stages(&self) -> Checked {
+        let last = self.stages.len().saturating_sub(1);
+        for (n, stage) in self.stages.iter().enumerate() {
+            let key = |key: &str| format!("train.stages.{n}.{key}");
+            if n < last {
+                at_least(&key("epochs"), stage.epochs, 1)?;
+            } else if stage.epochs > 0 {
+                return Err(invalid(
+                    &key("epochs"),
+                    "does nothing: the last stage has the epochs of the training",
+                )
+                .with_hint("set train.epochs"));
+            }
+            if let Some(lr) = stage.lr {
+                positive(&key("lr"), lr)?;
+            }
+        }
+        Ok(())
     }
 }

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Int, Tensor, TensorData};
 
-use crate::model::params;
 use crate::ops::squares::square_sum;
 use crate::ops::use_kernels;
+use crate::params;
 
 /// Gradients by parameter name.
 pub type Gradients = BTreeMap<String, Gradient>;

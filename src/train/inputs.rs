@@ -13,9 +13,10 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{self, Parents};
-use super::experiment::{Experiment, ExperimentError, feature_dir};
 use super::places::{Choice, Places};
 use super::run_dir::RunDir;
+use super::setup::{Setup, SystemError, feature_dir};
+use super::system::System;
 use crate::artefact::{self, ArtefactError, write_atomic};
 use crate::config::{Config, DataConfig, ViewKind};
 use crate::data::{self, Dataset};
@@ -76,7 +77,7 @@ pub enum InputsError {
     #[error(transparent)]
     Artefact(#[from] ArtefactError),
     #[error(transparent)]
-    Experiment(#[from] ExperimentError),
+    System(#[from] SystemError),
 }
 
 impl InputsError {
@@ -92,7 +93,7 @@ impl InputsError {
                 Some("remove the file; the checkpoints know what the run was trained on".into())
             }
             Self::Artefact(_) => None,
-            Self::Experiment(e) => e.hint(),
+            Self::System(e) => e.hint(),
         }
     }
 }
@@ -150,30 +151,29 @@ fn short(hash: &str) -> String {
 }
 
 impl Inputs {
-    /// What `experiment`, whose run lies at `run`, reads and where.
+    /// What `system`, whose run lies at `run`, reads and where.
     ///
     /// # Errors
     /// A path can't be made absolute.
-    pub fn of(experiment: &Experiment, run: &Path) -> Result<Self, InputsError> {
-        let data = &experiment.config.data;
+    pub fn new<S: System>(system: &S, run: &Path) -> Result<Self, InputsError> {
+        let dataset = &system.setup().dataset;
+        let data = &system.setup().config.data;
         let input = |path: &Path, hash: &str| -> Result<Input, InputsError> {
             Ok(Input { path: absolute(path)?, hash: hash.to_owned() })
         };
         let mut features = BTreeMap::new();
-        for (view, source) in experiment.config.model.views.iter().zip(&experiment.views) {
-            if let Some(source) = source {
-                features.insert(view.name.clone(), input(source.store.dir(), source.store.hash())?);
-            }
+        for (view, store) in system.features() {
+            features.insert(view.to_owned(), input(store.dir(), store.hash())?);
         }
         let ids = data.cold.as_ref().map(|cold| &cold.ids).filter(|ids| !ids.as_os_str().is_empty());
         Ok(Self {
             schema_version: SCHEMA,
             run: absolute(run)?,
             working_dir: absolute(Path::new("."))?,
-            dataset: input(&data.path.clone().unwrap_or_default(), &experiment.parents.dataset)?,
+            dataset: input(&data.path.clone().unwrap_or_default(), &dataset.hash)?,
             features,
             held_out: ids.map(|ids| absolute(ids)).transpose()?,
-            items: Some(item_ids_hash(&experiment.dataset.items.ids)),
+            items: Some(item_ids_hash(&dataset.items.ids)),
         })
     }
 
@@ -296,7 +296,7 @@ pub fn resolve(
         dataset.hold_out(cold).map_err(|e| e.to_string())?;
         Ok(dataset.hash)
     };
-    let Some(named) = config.data.path.clone() else { return Err(ExperimentError::NoData.into()) };
+    let Some(named) = config.data.path.clone() else { return Err(SystemError::NoData.into()) };
     let wanted = Some(parents.dataset.as_str()).filter(|hash| !hash.is_empty());
     let Choice { path: dataset, hash, passed_over } =
         Places::choose(places.dataset(&named), wanted, &hash_of);
@@ -406,24 +406,24 @@ fn reason(e: ArtefactError) -> String {
     }
 }
 
-/// Opens what a run was trained on: [`resolve`], then [`Experiment::open`]. Checkpoints that are written from the
-/// experiment name its inputs as `config` does.
+/// Opens what a run was trained on: [`resolve`], then [`Setup::open`]. Checkpoints that are written from the setup name its
+/// inputs as `config` does.
 ///
 /// # Errors
-/// As [`resolve`] and [`Experiment::open`].
+/// As [`resolve`] and [`Setup::open`].
 pub fn open(
     root: &Path,
     mut config: Config,
     parents: &Parents,
     asked: &Asked,
     device: &Device,
-) -> Result<(Experiment, Found), InputsError> {
+) -> Result<(Setup, Found), InputsError> {
     let named: DataConfig = config.data.clone();
     let found = resolve(root, &mut config, parents, asked)?;
-    let mut experiment = Experiment::open(config, device)?;
-    experiment.named = named;
-    experiment.accepted.clone_from(&found.accepted);
-    Ok((experiment, found))
+    let mut setup = Setup::open(config, device)?;
+    setup.named = named;
+    setup.accepted = found.accepted.iter().map(ToString::to_string).collect();
+    Ok((setup, found))
 }
 
 #[cfg(test)]

@@ -1,27 +1,27 @@
-//! From a data set to trained weights: batches, optimiser, checkpoints and the loop.
+//! From a system to trained weights: the loop, the optimiser, checkpoints. Nothing here knows a model.
 //!
-//! Reading order: [`experiment`] (a configuration with everything it names opened), [`windows`], [`batch`], [`step`],
-//! [`optim`], [`update`], [`checkpoint`], [`trainer`] (the loop); [`inputs`]: what a trained model may be opened with.
+//! Reading order: [`setup`] (what every system is opened with), [`system`] (what the trainer asks of one), [`losses`],
+//! [`gradients`], [`optim`], [`update`] (one optimiser step), [`stages`], [`checkpoint`], [`trainer`] (the loop);
+//! [`inputs`]: what a trained model may be opened with.
 
-pub mod batch;
 pub mod checkpoint;
 pub mod config;
-pub mod experiment;
 pub mod gradients;
 pub mod inputs;
-pub mod negatives;
+pub mod losses;
 pub mod optim;
 pub mod optim_config;
+pub mod phase;
 mod places;
 pub mod prefetch;
 pub mod run_dir;
-pub mod step;
+pub mod setup;
+pub mod stages;
+pub mod system;
 pub mod trainer;
 pub mod update;
-pub mod windows;
 
-pub use batch::{Batch, Sampler};
-pub use experiment::{Experiment, ExperimentError};
 pub use optim::AdamW;
-pub use step::Step;
-pub use trainer::{Observer, Outcome, TrainError, Trainer};
+pub use setup::{Setup, SystemError};
+pub use system::{Learner, System};
+pub use trainer::{Observer, Outcome, TrainError, Trainer, Training};

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::gradients::{Gradient, Gradients};
+use super::stages::{PatternError, matching};
 use crate::config::{Decay, OptimConfig, Schedule};
-use crate::model::{Recommender, params};
 use crate::ops::adamw::{Entries, Factors, adamw, adamw_rows};
+use crate::params;
 
 /// Optimiser state of one parameter.
 #[derive(Clone, Debug)]
@@ -25,18 +27,35 @@ pub struct Moments {
 #[derive(Clone, Debug)]
 pub struct AdamW {
     config: OptimConfig,
+    /// Number of the group of each parameter that is in one.
+    groups: BTreeMap<String, usize>,
     pub state: BTreeMap<String, Moments>,
 }
 
 impl AdamW {
+    /// One group of all parameters.
     pub fn new(config: &OptimConfig) -> Self {
-        Self { config: config.clone(), state: BTreeMap::new() }
+        Self { config: config.clone(), groups: BTreeMap::new(), state: BTreeMap::new() }
+    }
+
+    /// The groups of `config` among the parameters `names`; the first that matches a parameter has it.
+    ///
+    /// # Errors
+    /// A pattern is malformed or matches none of them.
+    pub fn grouped(config: &OptimConfig, names: &[String]) -> Result<Self, PatternError> {
+        let mut groups = BTreeMap::new();
+        for (n, group) in config.groups.iter().enumerate() {
+            for name in matching(&format!("optim.groups.{n}.parameters"), &group.parameters, names)? {
+                groups.entry(name).or_insert(n);
+            }
+        }
+        Ok(Self { groups, ..Self::new(config) })
     }
 
     /// One update. `scale` multiplies every gradient (clipping, averaging).
     ///
     /// Written in place on the CPU where `model` holds the only handles of its values: pass it on, not a clone.
-    pub fn step(&mut self, model: Recommender, mut grads: Gradients, lr: f64, scale: f64) -> Recommender {
+    pub fn step<M: Module>(&mut self, model: M, mut grads: Gradients, lr: f64, scale: f64) -> M {
         params::map(model, &mut |name, shape, value| match grads.remove(name) {
             Some(grad) => self.update(name, shape.len(), value, grad, lr, scale),
             None => value,
@@ -60,7 +79,14 @@ impl AdamW {
         });
         let updates = updates + 1;
         let t = updates as f64;
-        let decay = if self.decays(name, rank) { self.config.weight_decay } else { 0.0 };
+        let group = self.groups.get(name).map(|&n| &self.config.groups[n]);
+        // The schedule is linear in its peak.
+        let lr = group.and_then(|group| group.lr).map_or(lr, |peak| lr * (peak / self.config.lr));
+        let decay = match group.and_then(|group| group.weight_decay) {
+            Some(decay) => decay,
+            None if self.decays(name, rank) => self.config.weight_decay,
+            None => 0.0,
+        };
         let factors = Factors {
             beta1,
             beta2,

@@ -29,6 +29,24 @@ section! {
         pub warmup_steps: usize = 0,
         /// Share of `lr` that is left at the end of a cosine or linear schedule, from 0 to 1.
         pub final_lr_share: f64 = 0.0,
+        /// Parameters with a rate or decay of their own. The first group that matches a parameter has it.
+        #[facts(Unsearched)]
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub groups: Vec<GroupConfig> = Vec::new(),
+    }
+}
+
+section! {
+    /// Parameters with a rate or decay of their own.
+    pub struct GroupConfig {
+        /// Pattern of their names, e.g. `branches.text.encoder.*`; `*` stands for any characters.
+        pub parameters: String,
+        /// Learning rate in place of `optim.lr`, above 0; it has the same warm-up and schedule.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub lr: Option<f64> = None,
+        /// Weight decay in place of `optim.weight_decay`, from 0 on, for all of them whatever `optim.decay` says.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub weight_decay: Option<f64> = None,
     }
 }
 
@@ -82,6 +100,19 @@ impl OptimConfig {
         positive("optim.eps", self.eps)?;
         non_negative("optim.weight_decay", self.weight_decay)?;
         non_negative("optim.clip_norm", self.clip_norm)?;
-        within("optim.final_lr_share", self.final_lr_share, 0.0..=1.0)
+        within("optim.final_lr_share", self.final_lr_share, 0.0..=1.0)?;
+        self.groups.iter().enumerate().try_for_each(|(n, group)| group.validate(n))
+    }
+}
+
+impl GroupConfig {
+    fn validate(&self, n: usize) -> Checked {
+        let key = |key: &str| format!("optim.groups.{n}.{key}");
+        if self.lr.is_none() && self.weight_decay.is_none() {
+            return Err(invalid(&format!("optim.groups.{n}"), "changes nothing")
+                .with_hint("give it lr or weight_decay, or remove it"));
+        }
+        self.lr.map_or(Ok(()), |lr| positive(&key("lr"), lr))?;
+        self.weight_decay.map_or(Ok(()), |decay| non_negative(&key("weight_decay"), decay))
     }
 }

@@ -4,30 +4,32 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
-use super::batch::{Batch, Sampler};
+use super::system::{Place, System};
 
 /// The remaining micro-batches of one epoch, in order.
-pub struct Prefetch {
-    receiver: Receiver<Batch>,
+pub struct Prefetch<B> {
+    receiver: Receiver<B>,
     /// Time spent waiting for data so far.
     pub waited: Duration,
 }
 
-impl Prefetch {
-    /// Starts a thread in `scope` that prepares micro-batches `from..` of `epoch`, at most `ahead` of them
-    /// before they are taken. Dropping the receiver ends the thread.
-    pub fn start<'scope>(
+impl<B: Send> Prefetch<B> {
+    /// Starts a thread in `scope` that prepares the micro-batches of the epoch of `first`, from there on, at most `ahead` of
+    /// them before they are taken. Dropping the receiver ends the thread.
+    pub fn start<'scope, S: System<Batch = B>>(
         scope: &'scope Scope<'scope, '_>,
-        sampler: &'scope Sampler,
-        epoch: usize,
-        from: usize,
+        system: &'scope S,
+        first: Place,
         ahead: usize,
-    ) -> Self {
+    ) -> Self
+    where
+        B: 'scope,
+    {
         let (sender, receiver) = sync_channel(ahead.max(1));
         scope.spawn(move || {
-            let order = sampler.order(epoch);
-            for index in from..sampler.batches() {
-                if sender.send(sampler.batch(&order, epoch, index)).is_err() {
+            let order = system.order(first.epoch);
+            for index in first.index..system.batches() {
+                if sender.send(system.batch(&order, Place { index, ..first })).is_err() {
                     break;
                 }
             }
@@ -36,10 +38,10 @@ impl Prefetch {
     }
 }
 
-impl Iterator for Prefetch {
-    type Item = Batch;
+impl<B> Iterator for Prefetch<B> {
+    type Item = B;
 
-    fn next(&mut self) -> Option<Batch> {
+    fn next(&mut self) -> Option<B> {
         let start = Instant::now();
         let batch = self.receiver.recv().ok();
         self.waited += start.elapsed();

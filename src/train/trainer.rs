@@ -1,7 +1,7 @@
 //! The training loop: epochs, optimiser steps, validation, checkpoints, early stopping.
 //!
-//! What a run does after a checkpoint is a function of that checkpoint alone: the order of windows and the
-//! noise are keyed by (seed, epoch, batch), so that a killed run goes on to the same bits.
+//! The loop knows a system by its trait alone. What a run does after a checkpoint is a function of that checkpoint: the
+//! order of samples and the noise are keyed by (seed, epoch, batch), so that a killed run goes on to the same bits.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,17 +10,17 @@ use std::time::{Duration, Instant};
 use burn::module::Module;
 
 use super::checkpoint::{self, Checkpoint, CheckpointError, RunState};
-use super::experiment::Experiment;
+use super::losses::LossValues;
 use super::optim::{AdamW, learning_rate};
 use super::prefetch::Prefetch;
-use super::step::{Dropout, LossValues, Step};
+use super::setup::{Setup, SystemError};
+use super::stages::{PatternError, Stage};
+use super::system::{BatchSize, Phase, Place, System};
 use super::update::{Rates, Update, update};
 use crate::artefact;
-use crate::config::IdTable;
 use crate::data::Part;
 use crate::eval::{Evaluation, HiddenTargets, ScoreError};
-use crate::model::Recommender;
-use crate::objective::Objective;
+use crate::params;
 
 /// Why a training ended without reaching its end.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +29,10 @@ pub enum TrainError {
     Diverged { loss: f64, grad_norm: f64, step: u64, epoch: usize },
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    #[error(transparent)]
+    System(#[from] SystemError),
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
     #[error(transparent)]
     Score(#[from] ScoreError),
     #[error("{hidden}: {metric} would be 0 after every epoch, and can choose no checkpoint")]
@@ -45,6 +49,8 @@ impl TrainError {
                     .into(),
             ),
             Self::Checkpoint(e) => e.hint(),
+            Self::System(e) => e.hint(),
+            Self::Pattern(e) => e.hint(),
             Self::Score(_) => None,
             Self::NothingToHit { .. } => {
                 Some("--set eval.history=keep, or prepare without repeated items (--duplicates first)".into())
@@ -77,10 +83,8 @@ pub struct StepReport {
     /// Before clipping.
     pub grad_norm: f64,
     pub lr: f64,
-    /// Encoded items, real positions and windows of the step.
-    pub items: usize,
-    pub positions: usize,
-    pub windows: usize,
+    /// Sums over the step's micro-batches.
+    pub size: BatchSize,
     pub seconds: f64,
     /// Seconds of it spent waiting for batches.
     pub waited: f64,
@@ -93,17 +97,65 @@ pub trait Observer {
     fn epoch(&mut self, epoch: usize, step: u64, mean_loss: f64);
     fn evaluated(&mut self, epoch: usize, step: u64, evaluation: &Evaluation, is_best: bool);
     fn saved(&mut self, step: u64, path: &Path);
+    /// A further stage begins with `epoch`.
+    fn stage(&mut self, _name: &str, _epoch: usize) {}
 }
 
-/// A run: an experiment, its directory, and where it stands.
-pub struct Trainer<'a> {
-    experiment: &'a Experiment,
+/// A training whose system is chosen at run time.
+pub trait Training {
+    /// Goes on from `checkpoint`, which lies at `path`; the system was opened for it ([`super::inputs::open`]).
+    ///
+    /// # Errors
+    /// Its weights don't fit the configuration.
+    fn resume(&mut self, path: &Path, checkpoint: &Checkpoint) -> Result<(), TrainError>;
+
+    fn state(&self) -> &RunState;
+
+    /// Optimiser steps of the whole run.
+    fn total_steps(&self) -> u64;
+
+    /// Entries of all parameters.
+    fn parameters(&self) -> usize;
+
+    /// Trains to the end, or until `stop` is set: then the step is finished, at an epoch's end also its
+    /// validation, and the state saved.
+    ///
+    /// # Errors
+    /// [`check_targets`] of a fresh run, divergence, or a checkpoint that can't be written; earlier checkpoints stay.
+    fn run(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome, TrainError>;
+
+    /// Runs at most `steps` optimiser steps without saving, and measures the first batch: the dry run.
+    ///
+    /// # Errors
+    /// Divergence.
+    fn rehearse(&mut self, steps: usize, observer: &mut dyn Observer) -> Result<Rehearsal, TrainError>;
+
+    /// Metrics of the model as it stands.
+    ///
+    /// # Errors
+    /// The scorer failed, or `part` has no targets.
+    fn evaluate(&self, part: Part) -> Result<Evaluation, ScoreError>;
+}
+
+/// What a rehearsal found.
+#[derive(Clone, Copy, Debug)]
+pub struct Rehearsal {
+    /// Of the first micro-batch.
+    pub size: BatchSize,
+    /// Bytes, estimated.
+    pub memory: u64,
+}
+
+/// A training of one system: its directory, and where it stands.
+pub struct Trainer<'a, S: System> {
+    system: &'a S,
     /// Folder of the `step-*` checkpoints.
     checkpoints: PathBuf,
-    model: Recommender,
+    /// Absent while a step has taken it to write to it in place.
+    model: Option<S::Model>,
     optimizer: AdamW,
+    stages: Vec<Stage>,
     state: RunState,
-    runner: Step,
 }
 
 /// Fails where no validation target can be hit: figures that are 0 by construction would choose the first checkpoint and
@@ -111,122 +163,121 @@ pub struct Trainer<'a> {
 ///
 /// # Errors
 /// [`TrainError::NothingToHit`].
-pub fn check_targets(experiment: &Experiment) -> Result<(), TrainError> {
-    let hidden = experiment.hidden_targets(Part::Valid);
+pub fn check_targets(setup: &Setup) -> Result<(), TrainError> {
+    let hidden = setup.hidden_targets(Part::Valid);
     if !hidden.are_all() {
         return Ok(());
     }
-    Err(TrainError::NothingToHit { hidden, metric: experiment.config.train.metric.clone() })
+    Err(TrainError::NothingToHit { hidden, metric: setup.config.train.metric.clone() })
 }
 
-impl<'a> Trainer<'a> {
+impl<'a, S: System> Trainer<'a, S> {
     /// A fresh run whose checkpoints go to `checkpoints`.
-    pub fn new(experiment: &'a Experiment, checkpoints: &Path) -> Self {
-        let config = &experiment.config;
-        let names: Vec<String> = config.model.branches.iter().map(|b| b.name.clone()).collect();
-        let objective = Objective::new(&config.objective, &names, experiment.sampler.drawable());
-        let device = experiment.device.clone().autodiff();
-        Self {
-            experiment,
+    ///
+    /// # Errors
+    /// There is nothing to train on, or a pattern of the configuration matches no parameter.
+    pub fn new(system: &'a S, checkpoints: &Path) -> Result<Self, TrainError> {
+        system.check_samples()?;
+        let config = &system.setup().config;
+        let model = system.new_model();
+        let mut names = Vec::new();
+        params::for_each(&model, &mut |name, _, _| names.push(name));
+        Ok(Self {
+            system,
             checkpoints: checkpoints.to_owned(),
-            model: experiment.new_model(),
-            optimizer: AdamW::new(&config.optim),
+            optimizer: AdamW::grouped(&config.optim, &names)?,
+            stages: Stage::all(&config.train, &names, &system.terms())?,
+            model: Some(model),
             state: RunState { epoch: 1, ..RunState::default() },
-            runner: Step::new(
-                objective,
-                &device,
-                Dropout { elements: config.model.dropout, items: config.model.item_dropout },
-                config.train.savings.length_groups,
-            )
-            .with_row_sparse(config.optim.id_table == IdTable::RowSparse),
-        }
+        })
     }
 
-    /// Goes on from `checkpoint`, which lies at `path`; the experiment was opened for it
-    /// ([`super::inputs::open`]).
+    /// The model as it stands.
     ///
-    /// # Errors
-    /// Its weights don't fit the configuration.
-    pub fn resume(&mut self, path: &Path, checkpoint: &Checkpoint) -> Result<(), TrainError> {
-        self.model = checkpoint.restore(path, self.model.clone())?;
-        self.optimizer.state = checkpoint.moments(&self.experiment.device);
-        self.state = checkpoint.state.clone();
-        // More epochs or more patience than before let a finished run go on.
-        let patience = self.experiment.config.train.patience;
-        self.state.finished = patience > 0 && self.state.stale >= patience;
-        artefact::sweep(&self.checkpoints);
-        Ok(())
+    /// # Panics
+    /// An earlier step panicked and took the model along.
+    pub fn model(&self) -> &S::Model {
+        self.model.as_ref().expect("a step that ends puts the model back")
     }
 
-    pub fn state(&self) -> &RunState {
-        &self.state
+    fn stage(&self) -> &Stage {
+        &self.stages[self.state.stage.min(self.stages.len() - 1)]
     }
 
-    pub fn model(&self) -> &Recommender {
-        &self.model
+    /// Optimiser steps of so many epochs.
+    fn steps(&self, epochs: usize) -> u64 {
+        (epochs * self.system.batches().div_ceil(self.system.setup().config.train.accumulate)) as u64
     }
 
-    /// Optimiser steps of the whole run.
-    pub fn total_steps(&self) -> u64 {
-        let train = &self.experiment.config.train;
-        (train.epochs * self.experiment.sampler.batches().div_ceil(train.accumulate)) as u64
-    }
-
-    /// Trains to the end, or until `stop` is set: then the step is finished, at an epoch's end also its
-    /// validation, and the state saved.
-    ///
-    /// # Errors
-    /// [`check_targets`] of a fresh run, divergence, or a checkpoint that can't be written; earlier checkpoints stay.
-    pub fn run(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome, TrainError> {
-        if self.state.step == 0 {
-            check_targets(self.experiment)?;
-        }
-        let train = self.experiment.config.train.clone();
-        while !self.state.finished && self.state.epoch <= train.epochs {
+    /// Trains the epochs of the current stage; an outcome if the training ends with it.
+    fn train_stage(
+        &mut self,
+        observer: &mut dyn Observer,
+        stop: &AtomicBool,
+    ) -> Result<Option<Outcome>, TrainError> {
+        let train = self.system.setup().config.train.clone();
+        let (stage, last_epoch) = (self.state.stage, self.last_epoch());
+        let is_last = stage + 1 >= self.stages.len();
+        let mut stale = false;
+        while !stale && self.state.epoch <= last_epoch {
             if !self.epoch(observer, stop)? {
                 self.save(observer)?;
-                return Ok(Outcome::Interrupted);
+                return Ok(Some(Outcome::Interrupted));
             }
             let epoch = self.state.epoch;
-            if epoch.is_multiple_of(train.eval_every.max(1)) || epoch == train.epochs {
+            if epoch.is_multiple_of(train.eval_every.max(1)) || epoch == last_epoch {
                 self.validate(epoch, observer)?;
             }
             self.state.epoch += 1;
             self.state.batch = 0;
             self.state.loss_sum = 0.0;
-            let stale = train.patience > 0 && self.state.stale >= train.patience;
-            self.state.finished = stale || epoch == train.epochs;
+            stale = train.patience > 0 && self.state.stale >= train.patience;
+            let stage_ends = stale || epoch == last_epoch;
+            self.state.finished = stage_ends && is_last;
+            if stage_ends && !is_last {
+                self.next_stage(observer);
+            }
             self.save(observer)?;
             if !self.state.finished && stop.load(Ordering::Relaxed) {
-                return Ok(Outcome::Interrupted);
+                return Ok(Some(Outcome::Interrupted));
+            }
+            if stage_ends {
+                break;
             }
         }
-        let early = self.state.epoch <= train.epochs;
-        Ok(if early { Outcome::StoppedEarly } else { Outcome::Finished })
+        if !is_last && self.state.stage == stage {
+            self.next_stage(observer);
+        }
+        Ok(is_last.then(|| self.outcome()))
     }
 
-    /// Runs at most `steps` optimiser steps without saving: the dry run.
-    ///
-    /// # Errors
-    /// Divergence.
-    pub fn try_steps(&mut self, steps: usize, observer: &mut dyn Observer) -> Result<(), TrainError> {
-        let order = self.experiment.sampler.order(1);
-        for index in 0..steps.min(self.experiment.sampler.batches()) {
-            let start = Instant::now();
-            let batch = self.experiment.sampler.batch(&order, 1, index);
-            let waited = start.elapsed();
-            self.optimizer_step(&[batch], start, waited, observer)?;
-        }
-        Ok(())
+    /// How a training ended that has reached its end.
+    fn outcome(&self) -> Outcome {
+        if self.state.epoch <= self.last_epoch() { Outcome::StoppedEarly } else { Outcome::Finished }
+    }
+
+    /// Of the current stage.
+    fn last_epoch(&self) -> usize {
+        self.state.earlier_epochs + self.stage().epochs
+    }
+
+    /// A stage is judged by what it reaches itself, and its schedule begins anew.
+    fn next_stage(&mut self, observer: &mut dyn Observer) {
+        self.state.stage += 1;
+        self.state.earlier_epochs = self.state.epoch - 1;
+        self.state.earlier_steps = self.state.step;
+        self.state.best = None;
+        self.state.stale = 0;
+        observer.stage(&self.stage().name, self.state.epoch);
     }
 
     /// The rest of the current epoch; false if it was stopped.
     fn epoch(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<bool, TrainError> {
-        let experiment = self.experiment;
-        let train = &experiment.config.train;
-        let (epoch, from) = (self.state.epoch, self.state.batch);
+        let system = self.system;
+        let train = &system.setup().config.train;
+        let first = Place { epoch: self.state.epoch, index: self.state.batch };
         let whole = std::thread::scope(|scope| {
-            let mut batches = Prefetch::start(scope, &experiment.sampler, epoch, from, train.prefetch);
+            let mut batches = Prefetch::start(scope, system, first, train.prefetch);
             loop {
                 let start = Instant::now();
                 let before = batches.waited;
@@ -237,7 +288,7 @@ impl<'a> Trainer<'a> {
                 let waited = batches.waited.checked_sub(before).unwrap_or_default();
                 self.optimizer_step(&group, start, waited, observer)?;
                 self.state.batch += group.len();
-                let more = self.state.batch < experiment.sampler.batches();
+                let more = self.state.batch < system.batches();
                 if more && stop.load(Ordering::Relaxed) {
                     return Ok(false);
                 }
@@ -248,8 +299,8 @@ impl<'a> Trainer<'a> {
             }
         });
         if matches!(whole, Ok(true)) {
-            let batches = experiment.sampler.batches().max(1);
-            observer.epoch(epoch, self.state.step, self.state.loss_sum / batches as f64);
+            let batches = system.batches().max(1);
+            observer.epoch(first.epoch, self.state.step, self.state.loss_sum / batches as f64);
         }
         whole
     }
@@ -257,19 +308,19 @@ impl<'a> Trainer<'a> {
     /// Gradients of the micro-batches, averaged and clipped; one update.
     fn optimizer_step(
         &mut self,
-        batches: &[super::Batch],
+        batches: &[S::Batch],
         start: Instant,
         waited: Duration,
         observer: &mut dyn Observer,
     ) -> Result<(), TrainError> {
-        let config = &self.experiment.config.optim;
-        if batches.is_empty() {
-            return Ok(());
-        }
-        let lr = learning_rate(config, self.state.step, self.total_steps());
-        let rates = Rates { lr, clip_norm: config.clip_norm };
-        let found =
-            update(&self.runner, &mut self.optimizer, &mut self.model, batches, self.state.epoch, rates);
+        let config = &self.system.setup().config.optim;
+        let Some(model) = self.model.take().filter(|_| !batches.is_empty()) else { return Ok(()) };
+        let lr = self.learning_rate();
+        let stage = &self.stages[self.state.stage.min(self.stages.len() - 1)];
+        let phase = Phase { epoch: self.state.epoch, terms: stage.terms.as_deref() };
+        let rates = Rates { lr, clip_norm: config.clip_norm, frozen: &stage.frozen };
+        let (model, found) = update(self.system, &mut self.optimizer, model, batches, phase, rates);
+        self.model = Some(model);
         let finite = found.is_finite();
         let Update { mut losses, grad_norm, .. } = found;
         self.state.loss_sum += losses.iter().map(|losses| losses.total).sum::<f64>();
@@ -286,19 +337,25 @@ impl<'a> Trainer<'a> {
             losses,
             grad_norm,
             lr,
-            items: batches.iter().map(|b| b.block.items.len()).sum(),
-            positions: batches.iter().map(|b| b.rows.len()).sum(),
-            windows: batches.iter().map(|b| b.users).sum(),
+            size: batches.iter().map(|batch| self.system.size(batch)).sum(),
             seconds: start.elapsed().as_secs_f64(),
             waited: waited.as_secs_f64(),
         });
         Ok(())
     }
 
+    /// Of the next step: each stage has a schedule of its own.
+    fn learning_rate(&self) -> f64 {
+        let stage = self.stage();
+        let mut config = self.system.setup().config.optim.clone();
+        config.lr = stage.lr.unwrap_or(config.lr);
+        learning_rate(&config, self.state.step - self.state.earlier_steps, self.steps(stage.epochs))
+    }
+
     fn validate(&mut self, epoch: usize, observer: &mut dyn Observer) -> Result<(), TrainError> {
-        let evaluation = self.experiment.evaluate_model(&self.model.valid(), Part::Valid)?;
+        let evaluation = self.evaluate(Part::Valid)?;
         let metrics = evaluation.metrics();
-        let wanted = &self.experiment.config.train.metric;
+        let wanted = &self.system.setup().config.train.metric;
         let value = *metrics.get(wanted).ok_or_else(|| TrainError::UnknownMetric {
             metric: wanted.clone(),
             known: metrics.keys().cloned().collect(),
@@ -315,18 +372,79 @@ impl<'a> Trainer<'a> {
 
     /// Saves, then drops checkpoints beyond the newest `keep` that are not the best one.
     fn save(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
-        let Experiment { config, parents, .. } = self.experiment;
-        let named = self.experiment.named_config();
+        let setup = self.system.setup();
+        let (named, parents) = (setup.named_config(), self.system.parents());
+        let model = self.model();
         let path =
-            checkpoint::save(&self.checkpoints, &named, parents, &self.state, &self.model, &self.optimizer)?;
+            checkpoint::save(&self.checkpoints, &named, &parents, &self.state, model, &self.optimizer)?;
         observer.saved(self.state.step, &path);
         let best = self.state.best.map(|(_, step)| step);
         let all = checkpoint::list(&self.checkpoints);
-        let surplus = all.len().saturating_sub(config.train.keep.max(1));
+        let surplus = all.len().saturating_sub(setup.config.train.keep.max(1));
         for (_, old) in all[..surplus].iter().filter(|(step, _)| Some(*step) != best) {
             // An old checkpoint that can't be removed costs disk, not correctness.
             let _ = artefact::remove(old);
         }
         Ok(())
+    }
+}
+
+impl<S: System> Training for Trainer<'_, S> {
+    fn resume(&mut self, path: &Path, checkpoint: &Checkpoint) -> Result<(), TrainError> {
+        self.model = Some(checkpoint.restore(path, self.model().clone())?);
+        self.optimizer.state = checkpoint.moments(&self.system.setup().device);
+        self.state = checkpoint.state.clone();
+        // More epochs or more patience than before let a finished run go on.
+        let patience = self.system.setup().config.train.patience;
+        self.state.finished = patience > 0 && self.state.stale >= patience;
+        artefact::sweep(&self.checkpoints);
+        Ok(())
+    }
+
+    fn state(&self) -> &RunState {
+        &self.state
+    }
+
+    fn total_steps(&self) -> u64 {
+        let left = self.stages.iter().skip(self.state.stage).map(|stage| stage.epochs).sum();
+        self.state.earlier_steps + self.steps(left)
+    }
+
+    fn parameters(&self) -> usize {
+        self.model().num_params()
+    }
+
+    fn run(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome, TrainError> {
+        if self.state.step == 0 {
+            check_targets(self.system.setup())?;
+        }
+        if self.state.finished {
+            return Ok(self.outcome());
+        }
+        loop {
+            if let Some(outcome) = self.train_stage(observer, stop)? {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    fn rehearse(&mut self, steps: usize, observer: &mut dyn Observer) -> Result<Rehearsal, TrainError> {
+        let order = self.system.order(1);
+        let mut found = None;
+        for index in 0..steps.min(self.system.batches()) {
+            let start = Instant::now();
+            let batch = self.system.batch(&order, Place { epoch: 1, index });
+            let waited = start.elapsed();
+            found.get_or_insert_with(|| Rehearsal {
+                size: self.system.size(&batch),
+                memory: self.system.memory(&batch, self.model().num_params()),
+            });
+            self.optimizer_step(&[batch], start, waited, observer)?;
+        }
+        found.ok_or(TrainError::System(SystemError::NoSamples))
+    }
+
+    fn evaluate(&self, part: Part) -> Result<Evaluation, ScoreError> {
+        self.system.evaluate(&self.model().valid(), part, None)
     }
 }

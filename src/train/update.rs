@@ -4,23 +4,28 @@
 //! leave the device idle until the host has caught up. On the CPU, where nothing is queued, a step that diverges is
 //! found before it reaches the weights.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
+use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
+use super::AdamW;
 use super::gradients::{Gradient, Gradients, accumulate, global_norm, square_sums};
+use super::losses::{DeviceLosses, LossValues};
 use super::optim::clip_coefficient;
-use super::step::{DeviceLosses, LossValues};
-use super::{AdamW, Batch, Step};
-use crate::model::{Recommender, params};
+use super::system::{Learner, Phase, gradients};
+use crate::params;
 
 /// How an optimiser step is to be taken.
 #[derive(Clone, Copy, Debug)]
-pub struct Rates {
-    /// Learning rate.
+pub struct Rates<'a> {
+    /// Learning rate of parameters that no group gives another one.
     pub lr: f64,
     /// Largest norm of the gradients; 0 leaves them as they are.
     pub clip_norm: f64,
+    /// Parameters that stay as they are: their gradients count nowhere.
+    pub frozen: &'a BTreeSet<String>,
 }
 
 /// What an optimiser step found.
@@ -41,59 +46,64 @@ impl Update {
     }
 }
 
-/// Takes one step; `epoch` counts from 1. On the CPU the model stays as it is where the result is not finite.
+/// Takes one step and returns the model after it. On the CPU this is the model as it was where the result is not finite.
+///
+/// Values are written in place on the CPU where `model` holds their only handles: hand over the model, not a clone.
 ///
 /// # Panics
 /// There are no batches.
-pub fn update(
-    step: &Step,
+pub fn update<L: Learner>(
+    learner: &L,
     optimizer: &mut AdamW,
-    model: &mut Recommender,
-    batches: &[Batch],
-    epoch: usize,
-    rates: Rates,
-) -> Update {
+    model: L::Model,
+    batches: &[L::Batch],
+    phase: Phase<'_>,
+    rates: Rates<'_>,
+) -> (L::Model, Update) {
     let mut grads = Gradients::new();
     let mut losses = Vec::with_capacity(batches.len());
     for batch in batches {
-        let (of_batch, grads_of_batch) = step.queue(model, batch, epoch);
-        losses.push(of_batch);
-        accumulate(&mut grads, grads_of_batch);
+        let (batch_losses, batch_grads) = gradients(learner, &model, batch, phase);
+        losses.push(batch_losses);
+        accumulate(&mut grads, batch_grads);
+    }
+    if !rates.frozen.is_empty() {
+        grads.retain(|name, _| !rates.frozen.contains(name));
     }
     let share = 1.0 / batches.len() as f64;
     if losses[0].device() == Device::flex() {
-        on_the_cpu(optimizer, model, grads, losses, share, rates)
+        cpu_update(optimizer, model, grads, losses, share, rates)
     } else {
-        on_a_gpu(optimizer, model, grads, losses, share, rates)
+        gpu_update(optimizer, model, grads, losses, share, rates)
     }
 }
 
-fn on_the_cpu(
+fn cpu_update<M: Module>(
     optimizer: &mut AdamW,
-    model: &mut Recommender,
+    model: M,
     grads: Gradients,
     losses: Vec<DeviceLosses>,
     share: f64,
-    Rates { lr, clip_norm }: Rates,
-) -> Update {
+    Rates { lr, clip_norm, .. }: Rates<'_>,
+) -> (M, Update) {
     let losses = losses.into_iter().map(DeviceLosses::read).collect();
     let gradients_at = Instant::now();
     let found = Update { losses, grad_norm: global_norm(&grads) * share, gradients_at };
-    if found.is_finite() {
-        let scale = clip_coefficient(found.grad_norm, clip_norm) * share;
-        *model = optimizer.step(model.take(), grads, lr, scale);
+    if !found.is_finite() {
+        return (model, found);
     }
-    found
+    let scale = clip_coefficient(found.grad_norm, clip_norm) * share;
+    (optimizer.step(model, grads, lr, scale), found)
 }
 
-fn on_a_gpu(
+fn gpu_update<M: Module>(
     optimizer: &mut AdamW,
-    model: &mut Recommender,
+    model: M,
     grads: Gradients,
     losses: Vec<DeviceLosses>,
     share: f64,
-    Rates { lr, clip_norm }: Rates,
-) -> Update {
+    Rates { lr, clip_norm, .. }: Rates<'_>,
+) -> (M, Update) {
     let gradients_at = Instant::now();
     let norm_1 = square_sums(&grads).sum().sqrt() * share;
     let grads = if clip_norm > 0.0 {
@@ -101,7 +111,7 @@ fn on_a_gpu(
     } else {
         grads
     };
-    *model = optimizer.step(model.take(), grads, lr, share);
+    let model = optimizer.step(model, grads, lr, share);
     // One transfer for all.
     let lengths: Vec<usize> = losses.iter().map(DeviceLosses::count).collect();
     let values = losses.iter().map(DeviceLosses::values).chain([norm_1]).collect();
@@ -110,10 +120,11 @@ fn on_a_gpu(
     let losses = losses.into_iter().zip(lengths).map(|(losses, length)| {
         let (own, after) = rest.split_at(length);
         rest = after;
-        losses.of(own)
+        losses.named(own)
     });
     let losses = losses.collect();
-    Update { losses, grad_norm: rest.first().map_or(0.0, |&norm| f64::from(norm)), gradients_at }
+    let grad_norm = rest.first().map_or(0.0, |&norm| f64::from(norm));
+    (model, Update { losses, grad_norm, gradients_at })
 }
 
 /// Gradients times a number that is on the device, `[1]`.

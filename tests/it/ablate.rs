@@ -11,8 +11,9 @@ use codistill::ablate::{Condition, Views};
 use codistill::config::{self, Config};
 use codistill::features::{Precision, StoreWriter};
 use codistill::model::params;
-use codistill::train::Experiment;
+use codistill::systems::CoDistill;
 use codistill::train::run_dir::{RunDir, Which};
+use codistill::train::{Setup, System};
 use serde_json::Value;
 
 use crate::program::{Said, codistill, dataset, path, run, trained};
@@ -438,9 +439,9 @@ fn base(home: &Path) -> Config {
 }
 
 fn vectors(config: Config) -> BTreeMap<String, Vec<Vec<f32>>> {
-    let experiment = Experiment::open(config, &Device::flex()).unwrap();
-    let catalogue = experiment.catalogue(&experiment.new_model().valid());
-    let branches = experiment.config.model.branches.iter().zip(catalogue.branches);
+    let system = CoDistill::open(Setup::open(config, &Device::flex()).unwrap()).unwrap();
+    let catalogue = system.catalogue(&system.new_model().valid());
+    let branches = system.setup.config.model.branches.iter().zip(catalogue.branches);
     branches
         .map(|(branch, rows)| {
             let [_, width] = rows.dims();

@@ -11,8 +11,9 @@ use burn::tensor::Device;
 use codistill::data::{Choice, Part};
 use codistill::eval::{StoredRows, rows};
 use codistill::recommend::ModelScorer;
-use codistill::train::Experiment;
+use codistill::systems::CoDistill;
 use codistill::train::run_dir::{RunDir, Which};
+use codistill::train::{Setup, System};
 use serde_json::Value;
 
 use crate::program::{Said, path, run, trained};
@@ -274,17 +275,17 @@ fn ranks_under_a_choice_are_counted_among_its_scores() {
     let home = tempfile::tempdir().unwrap();
     let root = trained(home.path());
     let (at, checkpoint) = RunDir::at(&root).checkpoint(&Which::Best).unwrap();
-    let experiment = Experiment::open(checkpoint.config.clone(), &Device::flex()).unwrap();
-    let model = checkpoint.restore(&at, experiment.new_model()).unwrap().valid();
-    let dataset = &experiment.dataset;
-    let s = experiment.config.data.max_seq_len;
-    let vectors = experiment.catalogue(&model);
-    let scorer = ModelScorer::new(&model, &vectors, Some(dataset), s, &experiment.device);
+    let system = CoDistill::open(Setup::open(checkpoint.config.clone(), &Device::flex()).unwrap()).unwrap();
+    let model = checkpoint.restore(&at, system.new_model()).unwrap().valid();
+    let dataset = &system.setup.dataset;
+    let s = system.setup.config.data.max_seq_len;
+    let vectors = system.catalogue(&model);
+    let scorer = ModelScorer::new(&model, &vectors, Some(dataset), s, &system.setup.device);
     let items = dataset.items.count();
     for keep in [2usize, 3, 7] {
         let allowed: Vec<bool> = (0..=items).map(|i| i > 0 && i % keep != 0).collect();
         let choice = Choice::new(&allowed, Vec::new());
-        let found = experiment.evaluate_model_among(&model, Part::Test, Some(&choice)).unwrap();
+        let found = system.evaluate(&model, Part::Test, Some(&choice)).unwrap();
         let targets = dataset.targets(Part::Test);
         let targets: Vec<_> = targets.iter().filter(|t| allowed[t.item as usize]).collect();
         let histories: Vec<&[u32]> = targets.iter().map(|t| dataset.history(t)).collect();

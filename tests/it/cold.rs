@@ -16,8 +16,9 @@ use codistill::features::{Precision, StoreWriter, item_ids_hash};
 use codistill::model::Recommender;
 use codistill::recommend::{Calibration, Mixed, MixedScorer};
 use codistill::synth::{self, ViewRows, World};
+use codistill::systems::CoDistill;
 use codistill::train::trainer::{Observer, StepReport};
-use codistill::train::{Experiment, Trainer};
+use codistill::train::{Setup, System, Trainer, Training};
 
 struct Silent;
 
@@ -72,42 +73,42 @@ fn config(data: &Path, seed: u64, more: &[String]) -> Config {
     config::parse(text, Path::new("quickstart.toml"), &sets).unwrap().config
 }
 
-fn train(config: Config) -> (Experiment, Recommender) {
+fn train(config: Config) -> (CoDistill, Recommender) {
     let scratch = tempfile::tempdir().unwrap();
-    let experiment = Experiment::open(config, &Device::flex()).unwrap();
-    let mut trainer = Trainer::new(&experiment, scratch.path());
+    let system = CoDistill::open(Setup::open(config, &Device::flex()).unwrap()).unwrap();
+    let mut trainer = Trainer::new(&system, scratch.path()).unwrap();
     trainer.run(&mut Silent, &AtomicBool::new(false)).unwrap();
     let model = trainer.model().clone().valid();
-    (experiment, model)
+    (system, model)
 }
 
 fn judged(
-    experiment: &Experiment,
+    system: &CoDistill,
     model: &Recommender,
     rule: ColdId,
     calibration: Calibration,
 ) -> (Evaluation, ColdReport) {
-    let rule = ColdRule::fit(experiment, model, rule, 20).unwrap();
-    let (vectors, encoded) = encode::catalogue(experiment, model, &rule);
-    let counts = experiment.dataset.train_counts();
+    let rule = ColdRule::fit(system, model, rule, 20).unwrap();
+    let (vectors, encoded) = encode::catalogue(system, model, &rule);
+    let counts = system.setup.dataset.train_counts();
     let trained = counts[1..].iter().map(|&n| n > 0).collect();
     let mixed = Mixed::of(vectors, trained, encoded.live, vec![true; counts.len() - 1]);
-    let s = experiment.config.data.max_seq_len;
-    let dataset = Some(&experiment.dataset);
-    let mut scorer = MixedScorer::new(model, &mixed, dataset, s, calibration, &experiment.device);
-    let all = experiment.evaluate_scorer(&mut scorer, Part::Test).unwrap();
+    let s = system.setup.config.data.max_seq_len;
+    let dataset = Some(&system.setup.dataset);
+    let mut scorer = MixedScorer::new(model, &mixed, dataset, s, calibration, &system.setup.device);
+    let all = system.evaluate_scorer(&mut scorer, Part::Test).unwrap();
     let mut own = OwnKind { inner: &mut scorer, trained: &counts };
-    let own = experiment.evaluate_scorer(&mut own, Part::Test).unwrap();
+    let own = system.evaluate_scorer(&mut own, Part::Test).unwrap();
     let report = ColdReport::new("", &all, &own, &counts);
     (all, report)
 }
 
 /// Recall@10 of cold targets by untrained likeness of content.
-fn nearest_content(experiment: &Experiment) -> f64 {
-    let stores: Vec<_> = experiment.views.iter().flatten().map(|view| view.store.as_ref()).collect();
-    let mut floor = ContentNearest::new(&experiment.dataset, &stores);
-    let found = experiment.evaluate_scorer(&mut floor, Part::Test).unwrap();
-    let counts = experiment.dataset.train_counts();
+fn nearest_content(system: &CoDistill) -> f64 {
+    let stores: Vec<_> = system.views.iter().flatten().map(|view| view.store.as_ref()).collect();
+    let mut floor = ContentNearest::new(&system.setup.dataset, &stores);
+    let found = system.evaluate_scorer(&mut floor, Part::Test).unwrap();
+    let counts = system.setup.dataset.train_counts();
     ColdReport::new("", &found, &found, &counts).scored[0].cold["recall@10"]
 }
 
@@ -138,25 +139,25 @@ fn new_items_come_half_as_far_as_the_same_items_trained_on_and_by_their_content_
     let held = "data.cold={ share = 0.15, seed = 3 }".to_owned();
     for seed in [1, 2] {
         let (world, data) = drawn(home.path(), seed);
-        let (experiment, model) = train(config(&data, seed, std::slice::from_ref(&held)));
-        let cold: Vec<bool> = experiment.dataset.train_counts().iter().map(|&n| n == 0).collect();
+        let (system, model) = train(config(&data, seed, std::slice::from_ref(&held)));
+        let cold: Vec<bool> = system.setup.dataset.train_counts().iter().map(|&n| n == 0).collect();
         assert!(cold.iter().filter(|&&c| c).count() >= 75);
 
         // The same items and test targets, trained on.
         let (warm_world, warm_model) = train(config(&data, seed, &[]));
-        let all = warm_world.evaluate_model(&warm_model, Part::Test).unwrap();
+        let all = warm_world.evaluate(&warm_model, Part::Test, None).unwrap();
         let rows = all.scored[0].rows.iter().filter(|row| cold[row.item as usize]);
         let found: Vec<bool> = rows.map(|row| row.rank <= 10.0).collect();
         let warm = found.iter().filter(|&&f| f).count() as f64 / found.len() as f64;
 
         println!("seed {seed}: the same {} targets trained on: recall@10 {warm:.4}", found.len());
-        let content = nearest_content(&experiment);
+        let content = nearest_content(&system);
         println!("nearest content: recall@10 {content:.4} of the cold targets");
         println!("rule   calibration  cold    warm    cold/cold  share   true");
         let mut reached = Vec::new();
         for rule in [ColdId::Drop, ColdId::Ridge] {
             for calibration in [Calibration::Zscore, Calibration::Impute, Calibration::Off] {
-                let (_, report) = judged(&experiment, &model, rule, calibration);
+                let (_, report) = judged(&system, &model, rule, calibration);
                 let s = &report.scored[0];
                 let of = |figures: &std::collections::BTreeMap<String, f64>| figures["recall@10"];
                 println!(
@@ -185,8 +186,8 @@ fn new_items_come_half_as_far_as_the_same_items_trained_on_and_by_their_content_
             format!("data.features.text={}", text.display()),
             format!("data.features.image={}", image.display()),
         ];
-        let (experiment, model) = train(config(&data, seed, &moved));
-        let (_, report) = judged(&experiment, &model, ColdId::Drop, Calibration::Zscore);
+        let (system, model) = train(config(&data, seed, &moved));
+        let (_, report) = judged(&system, &model, ColdId::Drop, Calibration::Zscore);
         let found = report.scored[0].cold_among_cold["recall@10"];
         let chance = 10.0 / report.cold_items as f64;
         let error = (chance * (1.0 - chance) / report.cold_targets as f64).sqrt();
@@ -212,11 +213,11 @@ fn cold_items_are_no_negatives_either() {
             "objective.distill.pairs=[]".into(),
         ];
         sets.extend(cold.then(|| "data.cold={ share = 0.3, seed = 3 }".to_owned()));
-        Experiment::open(config(&data, 1, &sets), &Device::flex()).unwrap()
+        CoDistill::open(Setup::open(config(&data, 1, &sets), &Device::flex()).unwrap()).unwrap()
     };
     // Items that the batches of an epoch encode: histories, answers and negatives.
-    let encoded = |experiment: &Experiment| {
-        let sampler = &experiment.sampler;
+    let encoded = |system: &CoDistill| {
+        let sampler = system.sampler();
         let order = sampler.order(1);
         let mut seen = vec![false; 101];
         for index in 0..sampler.batches() {
@@ -227,14 +228,14 @@ fn cold_items_are_no_negatives_either() {
     for (kind, draw) in [("sampled", "uniform"), ("sampled", "mixed"), ("gbce", "uniform"), ("gbce", "mixed")]
     {
         let held = open(kind, draw, true);
-        let counts = held.dataset.train_counts();
+        let counts = held.setup.dataset.train_counts();
         let cold = (1..=100).filter(|&item| counts[item] == 0).count();
-        assert!(cold >= 30 && held.sampler.drawable() == 100 - cold, "{kind} {draw}: {cold}");
+        assert!(cold >= 30 && held.sampler().drawable() == 100 - cold, "{kind} {draw}: {cold}");
         let seen = encoded(&held);
         assert!((1..=100).all(|item| seen[item] == (counts[item] > 0)), "{kind} {draw}");
         // Nothing is spared where nothing is held out.
         let whole = open(kind, draw, false);
-        assert_eq!(whole.sampler.drawable(), 100);
+        assert_eq!(whole.sampler().drawable(), 100);
     }
 }
 
@@ -244,15 +245,15 @@ fn the_canary_stops_vectors_of_another_space() {
     let (_, data) = drawn(home.path(), 4);
     // Weak on purpose: raw features then find more than half of what the model finds.
     let weak = ["train.epochs=8".to_owned(), "train.eval_every=8".to_owned()];
-    let (experiment, model) = train(config(&data, 4, &weak));
-    let embedder = Embedder { experiment: &experiment, model: &model, hash: "hash" };
+    let (system, model) = train(config(&data, 4, &weak));
+    let embedder = Embedder { system: &system, model: &model, hash: "hash" };
     let right = embedder.build(&home.path().join("right"), ColdId::Drop, 20).unwrap();
     assert!(right.head.canary.recall() > 0.05 && !right.head.canary.is_blind(500));
     assert!(embedder.open(&home.path().join("right")).is_ok());
 
     // The same hashes, but an index of raw features where vectors belong.
     let raw: Vec<f32> = {
-        let store = &experiment.views[1].as_ref().unwrap().store;
+        let store = &system.views[1].as_ref().unwrap().store;
         let row = |item: u32| {
             let mut token = vec![0.0; store.width()];
             store.gather_into(item, 1, &mut token);

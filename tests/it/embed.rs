@@ -10,8 +10,9 @@ use burn::tensor::Device;
 use codistill::embed::{ColdId, Embedder, NewItem, Snapshot};
 use codistill::model::Recommender;
 use codistill::model::params;
-use codistill::train::Experiment;
+use codistill::systems::CoDistill;
 use codistill::train::run_dir::{RunDir, Which};
+use codistill::train::{Setup, System};
 use serde_json::{Value, json};
 
 use crate::encode;
@@ -19,7 +20,7 @@ use crate::program::{path, run, tiny, trained};
 
 /// A trained run, opened as the commands open it.
 struct Opened {
-    experiment: Experiment,
+    system: CoDistill,
     model: Recommender,
     hash: String,
 }
@@ -27,19 +28,20 @@ struct Opened {
 impl Opened {
     fn at(root: &Path) -> Self {
         let (path, checkpoint) = RunDir::at(root).checkpoint(&Which::Best).unwrap();
-        let experiment = Experiment::open(checkpoint.config.clone(), &Device::flex()).unwrap();
-        let model = checkpoint.restore(&path, experiment.new_model()).unwrap().valid();
-        Self { experiment, model, hash: checkpoint.hash }
+        let system =
+            CoDistill::open(Setup::open(checkpoint.config.clone(), &Device::flex()).unwrap()).unwrap();
+        let model = checkpoint.restore(&path, system.new_model()).unwrap().valid();
+        Self { system, model, hash: checkpoint.hash }
     }
 
     fn embedder(&self) -> Embedder<'_> {
-        Embedder { experiment: &self.experiment, model: &self.model, hash: &self.hash }
+        Embedder { system: &self.system, model: &self.model, hash: &self.hash }
     }
 
     /// A new item with the content of a catalogue item.
     fn copy_of(&self, item: u32, id: &str) -> NewItem {
         let mut new = NewItem { id: id.to_owned(), title: format!("copy of {item}"), ..NewItem::default() };
-        for (view, source) in self.experiment.config.model.views.iter().zip(&self.experiment.views) {
+        for (view, source) in self.system.setup.config.model.views.iter().zip(&self.system.views) {
             let Some(store) = source.as_ref().map(|s| &s.store) else { continue };
             let n = store.length(item);
             let mut tokens = vec![0.0; n * store.width()];
@@ -77,7 +79,7 @@ fn close(a: &[f32], b: &[f32], what: &str) {
 fn a_new_item_has_the_vectors_of_a_full_export_whatever_comes_with_it() {
     let home = tempfile::tempdir().unwrap();
     let opened = Opened::at(&trained(home.path()));
-    let whole = opened.experiment.catalogue(&opened.model);
+    let whole = opened.system.catalogue(&opened.model);
     let whole: Vec<Vec<f32>> = whole.branches.into_iter().map(params::host).collect();
     let store = home.path().join("store");
     let built = opened.embedder().build(&store, ColdId::Drop, 20).unwrap();
@@ -89,7 +91,7 @@ fn a_new_item_has_the_vectors_of_a_full_export_whatever_comes_with_it() {
     let mut rest = copies[2..].to_vec();
     rest.reverse();
     let appended = opened.embedder().append(&store, &rest).unwrap();
-    let branches = &opened.experiment.config.model.branches;
+    let branches = &opened.system.setup.config.model.branches;
     let d = appended.about.width;
     for item in items {
         let number = appended.item(&format!("new{item}")).unwrap();
@@ -110,7 +112,7 @@ fn a_new_item_has_the_vectors_of_a_full_export_whatever_comes_with_it() {
         }
     }
     // An item of the catalogue that comes again keeps its ID vector: it is replaced by itself.
-    let again = opened.copy_of(17, &opened.experiment.dataset.items.ids[17]);
+    let again = opened.copy_of(17, &opened.system.setup.dataset.items.ids[17]);
     let replaced = opened.embedder().append(&store, &[again]).unwrap();
     assert_eq!(replaced.rows.len(), appended.rows.len());
     for b in 0..branches.len() {
@@ -131,7 +133,7 @@ fn a_title_and_a_picture_become_the_vectors_that_the_catalogue_has() {
     let store = home.path().join("store");
     run(&["embed", "build", path(&root), "--store", path(&store)]).fine();
     let opened = Opened::at(&root);
-    let items = &opened.experiment.dataset.items;
+    let items = &opened.system.setup.dataset.items;
     let copies = [3usize, 60, 140];
     let file = home.path().join("new.jsonl");
     let mut text = String::new();
@@ -161,12 +163,12 @@ fn a_title_and_a_picture_become_the_vectors_that_the_catalogue_has() {
     assert!(said.stderr.contains("item \"broken\", view `image`: damaged"), "{}", said.stderr);
 
     let snapshot = Snapshot::open(&store).unwrap();
-    let whole = opened.experiment.catalogue(&opened.model);
+    let whole = opened.system.catalogue(&opened.model);
     let whole: Vec<Vec<f32>> = whole.branches.into_iter().map(params::host).collect();
     let d = snapshot.about.width;
     for item in copies {
         let number = snapshot.item(&format!("copy{item}")).unwrap();
-        for (b, branch) in opened.experiment.config.model.branches.iter().enumerate() {
+        for (b, branch) in opened.system.setup.config.model.branches.iter().enumerate() {
             if branch.name != "id" {
                 let (found, wanted) = (vector(&snapshot, b, number), &whole[b][item * d..][..d]);
                 // Another batch composition may round a half-precision feature to its neighbour.
@@ -348,11 +350,11 @@ fn service_level_from_a_line_to_a_list() {
     let opened = Opened::at(&root);
     let store = home.path().join("store");
     run(&["embed", "build", path(&root), "--store", path(&store)]).fine();
-    let vectors = opened.experiment.catalogue(&opened.model);
-    let dataset = &opened.experiment.dataset;
-    let s = opened.experiment.config.data.max_seq_len;
+    let vectors = opened.system.catalogue(&opened.model);
+    let dataset = &opened.system.setup.dataset;
+    let s = opened.system.setup.config.data.max_seq_len;
     let scorer =
-        codistill::recommend::ModelScorer::new(&opened.model, &vectors, None, s, &opened.experiment.device);
+        codistill::recommend::ModelScorer::new(&opened.model, &vectors, None, s, &opened.system.setup.device);
     let mut seconds = Vec::new();
     let mut appends = Vec::new();
     let mut found = 0;

@@ -15,8 +15,8 @@ use codistill::model::params::{self, Values};
 use codistill::model::{DataShape, Recommender, ViewSource};
 use codistill::nn::Init;
 use codistill::objective::Objective;
-use codistill::train::batch::{Batch, Sampler, SamplerOptions};
-use codistill::train::step::{Dropout, Step};
+use codistill::systems::codistill::batch::{Batch, Sampler, SamplerOptions};
+use codistill::systems::codistill::step::{Dropout, Step};
 use safetensors::{Dtype, SafeTensors};
 
 /// S of the fixtures.

@@ -14,8 +14,9 @@ use codistill::eval::{Evaluation, Scorer};
 use codistill::model::params;
 use codistill::probe::agreement::Behaviour;
 use codistill::synth;
+use codistill::systems::CoDistill;
 use codistill::train::trainer::{Observer, StepReport};
-use codistill::train::{Experiment, Trainer};
+use codistill::train::{Setup, System, Trainer, Training};
 
 struct Silent;
 
@@ -59,16 +60,16 @@ fn make(dir: &Path, config: &str, sets: &[&str]) -> Made {
     let sets: Vec<String> =
         common.iter().chain(sets).map(|s| (*s).to_owned()).chain(std::iter::once(data)).collect();
     let config = config::parse(config, Path::new("flip.toml"), &sets).unwrap().config;
-    let experiment = Experiment::open(config, &Device::flex()).unwrap();
+    let system = CoDistill::open(Setup::open(config, &Device::flex()).unwrap()).unwrap();
     let scratch = tempfile::tempdir().unwrap();
-    let mut trainer = Trainer::new(&experiment, scratch.path());
+    let mut trainer = Trainer::new(&system, scratch.path()).unwrap();
     trainer.run(&mut Silent, &AtomicBool::new(false)).unwrap();
     let model = trainer.model().clone().valid();
     let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
     let weights = params::read(&model).into_iter().map(|(name, v)| (name, bits(&v.values))).collect();
-    let evaluation = experiment.evaluate_model(&model, Part::Valid).unwrap();
+    let evaluation = system.evaluate(&model, Part::Valid, None).unwrap();
     let valid = evaluation.scored[0].metrics["mrr@50"];
-    let dataset = &experiment.dataset;
+    let dataset = &system.setup.dataset;
     // Only the histories of the targets are asked for, and those of validation targets are training.
     let targets = dataset.targets(Part::Valid);
     let mut scorers: Vec<Box<dyn Scorer>> = vec![

@@ -14,6 +14,7 @@ mod compare;
 mod embed;
 mod encode;
 mod export;
+mod extend;
 mod features;
 mod fixture;
 mod flip;

@@ -15,9 +15,11 @@ use codistill::nn::Init;
 use codistill::objective::{BLOCKED, Objective, gbce};
 use codistill::ops::losses::Candidates;
 use codistill::recommend::{CatalogueVectors, ModelScorer};
-use codistill::train::batch::{Batch, Sampler, SamplerOptions};
-use codistill::train::negatives::NegativeSampler;
-use codistill::train::step::{Dropout, LossValues, Step};
+use codistill::systems::codistill::batch::{Batch, Sampler, SamplerOptions};
+use codistill::systems::codistill::negatives::NegativeSampler;
+use codistill::systems::codistill::step::{Dropout, Step};
+use codistill::train::losses::LossValues;
+use codistill::train::system::Phase;
 
 use crate::program::{path, run, tiny};
 
@@ -129,7 +131,7 @@ fn gradients_of_every_objective_equal_finite_differences() {
                     let entries = &mut values.get_mut(name).unwrap().values;
                     entries.iter_mut().zip(&direction).for_each(|(v, d)| *v += by * d);
                     let model = params::write(model.clone(), values).unwrap();
-                    f64::from(params::host(step.losses(&model, &batch, 1).total.inner())[0])
+                    f64::from(params::host(step.losses(&model, &batch, Phase::whole(1)).total.inner())[0])
                 };
                 let slope = (moved(1e-3) - moved(-1e-3)) / 2e-3;
                 let expected: f64 = grad.iter().zip(&direction).map(|(g, d)| f64::from(g * d)).sum();
@@ -186,7 +188,7 @@ fn losses_over_drawn_items_equal_their_formulas_in_f64() {
         }
         let scores = params::host(step.scores(&model, &batch).inner());
         let expected = mean_loss(&batch, &scores, &objective);
-        let found = f64::from(params::host(step.losses(&model, &batch, 1).total.inner())[0]);
+        let found = f64::from(params::host(step.losses(&model, &batch, Phase::whole(1)).total.inner())[0]);
         assert!((found - expected).abs() < 1e-5 * expected.max(1.0), "{objective:?}: {found} {expected}");
         let some_hit = (0..batch.drawn.as_ref().unwrap().labels.len() * 2).any(|i| {
             batch.candidates.log_weight.get(i * 7 % batch.candidates.log_weight.len()) == Some(&BLOCKED)
@@ -242,8 +244,8 @@ fn students_of_the_whole_catalogue_learn_what_a_batch_of_all_items_would_teach()
     });
     let (losses, grads) = full.gradients(&model, &batch, 1);
     let (expected, expected_grads) = in_batch.gradients(&model, &all_items, 1);
-    assert_eq!((losses.pairs.len(), losses.weight), (2, 0.8));
-    let values = |l: &LossValues| [vec![l.total], l.branches.clone(), l.pairs.clone()].concat();
+    assert_eq!((losses.below("distill/").len(), losses.figure("distill_weight")), (2, Some(0.8)));
+    let values = |l: &LossValues| [vec![l.total], l.below("")].concat();
     for (a, b) in values(&losses).iter().zip(values(&expected)) {
         assert!((a - b).abs() < 1e-5 * b.abs(), "{losses:?} {expected:?}");
     }

@@ -13,7 +13,7 @@ use codistill::objective::BLOCKED;
 use codistill::objective::distill::ramp_up;
 use codistill::ops::Noise;
 use codistill::ops::rows::Rows;
-use codistill::train::batch::Batch;
+use codistill::systems::codistill::batch::Batch;
 use codistill::train::gradients::global_norm;
 use codistill::train::optim::{AdamW, clip_coefficient};
 
@@ -114,19 +114,21 @@ fn compare_losses(
         compare_logits(table, &name, &z, numbers.get(&name), ids, &batch);
     }
     let (values, grads) = step.gradients(model, &batch, 15);
-    for ((_, short), &ours) in BRANCHES.iter().zip(&values.branches) {
+    for ((_, short), &ours) in BRANCHES.iter().zip(&values.below("loss/")) {
         let name = format!("{prefix}out.ce_{short}");
         table.scalar(&name, ours, numbers.scalar(&name), 2e-6);
     }
-    for (name, ours) in ["kd_t_from_id", "kd_v_from_id", "kd_id_from_ens"].iter().zip(&values.pairs) {
+    for (name, ours) in
+        ["kd_t_from_id", "kd_v_from_id", "kd_id_from_ens"].iter().zip(&values.below("distill/"))
+    {
         let name = format!("{prefix}out.{name}");
         table.scalar(&name, *ours, numbers.scalar(&name), 2e-6);
     }
-    let ce: f64 = values.branches.iter().sum();
+    let ce: f64 = values.below("loss/").iter().sum();
     table.scalar(&format!("{prefix}out.ce"), ce, numbers.scalar(&format!("{prefix}out.ce")), 2e-6);
     let weight = numbers.scalar(&format!("{prefix}out.kd_weight"));
-    table.scalar(&format!("{prefix}out.kd_weight"), values.weight, weight, 2e-6);
-    let kl = values.pairs.iter().sum::<f64>() * values.weight;
+    table.scalar(&format!("{prefix}out.kd_weight"), values.figure("distill_weight").unwrap(), weight, 2e-6);
+    let kl = values.below("distill/").iter().sum::<f64>() * values.figure("distill_weight").unwrap();
     table.scalar(&format!("{prefix}out.kl"), kl, numbers.scalar(&format!("{prefix}out.kl")), 2e-6);
     let norm = format!("{prefix}out.grad_norm_total");
     // Two of the variants come without it.
@@ -139,7 +141,7 @@ fn compare_losses(
 fn gradients_as_theirs(
     model: &Recommender,
     batch: &Batch,
-    step: &codistill::train::Step,
+    step: &codistill::systems::codistill::Step,
 ) -> BTreeMap<String, Values> {
     let (_, grads) = step.gradients(model, batch, 15);
     let mut values = params::read(model);
@@ -320,8 +322,9 @@ fn ten_step_curves_equal_the_authors() {
                 let ids = if s % 2 == 0 { &main_ids[..] } else { &big_ids[..3 * (POSITIONS + 1)] };
                 let (values, grads) = step.gradients(&model, &world.batch(ids, &case), s + 1);
                 let norm = global_norm(&grads);
-                let ce: f64 = values.branches.iter().sum();
-                let kl = values.pairs.iter().sum::<f64>() * values.weight;
+                let ce: f64 = values.below("loss/").iter().sum();
+                let kl =
+                    values.below("distill/").iter().sum::<f64>() * values.figure("distill_weight").unwrap();
                 for (name, ours) in [("ce", ce), ("kl", kl), ("grad_norm", norm)] {
                     let theirs = f64::from(world.extra.get(&format!("{prefix}{name}"))[s]);
                     table.scalar(&format!("{prefix}{name}[{s}]"), ours, theirs, tolerance);

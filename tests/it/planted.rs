@@ -10,8 +10,9 @@ use codistill::data::{Part, write_dataset};
 use codistill::eval::Evaluation;
 use codistill::eval::baseline::Popularity;
 use codistill::synth;
+use codistill::systems::CoDistill;
 use codistill::train::trainer::{Observer, StepReport};
-use codistill::train::{Experiment, Trainer};
+use codistill::train::{Setup, System, Trainer, Training};
 
 const SEEDS: [u64; 4] = [1, 2, 3, 4];
 const VIEWS: [&str; 3] = ["id", "text", "image"];
@@ -100,11 +101,11 @@ fn model(data: &Path, seed: u64, epochs: usize, without: Option<&str>) -> Config
 
 /// Test recall of the trained ensemble, and of popularity.
 fn measure(config: Config, scratch: &Path) -> (f64, f64) {
-    let experiment = Experiment::open(config, &Device::flex()).unwrap();
-    let mut trainer = Trainer::new(&experiment, scratch);
+    let system = CoDistill::open(Setup::open(config, &Device::flex()).unwrap()).unwrap();
+    let mut trainer = Trainer::new(&system, scratch).unwrap();
     trainer.run(&mut Silent, &AtomicBool::new(false)).unwrap();
-    let evaluation = experiment.evaluate_model(&trainer.model().clone().valid(), Part::Test).unwrap();
-    let popular = experiment.evaluate_scorer(&mut Popularity::new(&experiment.dataset), Part::Test).unwrap();
+    let evaluation = system.evaluate(&trainer.model().clone().valid(), Part::Test, None).unwrap();
+    let popular = system.evaluate_scorer(&mut Popularity::new(&system.setup.dataset), Part::Test).unwrap();
     (evaluation.metrics()[&format!("ensemble/{METRIC}")], popular.scored[0].metrics[METRIC])
 }
 

@@ -7,9 +7,9 @@ use codistill::config::{ObjectiveConfig, ObjectiveKind, OptimConfig};
 use codistill::model::params;
 use codistill::objective::Objective;
 use codistill::ops::kernels_are_on;
+use codistill::systems::codistill::step::{Dropout, Step};
 use codistill::train::gradients::{Gradient, accumulate, global_norm};
 use codistill::train::optim::AdamW;
-use codistill::train::step::{Dropout, Step};
 
 use crate::objectives::{ITEMS, all, batch, model, sampler};
 

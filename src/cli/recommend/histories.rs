@@ -32,7 +32,7 @@ pub fn histories(
     items: &Items,
     terminal: &Terminal,
 ) -> Result<Vec<History>, Failure> {
-    let dataset = &trained.experiment.dataset;
+    let dataset = &trained.system().setup.dataset;
     let of_user =
         |u: usize| History { user: dataset.users[u].clone(), items: dataset.sequences.items_of(u).to_vec() };
     if let Some(path) = &who.histories {

@@ -1,14 +1,12 @@
-//! Every parameter by its name: `branches.text.encoder.blocks.0.query.weight`.
+//! Every parameter of a model by its name: `branches.text.encoder.blocks.0.query.weight`.
 //!
-//! Names follow the module tree, with views and branches under their configured names. They key optimiser
-//! state, checkpoints and exports.
+//! Names are the paths of the module tree; entries of a [`Named`](crate::nn::Named) list stand under their configured
+//! names. They key optimiser state, checkpoints and exports.
 
 use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor, TensorData};
-
-use super::Recommender;
 
 /// A parameter's values on the host.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,47 +27,26 @@ pub enum ParamsError {
     Shape { name: String, found: Vec<usize>, expected: Vec<usize> },
 }
 
-/// Tracks the path of a module walk and turns it into a name.
+/// The path of a walk through the module tree.
 #[derive(Default)]
 struct Path {
     parts: Vec<String>,
-    views: Vec<String>,
-    branches: Vec<String>,
 }
 
 impl Path {
-    fn of(model: &Recommender) -> Self {
-        let config = model.config();
-        Self {
-            parts: Vec::new(),
-            views: config.views.iter().map(|v| v.name.clone()).collect(),
-            branches: config.branches.iter().map(|b| b.name.clone()).collect(),
-        }
-    }
-
     /// Enum variants are no part of a name: they enter as empty parts.
     fn enter(&mut self, name: &str, container: &str) {
         self.parts.push(if container.starts_with("Enum:") { String::new() } else { name.to_owned() });
     }
 
     fn name(&self) -> String {
-        let mut parts: Vec<String> = self.parts.iter().filter(|p| !p.is_empty()).cloned().collect();
-        if let [list, index, ..] = parts.as_mut_slice() {
-            let names = match list.as_str() {
-                "views" => &self.views,
-                "branches" => &self.branches,
-                _ => return parts.join("."),
-            };
-            if let Some(name) = index.parse::<usize>().ok().and_then(|i| names.get(i)) {
-                index.clone_from(name);
-            }
-        }
+        let parts: Vec<&str> = self.parts.iter().map(String::as_str).filter(|p| !p.is_empty()).collect();
         parts.join(".")
     }
 }
 
 /// Calls `visit` with every parameter's name and itself, flattened.
-pub fn for_each(model: &Recommender, visit: &mut dyn FnMut(String, Vec<usize>, Tensor<1>)) {
+pub fn for_each<M: Module>(model: &M, visit: &mut dyn FnMut(String, Vec<usize>, Tensor<1>)) {
     struct Walk<'a> {
         path: Path,
         visit: &'a mut dyn FnMut(String, Vec<usize>, Tensor<1>),
@@ -88,7 +65,7 @@ pub fn for_each(model: &Recommender, visit: &mut dyn FnMut(String, Vec<usize>, T
             (self.visit)(self.path.name(), shape, value.reshape([n]));
         }
     }
-    model.visit(&mut Walk { path: Path::of(model), visit });
+    model.visit(&mut Walk { path: Path::default(), visit });
 }
 
 /// What [`map`] does with a parameter's name, shape and flat value.
@@ -98,7 +75,7 @@ type Update<'a> = dyn FnMut(&str, &[usize], Tensor<1>) -> Tensor<1> + 'a;
 ///
 /// Values go in and out on the plain device; gradients are tracked again afterwards. A value that only `model` holds
 /// reaches `update` as its only handle, so that it can be written to in place.
-pub fn map(model: Recommender, update: &mut Update<'_>) -> Recommender {
+pub fn map<M: Module>(model: M, update: &mut Update<'_>) -> M {
     struct Walk<'a> {
         path: Path,
         update: &'a mut Update<'a>,
@@ -121,12 +98,11 @@ pub fn map(model: Recommender, update: &mut Update<'_>) -> Recommender {
             Param::from_mapped_value(id, value, mapper)
         }
     }
-    let path = Path::of(&model);
-    model.map(&mut Walk { path, update })
+    model.map(&mut Walk { path: Path::default(), update })
 }
 
 /// Flat gradient of every parameter that took part in the loss.
-pub fn gradients(model: &Recommender, grads: &mut Gradients) -> BTreeMap<String, Tensor<1>> {
+pub fn gradients<M: Module>(model: &M, grads: &mut Gradients) -> BTreeMap<String, Tensor<1>> {
     struct Walk<'a> {
         path: Path,
         grads: &'a mut Gradients,
@@ -146,13 +122,13 @@ pub fn gradients(model: &Recommender, grads: &mut Gradients) -> BTreeMap<String,
             }
         }
     }
-    let mut walk = Walk { path: Path::of(model), grads, found: BTreeMap::new() };
+    let mut walk = Walk { path: Path::default(), grads, found: BTreeMap::new() };
     model.visit(&mut walk);
     walk.found
 }
 
 /// All parameters on the host.
-pub fn read(model: &Recommender) -> BTreeMap<String, Values> {
+pub fn read<M: Module>(model: &M) -> BTreeMap<String, Values> {
     let mut all = BTreeMap::new();
     for_each(model, &mut |name, shape, value| {
         all.insert(name, Values { shape, values: host(value) });
@@ -164,7 +140,7 @@ pub fn read(model: &Recommender) -> BTreeMap<String, Values> {
 ///
 /// # Errors
 /// A parameter is missing, unknown, or of another shape; the model is then lost, so check before training.
-pub fn write(model: Recommender, mut values: BTreeMap<String, Values>) -> Result<Recommender, ParamsError> {
+pub fn write<M: Module>(model: M, mut values: BTreeMap<String, Values>) -> Result<M, ParamsError> {
     let mut problem = None;
     let model = map(model, &mut |name, shape, old| {
         let Some(new) = values.remove(name) else {

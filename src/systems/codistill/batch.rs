@@ -6,10 +6,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
-
 use super::negatives::NegativeSampler;
 use super::windows::Cut;
 pub use super::windows::Window;
@@ -20,6 +16,7 @@ use crate::objective::BLOCKED;
 use crate::ops::Noise;
 use crate::ops::drawn::Drawn;
 use crate::ops::losses::Candidates;
+use crate::train::system::shuffled;
 
 /// One micro-batch on the host.
 #[derive(Clone, Debug, PartialEq)]
@@ -133,9 +130,7 @@ impl Sampler {
 
     /// The order of the windows in `epoch`: a pure function of (seed, epoch).
     pub fn order(&self, epoch: usize) -> Vec<u32> {
-        let mut order: Vec<u32> = (0..self.windows.len() as u32).collect();
-        order.shuffle(&mut ChaCha8Rng::seed_from_u64(Noise::key(self.seed, epoch as u64, u64::MAX, 0)));
-        order
+        shuffled(self.windows.len(), self.seed, epoch)
     }
 
     /// Micro-batch `index` of an epoch whose order is given.

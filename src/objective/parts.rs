@@ -1,0 +1,69 @@
+//! Names and weights of the parts of a softmax with distillation: a cross-entropy per branch, then a term per pair.
+
+use std::sync::Arc;
+
+use burn::tensor::Tensor;
+
+use super::Distillation;
+use super::term::TermLosses;
+use crate::config::DistillPair;
+use crate::train::phase::Phase;
+
+/// Name of the distillation pairs for a stage.
+pub(super) const DISTILL: &str = "distill";
+
+/// What all kinds of softmax share.
+#[derive(Clone, Debug)]
+pub(super) struct Parts {
+    /// Name of the cross-entropies for a stage.
+    pub name: &'static str,
+    pub distillation: Distillation,
+    /// Tags with and without those of distillation.
+    pub tags: [Arc<[String]>; 2],
+}
+
+/// What the parts count at a time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Weights {
+    pub branches: f64,
+    /// At 0 the pairs are not computed.
+    pub distill: f64,
+}
+
+impl Weights {
+    /// What each of so many parts counts in the total; the first `branches` are cross-entropies.
+    pub fn factors(&self, branches: usize, parts: usize) -> Vec<f32> {
+        let mut factors = vec![self.branches as f32; branches];
+        factors.resize(parts, self.distill as f32);
+        factors
+    }
+}
+
+impl Parts {
+    pub fn names(&self) -> Vec<String> {
+        let mut names = vec![self.name.to_owned()];
+        if !self.distillation.is_empty() {
+            names.push(DISTILL.to_owned());
+        }
+        names
+    }
+
+    pub fn weights(&self, phase: Phase<'_>) -> Weights {
+        Weights {
+            branches: f64::from(u8::from(phase.counts(self.name))),
+            distill: if phase.counts(DISTILL) { self.distillation.weight(phase.epoch) } else { 0.0 },
+        }
+    }
+
+    pub fn losses(&self, total: Tensor<1>, parts: Tensor<1>, weights: &Weights) -> TermLosses {
+        let names = Arc::clone(&self.tags[usize::from(weights.distill == 0.0)]);
+        TermLosses { total, parts: parts.inner(), names, figures: vec![("distill_weight", weights.distill)] }
+    }
+}
+
+/// Tags of the parts below `train/`: with and without those of distillation.
+pub(super) fn tags(branches: &[String], pairs: &[DistillPair]) -> [Arc<[String]>; 2] {
+    let losses = branches.iter().map(|branch| format!("loss/{branch}"));
+    let pairs = pairs.iter().map(|pair| format!("distill/{}_from_{}", pair.student, pair.teacher));
+    [losses.clone().chain(pairs).collect(), losses.collect()]
+}

@@ -1,0 +1,151 @@
+//! Trained runs, opened for use: the entry point of programs that serve, judge or export a model.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::{EvalConfig, HistoryRule, TieRule};
+use crate::device::{self, DeviceError, Opened};
+use crate::eval::Report;
+use crate::export::card::{self, Features};
+use crate::export::{self, Export, ExportError};
+use crate::systems::{self, AnyFitted, CoDistill, Fitted};
+use crate::train::SystemError;
+use crate::train::checkpoint::{Checkpoint, CheckpointError};
+use crate::train::inputs::{self, Asked, Found, InputsError};
+use crate::train::run_dir::{RunDir, Which};
+
+/// Why a run can't be opened or used.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error(transparent)]
+    Inputs(#[from] InputsError),
+    #[error(transparent)]
+    System(#[from] SystemError),
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    #[error("{run} was trained by the system `{kind}`, which has no item and user vectors")]
+    NoVectors { run: PathBuf, kind: String },
+}
+
+impl RunError {
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Checkpoint(e) => e.hint(),
+            Self::Inputs(e) => e.hint(),
+            Self::System(e) => e.hint(),
+            Self::Device(e) => e.hint(),
+            Self::NoVectors { .. } => Some(
+                "`evaluate` and `export` take runs of any system, this command those of `codistill`".into(),
+            ),
+        }
+    }
+}
+
+/// Rules of evaluation in place of the run's own; what is absent or empty stays.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Protocol {
+    /// Cut-offs.
+    pub ks: Vec<usize>,
+    pub history: Option<HistoryRule>,
+    pub ties: Option<TieRule>,
+}
+
+impl Protocol {
+    fn apply(&self, eval: &mut EvalConfig) {
+        if !self.ks.is_empty() {
+            eval.ks.clone_from(&self.ks);
+        }
+        eval.history = self.history.unwrap_or(eval.history);
+        eval.ties = self.ties.unwrap_or(eval.ties);
+    }
+}
+
+/// How a run is opened.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    pub checkpoint: Which,
+    /// Where its inputs lie, and whether changed ones are accepted.
+    pub inputs: Asked,
+    /// `auto`, `cpu` or `wgpu[:N]`.
+    pub device: String,
+    pub protocol: Protocol,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self {
+            checkpoint: Which::Best,
+            inputs: Asked::default(),
+            device: "auto".into(),
+            protocol: Protocol::default(),
+        }
+    }
+}
+
+/// A trained run with its model and everything that the model reads.
+pub struct Run {
+    pub dir: RunDir,
+    which: Which,
+    /// The checkpoint that was chosen, and where it lies.
+    pub checkpoint: Checkpoint,
+    pub path: PathBuf,
+    pub model: Box<dyn AnyFitted>,
+    /// What was accepted or can't be checked about its inputs.
+    pub found: Found,
+    pub device: Opened,
+}
+
+impl Run {
+    /// Opens the run directory `root` with the inputs that it was trained on.
+    ///
+    /// # Errors
+    /// The checkpoint is absent or damaged, an input is absent or changed, or there is no such device.
+    pub fn open(root: &Path, options: &OpenOptions) -> Result<Self, RunError> {
+        let dir = RunDir::at(root);
+        let (path, checkpoint) = dir.checkpoint(&options.checkpoint)?;
+        let device = device::open(&options.device)?;
+        let (config, parents) = (checkpoint.config.clone(), &checkpoint.parents);
+        let (mut setup, found) = inputs::open(root, config, parents, &options.inputs, &device.device)?;
+        options.protocol.apply(&mut setup.config.eval);
+        let model = systems::open(setup)?.fitted(&path, &checkpoint)?;
+        Ok(Self { dir, which: options.checkpoint.clone(), checkpoint, path, model, found, device })
+    }
+
+    /// Writes weights, item vectors and a model card to the new directory `dest`.
+    ///
+    /// # Errors
+    /// It exists or can't be written.
+    pub fn export(&self, dest: &Path) -> Result<(), ExportError> {
+        let Self { dir, checkpoint, model, .. } = self;
+        // Figures belong to the best checkpoint only.
+        let report =
+            (self.which == Which::Best).then(|| std::fs::read_to_string(dir.report()).ok()).flatten();
+        let report: Option<Report> = report.and_then(|text| serde_json::from_str(&text).ok());
+        let features = model.features();
+        let features: Vec<Features<'_>> = features
+            .iter()
+            .map(|(view, store)| {
+                let (hash, tokens, width) = (store.hash(), store.tokens(), store.width());
+                Features { view, hash, tokens, width, about: store.about() }
+            })
+            .collect();
+        let (config, parents) = (&checkpoint.config, &checkpoint.parents);
+        let parameters = model.parameters();
+        let card = card::render(config, parents, &features, &checkpoint.state, report.as_ref(), parameters);
+        let items = &model.setup().dataset.items;
+        let (weights, vectors) = (model.weights(), model.item_vectors());
+        export::write(dest, &Export { config, weights, vectors, items, card: &card, parents })
+    }
+
+    /// The run's model and system where this is [`CoDistill`], whose items and users have vectors.
+    ///
+    /// # Errors
+    /// It is another system.
+    pub fn codistill(&self) -> Result<&Fitted<CoDistill>, RunError> {
+        self.model.as_any().downcast_ref().ok_or_else(|| RunError::NoVectors {
+            run: self.dir.root.clone(),
+            kind: self.checkpoint.config.system.kind.clone(),
+        })
+    }
+}

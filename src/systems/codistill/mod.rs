@@ -1,0 +1,320 @@
+//! The program's own system: branches over views of an item, trained together.
+//!
+//! Its configuration is the sections `model`, `objective` and the windows of `data`. SASRec is one ID branch; late fusion
+//! three branches; ODMT three branches, the ID-aware tower and distillation between them.
+//!
+//! Reading order: [`windows`] (which events are trained on), [`negatives`], [`batch`], [`step`] (forward and losses).
+
+pub mod batch;
+mod histories;
+pub mod negatives;
+pub mod step;
+pub mod windows;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use crate::config::{Config, IdTable, ObjectiveKind, ViewConfig, ViewKind};
+use crate::data::{Dataset, Part};
+use crate::eval::{Evaluation, ScoreError, Scorer};
+use crate::export::weights;
+use crate::features::FeatureStore;
+use crate::model::{DataShape, Recommender, ViewSource};
+use crate::nn::Init;
+use crate::objective::Objective;
+use crate::ops::Noise;
+use crate::params::{self, Values};
+use crate::recommend::{CatalogueVectors, ModelScorer};
+use crate::train::losses::Losses;
+use crate::train::setup::{Setup, SystemError, feature_dir};
+use crate::train::system::{BatchSize, Learner, Notices, Phase, Place, System, Unused};
+pub use batch::{Batch, Sampler, SamplerOptions};
+pub use step::{Dropout, Step};
+use windows::{Cut, Unread};
+
+/// Branches over views, opened on a data set.
+pub struct CoDistill {
+    pub setup: Setup,
+    /// Feature stores of the views, in their order; none for an ID view.
+    pub views: Vec<Option<ViewSource>>,
+    pub shape: DataShape,
+    /// Made when a training asks for it.
+    sampler: OnceLock<Sampler>,
+    step: OnceLock<Step>,
+}
+
+impl CoDistill {
+    /// Cuts the training windows and makes batches of them.
+    pub fn sampler(&self) -> &Sampler {
+        self.sampler.get_or_init(|| {
+            let config = &self.setup.config;
+            let options = SamplerOptions {
+                seed: config.seed,
+                batch_users: config.train.batch_users,
+                max_seq_len: config.data.max_seq_len,
+                min_train_len: config.data.min_train_len,
+                windows: config.data.windows,
+                objective: config.objective.clone(),
+                savings: config.train.savings.clone(),
+            };
+            let dataset = &self.setup.dataset;
+            let sampler = Sampler::new(&dataset.sequences, self.shape.items, self.views.clone(), &options);
+            if config.data.cold.is_none() {
+                return sampler;
+            }
+            // A negative is training too: it would teach that new items are never the answer.
+            let cold: Vec<bool> = dataset.train_counts().iter().map(|&n| n == 0).collect();
+            sampler.sparing(&cold)
+        })
+    }
+
+    /// Forward pass and losses of the configuration.
+    pub fn step(&self) -> &Step {
+        self.step.get_or_init(|| {
+            let config = &self.setup.config;
+            let names: Vec<String> = config.model.branches.iter().map(|b| b.name.clone()).collect();
+            let objective = Objective::new(&config.objective, &names, self.sampler().drawable());
+            let device = self.setup.device.clone().autodiff();
+            let dropout = Dropout { elements: config.model.dropout, items: config.model.item_dropout };
+            let objective = objective.extended(&config.objective.terms).expect("checked when it was opened");
+            Step::new(objective, &device, dropout, config.train.savings.length_groups)
+                .with_row_sparse(config.optim.id_table == IdTable::RowSparse)
+        })
+    }
+
+    /// Training events of each item that some window reads, I + 1 entries: an item with none has an ID vector that
+    /// was never trained.
+    pub fn trained_counts(&self) -> &[u32] {
+        self.sampler().trained()
+    }
+
+    /// Training events that no window reads.
+    pub fn unread(&self) -> Unread {
+        Unread::of(&self.setup.dataset.sequences, self.shape.items, Cut::of(&self.setup.config.data))
+    }
+
+    /// `[I + 1, F]` first token of every item in view `view`, zero where it is missing.
+    fn first_tokens(&self, view: usize) -> Vec<f32> {
+        let Some(source) = &self.views[view] else { return Vec::new() };
+        let width = source.store.width();
+        let mut all = vec![0.0; (self.shape.items + 1) * width];
+        for (item, row) in all.chunks_exact_mut(width).enumerate().skip(1) {
+            if source.store.length(item as u32) > 0 {
+                source.store.gather_into(item as u32, 1, row);
+            }
+        }
+        all
+    }
+
+    /// Items that no `tokens` view of the model covers.
+    pub fn items_without_modality(&self) -> usize {
+        let stores: Vec<_> = self.views.iter().flatten().collect();
+        if stores.is_empty() {
+            return 0;
+        }
+        (1..=self.shape.items as u32).filter(|&i| stores.iter().all(|v| v.store.length(i) == 0)).count()
+    }
+
+    /// Item vectors of the whole catalogue under a plain model.
+    pub fn catalogue(&self, model: &Recommender) -> CatalogueVectors {
+        let batch = self.setup.config.eval.item_batch;
+        CatalogueVectors::encode(model, &self.views, self.shape.items, batch, &self.setup.device)
+    }
+
+    /// Metrics of any scorer under this configuration's protocol, the whole catalogue as candidates.
+    ///
+    /// # Errors
+    /// The scorer failed, or `part` has no targets.
+    pub fn evaluate_scorer(&self, scorer: &mut dyn Scorer, part: Part) -> Result<Evaluation, ScoreError> {
+        self.setup.evaluate(scorer, part, None)
+    }
+}
+
+impl Learner for CoDistill {
+    type Model = Recommender;
+    type Batch = Batch;
+
+    fn losses(&self, model: &Recommender, batch: &Batch, phase: Phase<'_>) -> Losses {
+        self.step().losses(model, batch, phase)
+    }
+}
+
+impl System for CoDistill {
+    fn open(setup: Setup) -> Result<Self, SystemError> {
+        let mut views = Vec::new();
+        for view in &setup.config.model.views {
+            views.push(open_view(&setup.config, view, &setup.dataset)?);
+        }
+        let widths = views.iter().map(|v| v.as_ref().map_or(0, |v| v.store.width())).collect();
+        let shape = DataShape {
+            items: setup.dataset.items.count(),
+            max_seq_len: setup.config.data.max_seq_len,
+            feature_widths: widths,
+        };
+        check_init_widths(&setup.config, &shape)?;
+        Objective::new(&setup.config.objective, &[], shape.items).extended(&setup.config.objective.terms)?;
+        Ok(Self { setup, views, shape, sampler: OnceLock::new(), step: OnceLock::new() })
+    }
+
+    fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    fn features(&self) -> Vec<(&str, &Arc<FeatureStore>)> {
+        let views = self.setup.config.model.views.iter().zip(&self.views);
+        views.filter_map(|(view, source)| Some((view.name.as_str(), &source.as_ref()?.store))).collect()
+    }
+
+    fn check_samples(&self) -> Result<(), SystemError> {
+        if self.samples() == 0 {
+            return Err(SystemError::NoWindows(self.setup.config.data.min_train_len.max(2)));
+        }
+        Ok(())
+    }
+
+    fn notices(&self) -> Notices {
+        let unread = self.unread();
+        let mut warnings = Vec::new();
+        let bare = self.items_without_modality();
+        if bare > 0 {
+            warnings.push(format!(
+                "{bare} items have no content features at all; learned missing tokens stand in for them"
+            ));
+        }
+        warnings.extend(unread.warnings());
+        Notices { warnings, notes: unread.note().into_iter().collect() }
+    }
+
+    fn unused(&self) -> Unused {
+        let unread = self.unread();
+        Unused {
+            bare_items: self.items_without_modality(),
+            items: unread.items(),
+            events_share: unread.share(),
+        }
+    }
+
+    fn new_model(&self) -> Recommender {
+        let config = &self.setup.config;
+        let device = self.setup.device.clone().autodiff();
+        let mut init = Init::new(Noise::key(config.seed, 0, 0, 0), &device);
+        let first_tokens = |view: usize| self.first_tokens(view);
+        Recommender::new(&config.model, &config.train.savings, &self.shape, &first_tokens, &mut init)
+    }
+
+    fn terms(&self) -> Vec<String> {
+        self.step().objective().names()
+    }
+
+    fn samples(&self) -> usize {
+        self.sampler().windows().len()
+    }
+
+    fn samples_name(&self) -> &'static str {
+        "windows"
+    }
+
+    fn batch(&self, order: &[u32], place: Place) -> Batch {
+        self.sampler().batch(order, place.epoch, place.index)
+    }
+
+    fn size(&self, batch: &Batch) -> BatchSize {
+        BatchSize { items: batch.block.items.len(), positions: batch.rows.len(), samples: batch.users }
+    }
+
+    fn memory(&self, batch: &Batch, parameters: usize) -> u64 {
+        memory_estimate(self, batch, parameters)
+    }
+
+    fn export_names(&self, parameters: BTreeMap<String, Values>) -> BTreeMap<String, Values> {
+        weights::to_authors(&parameters)
+    }
+
+    fn item_vectors(&self, model: &Recommender) -> Vec<(String, Values)> {
+        let branches = self.setup.config.model.branches.iter().zip(self.catalogue(model).branches);
+        let vectors = branches.map(|(branch, x_id)| {
+            let shape = x_id.dims().to_vec();
+            (branch.name.clone(), Values { shape, values: params::host(x_id) })
+        });
+        vectors.collect()
+    }
+
+    fn scorer<'a>(&'a self, model: &'a Recommender) -> Box<dyn Scorer + 'a> {
+        let s = self.setup.config.data.max_seq_len;
+        Box::new(ModelScorer::owning(
+            model,
+            self.catalogue(model),
+            Some(&self.setup.dataset),
+            s,
+            &self.setup.device,
+        ))
+    }
+}
+
+fn open_view(
+    config: &Config,
+    view: &ViewConfig,
+    dataset: &Dataset,
+) -> Result<Option<ViewSource>, SystemError> {
+    if view.kind == ViewKind::Id {
+        return Ok(None);
+    }
+    let wrap = |source| SystemError::Features { view: view.name.clone(), source };
+    let name = view.store();
+    let dataset_dir = config.data.path.as_deref().ok_or(SystemError::NoData)?;
+    let dir = config.data.features.get(name).cloned().unwrap_or_else(|| feature_dir(dataset_dir, name));
+    let store = FeatureStore::open(&dir).map_err(wrap)?;
+    store.check_items(dataset).map_err(wrap)?;
+    let store = match view.replace {
+        Some(replace) => store.replaced(replace, config.seed),
+        None => store,
+    };
+    let most = if view.max_tokens == 0 { store.tokens() } else { view.max_tokens.min(store.tokens()) };
+    Ok(Some(ViewSource { store: Arc::new(store), max_tokens: most }))
+}
+
+fn check_init_widths(config: &Config, shape: &DataShape) -> Result<(), SystemError> {
+    for view in &config.model.views {
+        let mut widths = config
+            .model
+            .views
+            .iter()
+            .zip(&shape.feature_widths)
+            .filter(|(other, _)| view.init_views.contains(&other.name));
+        let Some((_, &expected)) = widths.next() else { continue };
+        if let Some((other, &found)) = widths.find(|(_, width)| **width != expected) {
+            let (view, other) = (view.name.clone(), other.name.clone());
+            return Err(SystemError::InitWidth { view, other, found, expected });
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of parameters with gradient and optimiser state, and of the activations kept for the backward
+/// pass of one micro-batch: a count of the tensors of the forward pass, not a measurement.
+fn memory_estimate(system: &CoDistill, batch: &Batch, parameters: usize) -> u64 {
+    let model = &system.setup.config.model;
+    let d = model.width as u64;
+    let per_token = 30 * d;
+    let blocks = model.tower.as_ref().map_or(0, |t| t.blocks as u64);
+    let heads = model.tower.as_ref().map_or(1, |t| t.heads as u64);
+    let tower: u64 = batch
+        .block
+        .groups
+        .iter()
+        .map(|group| {
+            let tokens: u64 =
+                1 + (0..model.views.len()).filter_map(|v| group.view(v)).map(|t| t.count as u64).sum::<u64>();
+            group.count as u64 * blocks * (tokens * per_token + 4 * heads * tokens * tokens)
+        })
+        .sum();
+    let places = (batch.users * batch.positions) as u64;
+    let encoders = model.branches.len() as u64 * places * 2 * (per_token + 8 * batch.positions as u64);
+    let columns = match (&batch.drawn, system.setup.config.objective.kind) {
+        (Some(drawn), _) => 1 + drawn.count,
+        (None, ObjectiveKind::Full) => system.setup.config.objective.chunk_items.min(system.shape.items),
+        (None, _) => batch.block.items.len(),
+    };
+    let logits = 8 * model.branches.len() as u64 * (batch.rows.len() * columns) as u64;
+    4 * (4 * parameters as u64 + tower + encoders + logits)
+}

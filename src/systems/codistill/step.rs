@@ -1,0 +1,198 @@
+//! Forward pass and losses of one micro-batch.
+//!
+//! Shapes: `B` users, `S` positions of this batch, `R` rows, `U` items, `D` width.
+
+use std::cell::{OnceCell, RefCell};
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor};
+
+use super::batch::Batch;
+use super::histories::Padded;
+use crate::model::{IdRows, Recommender};
+use crate::objective::{Forward, Objective, TermLosses};
+use crate::ops::Noise;
+use crate::ops::drawn::drawn_scores;
+use crate::ops::lookup::lookup;
+use crate::ops::losses::Candidates;
+use crate::ops::rows::Rows;
+use crate::train::gradients::Gradients;
+use crate::train::losses::{LossValues, Losses, TableRows};
+use crate::train::system::{self, Learner, Phase};
+
+/// Runs micro-batches of one objective on one device.
+pub struct Step {
+    objective: Objective,
+    device: Device,
+    dropout: Dropout,
+    length_groups: usize,
+    row_sparse: bool,
+}
+
+/// Probabilities of dropping.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Dropout {
+    /// Everywhere inside tower and user encoders.
+    pub elements: f64,
+    /// Entries of the item vectors.
+    pub items: f64,
+}
+
+impl Step {
+    /// `device` is the autodiff device the model lives on.
+    ///
+    /// Histories of a batch are padded in at most `length_groups` groups.
+    pub fn new(objective: Objective, device: &Device, dropout: Dropout, length_groups: usize) -> Self {
+        Self { objective, device: device.clone(), dropout, length_groups, row_sparse: false }
+    }
+
+    /// Whether [`Self::gradients`] gives the ID table's as those of the rows that the batch reads. For objectives that
+    /// do not read the catalogue.
+    pub fn with_row_sparse(self, row_sparse: bool) -> Self {
+        Self { row_sparse, ..self }
+    }
+
+    pub fn objective(&self) -> &Objective {
+        &self.objective
+    }
+
+    /// Dot products of users and items of every branch: `[N, R, U]` with all items of the batch, or
+    /// `[N, R, 1 + K]` with the drawn ones.
+    pub fn scores(&self, model: &Recommender, batch: &Batch) -> Tensor<3> {
+        Pass::new(self, model, batch).scores()
+    }
+
+    /// All loss terms.
+    pub fn losses(&self, model: &Recommender, batch: &Batch, phase: Phase<'_>) -> Losses {
+        let pass = Pass::new(self, model, batch);
+        let TermLosses { total, parts, names, figures } = self.objective.losses(&pass, phase);
+        let rows = pass.id_rows.into_iter();
+        let rows = rows.map(|IdRows { table, rows, values, .. }| TableRows { table, rows, values });
+        Losses { total, parts, names, figures, rows: rows.collect() }
+    }
+
+    /// Loss values and gradients of the total; `epoch` counts from 1.
+    pub fn gradients(&self, model: &Recommender, batch: &Batch, epoch: usize) -> (LossValues, Gradients) {
+        let (losses, gradients) = system::gradients(self, model, batch, Phase::whole(epoch));
+        (losses.read(), gradients)
+    }
+}
+
+impl Learner for Step {
+    type Model = Recommender;
+    type Batch = Batch;
+
+    fn losses(&self, model: &Recommender, batch: &Batch, phase: Phase<'_>) -> Losses {
+        self.losses(model, batch, phase)
+    }
+}
+
+/// One forward pass. Each value is computed when a term first asks for it, with the noise that comes next.
+struct Pass<'a> {
+    step: &'a Step,
+    model: &'a Recommender,
+    batch: &'a Batch,
+    /// Rows of the ID table in place of the table.
+    id_rows: Option<IdRows>,
+    noise: RefCell<Noise>,
+    items: OnceCell<Vec<Tensor<2>>>,
+    users: OnceCell<Vec<Tensor<2>>>,
+    scores: OnceCell<Tensor<3>>,
+    catalogue: OnceCell<Vec<Tensor<2>>>,
+}
+
+impl<'a> Pass<'a> {
+    fn new(step: &'a Step, model: &'a Recommender, batch: &'a Batch) -> Self {
+        Self {
+            step,
+            model,
+            batch,
+            id_rows: step.row_sparse.then(|| model.id_rows(&batch.block)).flatten(),
+            noise: RefCell::new(Noise::new(batch.noise_key, step.dropout.elements)),
+            items: OnceCell::new(),
+            users: OnceCell::new(),
+            scores: OnceCell::new(),
+            catalogue: OnceCell::new(),
+        }
+    }
+
+    fn dropped(&self, x: Vec<Tensor<2>>) -> Vec<Tensor<2>> {
+        let mut noise = self.noise.borrow_mut();
+        x.into_iter().map(|x| noise.dropout_at(x, self.step.dropout.items)).collect()
+    }
+
+    fn encoded_items(&self) -> Vec<Tensor<2>> {
+        let block = &self.batch.block;
+        if let Some(catalogue) = self.catalogue.get() {
+            return catalogue.iter().map(|x_id| lookup(x_id.clone(), &block.items)).collect();
+        }
+        let noise = &mut *self.noise.borrow_mut();
+        let items = self.model.encode_items_from(block, self.id_rows.as_ref(), &self.step.device, noise);
+        let p = self.step.dropout.items;
+        items.into_iter().map(|items_ud| noise.dropout_at(items_ud, p)).collect()
+    }
+
+    fn encoded_users(&self) -> Vec<Tensor<2>> {
+        let items = self.items();
+        let most = self.step.length_groups;
+        let groups = Padded::groups(self.batch, &|lengths| self.model.group_windows(lengths, most));
+        let noise = &mut *self.noise.borrow_mut();
+        let users = items.iter().enumerate().map(|(branch, items_ud)| {
+            let [_, d] = items_ud.dims();
+            let encoded = groups.groups.iter().map(|group| {
+                let (b, s) = (group.windows, group.positions);
+                let x_bsd = lookup(items_ud.clone(), &group.items()).reshape([b, s, d]);
+                let rows = Rows::padded(&group.slots, s);
+                self.model.encode_users(branch, x_bsd, &rows, noise).reshape([b * s, d])
+            });
+            lookup(Tensor::cat(encoded.collect(), 0), &groups.rows)
+        });
+        users.collect()
+    }
+
+    fn computed_scores(&self) -> Tensor<3> {
+        let (items, users) = (self.items(), self.users());
+        if let Some(drawn) = &self.batch.drawn {
+            let branches = users.into_iter().zip(items);
+            let scores = branches.map(|(users, items)| drawn_scores(users, items, drawn));
+            return Tensor::stack(scores.collect(), 0);
+        }
+        let (users_nrd, items_nud): (Tensor<3>, Tensor<3>) =
+            (Tensor::stack(users, 0), Tensor::stack(items, 0));
+        users_nrd.matmul(items_nud.transpose())
+    }
+}
+
+impl Forward for Pass<'_> {
+    fn branches(&self) -> &[String] {
+        self.model.branches.names()
+    }
+
+    fn block_items(&self) -> &[u32] {
+        &self.batch.block.items
+    }
+
+    fn candidates(&self) -> &Arc<Candidates> {
+        &self.batch.candidates
+    }
+
+    fn items(&self) -> Vec<Tensor<2>> {
+        self.items.get_or_init(|| self.encoded_items()).clone()
+    }
+
+    fn users(&self) -> Vec<Tensor<2>> {
+        self.users.get_or_init(|| self.encoded_users()).clone()
+    }
+
+    fn scores(&self) -> Tensor<3> {
+        self.scores.get_or_init(|| self.computed_scores()).clone()
+    }
+
+    fn catalogue(&self) -> Vec<Tensor<2>> {
+        let all = || {
+            let branches = 0..self.model.branches.len();
+            self.dropped(branches.filter_map(|branch| self.model.catalogue_vectors(branch)).collect())
+        };
+        self.catalogue.get_or_init(all).clone()
+    }
+}

@@ -1,0 +1,163 @@
+//! What every system is opened with: configuration, data set and device.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use serde::de::DeserializeOwned;
+
+use crate::artefact;
+use crate::config::{Config, DataConfig, ViewConfig, ViewKind, one_line};
+use crate::data::{Choice, DataError, Dataset, Part, disk};
+use crate::eval::{Evaluation, HiddenTargets, ScoreError, Scorer, evaluate_among};
+use crate::features::{FeatureError, FeatureStore};
+use crate::objective::TermError;
+
+/// Why a system can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SystemError {
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error("view `{view}`: {source}")]
+    Features { view: String, source: FeatureError },
+    #[error("the configuration names no data set")]
+    NoData,
+    #[error("no training sequence has {0} items or more")]
+    NoWindows(usize),
+    #[error("the training part of the data set has nothing to train on")]
+    NoSamples,
+    #[error("view `{view}` starts from `{other}`, whose features are {found} wide instead of {expected}")]
+    InitWidth { view: String, other: String, found: usize, expected: usize },
+    #[error(transparent)]
+    Term(#[from] TermError),
+    #[error("there is no system `{kind}`")]
+    Unknown { kind: String, known: Vec<String> },
+    #[error("`{key}` {reason}")]
+    Settings { key: String, reason: String, hint: Option<String> },
+}
+
+impl SystemError {
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Data(e) => e.hint(),
+            Self::Features { source, .. } => source.hint(),
+            Self::NoData => {
+                Some("set data.path to a directory made by `codistill prepare` or `synth`".into())
+            }
+            Self::NoSamples => Some("prepare with longer sequences".into()),
+            Self::NoWindows(_) => Some("lower data.min_train_len, or prepare with longer sequences".into()),
+            Self::InitWidth { .. } => Some("list views of one width in init_views".into()),
+            Self::Term(e) => e.hint(),
+            Self::Unknown { known, .. } => Some(format!("systems: {}", known.join(", "))),
+            Self::Settings { hint, .. } => hint.clone(),
+        }
+    }
+}
+
+/// Configuration, data set and device of a training or an evaluation.
+pub struct Setup {
+    pub config: Config,
+    /// The data as the run's own configuration names it: `config` says where it lies now.
+    pub named: DataConfig,
+    /// Inputs of a trained run that are not those of its training, in words.
+    pub accepted: Vec<String>,
+    pub dataset: Dataset,
+    /// Plain device; the trained model lives on its autodiff twin.
+    pub device: Device,
+}
+
+impl Setup {
+    /// Opens the data set that `config` names; `config.data.path` is set.
+    ///
+    /// # Errors
+    /// The data set is absent or damaged, or lacks an item that is to be held out.
+    pub fn open(config: Config, device: &Device) -> Result<Self, SystemError> {
+        let path = config.data.path.clone().ok_or(SystemError::NoData)?;
+        let mut dataset = Dataset::open(&path)?;
+        if let Some(cold) = &config.data.cold {
+            dataset.hold_out(cold)?;
+        }
+        let (named, device) = (config.data.clone(), device.clone());
+        Ok(Self { config, named, accepted: Vec::new(), dataset, device })
+    }
+
+    /// The settings of a system that keeps them in `[system.settings]`.
+    ///
+    /// # Errors
+    /// One is missing, unknown or of another type.
+    pub fn settings<T: DeserializeOwned>(&self) -> Result<T, SystemError> {
+        self.config.system.settings.clone().try_into().map_err(|e: toml::de::Error| SystemError::Settings {
+            key: "system.settings".into(),
+            reason: one_line(e.message()),
+            hint: Some(format!("they are those of the system `{}`", self.config.system.kind)),
+        })
+    }
+
+    /// The configuration as checkpoints keep it.
+    pub fn named_config(&self) -> Config {
+        Config { data: self.named.clone(), ..self.config.clone() }
+    }
+
+    /// Targets of `part` that the history rule takes from their own candidates.
+    pub fn hidden_targets(&self, part: Part) -> HiddenTargets {
+        HiddenTargets::of(&self.dataset, part, self.config.eval.history, self.config.data.max_seq_len)
+    }
+
+    /// Metrics of any scorer under the configuration's protocol, where the items of `choice`, or all, are candidates.
+    ///
+    /// # Errors
+    /// The scorer failed, or `part` has no targets among the candidates.
+    pub fn evaluate(
+        &self,
+        scorer: &mut dyn Scorer,
+        part: Part,
+        choice: Option<&Choice>,
+    ) -> Result<Evaluation, ScoreError> {
+        let (eval, s) = (&self.config.eval, self.config.data.max_seq_len);
+        evaluate_among(scorer, &self.dataset, part, eval, s, choice, &mut |_| {})
+    }
+}
+
+/// Feature stores of these items that lie beside the data set, by name.
+pub fn content_stores(setup: &Setup) -> Vec<(String, Arc<FeatureStore>)> {
+    let Some(path) = &setup.config.data.path else { return Vec::new() };
+    let entries = std::fs::read_dir(path.join("features")).into_iter().flatten();
+    let mut names: Vec<String> =
+        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    names.sort();
+    let open = |name: String| {
+        let store = FeatureStore::open(&feature_dir(path, &name)).ok()?;
+        store.check_items(&setup.dataset).ok()?;
+        Some((name, Arc::new(store)))
+    };
+    names.into_iter().filter_map(open).collect()
+}
+
+/// Views of `config` that have no feature store beside its data set. A store that `data.features` names is not looked
+/// for: a path that somebody wrote is meant, and one that leads nowhere is an error when it is opened.
+///
+/// # Errors
+/// `data.path` is no data set, of which nothing could be said.
+pub fn absent_views(config: &Config) -> Result<Vec<String>, SystemError> {
+    let path = config.data.path.as_ref().ok_or(SystemError::NoData)?;
+    artefact::read_manifest(path, disk::KIND, disk::SCHEMA).map_err(DataError::from)?;
+    let lacks = |view: &&ViewConfig| {
+        let name = view.store();
+        view.kind == ViewKind::Tokens
+            && !config.data.features.contains_key(name)
+            && !feature_dir(path, name).exists()
+    };
+    Ok(config.model.views.iter().filter(lacks).map(|view| view.name.clone()).collect())
+}
+
+/// Where the features of a `tokens` view lie; none for an ID view or without a data set.
+pub fn store_dir(config: &Config, view: &ViewConfig) -> Option<PathBuf> {
+    let name = Some(view.store()).filter(|name| !name.is_empty())?;
+    let listed = config.data.features.get(name).cloned();
+    listed.or_else(|| Some(feature_dir(config.data.path.as_ref()?, name)))
+}
+
+/// Where the feature store `name` of a data set lies by default.
+pub fn feature_dir(dataset_dir: &Path, name: &str) -> PathBuf {
+    dataset_dir.join("features").join(name)
+}
