@@ -117,7 +117,7 @@ mod tests {
             "train.epochs train.patience train.checkpoint_steps train.keep train.prefetch monitor";
         assert_eq!(named(Resumable), resumable);
         assert_eq!(named(KeptOnResume), "device run data.path");
-        assert_eq!(named(Unsearched), "device run train.epochs train.metric eval monitor");
+        assert_eq!(named(Unsearched), "device run system train.epochs train.metric eval monitor");
         let idle = "device run data.path train.checkpoint_steps train.keep train.prefetch monitor";
         assert_eq!(named(Idle), idle);
         assert_eq!(named(Replicate), "seed");

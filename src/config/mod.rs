@@ -38,7 +38,7 @@ pub use crate::data::config::{ColdConfig, ColdId, DataConfig, Windows};
 pub use crate::eval::config::{EvalConfig, HistoryRule, METRICS, TieRule};
 pub use crate::features::config::{Replace, ReplaceKind};
 pub use crate::model::config::{BranchConfig, ENSEMBLE, IdVisibility, ModelConfig, TowerConfig};
-pub use crate::model::encoder_config::EncoderConfig;
+pub use crate::model::encoder::{EncoderConfig, Gru4recConfig, NextitnetConfig, SasrecConfig};
 pub use crate::model::view_config::{IdInit, ViewConfig, ViewKind};
 pub use crate::monitor::config::MonitorConfig;
 pub use crate::objective::config::{

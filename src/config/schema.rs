@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::keys::ROOT;
-use super::section::{Form, KIND, Key, Section};
+use super::section::{Form, KIND, Key, Section, TEST_KINDS};
 
 /// The schema of a whole configuration.
 pub(super) fn schema() -> Value {
@@ -35,7 +35,7 @@ fn of_form(form: &Form) -> Value {
         Form::Table(section) => of_section(section, None),
         Form::Kinds(kinds) => json!({
             "type": "object",
-            "oneOf": kinds.iter().map(|kind| of_section(kind, Some(kind.name))).collect::<Vec<_>>(),
+            "oneOf": kinds.iter().filter(|kind| !TEST_KINDS.contains(&kind.name)).map(|kind| of_section(kind, Some(kind.name))).collect::<Vec<_>>(),
         }),
     }
 }

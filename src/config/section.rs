@@ -48,6 +48,10 @@ pub enum Fact {
     Workload,
 }
 
+/// Kinds that exist in tests alone, which users are not told of.
+#[cfg(test)]
+pub(crate) const TEST_KINDS: [&str; 1] = ["toy"];
+
 /// What can stand in a place of the configuration.
 #[derive(Clone, Debug)]
 pub enum Form {
@@ -131,6 +135,11 @@ impl Section {
         keys: Vec<Key>,
     ) -> Self {
         Self { name, about, facts, keys }
+    }
+
+    /// The section as the kind that is called so.
+    pub fn named(self, name: &'static str) -> Self {
+        Self { name, ..self }
     }
 
     pub fn about(&self) -> String {

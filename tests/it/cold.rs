@@ -14,9 +14,11 @@ use codistill::eval::content::ContentNearest;
 use codistill::eval::{ColdReport, Evaluation};
 use codistill::features::{Precision, StoreWriter, item_ids_hash};
 use codistill::model::Recommender;
+use codistill::params;
 use codistill::recommend::{Calibration, Mixed, MixedScorer};
 use codistill::synth::{self, ViewRows, World};
 use codistill::systems::CoDistill;
+use codistill::train::system::Place;
 use codistill::train::trainer::{Observer, StepReport};
 use codistill::train::{Setup, System, Trainer, Training};
 
@@ -237,6 +239,40 @@ fn cold_items_are_no_negatives_either() {
         let whole = open(kind, draw, false);
         assert_eq!(whole.sampler().drawable(), 100);
     }
+}
+
+#[test]
+fn the_full_softmax_gives_cold_items_no_gradient() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    let small = SynthConfig { users: 120, items: 100, ..world(5) };
+    let world = synth::generate(&small).unwrap();
+    let nothing = serde_json::json!({});
+    let hash = write_dataset(&data, &world.dataset, &nothing, nothing.clone()).unwrap();
+    world.write_beside(&data, &hash).unwrap();
+    let text = include_str!("../../configs/sasrec.toml");
+    let gradients = |sets: &[&str]| {
+        let path = format!("data.path={}", data.display());
+        let sets: Vec<String> =
+            [path.as_str(), "objective.kind=full"].iter().chain(sets).map(ToString::to_string).collect();
+        let config = config::parse(text, Path::new("sasrec.toml"), &sets).unwrap().config;
+        let system = CoDistill::open(Setup::open(config, &Device::flex()).unwrap()).unwrap();
+        let batch = system.batch(&system.order(1), Place { epoch: 1, index: 0 });
+        let (losses, gradients) = system.step().gradients(&system.new_model(), &batch, 1);
+        let rows = params::host(gradients["views.id.table"].values());
+        let moved: Vec<bool> =
+            rows.chunks(rows.len() / 101).map(|row| row.iter().any(|&g| g != 0.0)).collect();
+        (losses.total, moved, system.setup.dataset.train_counts())
+    };
+    let (whole, moved, _) = gradients(&[]);
+    assert!(moved[1..].iter().all(|&moved| moved) && !moved[0]);
+    let (held, moved, counts) = gradients(&["data.cold={ share = 0.3, seed = 3 }"]);
+    let cold = counts[1..].iter().filter(|&&count| count == 0).count();
+    assert!(cold >= 30, "{cold}");
+    assert!((1..=100).all(|item| moved[item] == (counts[item] > 0)), "{moved:?}");
+    // A fresh model knows nothing: it chooses among fewer items.
+    let fewer = (100.0 / (100 - cold) as f64).ln();
+    assert!((whole - held - fewer).abs() < 0.1, "{whole} {held} {fewer}");
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn mine(arguments: &[&str]) -> Said {
 
 fn configuration(home: &Path) -> PathBuf {
     let data = home.join("data");
-    run(&["synth", "--users", "150", "--items", "60", "--output", path(&data)]).fine();
+    run(&["synth", "--set", "users=150", "--set", "items=60", "--output", path(&data)]).fine();
     let file = home.join("mf.toml");
     let text = format!(
         "[run]\ndir = {home:?}\n[system]\nkind = \"mf\"\n[system.settings]\nwidth = 8\n[data]\npath = {data:?}\n\
