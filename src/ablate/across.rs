@@ -12,8 +12,8 @@ use super::report::StudyReport;
 use super::study::Study;
 use crate::compare::group::comparable;
 use crate::compare::run::Run;
-use crate::compare::table::Table;
-use crate::probe::spearman::spearman;
+use crate::stats::spearman;
+use crate::table::Table;
 
 /// Fewest models whose order says anything.
 const LEAST_MODELS: usize = 4;

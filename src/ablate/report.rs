@@ -9,10 +9,11 @@ use super::plan::Plan;
 use super::retune::Chosen;
 use super::verdict::{ViewVerdict, settle_family};
 use crate::compare::preface::{Item, Preface, Section};
-use crate::compare::table::{Table, sentence};
+use crate::compare::table::sentence;
 use crate::compare::{Asked, Comparison, Contrast, Failed, compare};
 use crate::eval::Report;
 use crate::stats::Verdict;
+use crate::table::Table;
 use crate::train::run_dir::RunDir;
 
 /// The whole answer, as `study.json` holds it.

@@ -15,8 +15,9 @@ use crate::ablate::across::{Across, Model, same_metric};
 use crate::ablate::condition::REFERENCE;
 use crate::ablate::report::StudyReport;
 use crate::ablate::{Cell, Plan, State, Study, StudyError, gates, knockout};
-use crate::artefact::{Makes, may_make, write_atomic};
+use crate::artefact::{Makes, may_make, write_atomic, write_json};
 use crate::data::Dataset;
+use crate::table::{Column, Table};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -135,9 +136,8 @@ fn run_one(
 /// The models of several studies as one table, in the folder that holds the first study.
 fn set_side_by_side(dir: &Path, models: &[Model], terminal: &Terminal) -> Result<(), Failure> {
     let across = Across::new(models)?;
-    let json = serde_json::to_string_pretty(&across).unwrap_or_default();
     write_atomic(&dir.join("across.md"), across.markdown().as_bytes())?;
-    write_atomic(&dir.join("across.json"), json.as_bytes())?;
+    write_json(&dir.join("across.json"), &across)?;
     terminal.result(&across, || format!("\n{}", across.plain()))?;
     terminal.say(format!("models side by side {}", dir.join("across.md").display()));
     Ok(())
@@ -211,9 +211,9 @@ fn list(plan: &Plan, chosen: &[&Cell], terminal: &Terminal) -> Result<Exit, Fail
         plan.options.metric,
         plan.contrasts.join(", ")
     );
-    for (cell, label, state) in lines {
-        text.push_str(&format!("{:24} {state:10} {label}\n", cell.name()));
-    }
+    let rows = lines.into_iter().map(|(cell, label, state)| vec![cell.name(), state, label]).collect();
+    let columns = [Column::left(24), Column::left(10), Column::left(0)];
+    text += &Table { header: Vec::new(), rows }.lines(&columns, " ");
     terminal.table(&text)?;
     Ok(Exit::Done)
 }
@@ -307,11 +307,10 @@ fn report(plan: &Plan, partial: bool, terminal: &Terminal) -> Result<Option<Mode
         }
         other => other?,
     };
-    let json = serde_json::to_string_pretty(&report).unwrap_or_default();
-    let files = [("study.md", report.markdown()), ("study.html", report.html()), ("study.json", json)];
-    for (name, text) in &files {
+    for (name, text) in [("study.md", report.markdown()), ("study.html", report.html())] {
         write_atomic(&plan.root.join(name), text.as_bytes())?;
     }
+    write_json(&plan.root.join("study.json"), &report)?;
     terminal.result(&report, || report.plain())?;
     report.comparison.warnings.iter().for_each(|warning| terminal.say(format!("note: {warning}")));
     terminal.say(format!("report {}", plan.root.join("study.html").display()));

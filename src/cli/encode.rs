@@ -277,7 +277,7 @@ pub fn run(args: &EncodeArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let recipe = encoder.recipe();
     effect::check_recipe(args, recipe)?;
     terminal.say(effect::described(args, &encoder));
-    terminal.detail(serde_json::to_string(recipe).unwrap_or_default());
+    terminal.detail(recipe.json()?);
     if args.dry_run {
         return dry_run(&dataset, &encoder, &job, terminal);
     }

@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Exit, Failure, Terminal};
-use crate::artefact::{Makes, may_make};
-use crate::data::filter::{Duplicates, Ties};
+use crate::artefact::{Makes, json_value, may_make};
+use crate::data::filter::{Duplicates, StepCounts, Ties};
 use crate::data::source::{Columns, Format, Quoting, Role, SourceOptions, TimeUnit};
 use crate::data::split::{CutOff, Split};
 use crate::data::{
     Dataset, Items, PrepareOptions, PrepareReport, Untimed, prepare, replace_dataset, write_dataset,
 };
 use crate::features::FeatureStore;
+use crate::table::{Column, Table};
 
 mod plan;
 
@@ -220,7 +221,7 @@ pub fn run(args: &PrepareArgs, terminal: &Terminal) -> Result<Exit, Failure> {
         let message = format!("--strict: nothing was written because of {}", warnings.join("\nand "));
         return Err(Failure::user(message, "mend the input or name the option that settles it"));
     }
-    let as_json = serde_json::to_value(&report).unwrap_or_default();
+    let as_json = json_value("the report", &report)?;
     let about = serde_json::json!({"source": "prepare", "options": options, "report": as_json});
     let old = if args.overwrite { Dataset::open(&args.output).ok() } else { None };
     let hash = if args.overwrite {
@@ -433,10 +434,15 @@ fn set(columns: &mut Columns, role: Role, name: &str) {
 }
 
 fn table(report: &PrepareReport) -> String {
-    let mut text = format!("{:<32} {:>10} {:>10} {:>13}\n", "step", "users", "items", "interactions");
-    for s in &report.steps {
-        text += &format!("{:<32} {:>10} {:>10} {:>13}\n", s.step, s.users, s.items, s.interactions);
-    }
+    let row = |s: &StepCounts| {
+        vec![s.step.clone(), s.users.to_string(), s.items.to_string(), s.interactions.to_string()]
+    };
+    let steps = Table {
+        header: ["step", "users", "items", "interactions"].map(str::to_owned).to_vec(),
+        rows: report.steps.iter().map(row).collect(),
+    };
+    let columns = [Column::left(32), Column::right(10), Column::right(10), Column::right(13)];
+    let mut text = steps.lines(&columns, " ");
     if report.repeats_dropped > 0 {
         text += &format!(
             "{} interactions with an item that the user had already are dropped; --duplicates keep_returns keeps true returns\n",

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::setup::{parse_part, tell_inputs};
 use super::{Exit, Failure, Terminal};
-use crate::artefact::{Makes, may_make, write_atomic};
+use crate::artefact::{Makes, may_make, write_atomic, write_json};
 use crate::config::{Config, ENSEMBLE, ViewKind, load};
 use crate::data::{Dataset, Part};
 use crate::eval::baseline::ContentView;
@@ -89,8 +89,7 @@ pub fn run(args: &ProbeArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     if let Some(dir) = &args.output {
         std::fs::create_dir_all(dir).map_err(|e| Failure::io(dir, &e))?;
         write_atomic(&dir.join("probe.md"), report.markdown().as_bytes())?;
-        let text = serde_json::to_string_pretty(&report).unwrap_or_default();
-        write_atomic(&dir.join("probe.json"), text.as_bytes())?;
+        write_json(&dir.join("probe.json"), &report)?;
         terminal.say(format!("report {}", dir.join("probe.md").display()));
     }
     terminal.detail(format!("{:.1} s", start.elapsed().as_secs_f64()));

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::CompareError;
 use crate::artefact::MANIFEST;
-use crate::config::{self, ENSEMBLE};
+use crate::config::{self, ENSEMBLE, flatten};
 use crate::eval::metrics::Protocol;
 use crate::eval::{Report, Row, Scored, kept, rows};
 use crate::train::run_dir::RunDir;
@@ -116,8 +116,7 @@ impl Opened {
         // The model's own evaluation is a report's first.
         let own = report.evaluations.first().is_some_and(|e| e.scored.iter().any(|s| s.name == score));
         let dataset_dir = inputs::dataset_dir(&run, &config);
-        let mut settings = BTreeMap::new();
-        flatten("", &serde_json::to_value(&config).unwrap_or_default(), &mut settings);
+        let mut settings = config.leaves().map_err(|e| not_a_run(e.to_string()))?;
         if let Some((_, path)) = &last {
             flatten("parents", &parents(path), &mut settings);
         }
@@ -172,20 +171,6 @@ fn parents(step: &Path) -> Value {
     let manifest = fs::read_to_string(step.join(MANIFEST)).ok();
     let value: Option<Value> = manifest.and_then(|text| serde_json::from_str(&text).ok());
     value.and_then(|v| v.get("about")?.get("parents").cloned()).unwrap_or_default()
-}
-
-/// Dotted leaves of a JSON value.
-pub(crate) fn flatten(prefix: &str, value: &Value, leaves: &mut BTreeMap<String, String>) {
-    let join = |key: &str| if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") };
-    match value {
-        Value::Object(map) => map.iter().for_each(|(k, v)| flatten(&join(k), v, leaves)),
-        Value::Array(list) => {
-            list.iter().enumerate().for_each(|(i, v)| flatten(&join(&i.to_string()), v, leaves));
-        }
-        leaf => {
-            leaves.insert(prefix.to_owned(), leaf.to_string().trim_matches('"').to_owned());
-        }
-    }
 }
 
 /// Validation metrics of a run directory, by epoch.

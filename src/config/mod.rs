@@ -14,6 +14,7 @@
 mod error;
 mod facts;
 mod keys;
+mod leaves;
 mod load;
 mod nearest;
 mod reduce;
@@ -30,6 +31,7 @@ mod schema;
 pub(crate) use error::one_line;
 pub use error::{ConfigError, Place};
 pub use facts::{has_fact, keys_with};
+pub use leaves::{Leaves, flatten};
 pub use load::{Loaded, Origin, load, load_on, parse};
 pub(crate) use nearest::nearest;
 pub use reduce::Dropped;

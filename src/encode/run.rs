@@ -218,7 +218,7 @@ fn finish(
         "source": format!("encoded by {}", encoder.name()),
         "settings": encoder.settings(),
         "recipe": recipe,
-        "recipe_sha256": recipe.fingerprint(),
+        "recipe_sha256": recipe.fingerprint()?,
         "dataset": dataset.hash,
         "item_ids_sha256": item_ids_hash(&dataset.items.ids),
         "field": if recipe.modality == Modality::Text { json!(job.field) } else { json!("image") },

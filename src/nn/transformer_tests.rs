@@ -3,9 +3,9 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::*;
-use crate::model::params::host;
 use crate::ops::kernels_are_on;
 use crate::ops::spared::{ALONE, Spared};
+use crate::tensors::host;
 
 const D: usize = 12;
 const L: usize = 9;

@@ -6,7 +6,7 @@ use super::vectors::{Against, Vectors};
 use super::{Figures, Probe, all_neighbours};
 use crate::eval::ScoreError;
 use crate::eval::baseline::ContentView;
-use crate::ops::dropout::mix64;
+use crate::rng::mix64;
 
 /// Shares of the items that lose the view.
 pub const RATIOS: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];

@@ -5,14 +5,13 @@
 //! geometry. Random features, popularity and item-kNN on behaviour always stand beside them.
 //!
 //! Reading order: [`vectors`] (pooling, products in tiles), [`rank`] (P1, P2 a), [`mod@agreement`] (P2 b), [`mask`] (P3),
-//! [`geometry`] (P5), [`chance`], [`validity`] (P4), [`spearman`], [`table`] (terminal and Markdown).
+//! [`geometry`] (P5), [`chance`], [`validity`] (P4), [`table`] (terminal and Markdown).
 
 pub mod agreement;
 pub mod chance;
 pub mod geometry;
 pub mod mask;
 pub mod rank;
-pub mod spearman;
 pub mod table;
 #[cfg(test)]
 mod tests;
@@ -195,7 +194,7 @@ impl<'a> Probe<'a> {
         }
         Ok(Report {
             dataset: self.dataset.hash.clone(),
-            part: if self.options.part == Part::Test { "test" } else { "valid" }.into(),
+            part: self.options.part.name().into(),
             targets: rows.len(),
             items,
             chance,

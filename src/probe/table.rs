@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::Report;
 use super::geometry::Verdict;
-use crate::compare::table::Table;
+use crate::table::Table;
 
 fn figure(value: f64) -> String {
     format!("{value:.4}")

@@ -6,9 +6,9 @@
 //! `CODISTILL_WRITE_BITS=tests/fixtures/bits.json cargo test --release --test it bits::`.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::Path;
 
+use codistill::hex::hex;
 use codistill::tensors;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -88,13 +88,6 @@ fn cpu_features() -> Vec<String> {
     found.into_iter().filter(|(_, on)| *on).map(|(name, _)| name.to_owned()).collect()
 }
 
-fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// Hash of all figures that do not measure the machine, with their tags and steps.
 fn metrics_of(run_dir: &Path) -> String {
     let mut hash = Sha256::new();
@@ -105,7 +98,7 @@ fn metrics_of(run_dir: &Path) -> String {
         });
         kept.for_each(|(tag, value)| hash.update(format!("{tag}={value}\n")));
     }
-    hex(hash)
+    hex(hash.finalize())
 }
 
 /// Hash of names, shapes and values of the exported weights.
@@ -115,7 +108,7 @@ fn weights_of(export: &Path) -> String {
         hash.update(format!("{name} {:?}\n", tensor.shape));
         tensor.values.iter().for_each(|value| hash.update(value.to_bits().to_le_bytes()));
     }
-    hex(hash)
+    hex(hash.finalize())
 }
 
 fn trained((name, config, sets): Case, home: &Path) -> Bits {

@@ -22,6 +22,7 @@ mod flip;
 mod gpu;
 mod inputs;
 mod lists;
+mod machines;
 mod objectives;
 mod older;
 mod parity;
