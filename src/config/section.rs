@@ -261,7 +261,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Given<T> {
 /// assert!(toml::from_str::<ThingConfig>("counts = 3").is_err());
 /// ```
 ///
-/// Every struct derives `Clone`, `Debug`, `PartialEq` and `Serialize`, and more after its description
+/// Every struct derives `Clone`, `Debug`, `PartialEq` and serde's `Serialize`, and more after its description
 /// (`#[derive(Copy)]`). A key without `= default` must be given; a struct with such a key has no `Default`.
 /// `#[serde(…)]` behind the facts of a key says how it is written.
 #[macro_export]
@@ -368,6 +368,20 @@ macro_rules! section {
 
 /// One word out of several, as an enum that reads itself from the word ([`std::str::FromStr`]) and knows all words
 /// (`WORDS`).
+///
+/// ```
+/// codistill::choice! {
+///     /// How fast a thing goes.
+///     pub enum Pace {
+///         /// One step at a time.
+///         Slow = "slow",
+///         /// All at once.
+///         Fast = "fast",
+///     }
+/// }
+/// assert_eq!("fast".parse(), Ok(Pace::Fast));
+/// assert_eq!("swift".parse::<Pace>(), Err("use slow or fast".to_owned()));
+/// ```
 #[macro_export]
 macro_rules! choice {
     (
@@ -416,6 +430,24 @@ macro_rules! choice {
 
 /// A table whose key `kind` says which other keys it has, as an enum. All other keys have defaults; the first kind
 /// with its defaults is the default.
+///
+/// ```
+/// codistill::kinds! {
+///     /// What a thing is made of.
+///     pub enum Thing {
+///         /// Wood.
+///         Wood = "wood" {
+///             /// Rings, from 1 on.
+///             rings: usize = 12,
+///         },
+///         /// Stone.
+///         Stone = "stone" {},
+///     }
+/// }
+/// assert_eq!(Thing::default(), Thing::Wood { rings: 12 });
+/// assert_eq!(toml::from_str("kind = \"stone\""), Ok(Thing::Stone {}));
+/// assert!(toml::from_str::<Thing>("kind = \"stone\"\nrings = 3").is_err());
+/// ```
 #[macro_export]
 macro_rules! kinds {
     (
