@@ -164,6 +164,14 @@ fn none_takes_an_optional_table_away() {
 }
 
 #[test]
+fn none_takes_an_optional_table_of_a_list_entry_away() {
+    let replaced = "model.views.1.replace={ kind = \"ones\" }";
+    assert!(with(ODMT, &[replaced]).unwrap().config.model.views[1].replace.is_some());
+    let sets = [replaced, "model.views.1.replace=none"];
+    assert!(with(ODMT, &sets).unwrap().config.model.views[1].replace.is_none());
+}
+
+#[test]
 fn a_bad_set_is_named_with_the_reason() {
     assert_eq!(
         said(with(ODMT, &["model.widht=8"])),
