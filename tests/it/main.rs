@@ -22,6 +22,8 @@ mod flip;
 mod gpu;
 mod inputs;
 mod lists;
+#[path = "../../src/need.rs"]
+mod need;
 mod objectives;
 mod older;
 mod parity;
@@ -34,6 +36,7 @@ mod resume;
 mod row_sparse;
 mod shop;
 mod silence;
+mod tensorboard;
 mod tune;
 mod unread;
 mod worlds;

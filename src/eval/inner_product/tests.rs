@@ -7,6 +7,8 @@ use super::kernel::{Bars, Grid, Wide};
 use super::kernel::{GROUP, Kernel, Plain, slot};
 use super::quantized::{BLOCK, PANEL, Quantized, pairs, quantize};
 use super::{Catalogue, Query, View};
+#[cfg(target_arch = "x86_64")]
+use crate::need::need;
 
 /// Deterministic numbers in -1..1.
 fn numbers(seed: u64) -> impl FnMut() -> f32 {
@@ -211,10 +213,8 @@ fn the_bound_holds_for_every_pair() {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn vector_instructions_and_plain_loops_give_the_same_bits() {
-    let Some(wide) = Wide::detect() else {
-        eprintln!("skipped: this machine lacks AVX-512 with VNNI");
-        return;
-    };
+    let wide = Wide::detect().ok_or("this machine lacks AVX-512 with VNNI");
+    let Some(wide) = need("avx512", wide) else { return };
     let mut next = numbers(2);
     for p in [1, 3, 32] {
         let mut whole = |n: usize| -> Vec<i16> { (0..n).map(|_| (next() * 30_000.0) as i16 / 4).collect() };
