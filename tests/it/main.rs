@@ -26,6 +26,7 @@ mod lists;
 mod need;
 mod objectives;
 mod older;
+mod pages;
 mod parity;
 mod planted;
 mod prepare;
