@@ -1,7 +1,13 @@
 //! The pages that people read: README's commands print what it shows, and links lead somewhere.
 
+use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use codistill::config::EvalConfig;
+use codistill::data::{Dataset, Part};
+use codistill::eval::baseline::Popularity;
+use codistill::eval::evaluate;
 
 use crate::program::{Said, codistill};
 
@@ -83,6 +89,23 @@ fn readmes_commands_run_and_print_what_it_shows() {
             );
         }
     }
+}
+
+/// README's lines of Rust, compiled.
+#[rustfmt::skip]
+#[allow(dead_code, unused_variables)]
+fn library() -> Result<(), Box<dyn Error>> {
+let dataset = Dataset::open("data/shop".as_ref())?;
+let mut model = Popularity::new(&dataset);
+let found = evaluate(&mut model, &dataset, Part::Test, &EvalConfig::default(), 12, &mut |_| {})?;
+Ok(())
+}
+
+#[test]
+fn readmes_lines_of_rust_are_those_that_are_compiled_here() {
+    let page = page("README.md");
+    let shown = page.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    assert!(include_str!("pages.rs").contains(shown), "{shown}");
 }
 
 /// All Markdown files of the repository's own.
