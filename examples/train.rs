@@ -1,4 +1,4 @@
-//! Trains SASRec on generated users and items, and prints its test figures beside popularity.
+//! Trains SASRec on generated users and items, and prints its test figures beside baselines.
 //!
 //!     cargo run --release --example train -- DIR
 //!
@@ -8,17 +8,14 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use burn::module::Module;
 use codistill::config::parse;
 use codistill::data::{Part, write_dataset};
-use codistill::device;
 use codistill::eval::Evaluation;
-use codistill::eval::baseline::Popularity;
-use codistill::synth;
-use codistill::train::inputs::Inputs;
+use codistill::judge::final_report;
+use codistill::train::Setup;
 use codistill::train::run_dir::{RunDir, Which};
 use codistill::train::trainer::{Observer, StepReport};
-use codistill::train::{Experiment, Trainer};
+use codistill::{device, synth, systems};
 
 /// What `configs/sasrec.toml` says, smaller.
 const CONFIG: &str = r#"
@@ -67,20 +64,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     loaded.config.data.path = Some(data);
 
     let device = device::open("cpu")?;
-    let experiment = Experiment::open(loaded.config.clone(), &device.device)?;
+    let system = systems::open(Setup::open(loaded.config.clone(), &device.device)?)?;
     let run = RunDir::create(&dir, "run", &loaded.config.to_toml()?, "{}")?;
-    Inputs::of(&experiment, &run.root)?.write(&run)?;
-    let mut trainer = Trainer::new(&experiment, &run.steps());
-    trainer.run(&mut Printer, &AtomicBool::new(false))?;
+    system.inputs(&run.root)?.write(&run)?;
+    system.training(&run.steps())?.run(&mut Printer, &AtomicBool::new(false))?;
 
     let (path, best) = run.checkpoint(&Which::Best)?;
-    let model = best.restore(&path, trainer.model().clone())?.valid();
-    let own = experiment.evaluate_model(&model, Part::Test)?;
-    let popularity = experiment.evaluate_scorer(&mut Popularity::new(&experiment.dataset), Part::Test)?;
-    for (name, evaluation) in [("SASRec", own), ("popularity", popularity)] {
-        let metrics = &evaluation.scored[0].metrics;
-        println!("{name}: recall@10 {:.4}, ndcg@10 {:.4}", metrics["recall@10"], metrics["ndcg@10"]);
-    }
-    println!("{}", run.root.display());
+    let report = final_report(system.fitted(&path, &best)?.as_ref(), Part::Test, Some(&run))?;
+    println!("{}{}", report.table(), run.root.display());
     Ok(())
 }

@@ -4,10 +4,9 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use codistill::config::EvalConfig;
-use codistill::data::{Dataset, Part};
-use codistill::eval::baseline::Popularity;
-use codistill::eval::evaluate;
+use codistill::data::Part;
+use codistill::judge::final_report;
+use codistill::run::{OpenOptions, Run};
 
 use crate::program::{Said, codistill};
 
@@ -93,11 +92,11 @@ fn readmes_commands_run_and_print_what_it_shows() {
 
 /// README's lines of Rust, compiled.
 #[rustfmt::skip]
-#[allow(dead_code, unused_variables)]
+#[allow(dead_code)]
 fn library() -> Result<(), Box<dyn Error>> {
-let dataset = Dataset::open("data/shop".as_ref())?;
-let mut model = Popularity::new(&dataset);
-let found = evaluate(&mut model, &dataset, Part::Test, &EvalConfig::default(), 12, &mut |_| {})?;
+let run = Run::open("checkpoints/shop".as_ref(), &OpenOptions::default())?;
+let report = final_report(run.model.as_ref(), Part::Test, None)?;
+println!("{}", report.table());
 Ok(())
 }
 
