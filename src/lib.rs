@@ -39,6 +39,8 @@ pub mod judge;
 pub mod lock;
 pub mod model;
 pub mod monitor;
+#[cfg(test)]
+mod need;
 pub mod nn;
 pub mod objective;
 pub mod ops;

@@ -7,6 +7,8 @@ use super::kernel::{Avx2, Wide};
 use super::kernel::{Bars, GROUP, Grid, Kernel, Plain, slot};
 use super::quantized::{BLOCK, PANEL, Quantized, pairs, quantize};
 use super::{Catalogue, Query, View};
+#[cfg(target_arch = "x86_64")]
+use crate::need::need;
 
 /// Deterministic numbers in -1..1.
 fn numbers(seed: u64) -> impl FnMut() -> f32 {
@@ -234,13 +236,13 @@ fn the_bound_holds_for_the_mean_of_many_branches() {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn vector_instructions_and_plain_loops_give_the_same_bits() {
-    match Wide::detect() {
-        Some(kernel) => same_bits(kernel),
-        None => eprintln!("skipped: this machine lacks AVX-512 with VNNI"),
+    let wide = Wide::detect().ok_or("this machine lacks AVX-512 with VNNI");
+    if let Some(kernel) = need("avx512", wide) {
+        same_bits(kernel);
     }
-    match Avx2::detect() {
-        Some(kernel) => same_bits(kernel),
-        None => eprintln!("skipped: this machine lacks AVX2 with FMA"),
+    let narrow = Avx2::detect().ok_or("this machine lacks AVX2 with FMA");
+    if let Some(kernel) = need("avx2", narrow) {
+        same_bits(kernel);
     }
 }
 
