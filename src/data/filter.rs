@@ -1,15 +1,19 @@
-//! Which interactions are kept: duplicates, k-core, minimum length, and their order in time.
+//! Rules for which interactions are kept, and in which order: ties, duplicates, k-core, minimum length.
+//!
+//! `prepare` applies them in its second step; nothing here reads a file.
 
 use serde::{Deserialize, Serialize};
 
+use super::DataError;
+use super::ids::{LogItem, LogUser};
 use crate::rng::finalise;
 
 /// One interaction with numbered ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interaction {
-    pub user: u32,
-    pub item: u32,
-    /// In the unit of the source; the place in it where it gives no times.
+    pub user: LogUser,
+    pub item: LogItem,
+    /// Time in the unit of the source, or the row's place in the source where it gives no times.
     pub time: i64,
 }
 
@@ -63,6 +67,17 @@ pub struct StepCounts {
     pub interactions: usize,
 }
 
+impl StepCounts {
+    /// # Errors
+    /// No interaction is left; the error names the step and gives `advice`.
+    pub(super) fn check_not_empty(&self, advice: &'static str) -> Result<(), DataError> {
+        if self.interactions == 0 {
+            return Err(DataError::Empty { step: self.step.clone(), advice });
+        }
+        Ok(())
+    }
+}
+
 /// Sorts by user, then time; equal times keep the order of the source.
 pub fn sort(interactions: &mut [Interaction]) {
     // A stable sort is the tie rule.
@@ -74,7 +89,7 @@ pub fn sort_by_hash(interactions: &mut [Interaction], user_ids: &[String], item_
     let hashes = |ids: &[String]| ids.iter().map(|id| fnv(id)).collect::<Vec<u64>>();
     let (users, items) = (hashes(user_ids), hashes(item_ids));
     interactions.sort_by_key(|i| {
-        let (user, item) = (users[i.user as usize], items[i.item as usize]);
+        let (user, item) = (users[i.user.index()], items[i.item.index()]);
         (i.user, i.time, finalise(user ^ finalise(item)))
     });
 }
@@ -99,11 +114,11 @@ pub struct TiedPairs {
 
 impl TiedPairs {
     /// Counts neighbours of sorted interactions. Ids that are all numbers ascend as numbers, others as texts.
-    pub fn of(interactions: &[Interaction], item_ids: &[String]) -> Self {
+    pub fn count(interactions: &[Interaction], item_ids: &[String]) -> Self {
         let numbers: Option<Vec<u64>> = item_ids.iter().map(|id| id.parse().ok()).collect();
-        let ascends = |a: u32, b: u32| match &numbers {
-            Some(numbers) => numbers[a as usize] < numbers[b as usize],
-            None => item_ids[a as usize] < item_ids[b as usize],
+        let ascends = |a: LogItem, b: LogItem| match &numbers {
+            Some(numbers) => numbers[a.index()] < numbers[b.index()],
+            None => item_ids[a.index()] < item_ids[b.index()],
         };
         let mut pairs = Self::default();
         for pair in interactions.windows(2).filter(|pair| pair[0].user == pair[1].user) {
@@ -190,7 +205,7 @@ pub fn k_core(interactions: &mut Vec<Interaction>, user_core: usize, item_core: 
         let before = interactions.len();
         let (users, items) = frequencies(interactions);
         interactions.retain(|i| {
-            users[i.user as usize] as usize >= user_core && items[i.item as usize] as usize >= item_core
+            users[i.user.index()] as usize >= user_core && items[i.item.index()] as usize >= item_core
         });
         if interactions.len() == before {
             return;
@@ -201,17 +216,17 @@ pub fn k_core(interactions: &mut Vec<Interaction>, user_core: usize, item_core: 
 /// Drops users with fewer than `length` interactions, once: items may fall below a core by it.
 pub fn minimum_length(interactions: &mut Vec<Interaction>, length: usize) {
     let (users, _) = frequencies(interactions);
-    interactions.retain(|i| users[i.user as usize] as usize >= length);
+    interactions.retain(|i| users[i.user.index()] as usize >= length);
 }
 
 /// Interactions per user and per item.
 pub fn frequencies(interactions: &[Interaction]) -> (Vec<u32>, Vec<u32>) {
-    let users = interactions.iter().map(|i| i.user as usize + 1).max().unwrap_or(0);
-    let items = interactions.iter().map(|i| i.item as usize + 1).max().unwrap_or(0);
+    let users = interactions.iter().map(|i| i.user.index() + 1).max().unwrap_or(0);
+    let items = interactions.iter().map(|i| i.item.index() + 1).max().unwrap_or(0);
     let mut counts = (vec![0; users], vec![0; items]);
     for i in interactions {
-        counts.0[i.user as usize] += 1;
-        counts.1[i.item as usize] += 1;
+        counts.0[i.user.index()] += 1;
+        counts.1[i.item.index()] += 1;
     }
     counts
 }
@@ -233,9 +248,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn interaction((user, item, time): (u32, u32, i64)) -> Interaction {
+        Interaction { user: LogUser(user), item: LogItem(item), time }
+    }
+
     fn log() -> impl Strategy<Value = Vec<Interaction>> {
-        let one =
-            (0u32..8, 0u32..8, 0i64..20).prop_map(|(user, item, time)| Interaction { user, item, time });
+        let one = (0u32..8, 0u32..8, 0i64..20).prop_map(interaction);
         proptest::collection::vec(one, 0..120)
     }
 
@@ -246,16 +264,16 @@ mod tests {
             k_core(&mut all, u, i);
             let (users, items) = frequencies(&all);
             for x in &all {
-                prop_assert!(users[x.user as usize] as usize >= u && items[x.item as usize] as usize >= i);
+                prop_assert!(users[x.user.index()] as usize >= u && items[x.item.index()] as usize >= i);
             }
             // The k-core is the largest such set: it is the fixed point of deleting from the whole.
             let mut rest = before;
             loop {
                 let (users, items) = frequencies(&rest);
-                let Some(at) = rest.iter().position(|x| {
-                    (users[x.user as usize] as usize) < u || (items[x.item as usize] as usize) < i
+                let Some(place) = rest.iter().position(|x| {
+                    (users[x.user.index()] as usize) < u || (items[x.item.index()] as usize) < i
                 }) else { break };
-                rest.remove(at);
+                rest.remove(place);
             }
             prop_assert_eq!(all, rest);
         }
@@ -275,8 +293,8 @@ mod tests {
         }
     }
 
-    fn of(rows: &[(u32, u32, i64)]) -> Vec<Interaction> {
-        rows.iter().map(|&(user, item, time)| Interaction { user, item, time }).collect()
+    fn interactions(rows: &[(u32, u32, i64)]) -> Vec<Interaction> {
+        rows.iter().copied().map(interaction).collect()
     }
 
     #[test]
@@ -293,28 +311,27 @@ mod tests {
             (vec![(a, 1), (b, 2), (a, 3), (b, 4)], vec![a, b, a, b]),
         ] {
             let mut log: Vec<Interaction> =
-                rows.iter().map(|&(item, time)| Interaction { user: 0, item, time }).collect();
+                rows.iter().map(|&(item, time)| interaction((0, item, time))).collect();
             deduplicate(&mut log, Duplicates::KeepReturns);
-            assert_eq!(log.iter().map(|i| i.item).collect::<Vec<_>>(), expected);
+            assert_eq!(log.iter().map(|i| i.item.0).collect::<Vec<_>>(), expected);
         }
-        let two_users = of(&[(0, a, 1), (1, a, 1), (1, a, 1)]);
+        let two_users = interactions(&[(0, a, 1), (1, a, 1), (1, a, 1)]);
         assert_eq!(exact_duplicates(&two_users), 1);
-        assert_eq!(exact_duplicates(&of(&[(0, a, 1), (0, b, 1), (0, a, 1), (0, a, 2)])), 1);
+        assert_eq!(exact_duplicates(&interactions(&[(0, a, 1), (0, b, 1), (0, a, 1), (0, a, 2)])), 1);
     }
 
     #[test]
     fn ties_that_ascend_by_id_are_seen_and_a_hash_breaks_them_alike_for_every_order() {
         let ids: Vec<String> = (0..40).map(|n| n.to_string()).collect();
-        let mut log: Vec<Interaction> =
-            (0..40).map(|n| Interaction { user: n / 20, item: n, time: 7 }).collect();
-        let sorted = TiedPairs::of(&log, &ids);
+        let mut log: Vec<Interaction> = (0..40).map(|n| interaction((n / 20, n, 7))).collect();
+        let sorted = TiedPairs::count(&log, &ids);
         // As texts 9 would come behind 10.
         assert_eq!(sorted, TiedPairs { neighbours: 38, tied: 38, distinct: 38, ascending: 38 });
         assert!(sorted.is_sorted());
         let users = ["u".to_owned(), "v".to_owned()];
         sort_by_hash(&mut log, &users, &ids);
         let once = log.clone();
-        assert!(!TiedPairs::of(&log, &ids).is_sorted());
+        assert!(!TiedPairs::count(&log, &ids).is_sorted());
         log.reverse();
         sort_by_hash(&mut log, &users, &ids);
         assert_eq!(log, once);
@@ -322,12 +339,8 @@ mod tests {
 
     #[test]
     fn equal_times_keep_the_order_of_the_source() {
-        let mut log = [(1, 5, 3), (0, 1, 9), (1, 4, 3), (1, 6, 2)].map(|(user, item, time)| Interaction {
-            user,
-            item,
-            time,
-        });
+        let mut log = [(1, 5, 3), (0, 1, 9), (1, 4, 3), (1, 6, 2)].map(interaction);
         sort(&mut log);
-        assert_eq!(log.map(|i| i.item), [1, 6, 5, 4]);
+        assert_eq!(log.map(|i| i.item.0), [1, 6, 5, 4]);
     }
 }

@@ -97,7 +97,7 @@ fn short_users(sequences: &Sequences) -> usize {
 }
 
 /// Sets the parts of one user's rows, which come in the order training, validation, test. A target needs a history.
-pub fn of_given(given: &[GivenPart], parts: &mut [Part]) {
+pub fn set_given_parts(given: &[GivenPart], parts: &mut [Part]) {
     let is_first = |n: usize| n == 0 || given[n - 1] != given[n];
     for (n, part) in parts.iter_mut().enumerate() {
         *part = match given[n] {

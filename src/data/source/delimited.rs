@@ -123,7 +123,7 @@ fn optional<T>(
     parse: impl Fn(&str) -> Result<Option<T>, String>,
 ) -> Result<Option<T>, Fault> {
     let Some(place) = place else { return Ok(None) };
-    parse(fields.get(place)?).map_err(|reason| Fault::at(&header[place], reason))
+    parse(fields.get(place)?).map_err(|reason| Fault::column(&header[place], reason))
 }
 
 /// A delimited file past its header.

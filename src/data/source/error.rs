@@ -226,7 +226,7 @@ impl Fault {
         Self { column: None, reason: reason.into(), kind: FaultKind::Plain }
     }
 
-    pub fn at(column: &str, reason: impl Into<String>) -> Self {
+    pub fn column(column: &str, reason: impl Into<String>) -> Self {
         Self { column: Some(column.to_owned()), reason: reason.into(), kind: FaultKind::Plain }
     }
 

@@ -111,7 +111,7 @@ impl ItemLists {
     ) -> Result<(), Fault> {
         let mut row = Vec::new();
         let full = || Fault::new("more than 2^31 users or items");
-        let listed = ids_of(list).map_err(|reason| Fault::at(column, reason))?;
+        let listed = ids_of(list).map_err(|reason| Fault::column(column, reason))?;
         for id in listed.iter().map(AsRef::as_ref).chain([item]) {
             row.push(self.items.number(id).ok_or_else(full)?);
         }
@@ -144,7 +144,7 @@ impl ItemLists {
                 std::cmp::Ordering::Greater => Order::Forwards,
                 std::cmp::Ordering::Less => Order::Backwards,
                 std::cmp::Ordering::Equal => self.order.ok_or_else(|| {
-                    Fault::at(
+                    Fault::column(
                         column,
                         "nothing tells whether rows of a user come in the order of time or against it",
                     )
@@ -157,7 +157,7 @@ impl ItemLists {
             }
             (false, false) => {
                 let reason = format!("the list doesn't go on from what earlier rows say of user {user}");
-                return Err(Fault::at(column, reason));
+                return Err(Fault::column(column, reason));
             }
         };
         if forwards != backwards {

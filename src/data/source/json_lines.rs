@@ -53,14 +53,14 @@ pub(super) fn interactions(
         let (item, item_name) = first(&items).unwrap_or((&Scalar::Null, ""));
         let (user, item) = (id_text(user, user_name)?, id_text(item, item_name)?);
         let time = first(&times)
-            .map(|(field, name)| time_of(field, format).map_err(|reason| Fault::at(name, reason)))
+            .map(|(field, name)| time_of(field, format).map_err(|reason| Fault::column(name, reason)))
             .transpose()?;
         let value = match first(&values) {
-            Some((field, name)) => value_of(field).map_err(|reason| Fault::at(name, reason))?,
+            Some((field, name)) => value_of(field).map_err(|reason| Fault::column(name, reason))?,
             None => None,
         };
         let own_part = first(&parts)
-            .map(|(field, name)| part(&id_text(field, name)?).map_err(|reason| Fault::at(name, reason)))
+            .map(|(field, name)| part(&id_text(field, name)?).map_err(|reason| Fault::column(name, reason)))
             .transpose()?;
         row(RawInteraction {
             user: id(&user, user_name)?,
@@ -214,7 +214,7 @@ fn id_text<'f>(field: &'f Scalar<'_>, name: &str) -> Result<Cow<'f, str>, Fault>
         Scalar::Text(text) => Ok(Cow::Borrowed(text)),
         Scalar::Int(number) => Ok(Cow::Owned(number.to_string())),
         Scalar::UInt(number) => Ok(Cow::Owned(number.to_string())),
-        other => Err(Fault::at(name, format!("{} is no id: a text or a whole number is", other.kind()))),
+        other => Err(Fault::column(name, format!("{} is no id: a text or a whole number is", other.kind()))),
     }
 }
 

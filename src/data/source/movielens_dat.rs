@@ -21,8 +21,8 @@ pub(super) fn interactions(
         row(RawInteraction {
             user: id(user, "user")?,
             item: id(item, "item")?,
-            time: Some(RawTime::parse(time, format).map_err(|reason| Fault::at("time", reason))?),
-            value: parse_value(rating).map_err(|reason| Fault::at("rating", reason))?,
+            time: Some(RawTime::parse(time, format).map_err(|reason| Fault::column("time", reason))?),
+            value: parse_value(rating).map_err(|reason| Fault::column("rating", reason))?,
             part: file.part,
         })?;
         Ok(1)

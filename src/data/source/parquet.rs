@@ -57,7 +57,7 @@ pub(super) fn interactions(
     table.rows(&columns, &mut reading.bad, |cells| {
         let at = |n: usize| {
             let name = names[n];
-            move |reason: String| Fault::at(name, reason)
+            move |reason: String| Fault::column(name, reason)
         };
         let item = *items.iter().find(|&&n| !cells[n].is_empty()).unwrap_or(&items[0]);
         let (user_text, item_text) =
@@ -97,7 +97,7 @@ pub(super) fn items(
     table.rows(&columns, &mut reading.bad, |cells| {
         let at = |n: usize| {
             let name = names[n];
-            move |reason: String| Fault::at(name, reason)
+            move |reason: String| Fault::column(name, reason)
         };
         let append = |n: usize, separator: &str, out: &mut String| -> Result<(), Fault> {
             match &cells[n] {

@@ -21,7 +21,7 @@ pub(super) fn interactions(
             None => line.trim().split_once(' ').unwrap_or((line.trim(), "")),
         };
         if user.is_empty() {
-            return Err(Fault::at("user", "empty id"));
+            return Err(Fault::column("user", "empty id"));
         }
         let mut rows = 0;
         for item in items.split_ascii_whitespace() {

@@ -17,7 +17,7 @@ pub(super) fn parse_value(text: &str) -> Result<Option<f64>, String> {
 /// The id without surrounding space; an empty one is a fault.
 pub(super) fn id<'a>(text: &'a str, column: &str) -> Result<&'a str, Fault> {
     let text = text.trim();
-    if text.is_empty() { Err(Fault::at(column, "empty id")) } else { Ok(text) }
+    if text.is_empty() { Err(Fault::column(column, "empty id")) } else { Ok(text) }
 }
 
 /// Enough of a field to recognise it in a message.
