@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::report::PrepareReport;
 use crate::data::MICROS;
-use crate::data::source::{Role, SourcePlan, TimeUnit, speaks_of_parts};
+use crate::data::source::{Role, SourcePlan, TimeUnit, may_name_parts};
 use crate::data::split::Split;
 
 impl PrepareReport {
@@ -50,7 +50,7 @@ impl PrepareReport {
                 unread(&self.log)
             ));
         }
-        let part = self.log.unread.iter().find(|name| speaks_of_parts(name));
+        let part = self.log.unread.iter().find(|name| may_name_parts(name));
         if let Some(name) =
             part.filter(|_| self.split != Split::Given && !self.log.without.contains(&Role::Part))
         {

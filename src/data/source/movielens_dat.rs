@@ -1,11 +1,12 @@
 //! MovieLens' `ratings.dat` and `movies.dat`: `::` between fields, no header.
 
+use std::borrow::Cow;
+
 use super::error::Fault;
 use super::folder::SourceFile;
 use super::lines::utf8;
 use super::value::{id, parse_value};
 use super::{OnInteraction, OnItem, RawInteraction, RawItem, RawTime, Reading, SourceError};
-use std::borrow::Cow;
 
 pub(super) fn interactions(
     file: &SourceFile,
@@ -50,7 +51,7 @@ pub(super) fn items(
     })
 }
 
-/// UTF-8 where it is valid, Latin-1 (as GroupLens wrote these files) where not.
+/// Decodes a line as UTF-8 where it's valid, else as Latin-1, in which GroupLens wrote these files.
 fn decode(line: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(line) {
         Ok(text) => Cow::Borrowed(text),
