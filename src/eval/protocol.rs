@@ -230,7 +230,7 @@ fn rank_by_scores(
                             kept.as_mut_slice()
                         }
                     };
-                    ranked.push(Found::of_scores(scores, query, best));
+                    ranked.push(Found::from_scores(scores, query, best));
                 },
             );
         }
