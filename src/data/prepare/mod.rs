@@ -23,7 +23,8 @@ pub use options::{PrepareOptions, Untimed};
 pub use read::NullLike;
 use read::read;
 use report::report;
-pub use report::{Misses, PrepareReport, SourceHash};
+pub use report::{Misses, PrepareReport};
+pub use sources::SourceHash;
 
 use super::{DataError, Dataset};
 

@@ -11,6 +11,7 @@ use super::filter::FilteredLog;
 use super::number::NumberedLog;
 use super::options::PrepareOptions;
 use super::read::NullLike;
+use super::sources::SourceHash;
 use crate::data::filter::{StepCounts, TiedPairs, Ties};
 use crate::data::join::{Cause, Explanation};
 use crate::data::source::SourcePlan;
@@ -112,13 +113,6 @@ impl Misses {
             remedy: found.hint(),
         }
     }
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SourceHash {
-    pub path: PathBuf,
-    pub bytes: u64,
-    pub sha256: String,
 }
 
 /// Puts together the data set, whose hash is known once it's written, and the report.

@@ -3,9 +3,18 @@
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 
-use super::report::SourceHash;
+use serde::{Deserialize, Serialize};
+
 use crate::artefact::hash_file;
 use crate::data::DataError;
+
+/// A source file with its size in bytes and its SHA-256 in hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SourceHash {
+    pub path: PathBuf,
+    pub bytes: u64,
+    pub sha256: String,
+}
 
 /// The hashes of some files, computed by a thread of their own.
 pub(super) struct SourceHashes {

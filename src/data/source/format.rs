@@ -1,4 +1,4 @@
-//! The formats of source files.
+//! The two sources of a data set, and the formats of their files.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,6 +6,13 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::error::SourceError;
+
+/// Which of a data set's two files a source is; each has options of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    Log,
+    Catalogue,
+}
 
 /// The format of a source file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

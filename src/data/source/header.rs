@@ -2,7 +2,7 @@
 //!
 //! [`super::detect`] asks before the format is known, [`super::delimited`] when a table is opened.
 
-use super::options::Source;
+use super::format::Source;
 
 /// The separator that occurs most in the header; a comma where there is none.
 pub(super) fn guess_delimiter(header: &[u8]) -> u8 {

@@ -9,7 +9,7 @@ use super::folder::SourceFile;
 use super::item_lists::ItemLists;
 use super::lines::Lines;
 use super::roles::Role;
-use super::{BadLines, Format, Quoting, SourceError, SourcePlan, detect, encoding, folder};
+use super::{BadLines, Format, Quoting, Source, SourceError, SourcePlan, detect, encoding, folder};
 
 /// Names of columns; the usual names where they are empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,13 +70,6 @@ pub struct Reading<'a> {
     pub(super) odd_quotes: u64,
     /// Number of lines with a carriage return in them.
     pub(super) returns: u64,
-}
-
-/// Which of a data set's two files a source is; each has options of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    Log,
-    Catalogue,
 }
 
 impl<'a> Reading<'a> {
