@@ -192,7 +192,7 @@ pub struct Dataset {
     pub users: Vec<String>,
     pub items: Items,
     pub sequences: Sequences,
-    /// Whether times are times. Otherwise they are places in the source, which say nothing across users.
+    /// Whether times are times. Otherwise they are places in the source, which don't compare between users.
     pub timed: bool,
     /// Content hash of the data set's directory, which checkpoints and runs refer to.
     pub hash: String,

@@ -17,7 +17,7 @@ pub struct Interaction {
     pub time: i64,
 }
 
-/// What becomes of several interactions of one user with one item.
+/// The rule for several interactions of one user with one item.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Duplicates {
@@ -50,10 +50,10 @@ impl Duplicates {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ties {
-    /// That of the source. Default: it is the best witness of what came first, unless the file is sorted.
+    /// That of the source. Default, because it's the best evidence of what came first, unless the file is sorted.
     #[default]
     Source,
-    /// By a hash of user and item, which says nothing: where files are sorted by item, their order is a pattern that a
+    /// By a hash of user and item, which carries no information: where files are sorted by item, their order is a pattern that a
     /// model learns and a service never sees.
     Hash,
 }
@@ -100,20 +100,20 @@ fn fnv(text: &str) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// What neighbouring interactions of a user with equal times look like.
+/// Counts of a user's consecutive interactions with equal times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TiedPairs {
-    /// Neighbouring interactions of one user.
+    /// Number of consecutive pairs of one user's interactions.
     pub neighbours: usize,
-    /// Those with equal times: their order is the tie rule's.
+    /// Number of pairs with equal times, whose order is the tie rule's.
     pub tied: usize,
-    /// Tied neighbours with different items, and those whose item ids ascend.
+    /// Number of tied pairs with different items, and of those whose item ids ascend.
     pub distinct: usize,
     pub ascending: usize,
 }
 
 impl TiedPairs {
-    /// Counts neighbours of sorted interactions. Ids that are all numbers ascend as numbers, others as texts.
+    /// Counts the pairs of sorted interactions. Ids that are all numbers ascend as numbers, others as texts.
     pub fn count(interactions: &[Interaction], item_ids: &[String]) -> Self {
         let numbers: Option<Vec<u64>> = item_ids.iter().map(|id| id.parse().ok()).collect();
         let ascends = |a: LogItem, b: LogItem| match &numbers {
@@ -133,15 +133,14 @@ impl TiedPairs {
         pairs
     }
 
-    /// Whether ids ascend (or descend) far more often than in an order that knows nothing of them: three standard
-    /// deviations of a fair coin.
+    /// Whether ids ascend (or descend) more often than in a random order, by more than three standard deviations.
     pub fn is_sorted(&self) -> bool {
         let (n, ascending) = (self.distinct as f64, self.ascending as f64);
         self.distinct >= 10 && (ascending - n / 2.0).abs() > 1.5 * n.sqrt()
     }
 }
 
-/// Rows that repeat another in user, item and time; `interactions` are sorted.
+/// Number of rows that repeat another in user, item and time; `interactions` are sorted.
 pub fn exact_duplicates(interactions: &[Interaction]) -> usize {
     let mut items = Vec::new();
     let mut repeated = 0;
@@ -162,7 +161,7 @@ fn keep_returns(interactions: &mut Vec<Interaction>) {
     for n in 0..interactions.len() {
         let this = interactions[n];
         if kept == 0 || interactions[kept - 1].user != this.user || interactions[kept - 1].time != this.time {
-            // Where the kept run of this user and time begins.
+            // The kept run of this user and time begins here.
             start = kept;
         }
         let double = interactions[start..kept].iter().any(|other| other.item == this.item);
@@ -176,7 +175,7 @@ fn keep_returns(interactions: &mut Vec<Interaction>) {
     interactions.truncate(kept);
 }
 
-/// Applies the rule for duplicates to sorted interactions; order is kept.
+/// Applies the rule for duplicates to sorted interactions, whose order stays.
 pub fn deduplicate(interactions: &mut Vec<Interaction>, rule: Duplicates) {
     match rule {
         Duplicates::KeepAll => return,
@@ -219,7 +218,7 @@ pub fn minimum_length(interactions: &mut Vec<Interaction>, length: usize) {
     interactions.retain(|i| users[i.user.index()] as usize >= length);
 }
 
-/// Interactions per user and per item.
+/// Numbers of interactions per user and per item.
 pub fn frequencies(interactions: &[Interaction]) -> (Vec<u32>, Vec<u32>) {
     let users = interactions.iter().map(|i| i.user.index() + 1).max().unwrap_or(0);
     let items = interactions.iter().map(|i| i.item.index() + 1).max().unwrap_or(0);

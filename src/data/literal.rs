@@ -329,7 +329,7 @@ impl Parser<'_> {
             "array" if self.printed && next == Some(b'(') && depth > 0 => {
                 self.place += word.len() + 1;
                 let value = self.value(depth - 1)?;
-                // `, dtype=object` says nothing of the values.
+                // `, dtype=object` doesn't affect the values.
                 let Some(end) = self.rest().iter().position(|&b| b == b')') else {
                     return self.wrong("an array is not closed");
                 };

@@ -157,7 +157,7 @@ impl Report {
         text
     }
 
-    /// Whose items fill the lists, beside their share of the catalogue.
+    /// The share of list entries by training count, with the share of the catalogue.
     fn exposure_table(&self, text: &mut String) {
         let Some(first) = self.rows().next() else { return };
         let k = self.model().protocol.bucket_k;

@@ -15,12 +15,12 @@ pub struct History {
     pub user: String,
     /// Oldest first; the model reads only the last S.
     pub items: Vec<u32>,
-    /// Further items that the user had, which the model is not told of: they are not listed again either.
+    /// Further items that the user had and the model doesn't read: they aren't listed again either.
     pub unread: Vec<u32>,
 }
 
 impl History {
-    /// A history that the model is told as a whole.
+    /// A history that the model reads as a whole.
     pub fn new(user: impl Into<String>, items: Vec<u32>) -> Self {
         Self { user: user.into(), items, unread: Vec::new() }
     }

@@ -203,7 +203,7 @@ impl Choice {
         &self.rules
     }
 
-    /// Sixteen hexadecimal digits that tell one set of items of a catalogue from another.
+    /// Sixteen hexadecimal digits that identify a set of items of a catalogue.
     pub fn hash(&self) -> String {
         let mut hash = Sha256::new();
         self.items.iter().for_each(|item| hash.update(item.to_le_bytes()));

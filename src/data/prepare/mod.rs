@@ -3,7 +3,7 @@
 //! `codistill prepare` and the benchmark call [`prepare`] and write its result with
 //! [`write_dataset`](super::write_dataset). An interaction passes each step once: [`read`] makes numbers of raw ids,
 //! [`filter`] drops interactions, [`number`] gives items their final numbers and users their sequences, [`attach`]
-//! describes the items, and [`report`] puts together the data set and what there is to say of it.
+//! describes the items, and [`report`] assembles the data set and its report.
 
 mod attach;
 mod catalogue;

@@ -50,7 +50,7 @@ pub struct PrepareOptions {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Untimed {
-    /// The first one is a malformed line. Default, because nobody knows where it belongs in a history.
+    /// The first one is a malformed line. Default, because its place in a history is unknown.
     #[default]
     Refuse,
     /// They are left out.

@@ -25,10 +25,10 @@ pub struct PrepareReport {
     pub log: SourcePlan,
     pub catalogue: Option<SourcePlan>,
     pub steps: Vec<StepCounts>,
-    /// Lines passed over, and the first of them.
+    /// Number of lines that were skipped, and the first of them.
     pub bad_lines: u64,
     pub first_bad_line: Option<String>,
-    /// Users too short to have targets; they train.
+    /// Number of users too short to have targets; they are trained on.
     pub users_without_targets: usize,
     pub train_interactions: usize,
     pub valid_targets: usize,
@@ -43,14 +43,14 @@ pub struct PrepareReport {
     pub repeats_dropped: usize,
     /// Kept rows that repeat another in user, item and time.
     pub exact_duplicates: usize,
-    /// Ids that look like missing values.
+    /// Ids that look like missing values, with their interactions.
     pub null_like_ids: Vec<NullLike>,
     /// Whether times are times, not places in the log.
     pub timed: bool,
     /// First and last time of the kept interactions, in microseconds since 1970; absent without times.
     #[serde(default)]
     pub span: Option<[i64; 2]>,
-    /// The rule that was followed.
+    /// The split that was followed.
     pub split: Split,
     /// Rows whose place in the log stands for their time, and rows that were left out for want of one.
     pub rows_without_time: u64,
@@ -59,7 +59,7 @@ pub struct PrepareReport {
     pub catalogue_rows: usize,
     pub catalogue_repeated: usize,
     pub catalogue_unseen: usize,
-    /// Rows with HTML in title or text that nothing was said of, and the first.
+    /// Rows with HTML in title or text where no option settles what to do with it, and the first.
     #[serde(default)]
     pub catalogue_markup: usize,
     #[serde(default)]
@@ -70,7 +70,7 @@ pub struct PrepareReport {
     #[serde(default)]
     pub first_null_title: Option<String>,
     pub items_without_catalogue_row: usize,
-    /// Why ids of the log and of the catalogue meet less than one may expect.
+    /// Why ids of the log and of the catalogue match less than one may expect.
     pub catalogue_misses: Option<Misses>,
     /// Items that occur as validation or test targets and never in training: their ID vectors stay random.
     #[serde(default)]
@@ -84,7 +84,7 @@ pub struct PrepareReport {
     /// Folder at which relative picture paths begin; absent where there are none.
     #[serde(default)]
     pub pictures_root: Option<PathBuf>,
-    /// What should be said of picture paths that lead to no file, with the remedy.
+    /// Warnings about picture paths that lead to no file, with the remedy.
     #[serde(default)]
     pub image_remarks: Vec<String>,
     /// SHA-256 of every source file.
@@ -115,7 +115,7 @@ impl Misses {
     }
 }
 
-/// Puts together the data set, whose hash is known once it's written, and the report.
+/// Assembles the data set, whose hash is known once it's written, and the report.
 ///
 /// # Errors
 /// A source file can't be hashed.

@@ -1,4 +1,4 @@
-//! SHA-256 of the source files, computed beside the reading: each takes seconds a gigabyte.
+//! SHA-256 of the source files, computed in parallel with the reading: each takes seconds per gigabyte.
 
 use std::path::PathBuf;
 use std::thread::JoinHandle;
@@ -23,7 +23,7 @@ pub(super) struct SourceHashes {
 }
 
 impl SourceHashes {
-    /// Starts to hash. If the preparation fails, nobody waits for the thread, which only reads.
+    /// Starts to hash. If the preparation fails, the thread, which only reads, isn't waited for.
     pub fn start(files: Vec<PathBuf>) -> Self {
         let own = files.clone();
         let thread = std::thread::Builder::new().spawn(move || hash_all(&own)).ok();

@@ -1,4 +1,4 @@
-//! What the owner of the data should know of a preparation before anything is made of it.
+//! Warnings of a preparation: what the owner of the data should check before anything is made of it.
 
 use jiff::Timestamp;
 
@@ -8,7 +8,7 @@ use crate::data::source::{Role, SourcePlan, TimeUnit, may_name_parts};
 use crate::data::split::Split;
 
 impl PrepareReport {
-    /// What the owner of the data should know before anything is made of it; `--strict` makes errors of it.
+    /// Warnings to the owner of the data, which `--strict` turns into errors.
     pub fn warnings(&self) -> Vec<String> {
         let mut found = self.log.warnings.clone();
         found.extend(self.catalogue.iter().flat_map(|plan| plan.warnings.clone()));
@@ -23,14 +23,14 @@ impl PrepareReport {
         found
     }
 
-    /// Lines that `--skip-bad` passed over: told, and no more than was allowed.
+    /// A message on the lines that `--skip-bad` skipped; no warning, since they were allowed.
     pub fn passed_over(&self) -> Option<String> {
         let first = self.first_bad_line.as_deref().unwrap_or_default();
         (self.bad_lines > 0)
             .then(|| format!("{} malformed lines passed over; the first: {first}", self.bad_lines))
     }
 
-    /// Columns that nothing was taken from.
+    /// Warnings about roles without a column.
     fn column_warnings(&self) -> Vec<String> {
         let mut found = Vec::new();
         let unread = |plan: &SourcePlan| {
@@ -75,6 +75,7 @@ impl PrepareReport {
         found
     }
 
+    /// Warnings about ids, duplicates, users and catalogue rows.
     fn row_warnings(&self) -> Vec<String> {
         let mut found = Vec::new();
         for null in &self.null_like_ids {
@@ -132,7 +133,7 @@ impl PrepareReport {
         Some(format!("{} to {}", day(first).ok()?, day(last).ok()?))
     }
 
-    /// Numbers whose guessed unit makes days of them that no log of ours has.
+    /// A warning where the guessed unit of times gives implausible dates.
     fn time_warning(&self) -> Option<String> {
         const YEAR_1980: i64 = 315_532_800 * MICROS;
         const A_YEAR: i64 = 31_622_400 * MICROS;
@@ -149,6 +150,7 @@ impl PrepareReport {
         })
     }
 
+    /// A warning about the order of equal times.
     fn tie_warnings(&self) -> Vec<String> {
         let mut found = Vec::new();
         let pairs = &self.tied_pairs;

@@ -48,7 +48,7 @@ pub(super) fn detect_format(
             head.push(String::from_utf8_lossy(line).into_owned());
         }
     }
-    // MovieLens calls a table without header `u.item`: the name alone says nothing.
+    // MovieLens calls a table without header `u.item`: the name alone decides nothing.
     let typed = head.first().is_some_and(|first| first.split('\t').any(is_typed));
     if typed && matches!(ending, Some("inter" | "item")) {
         return Ok(Format::Atomic);

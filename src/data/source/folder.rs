@@ -24,7 +24,7 @@ pub(super) struct SourceFile {
 pub(super) struct Listing {
     pub files: Vec<SourceFile>,
     pub warnings: Vec<String>,
-    /// A catalogue beside a log.
+    /// A catalogue in the folder of a log.
     pub catalogue: Option<PathBuf>,
 }
 
@@ -335,7 +335,7 @@ mod tests {
         assert_eq!(log.catalogue, Some(dir.path().join("ml.item")));
         let items = list(dir.path(), Source::Catalogue, None).unwrap();
         assert_eq!(names(&items, &dir), ["ml.item"]);
-        // Neither is told not to be read.
+        // Neither gives a warning that the other isn't read.
         let user = [format!("{} is not read", dir.path().join("ml.user").display())];
         assert_eq!((log.warnings, items.warnings), (user.to_vec(), user.to_vec()));
     }

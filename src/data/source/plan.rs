@@ -28,7 +28,7 @@ pub struct SourcePlan {
     pub columns: Vec<ChosenColumn>,
     /// Columns that no role was found for.
     pub unread: Vec<String>,
-    /// Roles that the user said no column has.
+    /// Roles without a column, by the user's choice.
     pub without: Vec<Role>,
     /// Unit of the times; absent where they are dates, or where there are none.
     pub time_unit: Option<TimeUnit>,

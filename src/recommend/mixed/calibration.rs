@@ -1,4 +1,4 @@
-//! How an item without a vector in some branch is scored beside items that have all.
+//! How an item without a vector in some branch is scored among items that have all.
 //!
 //! Shapes: `B` branches, `I` items.
 

@@ -159,7 +159,7 @@ impl Resolved {
             None if unit == TimeUnit::Date => date(number).map(|date| date.at(0, 0, 0, 0)).and_then(utc),
             None => date_time(number).and_then(utc),
         };
-        // Years beyond 9999 are no times that anybody can read again.
+        // Years beyond 9999 can't be read again as times.
         micros.filter(|&m| Timestamp::from_microsecond(m).is_ok()).ok_or_else(|| {
             format!("{number} is no time in {unit}, as which all are read; --time-unit says otherwise")
         })
