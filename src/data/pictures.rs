@@ -312,13 +312,13 @@ pub fn same_files(paths: &[PathBuf]) -> Vec<Vec<usize>> {
     let size =
         |path: &PathBuf| path.metadata().ok().filter(std::fs::Metadata::is_file).map(|about| about.len());
     let sizes: Vec<Option<u64>> = paths.par_iter().map(size).collect();
-    let mut by_size: HashMap<u64, Vec<usize>> = HashMap::new();
+    let mut size_groups: HashMap<u64, Vec<usize>> = HashMap::new();
     for (place, size) in sizes.into_iter().enumerate() {
         if let Some(size) = size {
-            by_size.entry(size).or_default().push(place);
+            size_groups.entry(size).or_default().push(place);
         }
     }
-    let alike: Vec<Vec<usize>> = by_size.into_values().filter(|places| places.len() > 1).collect();
+    let alike: Vec<Vec<usize>> = size_groups.into_values().filter(|places| places.len() > 1).collect();
     let split = |places: Vec<usize>| {
         // One path of many items is read once.
         let mut hashes: HashMap<&Path, Option<String>> = HashMap::new();

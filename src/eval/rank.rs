@@ -118,7 +118,7 @@ pub fn standing(scores: &mut [f32], target: u32, masked: &[u32], best: &mut Best
     let mut sum = Counts::default();
     for (chunk, first) in scores[1..].chunks(CHUNK).zip((1u32..).step_by(CHUNK)) {
         let counts = Counts::new(chunk, t, best.threshold.unwrap_or(f32::NEG_INFINITY));
-        if best.threshold.is_none() || counts.over_threshold > 0 {
+        if best.threshold.is_none() || counts.exceeding > 0 {
             best.push_candidates(chunk, first);
         }
         sum.add(&counts);
@@ -141,7 +141,7 @@ struct Counts {
     not_above: u32,
     equal: u32,
     nan: u32,
-    over_threshold: u32,
+    exceeding: u32,
 }
 
 impl Counts {
@@ -153,7 +153,7 @@ impl Counts {
             counts.not_above += u32::from(s <= t);
             counts.equal += u32::from(s == t);
             counts.nan += u32::from(s.is_nan());
-            counts.over_threshold += u32::from(s > threshold);
+            counts.exceeding += u32::from(s > threshold);
         }
         counts
     }
@@ -162,7 +162,7 @@ impl Counts {
         self.not_above += other.not_above;
         self.equal += other.equal;
         self.nan += other.nan;
-        self.over_threshold += other.over_threshold;
+        self.exceeding += other.exceeding;
     }
 }
 

@@ -168,7 +168,7 @@ impl<'o> Rows<'o> {
     /// Takes one row, unless an option drops it.
     fn push(&mut self, row: &RawInteraction<'_>, on_rows: &mut dyn FnMut(u64)) -> Result<(), Fault> {
         self.read += 1;
-        if self.read % (1 << 18) == 0 {
+        if self.read.is_multiple_of(1 << 18) {
             on_rows(self.read);
         }
         let Some(time) = self.time(row.time)? else {

@@ -121,13 +121,13 @@ impl Scorer for RecentPopularity<'_> {
         let moment = |t: &Target| {
             timeline.slices_before(self.dataset.sequences.times_of(t.user as usize)[t.position as usize])
         };
-        let mut by_moment: Vec<(usize, usize)> =
+        let mut moments: Vec<(usize, usize)> =
             targets.iter().enumerate().map(|(row, t)| (moment(t), row)).collect();
-        by_moment.sort_unstable();
+        moments.sort_unstable();
         let width = self.dataset.items.count() + 1;
         for out in out {
             out.resize(targets.len() * width, 0.0);
-            for same in by_moment.chunk_by(|a, b| a.0 == b.0) {
+            for same in moments.chunk_by(|a, b| a.0 == b.0) {
                 let scores = timeline.scores(same[0].0);
                 for &(_, row) in same {
                     out[row * width..(row + 1) * width].copy_from_slice(&scores);
