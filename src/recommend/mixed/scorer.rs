@@ -140,7 +140,7 @@ impl Scorer for MixedScorer<'_> {
         };
         let histories: Vec<&[u32]> = targets.iter().map(|t| dataset.history(t)).collect();
         for (out, mut scores) in out.iter_mut().zip(self.score_histories(&histories)) {
-            // A branch ranks what it can't score behind all that it can.
+            // A branch ranks what it can't score behind all that it can, as ties under the tie rule; lists leave such items out.
             scores.iter_mut().filter(|s| s.is_nan()).for_each(|s| *s = f32::NEG_INFINITY);
             *out = scores;
         }
