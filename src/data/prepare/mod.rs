@@ -1,9 +1,9 @@
 //! From raw files to a data set, in five steps, each in its own file.
 //!
 //! `codistill prepare` and the benchmark call [`prepare`] and write its result with
-//! [`write_dataset`](super::write_dataset). An interaction passes each step once: [`read`] makes numbers of raw ids,
-//! [`filter`] drops interactions, [`number`] gives items their final numbers and users their sequences, [`attach`]
-//! describes the items, and [`report`] assembles the data set and its report.
+//! [`write_dataset`](super::write_dataset). An interaction passes each step once: `read` makes numbers of raw ids,
+//! `filter` drops interactions, `number` gives items their final numbers and users their sequences, `attach`
+//! describes the items, and `report` assembles the data set and its report.
 
 mod attach;
 mod catalogue;
