@@ -60,7 +60,7 @@ impl Unit {
 
     /// The largest difference between the product of a vector of `self` and one of `other`, and their integers' product or
     /// exact score, as one of the `branches` that a score is the mean of: |u·v - û·v̂| ≤ |u - û| |v| + |û| |v - v̂|, and
-    /// what [`roundings`] take.
+    /// what `roundings` take.
     #[inline(always)]
     pub fn slack(&self, other: &Self, branches: usize) -> f64 {
         self.lost * other.norm
