@@ -96,12 +96,12 @@ pub fn judge(model: &dyn AnyFitted, judging: &Judging<'_>) -> Result<Report, Jud
         let mut oracle = Oracle { truth, setup };
         evaluations.push(setup.evaluate(&mut oracle, part, choice)?);
     }
-    let time_order = TimeOrder::of(&setup.dataset, part);
+    let time_order = TimeOrder::measure(&setup.dataset, part);
     let knows_future = time_order.is_some_and(|order| order.later_training > 0.0);
     // Who names the baselines gets these and no others.
     let global_time = if baselines.is_empty() && knows_future {
         let (eval, s) = (&setup.config.eval, setup.config.data.max_seq_len);
-        GlobalTime::of(&setup.dataset, part, eval, s, choice)?
+        GlobalTime::evaluate(&setup.dataset, part, eval, s, choice)?
     } else {
         None
     };
@@ -204,7 +204,7 @@ fn judge_cold(
     let (vectors, encoded) = encode::catalogue(system, model, &rule);
     let trained = system.trained_counts();
     let flags = trained[1..].iter().map(|&n| n > 0).collect();
-    let mixed = Mixed::of(vectors, flags, encoded.live, vec![true; trained.len() - 1]);
+    let mixed = Mixed::from_vectors(vectors, flags, encoded.live, vec![true; trained.len() - 1]);
     let (dataset, s) = (Some(&setup.dataset), setup.config.data.max_seq_len);
     let mut scorer = MixedScorer::new(model, &mixed, dataset, s, cold.calibration, &setup.device);
     let word = cold.rule.word();

@@ -15,7 +15,7 @@ use crate::compare::run::Run;
 use crate::stats::spearman;
 use crate::table::Table;
 
-/// Fewest models whose order says anything.
+/// Fewest models whose rank correlation is meaningful.
 const LEAST_MODELS: usize = 4;
 
 /// Studies that are to stand in one table are about one metric; better said before the first training than after the last.
@@ -34,14 +34,14 @@ pub struct Model {
     /// Name of the study.
     pub name: String,
     metric: String,
-    /// A run of the full model: what all models were asked.
+    /// A run of the full model, whose protocol all models share.
     asked: Box<Run>,
     /// Primary metric by condition, the full model first.
     figures: Vec<Figure>,
     floors: Vec<(String, f64)>,
 }
 
-/// What a condition of a model came to.
+/// The figure of a model's condition.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Figure {
     pub condition: String,
@@ -54,10 +54,10 @@ pub struct Figure {
 }
 
 impl Model {
-    /// Takes a sound run of the full model out of `judged`; none where it has none.
+    /// Takes a sound run of the full model out of `judged`; absent where there is none.
     pub fn new(plan: &Plan, judged: &mut [Judged], report: StudyReport) -> Option<Self> {
         let metric = plan.options.metric.to_string();
-        let content = Views::of(&plan.base).content;
+        let content = Views::new(&plan.base).content;
         let figure = |condition: &super::Condition| {
             let group = report.comparison.groups.iter().find(|g| g.label == condition.label)?;
             let value = group.metrics.iter().find(|(name, _)| *name == metric)?.1;
@@ -81,7 +81,7 @@ impl Model {
         self.figures.first().map_or(0.0, |full| full.value)
     }
 
-    /// What a condition changes, as a share of the full model's figure.
+    /// The effect of a condition, as a share of the full model's figure.
     fn change(&self, label: &str) -> Option<f64> {
         let value = self.figures.iter().find(|f| f.label == label)?.value;
         (self.full() > 0.0).then(|| value / self.full() - 1.0)
@@ -108,7 +108,7 @@ pub struct Across {
 
 impl Across {
     /// # Errors
-    /// The models were not asked the same questions: other data, split, targets or candidates.
+    /// The models were evaluated on other data, splits, targets or candidates.
     pub fn new(models: &[Model]) -> Result<Self, StudyError> {
         let Some(first) = models.first() else {
             return Err(StudyError::NothingToCompare { reasons: vec!["no study has a report".into()] });
@@ -129,7 +129,7 @@ impl Across {
             best_with: best(true),
             best_without: best(false),
             strength_and_loss: strength_and_loss(
-                &models.iter().filter_map(under_shuffling).collect::<Vec<_>>(),
+                &models.iter().filter_map(shuffling_loss).collect::<Vec<_>>(),
             ),
             table: Some(table(models)),
         })
@@ -155,7 +155,7 @@ impl Across {
         text
     }
 
-    /// What follows from the table; differences of means, without a test.
+    /// Conclusions from the table; differences of means, without a test.
     fn lines(&self) -> Vec<String> {
         let mut lines = vec![
             "full model: means over seeds; conditions: change in % of the full model's figure; tests stand in \
@@ -206,7 +206,7 @@ fn table(models: &[Model]) -> Table {
 }
 
 /// A model's figure and the share of it that it loses when all content is shuffled.
-fn under_shuffling(model: &Model) -> Option<(f64, f64)> {
+fn shuffling_loss(model: &Model) -> Option<(f64, f64)> {
     let shuffled = model.figures.iter().find(|f| f.condition == "X-joint")?;
     Some((model.full(), -model.change(&shuffled.label)?))
 }

@@ -98,26 +98,26 @@ impl Cell {
 
     /// Where the cell's configuration lies before its run exists.
     pub fn config_path(&self) -> PathBuf {
-        self.beside("toml")
+        self.path("toml")
     }
 
-    /// What the training said.
+    /// The output of the training.
     pub fn log_path(&self) -> PathBuf {
-        self.beside("log")
+        self.path("log")
     }
 
     fn failed_path(&self) -> PathBuf {
-        self.beside("failed.json")
+        self.path("failed.json")
     }
 
-    fn beside(&self, ending: &str) -> PathBuf {
+    fn path(&self, ending: &str) -> PathBuf {
         self.config.run.dir.join(format!("{}.{ending}", self.config.run.name))
     }
 
-    /// Looks at the directory. `dataset` is the content hash of the study's data set.
+    /// Reads the state from the directory. `dataset` is the content hash of the study's data set.
     ///
     /// # Errors
-    /// A run lies there that was made with other settings or data.
+    /// The directory holds a run that was made with other settings or data.
     pub fn state(&self, dataset: Option<&str>) -> Result<State, StudyError> {
         let run = RunDir::at(&self.dir);
         if let Ok(text) = std::fs::read_to_string(self.failed_path())

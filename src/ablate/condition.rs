@@ -1,4 +1,4 @@
-//! What is replaced, when and by what: the conditions of companions.md 5.8, and those that a study declares.
+//! Conditions of a study, which remove or replace parts of the full model: the conditions of companions.md 5.8, and those that a study declares.
 
 use std::collections::BTreeMap;
 
@@ -8,9 +8,9 @@ use super::StudyError;
 use super::edit::{remove_branches, remove_views};
 use crate::config::{Config, ConfigError, IdVisibility, Replace, ReplaceKind, ViewKind, nearest, parse};
 
-/// The untouched model.
+/// The unchanged model.
 pub const REFERENCE: &str = "C0";
-/// The untouched model under other seeds.
+/// The unchanged model under other seeds.
 pub const AGAIN: &str = "AA";
 
 /// One condition: edits of the base configuration.
@@ -21,33 +21,33 @@ pub struct Condition {
     pub id: String,
     /// Name in reports; the id where it is empty.
     pub label: String,
-    /// Views taken away: no tokens, no branch, no place in ensemble and distillation.
+    /// Views that are removed: no tokens, no branch, no place in ensemble and distillation.
     pub remove: Vec<String>,
-    /// Views whose branches are taken away; their tokens stay.
+    /// Views whose branches are removed; their tokens stay.
     pub remove_branches: Vec<String>,
     /// Features replaced in training and inference, by view.
     pub replace: BTreeMap<String, ReplaceKind>,
-    /// All replaced views draw alike: one permutation for all.
+    /// Whether all replaced views share one permutation.
     pub joint: bool,
-    /// Further overrides, as `--set` has them.
+    /// Further overrides, in the syntax of `--set`.
     pub set: Vec<String>,
-    /// Nothing is trained: the full model judged without these views.
+    /// Views that are hidden from the full model at evaluation; nothing is trained.
     pub hide: Vec<String>,
 }
 
-/// Views by kind, in order of the configuration.
+/// The views of a model by kind, in order of the configuration.
 pub struct Views {
     pub id: Option<String>,
     pub content: Vec<String>,
 }
 
 impl Views {
-    pub fn of(config: &Config) -> Self {
-        let of_kind = |kind| {
+    pub fn new(config: &Config) -> Self {
+        let names = |kind| {
             let views = config.model.views.iter().filter(move |view| view.kind == kind);
             views.map(|view| view.name.clone())
         };
-        Self { id: of_kind(ViewKind::Id).next(), content: of_kind(ViewKind::Tokens).collect() }
+        Self { id: names(ViewKind::Id).next(), content: names(ViewKind::Tokens).collect() }
     }
 
     /// All of them, content first.
@@ -78,13 +78,13 @@ impl Condition {
     pub fn named(id: &str, views: &Views) -> Result<Self, StudyError> {
         Self::find(id, views).ok_or_else(|| {
             let known = known(views);
-            // Ids have capitals; what was typed may not.
+            // Ids have capitals, which users may not type.
             let lower: Vec<String> = known.iter().map(|k| k.to_lowercase()).collect();
-            let near = nearest(id, lower.iter().map(String::as_str))
-                .and_then(|near| lower.iter().position(|k| k == near))
+            let nearest = nearest(id, lower.iter().map(String::as_str))
+                .and_then(|nearest| lower.iter().position(|k| k == nearest))
                 .map(|place| &known[place]);
-            let hint = match near {
-                Some(near) => format!("did you mean `{near}`?"),
+            let hint = match nearest {
+                Some(nearest) => format!("did you mean `{nearest}`?"),
                 None => format!("there are {}", known.join(", ")),
             };
             StudyError::Condition { id: id.to_owned(), reason: String::new(), hint }
@@ -162,26 +162,27 @@ impl Condition {
         Some(self)
     }
 
+    /// Whether the condition is the unchanged model.
     pub fn is_reference(&self) -> bool {
         self.id == REFERENCE
     }
 
-    /// Judged without a training of its own.
+    /// Whether the condition is evaluated without a training of its own.
     pub fn is_quick(&self) -> bool {
         !self.hide.is_empty()
     }
 
-    /// Features that are the same for every item are what it asks for.
+    /// Whether the condition makes a view's features the same for every item.
     pub fn is_constant(&self) -> bool {
         self.replace
             .values()
             .any(|kind| matches!(kind, ReplaceKind::Ones | ReplaceKind::Zeros | ReplaceKind::Mean))
     }
 
-    /// The base configuration under this condition. `draws` is the seed of its replacements.
+    /// The base configuration under this condition; `draws` is the seed of its replacements.
     ///
     /// # Errors
-    /// The base has no such view, or what is left is no model.
+    /// The base has no such view, or the result is no valid model.
     pub fn apply(&self, base: &Config, draws: u64) -> Result<Config, StudyError> {
         let wrap = |source: ConfigError| StudyError::Config { id: self.id.clone(), source };
         let mut config = base.clone();
@@ -207,7 +208,7 @@ impl Condition {
     }
 
     fn check_views(&self, config: &Config) -> Result<(), StudyError> {
-        let views = Views::of(config);
+        let views = Views::new(config);
         let refused =
             |reason: String, hint: String| Err(StudyError::Condition { id: self.id.clone(), reason, hint });
         let named =
@@ -231,7 +232,7 @@ impl Condition {
     }
 }
 
-/// Conditions that replace features, with an optional view behind the name.
+/// Conditions that replace features, with an optional view after the name.
 const REPLACEMENTS: [(&str, ReplaceKind, &str); 6] = [
     ("N-fix", ReplaceKind::Noise, "fixed noise as "),
     ("N-mom", ReplaceKind::Moments, "noise with the moments of "),
@@ -245,13 +246,13 @@ const REPLACEMENTS: [(&str, ReplaceKind, &str); 6] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Preset {
-    /// Both, text only, image only, randomised: does content pay, and each modality alone?
+    /// Both, text only, image only, randomised: whether content helps, and each modality alone.
     Seed,
     /// The published study: fixed noise three times, ones and zeros.
     Paper,
     /// Everything.
     Full,
-    /// What the trained full model leans on; no further training.
+    /// What the trained full model relies on; no further training.
     Quick,
 }
 
@@ -309,7 +310,7 @@ mod tests {
 
     fn applied(id: &str) -> Config {
         let base = base();
-        Condition::named(id, &Views::of(&base)).unwrap().apply(&base, 42).unwrap()
+        Condition::named(id, &Views::new(&base)).unwrap().apply(&base, 42).unwrap()
     }
 
     fn seed_of(config: &Config, view: &str) -> Replace {
@@ -319,7 +320,7 @@ mod tests {
     #[test]
     fn every_condition_of_the_full_preset_is_a_model() {
         let base = base();
-        let views = Views::of(&base);
+        let views = Views::new(&base);
         let ids = Preset::Full.ids(&views);
         assert!(ids.len() > 20, "{ids:?}");
         for id in &ids {
@@ -332,7 +333,7 @@ mod tests {
 
     #[test]
     fn letters_of_the_specification_mean_the_same() {
-        let views = Views::of(&base());
+        let views = Views::new(&base());
         for (short, long) in [
             ("T", "only-text"),
             ("V", "only-image"),
@@ -360,7 +361,7 @@ mod tests {
 
     #[test]
     fn unknown_conditions_name_the_nearest() {
-        let views = Views::of(&base());
+        let views = Views::new(&base());
         let hint = |id: &str| Condition::named(id, &views).unwrap_err().hint().unwrap();
         assert!(hint("S-txt").contains("`S-text`"), "{}", hint("S-txt"));
         assert!(hint("s-image").contains("`S-image`"), "{}", hint("s-image"));

@@ -1,4 +1,4 @@
-//! What makes a run a failure instead of a number (companions.md 5.8).
+//! Checks that make a run a failure instead of a number (companions.md 5.8).
 //!
 //! Divergence ends a training; scores that are all equal or NaN are found by [`Opened::open`]. The rest is here.
 
@@ -20,21 +20,21 @@ use crate::stats::Estimate;
 use crate::train::run_dir::{RunDir, Which};
 use crate::train::setup::store_dir;
 
-/// Score name of the baseline that a sound run exceeds.
+/// Score name of the baseline that a sound run must exceed.
 const POPULARITY: &str = "popularity";
 
 /// A cell after the gates.
 pub struct Judged {
     pub cell: Cell,
     pub outcome: Outcome,
-    /// Faults that the study was told to bear, without the cell's name.
+    /// Faults that the study tolerates, without the cell's name.
     pub warnings: Vec<String>,
 }
 
 pub enum Outcome {
     Sound(Box<Run>),
     Failed(String),
-    /// Not trained, or not to its end.
+    /// The cell is not trained, or not to its end.
     Pending,
 }
 
@@ -50,16 +50,16 @@ impl Judged {
         self.outcome = Outcome::Failed(reason);
     }
 
-    /// Fails the cell with a way out, or warns, as the study rules.
-    fn fault(&mut self, rule: OnFault, reason: String, way_out: &str) {
+    /// Fails the cell with a remedy, or warns, as the study decides.
+    fn fault(&mut self, rule: OnFault, reason: String, remedy: &str) {
         match rule {
-            OnFault::Fail => self.fail(format!("{reason} ({way_out})")),
+            OnFault::Fail => self.fail(format!("{reason} ({remedy})")),
             OnFault::Warn => self.warnings.push(reason),
         }
     }
 }
 
-/// Opens every cell and holds it against the gates.
+/// Opens every cell and applies the gates.
 ///
 /// # Errors
 /// A cell's directory holds a run of other settings, or can't be read.
@@ -78,17 +78,17 @@ pub fn judge(plan: &Plan) -> Result<Vec<Judged>, StudyError> {
         };
         all.push(Judged { cell: cell.clone(), outcome, warnings: Vec::new() });
     }
-    same_questions(&mut all);
-    flat_features(plan, &mut all);
-    finite_weights(&mut all);
-    reached_a_maximum(plan, &mut all);
-    above_popularity(plan, &mut all)?;
-    distinct_ranks(&mut all);
+    check_protocols(&mut all);
+    check_features(plan, &mut all);
+    check_weights(&mut all);
+    check_maximum(plan, &mut all);
+    check_popularity(plan, &mut all)?;
+    check_distinct_ranks(&mut all);
     Ok(all)
 }
 
-/// Split, users, candidates and features of every cell are those of the first sound run of the full model.
-fn same_questions(all: &mut [Judged]) {
+/// Fails cells whose split, users, candidates or features differ from those of the first sound run of the full model.
+fn check_protocols(all: &mut [Judged]) {
     let Some(first) = all.iter().position(|j| j.cell.condition == REFERENCE && j.run().is_some()) else {
         return;
     };
@@ -114,8 +114,8 @@ fn same_questions(all: &mut [Judged]) {
     }
 }
 
-/// Features that are the same for every item teach nothing; only a condition that asks for them may have them.
-fn flat_features(plan: &Plan, all: &mut [Judged]) {
+/// Faults cells with features that are the same for every item, unless their condition asks for that.
+fn check_features(plan: &Plan, all: &mut [Judged]) {
     let mut flat: BTreeMap<String, bool> = BTreeMap::new();
     for judged in all {
         let Some(condition) = plan.condition(&judged.cell.condition) else { continue };
@@ -139,8 +139,8 @@ fn flat_features(plan: &Plan, all: &mut [Judged]) {
     }
 }
 
-/// The weights that were judged are numbers.
-fn finite_weights(all: &mut [Judged]) {
+/// Fails cells whose evaluated weights aren't finite.
+fn check_weights(all: &mut [Judged]) {
     for judged in all.iter_mut().filter(|j| j.run().is_some() && !j.cell.quick) {
         let fault = match RunDir::at(&judged.cell.dir).checkpoint(&Which::Best) {
             Ok((_, best)) => {
@@ -155,8 +155,8 @@ fn finite_weights(all: &mut [Judged]) {
     }
 }
 
-/// A training that was best at its last epoch was cut off.
-fn reached_a_maximum(plan: &Plan, all: &mut [Judged]) {
+/// Faults cells whose training was best at its last epoch, and so was cut off.
+fn check_maximum(plan: &Plan, all: &mut [Judged]) {
     for judged in all.iter_mut().filter(|j| !j.cell.quick) {
         let train = &judged.cell.config.train;
         let tag = format!("valid/{}", train.metric);
@@ -171,14 +171,14 @@ fn reached_a_maximum(plan: &Plan, all: &mut [Judged]) {
                 "best {} at the limit of {} epochs: it had not reached its maximum",
                 train.metric, train.epochs
             );
-            let way_out = "raise train.epochs, or set gates.epoch_limit = \"warn\"";
-            judged.fault(plan.study.gates.epoch_limit, reason, way_out);
+            let remedy = "raise train.epochs, or set gates.epoch_limit = \"warn\"";
+            judged.fault(plan.study.gates.epoch_limit, reason, remedy);
         }
     }
 }
 
-/// Below popularity beyond the sampling of users, where the full model of that seed is above it.
-fn above_popularity(plan: &Plan, all: &mut [Judged]) -> Result<(), StudyError> {
+/// Faults cells that are worse than popularity beyond the sampling of users where the full model of that seed is better.
+fn check_popularity(plan: &Plan, all: &mut [Judged]) -> Result<(), StudyError> {
     let metric = plan.options.metric;
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
     let Some(reference) = all.iter().find(|j| j.cell.condition == REFERENCE && j.run().is_some()) else {
@@ -218,8 +218,8 @@ fn above_popularity(plan: &Plan, all: &mut [Judged]) -> Result<(), StudyError> {
     Ok(())
 }
 
-/// Two conditions that rank every target alike were not two.
-fn distinct_ranks(all: &mut [Judged]) {
+/// Faults conditions that rank every target alike, which were not two.
+fn check_distinct_ranks(all: &mut [Judged]) {
     let mut seen: BTreeMap<u64, String> = BTreeMap::new();
     for judged in all {
         let Some(run) = judged.run() else { continue };

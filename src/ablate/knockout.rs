@@ -86,7 +86,7 @@ pub fn judge(
     let mut report = Report {
         dataset: system.setup.dataset.hash.clone(),
         seed: cell.seed,
-        time_order: TimeOrder::of(&system.setup.dataset, Part::Test),
+        time_order: TimeOrder::measure(&system.setup.dataset, Part::Test),
         evaluations: vec![evaluation],
         global_time: None,
         cold: None,

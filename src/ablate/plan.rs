@@ -39,7 +39,7 @@ impl Plan {
     /// # Errors
     /// A condition that was asked for is none, or makes no model.
     pub fn new(study: Study, base: Config) -> Result<Self, StudyError> {
-        let views = Views::of(&base);
+        let views = Views::new(&base);
         let mut plan = Self {
             root: study.root(),
             options: study.options()?,

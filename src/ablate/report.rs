@@ -201,7 +201,7 @@ impl StudyReport {
         if let Some(full) = self.comparison.groups.first() {
             rows.push(vec!["full model (ceiling)".into(), figure(&full.metrics, &metric)]);
         }
-        let views = Views::of(&plan.base);
+        let views = Views::new(&plan.base);
         let floor = views.id.as_ref().and_then(|id| {
             let others: Vec<&String> = views.content.iter().collect();
             let found = plan
@@ -323,7 +323,7 @@ fn verdicts(plan: &Plan, comparison: &Comparison, declared: usize) -> Vec<ViewVe
         let wanted = plan.condition(&id)?.label.clone();
         comparison.contrasts.iter().find(|c| c.condition == wanted)
     };
-    let views = Views::of(&plan.base);
+    let views = Views::new(&plan.base);
     let mut verdicts = Vec::new();
     for view in views.all() {
         let Some(removal) = find(format!("S-{view}")) else { continue };

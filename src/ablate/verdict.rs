@@ -1,4 +1,4 @@
-//! One line a modality: does it help, and how sure is that?
+//! A verdict on each view, in one line: whether it helps, and how certain that is.
 
 use serde::Serialize;
 
@@ -6,13 +6,13 @@ use crate::compare::table::{detectable, p_value, percent};
 use crate::compare::{Contrast, Options, contrast};
 use crate::stats::Verdict;
 
-/// What taking a view away says of the view.
+/// The verdict on a view, from the models without it.
 #[derive(Clone, Debug, Serialize)]
 pub struct ViewVerdict {
     pub view: String,
-    /// Of the view: it helps where the model without it is worse.
+    /// The view helps if the model without it is worse.
     pub verdict: Verdict,
-    /// What the view adds to the full model's figure, as a share of it; absent where that figure is 0.
+    /// The view's contribution to the full model's figure, as a share of that; absent where the figure is 0.
     pub worth: Option<f64>,
     pub worth_low: Option<f64>,
     pub worth_high: Option<f64>,
@@ -23,13 +23,13 @@ pub struct ViewVerdict {
     pub seeds: usize,
     /// The smallest effect that the study would have found, as a share of the full model's figure.
     pub minimum_detectable: f64,
-    /// What the clean control says: the view's features shuffled.
+    /// The verdict of the clean control, the model with the view's features shuffled.
     pub control: Option<Verdict>,
     pub line: String,
 }
 
 /// The verdict on a view from the verdict on the model without it.
-fn turned(verdict: Verdict) -> Verdict {
+fn invert(verdict: Verdict) -> Verdict {
     match verdict {
         Verdict::Helps => Verdict::Hurts,
         Verdict::Hurts => Verdict::Helps,
@@ -48,10 +48,9 @@ impl ViewVerdict {
     ) -> Self {
         let c = removal;
         let share = |difference: f64| (c.reference_mean != 0.0).then(|| -difference / c.reference_mean);
-        let verdict = turned(c.verdict);
-        let mut own = Self {
+        let mut verdict = Self {
             view: view.to_owned(),
-            verdict,
+            verdict: invert(c.verdict),
             worth: share(c.estimate.effect),
             worth_low: share(c.interval.high),
             worth_high: share(c.interval.low),
@@ -60,11 +59,11 @@ impl ViewVerdict {
             p_holm: c.p_holm,
             seeds: c.seeds,
             minimum_detectable: c.minimum_detectable / c.reference_mean.abs().max(f64::MIN_POSITIVE),
-            control: control.map(|c| turned(c.verdict)),
+            control: control.map(|c| invert(c.verdict)),
             line: String::new(),
         };
-        own.line = own.sentence(c, control, declared, options);
-        own
+        verdict.line = verdict.sentence(c, control, declared, options);
+        verdict
     }
 
     fn sentence(
@@ -124,14 +123,14 @@ impl ViewVerdict {
 /// Corrects the contrasts chosen by `family` over themselves alone.
 pub fn settle_family(contrasts: &mut [Contrast], family: &dyn Fn(&Contrast) -> bool, options: &Options) {
     let places: Vec<usize> = (0..contrasts.len()).filter(|&i| family(&contrasts[i])).collect();
-    let mut own: Vec<Contrast> = places.iter().map(|&i| contrasts[i].clone()).collect();
-    for contrast in &mut own {
+    let mut family: Vec<Contrast> = places.iter().map(|&i| contrasts[i].clone()).collect();
+    for contrast in &mut family {
         if contrast.verdict.claims() {
             contrast.verdict = Verdict::NoEvidence;
         }
     }
-    contrast::settle(&mut own, options);
-    for (place, contrast) in places.into_iter().zip(own) {
+    contrast::settle(&mut family, options);
+    for (place, contrast) in places.into_iter().zip(family) {
         contrasts[place] = contrast;
     }
 }
@@ -142,10 +141,10 @@ mod tests {
 
     #[test]
     fn a_view_helps_where_the_model_without_it_is_worse() {
-        assert_eq!(turned(Verdict::Hurts), Verdict::Helps);
-        assert_eq!(turned(Verdict::Helps), Verdict::Hurts);
+        assert_eq!(invert(Verdict::Hurts), Verdict::Helps);
+        assert_eq!(invert(Verdict::Helps), Verdict::Hurts);
         for same in [Verdict::Equivalent, Verdict::NoEvidence, Verdict::SingleRun, Verdict::TooFewUsers] {
-            assert_eq!(turned(same), same);
+            assert_eq!(invert(same), same);
         }
     }
 }

@@ -165,7 +165,7 @@ fn tell_skipped(plan: &Plan, terminal: &Terminal) {
 
 /// Those of `cells` to train.
 fn chosen<'a>(plan: &Plan, cells: &'a [Cell], only: &[String]) -> Result<Vec<&'a Cell>, Failure> {
-    let views = crate::ablate::Views::of(&plan.base);
+    let views = crate::ablate::Views::new(&plan.base);
     let mut ids = Vec::new();
     for asked in only {
         let own = plan.condition(asked).map(|c| c.id.clone());

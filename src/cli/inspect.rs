@@ -122,7 +122,7 @@ fn shelf(args: &ItemArgs, trained: &Trained, terminal: &Terminal) -> Result<(Mix
         let n = system.shape.items;
         let branches = system.setup.config.model.branches.len();
         let vectors = system.catalogue(trained.model());
-        let mixed = Mixed::of(vectors, vec![true; n], vec![vec![true; branches]; n], vec![true; n]);
+        let mixed = Mixed::from_vectors(vectors, vec![true; n], vec![vec![true; branches]; n], vec![true; n]);
         return Ok((mixed, system.setup.dataset.items.clone()));
     };
     let snapshot = opened(trained, dir, terminal)?;

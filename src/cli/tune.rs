@@ -129,7 +129,7 @@ impl Search {
             held = Some(lock(&dir, COMMAND, Duration::ZERO, terminal)?);
             artefact::sweep(&dir);
         }
-        let study = Study::at(&dir);
+        let study = Study::new(&dir);
         let mut configs = Vec::new();
         let mut trials = Vec::new();
         for number in 0..spec.trials {

@@ -10,7 +10,7 @@ use super::metric::Metric;
 use super::run::Run;
 use super::{Options, mean};
 use crate::eval::Row;
-use crate::eval::metrics::{AGE_EDGES, COUNT_EDGES, LENGTH_EDGES, age_in_days, inside};
+use crate::eval::metrics::{AGE_EDGES, COUNT_EDGES, LENGTH_EDGES, age_in_days, is_inside};
 use crate::eval::report::range;
 use crate::stats::{Estimate, Interval};
 
@@ -76,7 +76,7 @@ fn slices(
         // Comparable runs have the same targets in the same places.
         let rows = &groups[0].runs[0].rows;
         let places: Vec<usize> = (0..rows.len())
-            .filter(|&place| key(&rows[place]).is_some_and(|value| inside(value, from, to)))
+            .filter(|&place| key(&rows[place]).is_some_and(|value| is_inside(value, from, to)))
             .collect();
         if places.is_empty() {
             continue;

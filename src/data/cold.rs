@@ -1,6 +1,7 @@
-//! Items that no training may see, so that a model can be judged on them as if they were new.
+//! Items held out of training, so that a model can be evaluated on them as if they were new.
+//!
+//! `train` holds them out of a data set before anything is made of it, under the configuration's `data.cold`.
 
-use std::collections::HashMap;
 use std::fs;
 
 use rand::SeedableRng;
@@ -8,20 +9,20 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
-use super::{DataError, Dataset, Items, Part, Sequences};
+use super::{DataError, Dataset, ItemId, Items, Part, Sequences};
 use crate::artefact::at;
 use crate::config::ColdConfig;
 use crate::hex::hex;
 
 impl Dataset {
-    /// Takes the items that `config` names from everything but the test targets: they are no input, no
-    /// target, no count and no validation target. The hash changes with them.
+    /// Removes the items that `config` names from everything but the test targets: they are no input, no training
+    /// target, no count and no validation target. The data set's hash changes with them.
     ///
     /// # Errors
     /// The file of ids can't be read, or names an unknown item.
     pub fn hold_out(&mut self, config: &ColdConfig) -> Result<(), DataError> {
         let cold = choose(&self.items, config)?;
-        self.sequences = without(&self.sequences, &cold);
+        self.sequences = remove(&self.sequences, &cold);
         let mut hasher = Sha256::new();
         hasher.update(self.hash.as_bytes());
         hasher.update(cold.iter().map(|&c| u8::from(c)).collect::<Vec<u8>>());
@@ -30,20 +31,19 @@ impl Dataset {
     }
 }
 
-/// Per item (entry 0: padding), whether it is held out.
+/// Whether each item is held out; I + 1 entries, the first of which is padding.
 fn choose(items: &Items, config: &ColdConfig) -> Result<Vec<bool>, DataError> {
     let mut cold = vec![false; items.count() + 1];
     if !config.ids.as_os_str().is_empty() {
         let path = &config.ids;
         let text = fs::read_to_string(path).map_err(at(path))?;
-        let numbers: HashMap<&str, usize> =
-            items.ids.iter().enumerate().skip(1).map(|(n, id)| (id.as_str(), n)).collect();
+        let numbers = items.numbers();
         for (n, id) in text.lines().map(str::trim).enumerate().filter(|(_, id)| !id.is_empty()) {
             let Some(&item) = numbers.get(id) else {
                 let reason = format!("line {}: {id:?} is no item of the data set", n + 1);
                 return Err(DataError::Option { option: path.display().to_string(), reason });
             };
-            cold[item] = true;
+            cold[item.index()] = true;
         }
         return Ok(cold);
     }
@@ -54,19 +54,18 @@ fn choose(items: &Items, config: &ColdConfig) -> Result<Vec<bool>, DataError> {
     Ok(cold)
 }
 
-/// The sequences without cold items, save as test targets.
-fn without(all: &Sequences, cold: &[bool]) -> Sequences {
+/// The sequences without cold items, except as test targets.
+fn remove(all: &Sequences, cold: &[bool]) -> Sequences {
     let mut kept = Sequences { offsets: vec![0], ..Sequences::default() };
     for u in 0..all.users() {
-        let each = all.items_of(u).iter().zip(all.times_of(u)).zip(all.parts_of(u));
-        for ((&item, &time), &part) in each {
-            if part == Part::Test || !cold[item as usize] {
-                kept.items.push(item);
-                kept.times.push(time);
-                kept.parts.push(part);
+        let interactions = all.items_of(u).iter().zip(all.times_of(u)).zip(all.parts_of(u));
+        for ((&item, &time), &part) in interactions {
+            let item = ItemId(item);
+            if part == Part::Test || !cold[item.index()] {
+                kept.push(item, time, part);
             }
         }
-        kept.offsets.push(kept.items.len());
+        kept.end_user();
     }
     kept
 }

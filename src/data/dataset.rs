@@ -1,12 +1,15 @@
 //! The prepared data set in memory: users' sequences in time order, the split, the catalogue.
 //!
-//! Items are numbered 1..=I; 0 is padding and never occurs in a sequence. Users are numbered 0..U.
+//! `prepare`, `synth` and [`Dataset::open`] make one; training, evaluation and recommendation read it. Items are numbered
+//! 1..=I ([`ItemId`]); 0 is padding and never occurs in a sequence. Users are numbered 0..U.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use super::ids::ItemId;
 use super::pictures;
 
-/// Steps of [`Sequences::times`] in a second.
+/// Units of [`Sequences::times`] per second.
 pub const MICROS: i64 = 1_000_000;
 
 /// What an interaction is used for. Within a sequence the parts follow each other in time.
@@ -43,7 +46,7 @@ impl Part {
 pub struct Sequences {
     /// `offsets[u]..offsets[u + 1]` are user u's places in the arrays below.
     pub offsets: Vec<usize>,
-    /// Item numbers, 1..=I.
+    /// Item numbers ([`ItemId`]), 1..=I, as plain numbers that kernels take as they are.
     pub items: Vec<u32>,
     /// Unix time in microseconds; the position in the source where the log has no times.
     pub times: Vec<i64>,
@@ -51,24 +54,44 @@ pub struct Sequences {
 }
 
 impl Sequences {
+    /// U, the number of users.
     pub fn users(&self) -> usize {
         self.offsets.len().saturating_sub(1)
     }
 
-    /// User `u`'s items in time order, every part.
+    /// Appends an interaction of the user whom the next [`Self::end_user`] ends.
+    pub fn push(&mut self, item: ItemId, time: i64, part: Part) {
+        self.items.push(item.0);
+        self.times.push(time);
+        self.parts.push(part);
+    }
+
+    /// Ends a user's interactions; the next ones belong to the next user.
+    pub fn end_user(&mut self) {
+        self.offsets.push(self.items.len());
+    }
+
+    /// Number of interactions of a part.
+    pub fn count(&self, part: Part) -> usize {
+        self.parts.iter().filter(|&&p| p == part).count()
+    }
+
+    /// User `u`'s item numbers in time order, every part.
     pub fn items_of(&self, u: usize) -> &[u32] {
         &self.items[self.offsets[u]..self.offsets[u + 1]]
     }
 
+    /// The part of each of user `u`'s interactions.
     pub fn parts_of(&self, u: usize) -> &[Part] {
         &self.parts[self.offsets[u]..self.offsets[u + 1]]
     }
 
+    /// The time of each of user `u`'s interactions, ascending.
     pub fn times_of(&self, u: usize) -> &[i64] {
         &self.times[self.offsets[u]..self.offsets[u + 1]]
     }
 
-    /// User `u`'s training items: the leading [`Part::Train`] run.
+    /// User `u`'s training items, oldest first: the leading run of [`Part::Train`].
     pub fn train_of(&self, u: usize) -> &[u32] {
         let parts = self.parts_of(u);
         let n = parts.iter().take_while(|&&p| p == Part::Train).count();
@@ -76,7 +99,7 @@ impl Sequences {
     }
 }
 
-/// The catalogue; every vector has I + 1 entries, entry 0 is padding and empty.
+/// The catalogue. Every vector has I + 1 entries; entry 0 is padding and empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Items {
     /// The source's own ids.
@@ -87,17 +110,17 @@ pub struct Items {
     pub texts: Vec<String>,
     pub categories: Vec<String>,
     /// Path or address of the picture; empty where there is none. Relative paths begin at `pictures_root`;
-    /// [`Items::picture`] puts the two together.
+    /// [`Items::picture`] joins the two.
     pub images: Vec<String>,
     /// Further columns of the catalogue that `prepare --keep-column` asked for, in that order.
     pub kept: Vec<KeptColumn>,
-    /// Folder at which relative picture paths begin, an absolute path: that of the catalogue or of the pictures'
-    /// pattern, or the data set's own. Absent where an older version wrote the paths, which begin at the working
+    /// Absolute path of the folder at which relative picture paths begin: the catalogue's, that of the pictures'
+    /// pattern, or the data set's own. Absent in data sets of an older version, whose paths begin at the working
     /// directory.
     pub pictures_root: Option<PathBuf>,
 }
 
-/// A catalogue column that is stored as the source gave it, to choose items by.
+/// A catalogue column stored as the source gave it, for filters over items.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeptColumn {
     /// The source's own name of the column; none of [`Items::FIXED`].
@@ -120,21 +143,29 @@ impl Items {
         [&self.ids, &self.titles, &self.texts, &self.categories, &self.images]
     }
 
-    /// Where `item`'s picture lies, whether or not a file is there. Absent for items without a picture and for
+    /// Item numbers by raw id.
+    pub fn numbers(&self) -> HashMap<&str, ItemId> {
+        let ids = self.ids.iter().enumerate().skip(1);
+        ids.map(|(n, id)| (id.as_str(), ItemId(n as u32))).collect()
+    }
+
+    /// The path of `item`'s picture, whether or not a file is there. Absent for items without a picture and for
     /// addresses.
     pub fn picture(&self, item: u32) -> Option<PathBuf> {
         pictures::locate(self.pictures_root.as_deref(), self.images.get(item as usize)?)
     }
 
-    /// The same catalogue with its pictures at `root`: relative paths begin there, and so do absolute ones that
-    /// lead to no file but would from there. Says how many paths begin there now.
+    /// Moves the pictures to `root`: relative paths begin there, and so do absolute ones that lead to no file but would
+    /// from there. Returns how many paths begin there now.
     pub fn move_pictures(&mut self, root: &Path) -> usize {
         let mut moved = 0;
         for image in self.images.iter_mut().filter(|image| !image.is_empty() && !pictures::is_address(image))
         {
             if Path::new(image).is_relative() {
                 moved += 1;
-            } else if let (false, Some(path)) = (Path::new(image).is_file(), pictures::below(root, image)) {
+            } else if let (false, Some(path)) =
+                (Path::new(image).is_file(), pictures::find_below(root, image))
+            {
                 *image = path.display().to_string();
                 moved += 1;
             }
@@ -150,7 +181,7 @@ pub struct Target {
     pub user: u32,
     /// The true next item.
     pub item: u32,
-    /// How many of the user's items come before it: its history is `items_of(user)[..position]`.
+    /// Number of the user's items that precede it: its history is `items_of(user)[..position]`.
     pub position: u32,
 }
 
@@ -161,9 +192,9 @@ pub struct Dataset {
     pub users: Vec<String>,
     pub items: Items,
     pub sequences: Sequences,
-    /// Every interaction has a time; otherwise times are places in the source, and say nothing across users.
+    /// Whether times are times. Otherwise they are places in the source, which don't compare between users.
     pub timed: bool,
-    /// Content hash of the dataset directory; checkpoints and runs name it.
+    /// Content hash of the data set's directory, which checkpoints and runs refer to.
     pub hash: String,
 }
 
@@ -186,8 +217,8 @@ impl Dataset {
         &self.sequences.items_of(target.user as usize)[..target.position as usize]
     }
 
-    /// Items that occur as validation or test targets and nowhere in the training part: a model ranks them without ever
-    /// having seen them. Items that occur nowhere do not count.
+    /// Number of items that occur as validation or test targets and nowhere in the training part: a model ranks them
+    /// without ever having seen them. Items that occur nowhere do not count.
     pub fn target_only_items(&self) -> usize {
         let mut targets = vec![false; self.items.count() + 1];
         let each = self.sequences.items.iter().zip(&self.sequences.parts);

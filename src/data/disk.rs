@@ -1,8 +1,8 @@
 //! The dataset directory: Parquet and JSON, readable by anything, complete or absent.
 //!
 //! `interactions.parquet` (user, item, time in microseconds, part; user after user in time order), `items.parquet`
-//! (row n is item n + 1; behind the five fixed columns those that were asked to be kept), `users.parquet` (row n is
-//! user n), `report.json`, and the manifest with all hashes.
+//! (row n is item n + 1; the five fixed columns, then those that `--keep-column` named), `users.parquet` (row n is user n),
+//! `report.json`, and the manifest with all hashes. `prepare` and `synth` write it, every other command opens it.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -22,7 +22,7 @@ use parquet::schema::types::{Type, TypePtr};
 use serde_json::Value;
 
 use super::guard::guarded;
-use super::{DataError, Dataset, Items, KeptColumn, MICROS, Part, Sequences};
+use super::{DataError, Dataset, ItemId, Items, KeptColumn, MICROS, Part, Sequences};
 use crate::artefact::{self, Staging, at};
 
 #[cfg(test)]
@@ -31,32 +31,32 @@ mod tests;
 /// Manifest kind and layout version.
 pub const KIND: &str = "codistill/dataset";
 pub const SCHEMA: u32 = 2;
-/// The layout before it had times in whole seconds.
+/// The previous layout, whose times are whole seconds.
 const SECONDS: u32 = 1;
 
 const INTERACTIONS: &str = "interactions.parquet";
 const ITEMS: &str = "items.parquet";
 const USERS: &str = "users.parquet";
 const REPORT: &str = "report.json";
-/// Where a data set's feature stores lie.
+/// The folder of a data set's feature stores.
 const FEATURES: &str = "features";
-/// Where the manifest tells [`Items::pictures_root`].
+/// The manifest's key of [`Items::pictures_root`].
 const PICTURES_ROOT: &str = "pictures_root";
 
-/// Where the log has times, and where places in it stand for them.
+/// Schemas of interactions with times, and with places in the log instead.
 const TIMED_SCHEMA: &str = "message interactions {
     required int32 user; required int32 item; required int64 time (TIMESTAMP(MICROS,true)); required int32 part; }";
 const UNTIMED_SCHEMA: &str = "message interactions {
     required int32 user; required int32 item; required int64 time; required int32 part; }";
 
-/// Rows of a row group: bounds the writer's memory.
+/// Number of rows in a row group; bounds the writer's memory.
 const GROUP: usize = 1 << 20;
 
-/// [`write_dataset`] in the place of an older data set, whose feature stores move along: a store knows the items that it
-/// belongs to, so that one which no longer fits is found where it is used.
+/// [`write_dataset`] in the place of an older data set, whose feature stores are kept: a store records the items it belongs
+/// to, so that one that no longer fits is refused when it's opened.
 ///
 /// # Errors
-/// As [`write_dataset`]; or what is there is no data set. The old one is then still there.
+/// As [`write_dataset`], or `dest` is something other than a data set. The old one is then still there.
 pub fn replace_dataset(
     dest: &Path,
     dataset: &Dataset,
@@ -89,7 +89,7 @@ pub fn replace_dataset(
     Ok(hash)
 }
 
-/// Whether the data set at `dir` was prepared with `--strip-html`, so that what comes later is to be treated alike.
+/// Whether the data set at `dir` was prepared with `--strip-html`, so that new items must be treated alike.
 pub fn strips_html(dir: &Path) -> bool {
     let manifest = artefact::read_manifest(dir, KIND, SCHEMA).ok();
     manifest.is_some_and(|manifest| manifest.about["options"]["strip_html"] == true)
@@ -141,7 +141,7 @@ pub fn write_dataset(
     Ok(staging.commit(KIND, SCHEMA, about)?.content_hash())
 }
 
-/// The library boxes the system's errors; a full disk must be told as one.
+/// Unwraps the system's error, which the library boxes, so that a full disk is reported as one.
 fn write_error(path: &Path, error: ParquetError) -> DataError {
     match error {
         ParquetError::External(inner) => match inner.downcast::<io::Error>() {
@@ -153,10 +153,10 @@ fn write_error(path: &Path, error: ParquetError) -> DataError {
 }
 
 impl Dataset {
-    /// Reads a dataset directory, every hash and every invariant checked.
+    /// Reads a data set's directory. Every hash and every invariant is checked.
     ///
     /// # Errors
-    /// It is no dataset directory, or was changed after it was written.
+    /// It's no data set's directory, or was changed after it was written.
     pub fn open(dir: &Path) -> Result<Self, DataError> {
         let manifest = artefact::verify(dir, KIND, SCHEMA)?;
         for name in [INTERACTIONS, ITEMS, USERS] {
@@ -168,11 +168,11 @@ impl Dataset {
         let users = read_texts(&dir.join(USERS), &["id"])?.swap_remove(0).values;
         let mut items = read_items(&dir.join(ITEMS))?;
         items.pictures_root = pictures_root(dir, &manifest.about, &items);
-        distinct(&dir.join(USERS), &users)?;
-        distinct(&dir.join(ITEMS), &items.ids[1..])?;
+        check_distinct(&dir.join(USERS), &users)?;
+        check_distinct(&dir.join(ITEMS), &items.ids[1..])?;
         let mut sequences = read_sequences(&dir.join(INTERACTIONS), users.len(), items.count())?;
         let report = &manifest.about["report"];
-        // Rows without a time may have been dropped; only where they were kept no time is one.
+        // Older reports only count rows without a time that were kept.
         let timed = report["timed"]
             .as_bool()
             .unwrap_or_else(|| report["rows_without_time"].as_u64().unwrap_or(0) == 0);
@@ -200,7 +200,7 @@ fn texts_schema<'n>(table: &str, names: impl IntoIterator<Item = &'n str>) -> Pa
     Ok(Arc::new(Type::group_type_builder(table).with_fields(columns).build()?))
 }
 
-/// The manifest's own word; else the data set's directory, where a generated data set keeps its pictures.
+/// The folder in the manifest; else the data set's directory, where a generated data set keeps its pictures.
 fn pictures_root(dir: &Path, about: &Value, items: &Items) -> Option<PathBuf> {
     if let Some(root) = about.get(PICTURES_ROOT).and_then(Value::as_str) {
         return Some(PathBuf::from(root));
@@ -268,14 +268,17 @@ impl<'p> Table<'p> {
         Ok(Self { path, reader })
     }
 
-    /// Names of the columns.
+    /// Names of the columns, in order.
     fn names(&self) -> Vec<String> {
         let schema = self.reader.metadata().file_metadata().schema_descr();
         schema.columns().iter().map(|column| column.path().string()).collect()
     }
 
-    /// Hands every row and its number, from 1, to `take`.
-    fn each_row(&self, mut take: impl FnMut(usize, &Row) -> Result<(), DataError>) -> Result<(), DataError> {
+    /// Calls `take` with every row and its number, from 1.
+    fn for_each_row(
+        &self,
+        mut take: impl FnMut(usize, &Row) -> Result<(), DataError>,
+    ) -> Result<(), DataError> {
         let wrong = |reason| malformed(self.path, reason);
         let mut rows = guarded(|| self.reader.get_row_iter(None)).map_err(wrong)?;
         let mut number = 0;
@@ -287,8 +290,8 @@ impl<'p> Table<'p> {
     }
 }
 
-/// Ids are how other artefacts find a user or an item: each is there, once.
-fn distinct(path: &Path, ids: &[String]) -> Result<(), DataError> {
+/// Checks that every id is there once: other artefacts refer to users and items by them.
+fn check_distinct(path: &Path, ids: &[String]) -> Result<(), DataError> {
     let mut seen = HashSet::with_capacity(ids.len());
     for (n, id) in ids.iter().enumerate() {
         if id.is_empty() || !seen.insert(id.as_str()) {
@@ -299,7 +302,7 @@ fn distinct(path: &Path, ids: &[String]) -> Result<(), DataError> {
     Ok(())
 }
 
-/// A table of strings, column by column; the first must be `fixed`, further ones may have any other name.
+/// Reads a table of strings, column by column. The first columns must be `fixed`; further ones may have any other name.
 fn read_texts(path: &Path, fixed: &[&str]) -> Result<Vec<KeptColumn>, DataError> {
     let table = Table::open(path)?;
     let names = table.names();
@@ -313,7 +316,7 @@ fn read_texts(path: &Path, fixed: &[&str]) -> Result<Vec<KeptColumn>, DataError>
     }
     let mut columns: Vec<KeptColumn> =
         names.into_iter().map(|name| KeptColumn { name, values: Vec::new() }).collect();
-    table.each_row(|number, record| {
+    table.for_each_row(|number, record| {
         for (i, column) in columns.iter_mut().enumerate() {
             let cell = record.get_string(i).map_err(|e| malformed(path, format!("row {number}: {e}")))?;
             column.values.push(cell.clone());
@@ -348,7 +351,7 @@ fn read_sequences(path: &Path, users: usize, items: usize) -> Result<Sequences, 
     if found != 4 {
         return Err(malformed(path, format!("{found} columns instead of 4")));
     }
-    table.each_row(|number, record| {
+    table.for_each_row(|number, record| {
         let wrong = |what: String| malformed(path, format!("row {number}: {what}"));
         let int = |column| record.get_int(column).map_err(|e| wrong(e.to_string()));
         let (user, item, part) = (int(0)?, int(1)?, int(2 + 1)?);
@@ -359,34 +362,32 @@ fn read_sequences(path: &Path, users: usize, items: usize) -> Result<Sequences, 
             return Err(wrong(format!("user {user} is out of order or range")));
         }
         while (s.offsets.len() as i64 - 1) < i64::from(user) {
-            s.offsets.push(s.items.len());
+            s.end_user();
         }
         if item < 1 || item as usize > items {
             return Err(wrong(format!("item {item} is not among 1..={items}")));
         }
-        let part = part_of(part).ok_or_else(|| wrong(format!("part {part} is unknown")))?;
+        let part = part_from_code(part).ok_or_else(|| wrong(format!("part {part} is unknown")))?;
         let start = *s.offsets.last().unwrap_or(&0);
-        if let (Some(&before), Some(&earlier)) = (s.parts[start..].last(), s.times[start..].last()) {
+        if let (Some(&last), Some(&earlier)) = (s.parts[start..].last(), s.times[start..].last()) {
             let is_target = matches!(part, Part::Valid | Part::Test);
-            if before > part || (before == part && is_target) {
+            if last > part || (last == part && is_target) {
                 return Err(wrong("the parts of a user are not in time order, each target once".into()));
             }
             if earlier > time {
                 return Err(wrong("the times of a user descend".into()));
             }
         }
-        s.items.push(item as u32);
-        s.times.push(time);
-        s.parts.push(part);
+        s.push(ItemId(item as u32), time, part);
         Ok(())
     })?;
     while s.offsets.len() <= users {
-        s.offsets.push(s.items.len());
+        s.end_user();
     }
     Ok(s)
 }
 
-fn part_of(code: i32) -> Option<Part> {
+fn part_from_code(code: i32) -> Option<Part> {
     [Part::Train, Part::Valid, Part::History, Part::Test, Part::Unused]
         .into_iter()
         .find(|&p| p as i32 == code)

@@ -1,4 +1,4 @@
-//! What can be wrong with data.
+//! Errors of data sets, each with what the user can do about it.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -33,6 +33,7 @@ pub enum DataError {
 }
 
 impl DataError {
+    /// What the user can do about it; absent where nothing helps in general.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Source(e) => return e.hint(),

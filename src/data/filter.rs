@@ -1,19 +1,23 @@
-//! Which interactions are kept: duplicates, k-core, minimum length, and their order in time.
+//! Rules for which interactions are kept, and in which order: ties, duplicates, k-core, minimum length.
+//!
+//! `prepare` applies them in its second step; nothing here reads a file.
 
 use serde::{Deserialize, Serialize};
 
+use super::DataError;
+use super::ids::{LogItem, LogUser};
 use crate::rng::finalise;
 
 /// One interaction with numbered ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interaction {
-    pub user: u32,
-    pub item: u32,
-    /// In the unit of the source; the place in it where it gives no times.
+    pub user: LogUser,
+    pub item: LogItem,
+    /// Time in the unit of the source, or the row's place in the source where it gives no times.
     pub time: i64,
 }
 
-/// What becomes of several interactions of one user with one item.
+/// The rule for several interactions of one user with one item.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Duplicates {
@@ -46,10 +50,10 @@ impl Duplicates {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ties {
-    /// That of the source. Default: it is the best witness of what came first, unless the file is sorted.
+    /// That of the source. Default, because it's the best evidence of what came first, unless the file is sorted.
     #[default]
     Source,
-    /// By a hash of user and item, which says nothing: where files are sorted by item, their order is a pattern that a
+    /// By a hash of user and item, which carries no information: where files are sorted by item, their order is a pattern that a
     /// model learns and a service never sees.
     Hash,
 }
@@ -63,6 +67,17 @@ pub struct StepCounts {
     pub interactions: usize,
 }
 
+impl StepCounts {
+    /// # Errors
+    /// No interaction is left; the error names the step and gives `advice`.
+    pub(super) fn check_not_empty(&self, advice: &'static str) -> Result<(), DataError> {
+        if self.interactions == 0 {
+            return Err(DataError::Empty { step: self.step.clone(), advice });
+        }
+        Ok(())
+    }
+}
+
 /// Sorts by user, then time; equal times keep the order of the source.
 pub fn sort(interactions: &mut [Interaction]) {
     // A stable sort is the tie rule.
@@ -74,7 +89,7 @@ pub fn sort_by_hash(interactions: &mut [Interaction], user_ids: &[String], item_
     let hashes = |ids: &[String]| ids.iter().map(|id| fnv(id)).collect::<Vec<u64>>();
     let (users, items) = (hashes(user_ids), hashes(item_ids));
     interactions.sort_by_key(|i| {
-        let (user, item) = (users[i.user as usize], items[i.item as usize]);
+        let (user, item) = (users[i.user.index()], items[i.item.index()]);
         (i.user, i.time, finalise(user ^ finalise(item)))
     });
 }
@@ -85,25 +100,25 @@ fn fnv(text: &str) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// What neighbouring interactions of a user with equal times look like.
+/// Counts of a user's consecutive interactions with equal times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TiedPairs {
-    /// Neighbouring interactions of one user.
+    /// Number of consecutive pairs of one user's interactions.
     pub neighbours: usize,
-    /// Those with equal times: their order is the tie rule's.
+    /// Number of pairs with equal times, whose order is the tie rule's.
     pub tied: usize,
-    /// Tied neighbours with different items, and those whose item ids ascend.
+    /// Number of tied pairs with different items, and of those whose item ids ascend.
     pub distinct: usize,
     pub ascending: usize,
 }
 
 impl TiedPairs {
-    /// Counts neighbours of sorted interactions. Ids that are all numbers ascend as numbers, others as texts.
-    pub fn of(interactions: &[Interaction], item_ids: &[String]) -> Self {
+    /// Counts the pairs of sorted interactions. Ids that are all numbers ascend as numbers, others as texts.
+    pub fn count(interactions: &[Interaction], item_ids: &[String]) -> Self {
         let numbers: Option<Vec<u64>> = item_ids.iter().map(|id| id.parse().ok()).collect();
-        let ascends = |a: u32, b: u32| match &numbers {
-            Some(numbers) => numbers[a as usize] < numbers[b as usize],
-            None => item_ids[a as usize] < item_ids[b as usize],
+        let ascends = |a: LogItem, b: LogItem| match &numbers {
+            Some(numbers) => numbers[a.index()] < numbers[b.index()],
+            None => item_ids[a.index()] < item_ids[b.index()],
         };
         let mut pairs = Self::default();
         for pair in interactions.windows(2).filter(|pair| pair[0].user == pair[1].user) {
@@ -118,15 +133,14 @@ impl TiedPairs {
         pairs
     }
 
-    /// Whether ids ascend (or descend) far more often than in an order that knows nothing of them: three standard
-    /// deviations of a fair coin.
+    /// Whether ids ascend (or descend) more often than in a random order, by more than three standard deviations.
     pub fn is_sorted(&self) -> bool {
         let (n, ascending) = (self.distinct as f64, self.ascending as f64);
         self.distinct >= 10 && (ascending - n / 2.0).abs() > 1.5 * n.sqrt()
     }
 }
 
-/// Rows that repeat another in user, item and time; `interactions` are sorted.
+/// Number of rows that repeat another in user, item and time; `interactions` are sorted.
 pub fn exact_duplicates(interactions: &[Interaction]) -> usize {
     let mut items = Vec::new();
     let mut repeated = 0;
@@ -147,7 +161,7 @@ fn keep_returns(interactions: &mut Vec<Interaction>) {
     for n in 0..interactions.len() {
         let this = interactions[n];
         if kept == 0 || interactions[kept - 1].user != this.user || interactions[kept - 1].time != this.time {
-            // Where the kept run of this user and time begins.
+            // The kept run of this user and time begins here.
             start = kept;
         }
         let double = interactions[start..kept].iter().any(|other| other.item == this.item);
@@ -161,7 +175,7 @@ fn keep_returns(interactions: &mut Vec<Interaction>) {
     interactions.truncate(kept);
 }
 
-/// Applies the rule for duplicates to sorted interactions; order is kept.
+/// Applies the rule for duplicates to sorted interactions, whose order stays.
 pub fn deduplicate(interactions: &mut Vec<Interaction>, rule: Duplicates) {
     match rule {
         Duplicates::KeepAll => return,
@@ -190,7 +204,7 @@ pub fn k_core(interactions: &mut Vec<Interaction>, user_core: usize, item_core: 
         let before = interactions.len();
         let (users, items) = frequencies(interactions);
         interactions.retain(|i| {
-            users[i.user as usize] as usize >= user_core && items[i.item as usize] as usize >= item_core
+            users[i.user.index()] as usize >= user_core && items[i.item.index()] as usize >= item_core
         });
         if interactions.len() == before {
             return;
@@ -201,17 +215,17 @@ pub fn k_core(interactions: &mut Vec<Interaction>, user_core: usize, item_core: 
 /// Drops users with fewer than `length` interactions, once: items may fall below a core by it.
 pub fn minimum_length(interactions: &mut Vec<Interaction>, length: usize) {
     let (users, _) = frequencies(interactions);
-    interactions.retain(|i| users[i.user as usize] as usize >= length);
+    interactions.retain(|i| users[i.user.index()] as usize >= length);
 }
 
-/// Interactions per user and per item.
+/// Numbers of interactions per user and per item.
 pub fn frequencies(interactions: &[Interaction]) -> (Vec<u32>, Vec<u32>) {
-    let users = interactions.iter().map(|i| i.user as usize + 1).max().unwrap_or(0);
-    let items = interactions.iter().map(|i| i.item as usize + 1).max().unwrap_or(0);
+    let users = interactions.iter().map(|i| i.user.index() + 1).max().unwrap_or(0);
+    let items = interactions.iter().map(|i| i.item.index() + 1).max().unwrap_or(0);
     let mut counts = (vec![0; users], vec![0; items]);
     for i in interactions {
-        counts.0[i.user as usize] += 1;
-        counts.1[i.item as usize] += 1;
+        counts.0[i.user.index()] += 1;
+        counts.1[i.item.index()] += 1;
     }
     counts
 }
@@ -233,9 +247,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn interaction((user, item, time): (u32, u32, i64)) -> Interaction {
+        Interaction { user: LogUser(user), item: LogItem(item), time }
+    }
+
     fn log() -> impl Strategy<Value = Vec<Interaction>> {
-        let one =
-            (0u32..8, 0u32..8, 0i64..20).prop_map(|(user, item, time)| Interaction { user, item, time });
+        let one = (0u32..8, 0u32..8, 0i64..20).prop_map(interaction);
         proptest::collection::vec(one, 0..120)
     }
 
@@ -246,16 +263,16 @@ mod tests {
             k_core(&mut all, u, i);
             let (users, items) = frequencies(&all);
             for x in &all {
-                prop_assert!(users[x.user as usize] as usize >= u && items[x.item as usize] as usize >= i);
+                prop_assert!(users[x.user.index()] as usize >= u && items[x.item.index()] as usize >= i);
             }
             // The k-core is the largest such set: it is the fixed point of deleting from the whole.
             let mut rest = before;
             loop {
                 let (users, items) = frequencies(&rest);
-                let Some(at) = rest.iter().position(|x| {
-                    (users[x.user as usize] as usize) < u || (items[x.item as usize] as usize) < i
+                let Some(place) = rest.iter().position(|x| {
+                    (users[x.user.index()] as usize) < u || (items[x.item.index()] as usize) < i
                 }) else { break };
-                rest.remove(at);
+                rest.remove(place);
             }
             prop_assert_eq!(all, rest);
         }
@@ -275,8 +292,8 @@ mod tests {
         }
     }
 
-    fn of(rows: &[(u32, u32, i64)]) -> Vec<Interaction> {
-        rows.iter().map(|&(user, item, time)| Interaction { user, item, time }).collect()
+    fn interactions(rows: &[(u32, u32, i64)]) -> Vec<Interaction> {
+        rows.iter().copied().map(interaction).collect()
     }
 
     #[test]
@@ -293,28 +310,27 @@ mod tests {
             (vec![(a, 1), (b, 2), (a, 3), (b, 4)], vec![a, b, a, b]),
         ] {
             let mut log: Vec<Interaction> =
-                rows.iter().map(|&(item, time)| Interaction { user: 0, item, time }).collect();
+                rows.iter().map(|&(item, time)| interaction((0, item, time))).collect();
             deduplicate(&mut log, Duplicates::KeepReturns);
-            assert_eq!(log.iter().map(|i| i.item).collect::<Vec<_>>(), expected);
+            assert_eq!(log.iter().map(|i| i.item.0).collect::<Vec<_>>(), expected);
         }
-        let two_users = of(&[(0, a, 1), (1, a, 1), (1, a, 1)]);
+        let two_users = interactions(&[(0, a, 1), (1, a, 1), (1, a, 1)]);
         assert_eq!(exact_duplicates(&two_users), 1);
-        assert_eq!(exact_duplicates(&of(&[(0, a, 1), (0, b, 1), (0, a, 1), (0, a, 2)])), 1);
+        assert_eq!(exact_duplicates(&interactions(&[(0, a, 1), (0, b, 1), (0, a, 1), (0, a, 2)])), 1);
     }
 
     #[test]
     fn ties_that_ascend_by_id_are_seen_and_a_hash_breaks_them_alike_for_every_order() {
         let ids: Vec<String> = (0..40).map(|n| n.to_string()).collect();
-        let mut log: Vec<Interaction> =
-            (0..40).map(|n| Interaction { user: n / 20, item: n, time: 7 }).collect();
-        let sorted = TiedPairs::of(&log, &ids);
+        let mut log: Vec<Interaction> = (0..40).map(|n| interaction((n / 20, n, 7))).collect();
+        let sorted = TiedPairs::count(&log, &ids);
         // As texts 9 would come behind 10.
         assert_eq!(sorted, TiedPairs { neighbours: 38, tied: 38, distinct: 38, ascending: 38 });
         assert!(sorted.is_sorted());
         let users = ["u".to_owned(), "v".to_owned()];
         sort_by_hash(&mut log, &users, &ids);
         let once = log.clone();
-        assert!(!TiedPairs::of(&log, &ids).is_sorted());
+        assert!(!TiedPairs::count(&log, &ids).is_sorted());
         log.reverse();
         sort_by_hash(&mut log, &users, &ids);
         assert_eq!(log, once);
@@ -322,12 +338,8 @@ mod tests {
 
     #[test]
     fn equal_times_keep_the_order_of_the_source() {
-        let mut log = [(1, 5, 3), (0, 1, 9), (1, 4, 3), (1, 6, 2)].map(|(user, item, time)| Interaction {
-            user,
-            item,
-            time,
-        });
+        let mut log = [(1, 5, 3), (0, 1, 9), (1, 4, 3), (1, 6, 2)].map(interaction);
         sort(&mut log);
-        assert_eq!(log.map(|i| i.item), [1, 6, 5, 4]);
+        assert_eq!(log.map(|i| i.item.0), [1, 6, 5, 4]);
     }
 }

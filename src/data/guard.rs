@@ -1,4 +1,7 @@
-//! Calls of a library on bytes that nobody vouches for.
+//! Calls of a parser that panics on some damaged files, as errors.
+//!
+//! Everything that reads Parquet or SentencePiece's and tokenizers' files goes through [`guarded`]; `main` calls
+//! [`silence_guarded_panics`] once.
 
 use std::cell::Cell;
 use std::fmt::Display;
@@ -8,11 +11,11 @@ thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs a call of the Parquet library, which asserts some things about a file's bytes instead of checking
-/// them: its panic is the file's damage. Nothing that a panic left half-done may be used again.
+/// Runs a call of a library that asserts some things about a file's bytes instead of checking them: a panic means that the
+/// file is damaged. Nothing that a panic left half-done may be used again.
 ///
 /// # Errors
-/// What the library says is wrong with the file.
+/// The library's message, or a general one after a panic.
 pub(crate) fn guarded<T, E: Display>(call: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
     let outer = INSIDE.replace(true);
     let done = catch_unwind(AssertUnwindSafe(call));
@@ -23,7 +26,7 @@ pub(crate) fn guarded<T, E: Display>(call: impl FnOnce() -> Result<T, E>) -> Res
     }
 }
 
-/// Keeps panics inside guarded calls, which become errors, off stderr.
+/// Keeps panics inside guarded calls off stderr, since they become errors.
 pub(crate) fn silence_guarded_panics() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

@@ -1,24 +1,24 @@
-//! Markup taken out of titles and texts.
+//! HTML removed from titles and texts, for `prepare --strip-html` and for lines of new items.
 
 use std::borrow::Cow;
 
-/// Elements that stand within a word or line: they leave nothing behind, all others a space (`water<br>proof`).
+/// Elements within a word or line, which are replaced by nothing; all others by a space (`water<br>proof`).
 const INLINE: [&str; 26] = [
     "a", "abbr", "b", "bdi", "bdo", "big", "cite", "code", "em", "font", "i", "ins", "kbd", "mark", "q", "s",
     "samp", "small", "span", "strike", "strong", "sub", "sup", "tt", "u", "wbr",
 ];
-/// Elements whose content is no text.
+/// Elements whose content is not text.
 const HIDDEN: [&str; 2] = ["script", "style"];
 
-/// The text of `html` without tags and comments, its character references resolved once as HTML 5 does it, runs of white
-/// space (also non-breaking) as one space. Text without markup stays as it is but for its white space; a `<` that opens
-/// no tag (`5 < 6`, `<3`) is text.
+/// Returns the text of `html` without tags and comments. Character references are resolved once, as in HTML 5, and runs of
+/// white space (non-breaking space included) become one space. In text without markup only white space changes; a `<`
+/// that opens no tag (`5 < 6`, `<3`) is text.
 pub fn strip_html(html: &str) -> Cow<'_, str> {
     let plain = !html.contains(['<', '&']);
     if plain && is_tidy(html) {
         return Cow::Borrowed(html);
     }
-    let text = without_tags(html);
+    let text = remove_tags(html);
     let text = htmlize::unescape(text.as_str());
     let mut tidy = String::with_capacity(text.len());
     for word in text.split(char::is_whitespace).filter(|word| !word.is_empty()) {
@@ -30,23 +30,23 @@ pub fn strip_html(html: &str) -> Cow<'_, str> {
     Cow::Owned(tidy)
 }
 
-/// Whether [`strip_html`] takes anything but white space out of a text.
+/// Whether [`strip_html`] removes more than white space.
 pub fn has_markup(text: &str) -> bool {
     text.contains(['<', '&']) && strip_html(text).split(' ').ne(text.split_whitespace())
 }
 
-/// The first markup of a text with some characters around it.
+/// The first markup of a text with some characters around it, for a message.
 pub fn glimpse(text: &str) -> String {
-    const BEFORE: usize = 20;
+    const CONTEXT: usize = 20;
     const LONGEST: usize = 60;
     let place = text.find(['<', '&']).unwrap_or_default();
-    let start = text[..place].char_indices().rev().nth(BEFORE - 1).map_or(0, |(start, _)| start);
+    let start = text[..place].char_indices().rev().nth(CONTEXT - 1).map_or(0, |(start, _)| start);
     let shown: String = text[start..].chars().take(LONGEST).collect();
     let dots = |cut: bool| if cut { "…" } else { "" };
     format!("{}{shown}{}", dots(start > 0), dots(start + shown.len() < text.len()))
 }
 
-/// Neither white space at the ends, nor runs of it, nor any but spaces.
+/// Whether white space is single spaces between words only.
 fn is_tidy(text: &str) -> bool {
     let mut last = ' ';
     for c in text.chars() {
@@ -58,7 +58,7 @@ fn is_tidy(text: &str) -> bool {
     text.is_empty() || last != ' '
 }
 
-fn without_tags(html: &str) -> String {
+fn remove_tags(html: &str) -> String {
     let mut out = String::with_capacity(html.len());
     let mut rest = html;
     while let Some(open) = rest.find('<') {
@@ -72,7 +72,7 @@ fn without_tags(html: &str) -> String {
         let name = name.to_ascii_lowercase();
         rest = &rest[end..];
         if HIDDEN.contains(&name.as_str()) {
-            rest = after_hidden(rest, &name);
+            rest = skip_hidden(rest, &name);
         }
         if !INLINE.contains(&name.trim_start_matches('/')) {
             out.push(' ');
@@ -98,12 +98,12 @@ fn tag(html: &str) -> Option<(&str, usize)> {
     // A `>` in a quoted attribute ends no tag. An apostrophe that opens no value (`<b don't>`) is a character.
     let mut quote = None;
     let mut before = b' ';
-    for (at, &byte) in bytes.iter().enumerate().skip(name) {
+    for (i, &byte) in bytes.iter().enumerate().skip(name) {
         match quote {
             Some(open) if byte == open => quote = None,
             Some(_) => {}
             None if matches!(byte, b'"' | b'\'') && before == b'=' => quote = Some(byte),
-            None if byte == b'>' => return Some((&html[1..name], at + 1)),
+            None if byte == b'>' => return Some((&html[1..name], i + 1)),
             None if byte == b'<' => return None,
             None => {}
         }
@@ -114,15 +114,15 @@ fn tag(html: &str) -> Option<(&str, usize)> {
     None
 }
 
-/// Behind the closing tag of `name`; at the end where it isn't closed.
-fn after_hidden<'a>(html: &'a str, name: &str) -> &'a str {
+/// What follows the closing tag of `name`; nothing where it isn't closed.
+fn skip_hidden<'a>(html: &'a str, name: &str) -> &'a str {
     let mut from = 0;
     while let Some(open) = html[from..].find("</") {
-        let at = from + open;
-        let rest = &html[at..];
+        let place = from + open;
+        let rest = &html[place..];
         match tag(rest) {
             Some((close, end)) if close[1..].eq_ignore_ascii_case(name) => return &rest[end..],
-            _ => from = at + 2,
+            _ => from = place + 2,
         }
     }
     ""

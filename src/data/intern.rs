@@ -1,7 +1,7 @@
-//! External ids to dense numbers and back.
+//! Raw ids to dense numbers and back, for the reading of a log.
 //!
-//! A log of millions of rows is mostly look-ups of ids, each of which waits for memory: ids lie one behind the other in
-//! one text, and the table holds numbers alone, so that both stay in the cache for longer than a map of texts would.
+//! A log of millions of rows is mostly look-ups of ids, each of which waits for memory: ids lie one after the other in
+//! one string, and the table holds numbers alone, so that both stay in the cache for longer than a map of strings would.
 
 use std::hash::BuildHasher;
 
@@ -12,16 +12,16 @@ use hashbrown::hash_table::Entry;
 /// Numbers ids from 0 in order of first appearance.
 #[derive(Debug, Default)]
 pub struct Interner {
-    /// Numbers by the hash of their id. The hash is another one in each process, and nothing depends on it.
+    /// Numbers by the hash of their id. The hash differs between processes, and nothing depends on it.
     numbers: HashTable<u32>,
     hasher: RandomState,
-    /// All ids, without anything between them, and where each ends.
+    /// All ids, without separators, and where each ends.
     text: String,
     ends: Vec<usize>,
 }
 
 impl Interner {
-    /// The id's number, a new one at first sight; `None` when 32 bits are spent.
+    /// The id's number, a new one if it is unknown; `None` when numbers (31 bits) are used up.
     pub fn number(&mut self, id: &str) -> Option<u32> {
         let Self { numbers, hasher, text, ends } = self;
         let hash = hasher.hash_one(id);
@@ -42,11 +42,13 @@ impl Interner {
         }
     }
 
+    /// The number of a known id.
     pub fn get(&self, id: &str) -> Option<u32> {
-        let is = |&number: &u32| id_at(&self.text, &self.ends, number) == id;
-        self.numbers.find(self.hasher.hash_one(id), is).copied()
+        let matches = |&number: &u32| id_at(&self.text, &self.ends, number) == id;
+        self.numbers.find(self.hasher.hash_one(id), matches).copied()
     }
 
+    /// Number of ids.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
@@ -57,12 +59,13 @@ impl Interner {
 
     /// Ids by number.
     pub fn into_ids(self) -> Vec<String> {
-        // The table goes first: it and the ids are not needed at one time.
+        // The table is freed first: it and the ids are not needed at the same time.
         drop(self.numbers);
         (0..self.ends.len() as u32).map(|number| id_at(&self.text, &self.ends, number).to_owned()).collect()
     }
 }
 
+/// The id with a number.
 #[inline]
 fn id_at<'t>(text: &'t str, ends: &[usize], number: u32) -> &'t str {
     let number = number as usize;

@@ -1,102 +1,22 @@
-//! Two lists of ids that should meet: how many do, and why the others don't.
+//! Two lists of ids that should match: how many do, and why the others don't.
 //!
-//! `prepare` asks it of a log and its catalogue, `features import` of a matrix and the data set. Nothing is joined
-//! here: ids that differ in writing stay different ids, but the difference is named.
+//! `prepare` compares a log and its catalogue, `features import` a matrix and the data set, `recommend` its users and theirs.
+//! Nothing is joined here: ids that differ in writing stay different ids, but the difference is named.
 
-use std::borrow::Cow;
+mod cause;
+
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-use unicode_normalization::{UnicodeNormalization, is_nfc};
+pub use cause::{Cause, is_null_like};
+use cause::{differences, is_blank, rewritten};
 
-/// Pairs of ids, or ids of each side, that are shown.
+/// Number of pairs of ids, or of ids of each side, that are shown.
 const SHOWN: usize = 3;
-/// Ids looked at to find out what prefix they share.
+/// Number of ids examined to find a common prefix.
 const SAMPLE: usize = 1000;
-/// What pictures and vectors of an item are often called behind its id.
-const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "npy", "pt"];
 
-/// In what two ids of one thing differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Cause {
-    /// White space, a byte order mark or a zero-width space around the id.
-    WhiteSpace,
-    Quotes,
-    /// One accented letter, or a letter and its accent.
-    UnicodeForm,
-    /// `12.jpg` for `12`.
-    Extension,
-    /// `12.0` or `1.2e+01` for `12`, as pandas writes a column of numbers that has a gap.
-    Decimal,
-    LeadingZeros,
-    LetterCase,
-    /// `item_12` for `12`.
-    Prefix,
-    /// `nan`, `None`, `NULL` and the like: a missing id that was written out.
-    NullLike,
-}
-
-impl Cause {
-    /// In the order in which they are undone.
-    const REWRITES: [Self; 7] = [
-        Self::WhiteSpace,
-        Self::Quotes,
-        Self::UnicodeForm,
-        Self::Extension,
-        Self::Decimal,
-        Self::LeadingZeros,
-        Self::LetterCase,
-    ];
-
-    fn noun(self) -> &'static str {
-        match self {
-            Self::WhiteSpace => "white space around the id",
-            Self::Quotes => "quotes around the id",
-            Self::UnicodeForm => "the Unicode form of a letter",
-            Self::Extension => "a file's extension",
-            Self::Decimal => "a number's decimals",
-            Self::LeadingZeros => "leading zeros",
-            Self::LetterCase => "letter case",
-            Self::Prefix => "a prefix",
-            Self::NullLike => "missing ids that were written out",
-        }
-    }
-
-    /// What the user can do about it.
-    pub fn remedy(self) -> &'static str {
-        match self {
-            Self::WhiteSpace => "strip the ids on both sides",
-            Self::Quotes => "write the ids without quotes",
-            Self::UnicodeForm => "write both sides in one Unicode form (NFC)",
-            Self::Extension => "name items by their id, not by a file's name",
-            Self::Decimal => "read ids as text before they are saved (pandas: dtype=str, or Int64 for gaps)",
-            Self::LeadingZeros => "read ids as text on both sides (pandas: dtype=str keeps leading zeros)",
-            Self::LetterCase => "write the ids of both sides in one case",
-            Self::Prefix => "write the ids of both sides with the prefix, or without it",
-            Self::NullLike => "drop the rows without an id before they are saved",
-        }
-    }
-
-    /// The id without this peculiarity.
-    fn undo(self, id: &str) -> Cow<'_, str> {
-        match self {
-            Self::WhiteSpace => id.trim_matches(is_blank).into(),
-            Self::Quotes => unquoted(id).into(),
-            Self::UnicodeForm if is_nfc(id) => id.into(),
-            Self::UnicodeForm => id.nfc().collect::<String>().into(),
-            Self::Extension => without_extension(id).into(),
-            Self::Decimal => whole_number(id),
-            Self::LeadingZeros => without_zeros(id).into(),
-            Self::LetterCase if !id.chars().any(char::is_uppercase) => id.into(),
-            Self::LetterCase => id.to_lowercase().into(),
-            Self::Prefix | Self::NullLike => id.into(),
-        }
-    }
-}
-
-/// What the two sides are called, as in "none of `left`'s 5 `things` stands in `right`".
+/// The names of the two sides, as in "none of `left`'s 5 `things` stands in `right`".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Names {
     pub left: &'static str,
@@ -104,20 +24,20 @@ pub struct Names {
     pub right: &'static str,
 }
 
-/// A join that matches little, with examples and the likely causes.
+/// An explanation of a join that matches little: examples and likely causes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
     pub names: Names,
-    /// Ids of the left side that stand on the right, letter by letter.
+    /// Number of ids of the left side that stand on the right, letter by letter.
     pub matched: usize,
-    /// Distinct ids of each side.
+    /// Number of distinct ids of each side.
     pub left: usize,
     pub right: usize,
-    /// Ids of the left side that would match but for `causes`.
+    /// Number of ids of the left side that would match but for `causes`.
     pub mendable: usize,
-    /// Why, all of them at once; empty where it can't be told.
+    /// The causes, which apply together; empty where none is known.
     pub causes: Vec<Cause>,
-    /// Ids without a match, left and right; of one thing each where there is a cause.
+    /// Examples of unmatched ids, left and right; pairs of one thing where there is a cause.
     pub here: Vec<String>,
     pub there: Vec<String>,
 }
@@ -158,11 +78,10 @@ impl fmt::Display for Explanation {
     }
 }
 
-/// Compares two lists of ids; absent where they meet as well as one may expect.
+/// Compares two lists of ids. Returns an explanation unless they match as well as one may expect.
 ///
-/// That is: where no id without a match would have one if it were written differently (one in twenty must, so
-/// that a chance does not speak), and at least half of the shorter list is found in the longer. `left` holds each
-/// id once; `right` may repeat some.
+/// They do if few unmatched ids would match if they were written differently (fewer than one in twenty, which may be chance),
+/// and at least half of the shorter list is found in the longer. `left` holds each id once; `right` may repeat some.
 pub fn explain<'a>(
     names: Names,
     left: impl IntoIterator<Item = &'a str>,
@@ -185,8 +104,8 @@ pub fn explain<'a>(
         return None;
     }
     // In file order, so that the examples are always the same.
-    let unmet: Vec<&str> = right.into_iter().filter(|id| free.remove(id)).collect();
-    let pairs = best_pairs(&alone, &unmet);
+    let unmatched: Vec<&str> = right.into_iter().filter(|id| free.remove(id)).collect();
+    let pairs = best_pairs(&alone, &unmatched);
     let little = matched * 2 < count.min(distinct);
     let found = pairs.count * 20 >= alone.len() && pairs.count > 0;
     let nulls: Vec<&str> = alone.iter().copied().filter(|id| is_null_like(id)).collect();
@@ -198,7 +117,7 @@ pub fn explain<'a>(
         mendable: 0,
         causes: Vec::new(),
         here: owned(&alone),
-        there: owned(&unmet),
+        there: owned(&unmatched),
     };
     if found {
         explanation.mendable = pairs.count;
@@ -215,15 +134,7 @@ pub fn explain<'a>(
     Some(explanation)
 }
 
-/// An id that a program writes where it has none.
-pub fn is_null_like(id: &str) -> bool {
-    let bare = unquoted(id.trim_matches(is_blank)).trim_matches(is_blank);
-    const NULLS: [&str; 11] =
-        ["", "nan", "none", "null", "na", "n/a", "<na>", "nil", "undefined", "#n/a", "nat"];
-    bare.len() <= 9 && NULLS.contains(&bare.to_ascii_lowercase().as_str())
-}
-
-/// Ids that are one when written alike.
+/// Pairs of ids that are equal once differences are undone.
 #[derive(Default)]
 struct Pairs<'a> {
     count: usize,
@@ -232,7 +143,7 @@ struct Pairs<'a> {
     there: Vec<&'a str>,
 }
 
-/// The most ids that can be paired: as they are, or without the prefix that one side or both have.
+/// The most pairs that can be found: with ids as they are, or without the prefix that one side or both have.
 fn best_pairs<'a>(left: &[&'a str], right: &[&'a str]) -> Pairs<'a> {
     let (ours, theirs) = (common_head(left), common_head(right));
     let mut best = pairs(left, right, "", "");
@@ -249,77 +160,58 @@ fn best_pairs<'a>(left: &[&'a str], right: &[&'a str]) -> Pairs<'a> {
     best
 }
 
-/// Pairs ids that agree once everything in [`Cause::REWRITES`] is undone and the heads are cut off.
+/// Pairs ids that agree once differences are undone and the heads are removed.
 fn pairs<'a>(left: &[&'a str], right: &[&'a str], head: &str, their_head: &str) -> Pairs<'a> {
     let mut loose: HashMap<String, Vec<&str>> = HashMap::new();
     for &id in left.iter().filter(|id| !is_null_like(id)) {
-        loose.entry(rewritten(cut(id, head), None)).or_default().push(id);
+        loose.entry(rewritten(remove_head(id, head), None)).or_default().push(id);
     }
-    let mut by_cause: HashMap<Vec<Cause>, Pairs<'a>> = HashMap::new();
+    let mut found_pairs: HashMap<Vec<Cause>, Pairs<'a>> = HashMap::new();
     let mut all = 0;
     for &other in right {
-        let bare = cut(other, their_head);
+        let bare = remove_head(other, their_head);
         let Some(ids) = loose.remove(&rewritten(bare, None)) else { continue };
         all += ids.len();
         for id in ids {
-            let mut causes = differences(cut(id, head), bare);
-            if head != their_head && (cut(id, head) != id || bare != other) {
+            let mut causes = differences(remove_head(id, head), bare);
+            if head != their_head && (remove_head(id, head) != id || bare != other) {
                 causes.push(Cause::Prefix);
             }
-            let found = by_cause.entry(causes.clone()).or_default();
+            let found = found_pairs.entry(causes.clone()).or_default();
             found.causes = causes;
             found.count += 1;
             found.here.push(id);
             found.there.push(other);
         }
     }
-    // The most frequent cause speaks for all; among equals the first in the order of causes.
-    let mut each: Vec<Pairs<'a>> = by_cause.into_values().collect();
-    each.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.causes.cmp(&b.causes)));
-    let mut best = each.into_iter().next().unwrap_or_default();
+    // The most frequent cause is reported for all; among equals the first in the order of causes.
+    let mut ranked: Vec<Pairs<'a>> = found_pairs.into_values().collect();
+    ranked.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.causes.cmp(&b.causes)));
+    let mut best = ranked.into_iter().next().unwrap_or_default();
     best.count = all;
     best
 }
 
-fn cut<'a>(id: &'a str, head: &str) -> &'a str {
+/// The id without a head.
+fn remove_head<'a>(id: &'a str, head: &str) -> &'a str {
     let start = id.trim_start_matches(is_blank);
     if head.is_empty() { id } else { start.strip_prefix(head).unwrap_or(id) }
 }
 
-/// The id with everything undone but `kept`.
-fn rewritten(id: &str, kept: Option<Cause>) -> String {
-    let mut text = id.to_owned();
-    for cause in Cause::REWRITES.into_iter().filter(|&cause| Some(cause) != kept) {
-        // Most ids need none of it: a string of the same length that was only borrowed is the same one.
-        let new = match cause.undo(&text) {
-            Cow::Borrowed(same) if same.len() == text.len() => continue,
-            other => other.into_owned(),
-        };
-        text = new;
-    }
-    text
-}
-
-/// What must be undone for two ids to agree.
-fn differences(a: &str, b: &str) -> Vec<Cause> {
-    let needed = |cause: &Cause| rewritten(a, Some(*cause)) != rewritten(b, Some(*cause));
-    Cause::REWRITES.into_iter().filter(needed).collect()
-}
-
-/// What stands in front of most ids: up to the last separator, or letters in front of digits. Empty where they
-/// don't agree.
+/// The head that most ids share: the text up to the last separator, or letters before digits. Empty where they share none.
 fn common_head<'a>(ids: &[&'a str]) -> &'a str {
     let step = (ids.len() / SAMPLE).max(1);
     let mut counts: HashMap<&str, usize> = HashMap::new();
-    let mut looked_at = 0;
+    let mut examined = 0;
     for id in ids.iter().step_by(step).filter(|id| !is_null_like(id)) {
-        looked_at += 1;
+        examined += 1;
         *counts.entry(head(id.trim_matches(is_blank))).or_default() += 1;
     }
     let most = counts.into_iter().max_by_key(|&(head, count)| (count, head));
-    most.filter(|&(_, count)| count * 2 > looked_at).map_or("", |(head, _)| head)
+    most.filter(|&(_, count)| count * 2 > examined).map_or("", |(head, _)| head)
 }
 
+/// The text up to an id's last separator, or its letters before digits.
 fn head(id: &str) -> &str {
     let separator = |c: char| matches!(c, '_' | ':' | '/' | '#' | '-' | '|');
     let body = id.trim_end_matches(separator);
@@ -333,65 +225,12 @@ fn head(id: &str) -> &str {
     if digits > 0 && rest[digits..].chars().all(|c| !c.is_alphanumeric()) { &id[..letters] } else { "" }
 }
 
-fn is_blank(c: char) -> bool {
-    c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}' | '\0')
-}
-
-fn unquoted(id: &str) -> &str {
-    for quote in ['"', '\'', '`'] {
-        if let Some(inner) = id.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)) {
-            return inner;
-        }
-    }
-    id
-}
-
-fn without_extension(id: &str) -> &str {
-    match id.rsplit_once('.') {
-        Some((stem, end)) if !stem.is_empty() && EXTENSIONS.iter().any(|e| end.eq_ignore_ascii_case(e)) => {
-            stem
-        }
-        _ => id,
-    }
-}
-
-/// `12` of `12.0`, `12.` and `1.2e+01`.
-fn whole_number(id: &str) -> Cow<'_, str> {
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    if let Some((whole, rest)) = id.split_once('.')
-        && digits(whole.trim_start_matches('-'))
-        && rest.bytes().all(|b| b == b'0')
-    {
-        return whole.into();
-    }
-    // Beyond 2^53 not every integer has a value of its own.
-    let exponent = |c: char| matches!(c, 'e' | 'E');
-    let scientific = id
-        .split_once(exponent)
-        .is_some_and(|(m, e)| digits(&m.replacen('.', "", 1)) && e.strip_prefix('+').is_some_and(digits));
-    match id.parse::<f64>() {
-        Ok(value) if scientific && value.fract() == 0.0 && value < 9_007_199_254_740_992.0 => {
-            format!("{value:.0}").into()
-        }
-        _ => id.into(),
-    }
-}
-
-fn without_zeros(id: &str) -> &str {
-    let rest = id.trim_start_matches('0');
-    if rest.starts_with(|c: char| c.is_alphanumeric()) {
-        rest
-    } else {
-        // Nothing but zeros: one of them stays.
-        &id[id.len() - rest.len() - usize::from(rest.len() < id.len())..]
-    }
-}
-
+/// Copies of the first ids, as examples.
 fn owned(ids: &[&str]) -> Vec<String> {
     ids.iter().take(SHOWN).map(|&id| id.to_owned()).collect()
 }
 
-/// Ids for people: quoted where white space or nothing would not be seen.
+/// Ids for messages, quoted where they are empty or have white space.
 pub fn shown(ids: &[String]) -> String {
     let one = |id: &String| {
         let plain = !id.is_empty() && !id.chars().any(|c| is_blank(c) || c.is_control() || c == '"');

@@ -1,10 +1,10 @@
-//! Literals that JSON's grammar refuses: Python's (`repr` of a dictionary, as Amazon's metadata of 2014 are written) and
-//! the `NaN` and `Infinity` of `json.dumps`.
+//! Literals outside JSON's grammar: Python's (`repr` of a dictionary, as in Amazon's metadata of 2014) and the `NaN` and
+//! `Infinity` of `json.dumps`.
 //!
-//! Our own, because `py_literal` knows nothing of `NaN` and `inf`, of `null` and `true`, nor of what numpy prints, keeps
+//! The parser is our own, because `py_literal` reads neither `NaN` and `inf`, nor `null` and `true`, nor numpy's output, keeps
 //! numbers as big integers, and brings a parser generator with it.
 //!
-//! Readers come here with what `serde_json` refused. What a literal means is what `ast.literal_eval` makes of it; values that
+//! Readers call it with text that `serde_json` refused. A literal has the value that `ast.literal_eval` gives it; values that
 //! JSON has no name for (`None`, `nan`, infinities) are null.
 
 use std::fmt;
@@ -12,12 +12,12 @@ use std::fmt;
 use serde_json::{Map, Number, Value};
 
 /// Deepest nesting, the limit of `serde_json`.
-const DEEPEST: usize = 128;
+const MAX_DEPTH: usize = 128;
 
-/// Why a text is no literal.
+/// Why a text isn't a literal.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct LiteralError {
-    /// From 1.
+    /// Place of the error, from 1.
     pub byte: usize,
     pub reason: &'static str,
 }
@@ -28,52 +28,52 @@ impl fmt::Display for LiteralError {
     }
 }
 
-/// The value that `text` writes, in JSON or as a Python literal. Tuples and sets become lists; keys become text; of equal keys
-/// the last one counts.
+/// Parses JSON or a Python literal. Tuples and sets become lists; keys become text; of equal keys the last one counts.
 ///
 /// # Errors
-/// Where the text stops being a literal.
+/// The text isn't a literal; the error has the place.
 pub(crate) fn parse(text: &str) -> Result<Value, LiteralError> {
-    Parser { text, at: 0, printed: false }.whole()
+    Parser { text, place: 0, printed: false }.whole()
 }
 
-/// [`parse`] for a cell of a table into which a program printed a list or an object: numpy prints lists without commas and
-/// wraps them in `array(…, dtype=object)`.
+/// [`parse`] for a table's cell into which a program printed a list or an object: numpy prints lists without commas and wraps
+/// them in `array(…, dtype=object)`.
 pub(crate) fn parse_printed(text: &str) -> Result<Value, LiteralError> {
-    Parser { text, at: 0, printed: true }.whole()
+    Parser { text, place: 0, printed: true }.whole()
 }
 
 struct Parser<'a> {
     text: &'a str,
-    at: usize,
-    /// What numpy prints is read too.
+    /// Number of bytes read.
+    place: usize,
+    /// Whether numpy's output is read too.
     printed: bool,
 }
 
 impl Parser<'_> {
     fn whole(mut self) -> Result<Value, LiteralError> {
-        let value = self.value(DEEPEST)?;
+        let value = self.value(MAX_DEPTH)?;
         if self.peek().is_some() { self.wrong("trailing characters") } else { Ok(value) }
     }
 
     fn wrong<T>(&self, reason: &'static str) -> Result<T, LiteralError> {
-        Err(LiteralError { byte: self.at + 1, reason })
+        Err(LiteralError { byte: self.place + 1, reason })
     }
 
     fn rest(&self) -> &[u8] {
-        &self.text.as_bytes()[self.at..]
+        &self.text.as_bytes()[self.place..]
     }
 
     /// The next byte that isn't space.
     fn peek(&mut self) -> Option<u8> {
         let rest = self.rest();
-        self.at += rest.len() - rest.trim_ascii_start().len();
+        self.place += rest.len() - rest.trim_ascii_start().len();
         self.rest().first().copied()
     }
 
     fn take(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);
-        self.at += usize::from(found);
+        self.place += usize::from(found);
         found
     }
 
@@ -94,7 +94,7 @@ impl Parser<'_> {
 
     /// A dictionary, or a set.
     fn braces(&mut self, depth: usize) -> Result<Value, LiteralError> {
-        self.at += 1;
+        self.place += 1;
         let mut map = Map::new();
         if self.take(b'}') {
             return Ok(Value::Object(map));
@@ -134,7 +134,7 @@ impl Parser<'_> {
 
     /// A tuple, or a value in parentheses.
     fn parentheses(&mut self, depth: usize) -> Result<Value, LiteralError> {
-        self.at += 1;
+        self.place += 1;
         if self.take(b')') {
             return Ok(Value::Array(Vec::new()));
         }
@@ -151,7 +151,7 @@ impl Parser<'_> {
     }
 
     fn list(&mut self, end: u8, depth: usize) -> Result<Vec<Value>, LiteralError> {
-        self.at += 1;
+        self.place += 1;
         let mut list = Vec::new();
         self.elements(end, depth, &mut list)?;
         Ok(list)
@@ -171,21 +171,21 @@ impl Parser<'_> {
     /// A string whose opening quote is next; in a raw one a backslash is a character.
     fn string(&mut self, raw: bool) -> Result<String, LiteralError> {
         let quote = self.rest()[0];
-        self.at += 1;
+        self.place += 1;
         let mut text = String::new();
         loop {
             let rest = self.rest();
             let Some(plain) = rest.iter().position(|&b| b == quote || b == b'\\') else {
                 return self.wrong("a string is not closed");
             };
-            // As in both languages: what runs on in the next line is another line.
+            // In both languages a string ends in its line.
             if rest[..plain].contains(&b'\n') {
                 return self.wrong("a string runs over a line end");
             }
             let closed = rest[plain] == quote;
             // Quotes and backslashes are whole characters, so both ends are boundaries.
-            text.push_str(&self.text[self.at..self.at + plain]);
-            self.at += plain + 1;
+            text.push_str(&self.text[self.place..self.place + plain]);
+            self.place += plain + 1;
             if closed {
                 return Ok(text);
             }
@@ -199,13 +199,13 @@ impl Parser<'_> {
     }
 
     fn one_character(&mut self, text: &mut String) {
-        if let Some(c) = self.text[self.at..].chars().next() {
+        if let Some(c) = self.text[self.place..].chars().next() {
             text.push(c);
-            self.at += c.len_utf8();
+            self.place += c.len_utf8();
         }
     }
 
-    /// What stands behind a backslash.
+    /// Reads what follows a backslash.
     fn escape(&mut self, quote: u8, text: &mut String) -> Result<(), LiteralError> {
         let Some(&kind) = self.rest().first() else { return self.wrong("a string is not closed") };
         let plain = match kind {
@@ -225,7 +225,7 @@ impl Parser<'_> {
             b'0'..=b'7' => {
                 let digits = self.rest().iter().take(3).take_while(|b| matches!(b, b'0'..=b'7')).count();
                 let code = self.rest()[..digits].iter().fold(0, |n, &b| n * 8 + u32::from(b - b'0'));
-                self.at += digits;
+                self.place += digits;
                 text.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
                 return Ok(());
             }
@@ -236,26 +236,26 @@ impl Parser<'_> {
                 return Ok(());
             }
         };
-        self.at += 1;
+        self.place += 1;
         text.push(plain);
         Ok(())
     }
 
-    /// A code of `digits` hexadecimal digits behind its letter. Two surrogates are one character, as Python 2 and JSON write
+    /// Reads a code of `digits` hexadecimal digits after its letter. Two surrogates are one character, as Python 2 and JSON write
     /// those beyond 0xFFFF; a lone one is none and is replaced.
     fn code(&mut self, digits: usize, text: &mut String) -> Result<(), LiteralError> {
-        self.at += 1;
+        self.place += 1;
         let Some(code) = self.hex(digits) else { return self.wrong("an escape lacks its digits") };
-        self.at += digits;
+        self.place += digits;
         if (0xD800..0xDC00).contains(&code) && self.rest().starts_with(b"\\u") {
-            self.at += 2;
+            self.place += 2;
             if let Some(low) = self.hex(4).filter(|low| (0xDC00..0xE000).contains(low)) {
-                self.at += 4;
+                self.place += 4;
                 let whole = 0x1_0000 + ((code - 0xD800) << 10) + (low - 0xDC00);
                 text.push(char::from_u32(whole).unwrap_or(char::REPLACEMENT_CHARACTER));
                 return Ok(());
             }
-            self.at -= 2;
+            self.place -= 2;
         }
         if code > 0x10_FFFF {
             return self.wrong("an escape is no character");
@@ -276,14 +276,14 @@ impl Parser<'_> {
         let sign = usize::from(matches!(rest[0], b'+' | b'-'));
         if rest[sign..].first().is_some_and(u8::is_ascii_alphabetic) {
             // `-Infinity`, `-inf`, `-nan`.
-            self.at += sign;
+            self.place += sign;
             let word = self.letters().to_owned();
-            self.at += word.len();
+            self.place += word.len();
             return if is_no_number(&word) { Ok(Value::Null) } else { self.wrong("a value is no literal") };
         }
         let long = |&&b: &&u8| matches!(b, b'+' | b'-' | b'.' | b'_') || b.is_ascii_alphanumeric();
         let length = rest.iter().take_while(long).count();
-        let text = self.text[self.at..self.at + length].trim_start_matches('+');
+        let text = self.text[self.place..self.place + length].trim_start_matches('+');
         // Python 2 wrote long integers with a suffix.
         let text = text.strip_suffix('L').unwrap_or(text);
         let digits = text.strip_prefix('-').unwrap_or(text);
@@ -300,7 +300,7 @@ impl Parser<'_> {
         };
         match value {
             Some(value) => {
-                self.at += length;
+                self.place += length;
                 Ok(value)
             }
             None => self.wrong("a number can't be read"),
@@ -308,7 +308,7 @@ impl Parser<'_> {
     }
 
     fn letters(&self) -> &str {
-        let rest = &self.text[self.at..];
+        let rest = &self.text[self.place..];
         let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
         &rest[..end]
     }
@@ -316,29 +316,29 @@ impl Parser<'_> {
     /// A name of a value, or the prefix of a string.
     fn word(&mut self, depth: usize) -> Result<Value, LiteralError> {
         let word = self.letters().to_owned();
-        let after = self.rest().get(word.len()).copied();
+        let next = self.rest().get(word.len()).copied();
         let value = match word.as_str() {
             "True" | "true" => Value::Bool(true),
             "False" | "false" => Value::Bool(false),
             "None" | "null" => Value::Null,
             word if is_no_number(word) => Value::Null,
-            "u" | "U" | "b" | "B" | "r" | "R" | "ur" | "br" | "rb" if matches!(after, Some(b'\'' | b'"')) => {
-                self.at += word.len();
+            "u" | "U" | "b" | "B" | "r" | "R" | "ur" | "br" | "rb" if matches!(next, Some(b'\'' | b'"')) => {
+                self.place += word.len();
                 return Ok(Value::String(self.string(word.contains(['r', 'R']))?));
             }
-            "array" if self.printed && after == Some(b'(') && depth > 0 => {
-                self.at += word.len() + 1;
+            "array" if self.printed && next == Some(b'(') && depth > 0 => {
+                self.place += word.len() + 1;
                 let value = self.value(depth - 1)?;
-                // `, dtype=object` says nothing of the values.
+                // `, dtype=object` doesn't affect the values.
                 let Some(end) = self.rest().iter().position(|&b| b == b')') else {
                     return self.wrong("an array is not closed");
                 };
-                self.at += end + 1;
+                self.place += end + 1;
                 return Ok(value);
             }
             _ => return self.wrong("a value is no literal"),
         };
-        self.at += word.len();
+        self.place += word.len();
         Ok(value)
     }
 }

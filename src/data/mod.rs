@@ -1,28 +1,26 @@
 //! From a raw interaction log and a catalogue to a [`Dataset`].
 //!
-//! Reading order: [`source`] (one reader a format), [`intern`] (ids to numbers), `log` (the rows in memory),
-//! [`filter`], `catalogue` (what the items are), [`join`] (whether two lists of ids meet), [`pictures`] (where pictures
-//! lie), `cut` (sequences) by a rule of [`split`], [`cold`] (items held out of training), [`mod@prepare`] (all of them in
-//! order, with a `report`), [`dataset`] (the result), [`disk`] (its directory), [`choice`] (which items may be listed).
+//! Reading order: [`source`] (one reader a format), [`ids`] (the numbers that items go by), [`mod@prepare`] (five steps from
+//! files to a data set) with [`intern`] (ids to numbers), [`filter`] (rules for what stays), [`join`] (whether two lists of
+//! ids match), [`html`] (markup removed), [`pictures`] (where pictures lie) and [`split`] (what is trained on and what is
+//! predicted); then [`dataset`] (the result), [`disk`] (its directory), [`cold`] (items held out of training) and [`choice`]
+//! (which items may be listed).
 
-mod catalogue;
 pub mod choice;
 pub mod cold;
 pub mod config;
-mod cut;
 pub mod dataset;
 pub mod disk;
 mod error;
 pub mod filter;
 mod guard;
 pub mod html;
+pub mod ids;
 pub mod intern;
 pub mod join;
 pub(crate) mod literal;
-mod log;
 pub mod pictures;
 pub mod prepare;
-mod report;
 pub mod source;
 pub mod split;
 #[cfg(test)]
@@ -33,6 +31,5 @@ pub use dataset::{Dataset, Items, KeptColumn, MICROS, Part, Sequences, Target};
 pub use disk::{replace_dataset, write_dataset};
 pub use error::DataError;
 pub(crate) use guard::{guarded, silence_guarded_panics};
-pub use log::{NullLike, Untimed};
-pub use prepare::{PrepareOptions, prepare};
-pub use report::{PrepareReport, SourceHash};
+pub use ids::ItemId;
+pub use prepare::{NullLike, PrepareOptions, PrepareReport, SourceHash, Untimed, prepare};

@@ -1,8 +1,9 @@
 //! Where items' pictures lie: patterns that name a file by the item's id, and the folder at which relative paths
 //! begin.
 //!
-//! A data set holds picture paths relative to one folder ([`super::Items::pictures_root`]), so that they hold from
-//! every working directory and the folder can move. Addresses are kept and never followed.
+//! `prepare` finds pictures with it, `features encode` opens them. A data set holds picture paths relative to one folder
+//! ([`super::Items::pictures_root`]), so that they hold from every working directory and the folder can move. Addresses
+//! are kept and never followed.
 
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
@@ -35,13 +36,13 @@ impl PatternError {
 /// A picture's path with the item's id in it, such as `posters/{id[:3]}/{id}.{jpg,png}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
-    parts: Vec<Part>,
+    parts: Vec<Piece>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+enum Piece {
     Text(String),
-    /// Characters `from..to` of the id, counted as Python's slices count.
+    /// Characters `from..to` of the id, with the meaning of a Python slice.
     Id {
         from: Option<i64>,
         to: Option<i64>,
@@ -51,6 +52,8 @@ enum Part {
 }
 
 impl Pattern {
+    /// Reads a pattern.
+    ///
     /// # Errors
     /// A brace is not closed, a placeholder is unknown, or none holds the id.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
@@ -62,7 +65,7 @@ impl Pattern {
                 return Err(brace());
             }
             if place > 0 {
-                parts.push(Part::Text(rest[..place].to_owned()));
+                parts.push(Piece::Text(rest[..place].to_owned()));
             }
             let inside = &rest[place + 1..];
             let end =
@@ -74,19 +77,19 @@ impl Pattern {
             rest = &inside[end + 1..];
         }
         if !rest.is_empty() {
-            parts.push(Part::Text(rest.to_owned()));
+            parts.push(Piece::Text(rest.to_owned()));
         }
-        if !parts.iter().any(|part| matches!(part, Part::Id { .. })) {
+        if !parts.iter().any(|part| matches!(part, Piece::Id { .. })) {
             return Err(PatternError::NoId(text.to_owned()));
         }
         Ok(Self { parts })
     }
 
-    /// The folder in front of the first placeholder, and the pattern behind it.
+    /// The folder in front of the first placeholder, and the rest of the pattern.
     pub fn split(&self) -> (PathBuf, Self) {
         let mut parts = self.parts.clone();
         let mut folder = PathBuf::new();
-        if let Some(Part::Text(text)) = parts.first_mut()
+        if let Some(Piece::Text(text)) = parts.first_mut()
             && let Some(end) = text.rfind('/')
         {
             folder = PathBuf::from(&text[..=end]);
@@ -95,8 +98,8 @@ impl Pattern {
         (folder, Self { parts })
     }
 
-    /// The paths that an item's picture may have, in the order in which they are tried. None for an id that would
-    /// lead out of the folder.
+    /// The paths that an item's picture may have, in the order in which they are tried; empty for an id that would lead
+    /// out of the folder.
     pub fn candidates(&self, id: &str) -> Vec<String> {
         // An id with a path in it must not lead anywhere.
         if id.is_empty() || id.contains(['/', '\\', '\0']) {
@@ -105,12 +108,12 @@ impl Pattern {
         let mut all = vec![String::new()];
         for part in &self.parts {
             match part {
-                Part::Text(text) => all.iter_mut().for_each(|path| path.push_str(text)),
-                Part::Id { from, to } => {
-                    let piece = slice(id, *from, *to);
-                    all.iter_mut().for_each(|path| path.push_str(&piece));
+                Piece::Text(text) => all.iter_mut().for_each(|path| path.push_str(text)),
+                Piece::Id { from, to } => {
+                    let text = slice(id, *from, *to);
+                    all.iter_mut().for_each(|path| path.push_str(&text));
                 }
-                Part::OneOf(choices) => {
+                Piece::OneOf(choices) => {
                     let longer =
                         |path: &String| choices.iter().map(|c| format!("{path}{c}")).collect::<Vec<_>>();
                     all = all.iter().flat_map(longer).collect();
@@ -118,8 +121,8 @@ impl Pattern {
             }
         }
         // `{id[:2]}/x.jpg` of the id `..a`: only the pattern itself may climb.
-        let own = self.climbs();
-        all.retain(|path| climbs(path) == own);
+        let allowed = self.climbs();
+        all.retain(|path| climbs(path) == allowed);
         all
     }
 
@@ -128,24 +131,26 @@ impl Pattern {
         self.candidates(id).into_iter().find(|path| root.join(path).is_file())
     }
 
+    /// Number of `..` in the pattern itself.
     fn climbs(&self) -> usize {
         let plain = self.parts.iter().map(|part| match part {
-            Part::Text(text) => text.as_str(),
-            Part::Id { .. } => "x",
-            Part::OneOf(choices) => choices.first().map_or("", String::as_str),
+            Piece::Text(text) => text.as_str(),
+            Piece::Id { .. } => "x",
+            Piece::OneOf(choices) => choices.first().map_or("", String::as_str),
         });
         climbs(&plain.collect::<String>())
     }
 }
 
+/// Number of `..` in a path.
 fn climbs(path: &str) -> usize {
     Path::new(path).components().filter(|part| *part == Component::ParentDir).count()
 }
 
-/// What stands between two braces; none if it is unknown.
-fn placeholder(text: &str) -> Option<Part> {
+/// Reads what stands between two braces; absent if it is unknown.
+fn placeholder(text: &str) -> Option<Piece> {
     if text == "id" {
-        return Some(Part::Id { from: None, to: None });
+        return Some(Piece::Id { from: None, to: None });
     }
     if let Some(range) = text.strip_prefix("id[").and_then(|rest| rest.strip_suffix(']')) {
         let (from, to) = range.split_once(':')?;
@@ -153,15 +158,15 @@ fn placeholder(text: &str) -> Option<Part> {
             "" => Some(None),
             number => number.parse().ok().map(Some),
         };
-        return Some(Part::Id { from: bound(from)?, to: bound(to)? });
+        return Some(Piece::Id { from: bound(from)?, to: bound(to)? });
     }
     let choices: Vec<String> = text.split(',').map(|choice| choice.trim().to_owned()).collect();
     let sound =
         |choice: &String| !choice.contains(['[', ']', ':', '/', '\\']) && choice != "id" && choice != "..";
-    (choices.len() > 1 && choices.iter().all(sound)).then_some(Part::OneOf(choices))
+    (choices.len() > 1 && choices.iter().all(sound)).then_some(Piece::OneOf(choices))
 }
 
-/// `text[from:to]` as Python has it, in characters.
+/// Python's `text[from:to]`, in characters.
 fn slice(text: &str, from: Option<i64>, to: Option<i64>) -> String {
     let count = text.chars().count() as i64;
     let place = |bound: i64| if bound < 0 { (count + bound).max(0) } else { bound.min(count) } as usize;
@@ -174,8 +179,8 @@ pub fn is_address(image: &str) -> bool {
     image.contains("://") && !image.starts_with("file://")
 }
 
-/// Where a catalogue's picture lies: relative paths begin at `root`. Absent for an address and for no picture;
-/// whether the file is there is not looked at.
+/// The path of a catalogue's picture; a relative one begins at `root`. Absent for an address and for no picture. Whether the
+/// file exists is not checked.
 pub fn locate(root: Option<&Path>, image: &str) -> Option<PathBuf> {
     if image.trim().is_empty() || is_address(image) {
         return None;
@@ -184,7 +189,7 @@ pub fn locate(root: Option<&Path>, image: &str) -> Option<PathBuf> {
     Some(root.map_or_else(|| path.to_owned(), |root| root.join(path)))
 }
 
-/// What a catalogue's picture paths lead to.
+/// Counts of what a catalogue's picture paths lead to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
     /// Paths and addresses.
@@ -192,7 +197,7 @@ pub struct Survey {
     pub addresses: usize,
     /// Paths that lead to no file.
     pub lost: usize,
-    /// The first of them, as it was looked for.
+    /// The first of them, in full.
     pub first_lost: Option<PathBuf>,
     /// Lost absolute paths, and those that lead to a file if they begin at the root.
     pub absolute_lost: usize,
@@ -203,7 +208,7 @@ pub struct Survey {
 
 impl Survey {
     /// Looks at every picture of a catalogue.
-    pub fn of(items: &Items) -> Self {
+    pub fn new(items: &Items) -> Self {
         let root = items.pictures_root.as_deref();
         let each = |image: &String| {
             let mut one = Self::default();
@@ -221,7 +226,8 @@ impl Survey {
             one.lost = 1;
             if Path::new(image).is_absolute() {
                 one.absolute_lost = 1;
-                one.absolute_below_root = usize::from(root.is_some_and(|root| below(root, image).is_some()));
+                one.absolute_below_root =
+                    usize::from(root.is_some_and(|root| find_below(root, image).is_some()));
             }
             let slashed = || locate(root, &image.replace('\\', "/")).is_some_and(|path| path.is_file());
             one.backslashes = usize::from(image.contains('\\') && slashed());
@@ -243,7 +249,7 @@ impl Survey {
         }
     }
 
-    /// What a person should hear, with the remedy; nothing where every path leads to a file.
+    /// Warnings with their remedies; empty where every path leads to a file.
     pub fn remarks(&self, root: Option<&Path>) -> Vec<String> {
         let mut found = Vec::new();
         let root = root.map_or_else(|| "the working directory".to_owned(), |root| root.display().to_string());
@@ -279,7 +285,7 @@ impl Survey {
     }
 }
 
-/// What should be said of `pattern` where it names no picture of any item, with the first path that it tried.
+/// A warning if `pattern` names no picture of any item, with the first path that was tried.
 pub fn unused_pattern(pattern: &str, items: &Items) -> Option<String> {
     let (folder, rest) = Pattern::parse(pattern).ok()?.split();
     let folder = std::path::absolute(Path::new(".").join(folder)).ok()?;
@@ -294,25 +300,25 @@ pub fn unused_pattern(pattern: &str, items: &Items) -> Option<String> {
     ))
 }
 
-/// The file that an absolute path leads to if it begins at `root`, as the paths of film posters do (`/1.jpg`).
-pub fn below(root: &Path, image: &str) -> Option<PathBuf> {
+/// The file that an absolute path leads to if it's taken to begin at `root`, as in lists of film posters (`/1.jpg`).
+pub fn find_below(root: &Path, image: &str) -> Option<PathBuf> {
     let path = root.join(image.trim_start_matches('/'));
     (image.starts_with('/') && path.is_file()).then_some(path)
 }
 
-/// Groups of at least two places in `paths` that lead to the same bytes, largest group first, places ascending.
+/// Groups of at least two indices into `paths` whose files have the same bytes, largest group first, indices ascending.
 /// Files are read only where their sizes agree; what can't be read is in no group.
 pub fn same_files(paths: &[PathBuf]) -> Vec<Vec<usize>> {
     let size =
         |path: &PathBuf| path.metadata().ok().filter(std::fs::Metadata::is_file).map(|about| about.len());
     let sizes: Vec<Option<u64>> = paths.par_iter().map(size).collect();
-    let mut by_size: HashMap<u64, Vec<usize>> = HashMap::new();
+    let mut size_groups: HashMap<u64, Vec<usize>> = HashMap::new();
     for (place, size) in sizes.into_iter().enumerate() {
         if let Some(size) = size {
-            by_size.entry(size).or_default().push(place);
+            size_groups.entry(size).or_default().push(place);
         }
     }
-    let alike: Vec<Vec<usize>> = by_size.into_values().filter(|places| places.len() > 1).collect();
+    let alike: Vec<Vec<usize>> = size_groups.into_values().filter(|places| places.len() > 1).collect();
     let split = |places: Vec<usize>| {
         // One path of many items is read once.
         let mut hashes: HashMap<&Path, Option<String>> = HashMap::new();

@@ -1,11 +1,13 @@
 //! Training part, validation target and test target of every user.
+//!
+//! `prepare` applies a [`Split`] once; `evaluate` tries other cut-offs for its report on time order.
 
 use serde::{Deserialize, Serialize};
 
 use super::source::GivenPart;
 use super::{DataError, Part, Sequences};
 
-/// How the parts are cut.
+/// The rule by which interactions are assigned to parts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Split {
@@ -25,7 +27,7 @@ pub enum Split {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum CutOff {
-    /// Share of the interactions before it, between 0 and 1.
+    /// Share of the interactions that precede it, between 0 and 1.
     Quantile(f64),
     /// `YYYY-MM-DD` or RFC 3339.
     Date(String),
@@ -63,7 +65,7 @@ impl CutOff {
     }
 }
 
-/// Sets the parts of `sequences` and returns how many users are too short to have targets.
+/// Sets the parts of `sequences`. Returns the number of users too short to have targets.
 ///
 /// # Errors
 /// A cut-off can't be read, or no validation or test targets result.
@@ -79,8 +81,8 @@ pub fn split(sequences: &mut Sequences, rule: &Split) -> Result<usize, DataError
             }
             global_time(sequences, valid, test)
         }
-        // The sequences were made with their parts.
-        Split::Given => short_users(sequences),
+        // The sequences have their parts already.
+        Split::Given => count_short_users(sequences),
     };
     for (part, name) in [(Part::Valid, "validation"), (Part::Test, "test")] {
         if !sequences.parts.contains(&part) {
@@ -90,14 +92,14 @@ pub fn split(sequences: &mut Sequences, rule: &Split) -> Result<usize, DataError
     Ok(short)
 }
 
-/// Users without a target.
-fn short_users(sequences: &Sequences) -> usize {
+/// Number of users without a target.
+fn count_short_users(sequences: &Sequences) -> usize {
     let is_target = |part: &Part| matches!(part, Part::Valid | Part::Test);
     (0..sequences.users()).filter(|&u| !sequences.parts_of(u).iter().any(is_target)).count()
 }
 
 /// Sets the parts of one user's rows, which come in the order training, validation, test. A target needs a history.
-pub fn of_given(given: &[GivenPart], parts: &mut [Part]) {
+pub fn set_given_parts(given: &[GivenPart], parts: &mut [Part]) {
     let is_first = |n: usize| n == 0 || given[n - 1] != given[n];
     for (n, part) in parts.iter_mut().enumerate() {
         *part = match given[n] {
@@ -117,7 +119,7 @@ fn leave_one_out(sequences: &mut Sequences) -> usize {
         parts.fill(Part::Train);
         match parts {
             [_, .., valid, test] => (*valid, *test) = (Part::Valid, Part::Test),
-            // Too short to leave a history: it trains, and nothing is asked of it.
+            // Too short to leave a history: it's for training only.
             _ => short += 1,
         }
     }

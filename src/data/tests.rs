@@ -230,9 +230,9 @@ fn log_of(rows: &[(u8, u8, u8)]) -> String {
 }
 
 /// The split to try, with cut-offs at fixed moments.
-fn rule(by_time: bool) -> Split {
+fn rule(global_time: bool) -> Split {
     let at = |seconds: &str| CutOff::Date(format!("1970-01-01T00:00:{seconds}Z"));
-    if by_time { Split::GlobalTime { valid: at("12"), test: at("21") } } else { Split::LeaveOneOut }
+    if global_time { Split::GlobalTime { valid: at("12"), test: at("21") } } else { Split::LeaveOneOut }
 }
 
 /// Training counts by id, without items that don't train.
@@ -246,11 +246,11 @@ proptest! {
 
     #[test]
     fn whatever_is_prepared_is_written_and_opens_as_it_was(
-        rows in rows(), by_time: bool, core in 1usize..4, length in 1usize..5,
+        rows in rows(), global_time: bool, core in 1usize..4, length in 1usize..5,
     ) {
         let home = Home::new(&[("log.csv", &log_of(&rows))]);
         let options = PrepareOptions {
-            user_core: core, item_core: core, min_length: length, split: Some(rule(by_time)), ..home.options()
+            user_core: core, item_core: core, min_length: length, split: Some(rule(global_time)), ..home.options()
         };
         if let Ok((mut dataset, report)) = run(&options) {
             let last = report.steps.last().unwrap();
@@ -267,9 +267,9 @@ proptest! {
 
     /// Statistics of training must not know the targets, nor what lies behind them.
     #[test]
-    fn other_targets_leave_the_training_part_as_it_is(rows in rows(), by_time: bool, shift in 1u8..9) {
+    fn other_targets_leave_the_training_part_as_it_is(rows in rows(), global_time: bool, shift in 1u8..9) {
         let rules = |home: &Home| PrepareOptions {
-            duplicates: Duplicates::KeepAll, split: Some(rule(by_time)), ..home.options()
+            duplicates: Duplicates::KeepAll, split: Some(rule(global_time)), ..home.options()
         };
         let home = Home::new(&[("log.csv", &log_of(&rows))]);
         let Ok((before, _)) = run(&rules(&home)) else { return Ok(()) };
@@ -280,7 +280,7 @@ proptest! {
         for user in order.chunk_by(|&a, &b| rows[a].0 == rows[b].0) {
             for (place, &n) in user.iter().enumerate() {
                 let is_target = user.len() >= 3 && place + 2 >= user.len();
-                if if by_time { rows[n].2 >= 12 } else { is_target } {
+                if if global_time { rows[n].2 >= 12 } else { is_target } {
                     flipped[n].1 = (rows[n].1 + shift) % 9;
                 }
             }

@@ -6,20 +6,19 @@ use serde::{Deserialize, Serialize};
 
 use super::inner_product::{Found, Query};
 use super::metrics::{Evaluation, recall_ndcg};
-use super::rows::Row;
+use super::row::Row;
 use super::scorer::{ScoreError, Scorer};
-use crate::data::Choice;
-use crate::data::Target;
+use crate::data::{Choice, Target};
 
 /// Figures for cold and warm target items apart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ColdReport {
-    /// What stood in for the ID vectors of cold items.
+    /// The rule that replaced the ID vectors of cold items.
     pub rule: String,
-    /// Items of which no training event was read, and of which some was.
+    /// Number of items of which no training event was read, and of the others.
     pub cold_items: usize,
     pub warm_items: usize,
-    /// Targets that are cold, and warm.
+    /// Number of cold targets, and of warm ones.
     pub cold_targets: usize,
     pub warm_targets: usize,
     pub scored: Vec<ColdScored>,
@@ -29,19 +28,19 @@ pub struct ColdReport {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ColdScored {
     pub name: String,
-    /// Among all items; empty where there are no such targets.
+    /// Figures among all items; empty where there are no such targets.
     pub cold: BTreeMap<String, f64>,
     pub warm: BTreeMap<String, f64>,
-    /// Cold targets among cold items, warm ones among warm items.
+    /// Figures of cold targets among cold items, and of warm ones among warm items.
     pub cold_among_cold: BTreeMap<String, f64>,
     pub warm_among_warm: BTreeMap<String, f64>,
-    /// Cold items' share of all lists of k, under `k`; to be compared with the share of cold targets.
+    /// Cold items' share of all lists of k, by k; to be compared with the share of cold targets.
     pub share: BTreeMap<usize, f64>,
 }
 
 impl ColdReport {
-    /// From an evaluation among all items ([`Counted`]), and one among the items of the target's own kind.
-    /// `trained` are the training events that were read, I + 1 entries.
+    /// Makes a report from an evaluation among all items (`all`, see [`Counted`]) and one among the items of the target's own
+    /// kind (`own`, see [`OwnKind`]). `trained` are the numbers of training events that were read, I + 1 entries.
     pub fn new(rule: &str, all: &Evaluation, own: &Evaluation, trained: &[u32]) -> Self {
         let is_cold = |row: &Row| trained[row.item as usize] == 0;
         let ks = &all.protocol.ks;
@@ -51,9 +50,9 @@ impl ColdReport {
             let mut figures = BTreeMap::new();
             // No targets, no figures: a 0 would be read as a failure.
             for &k in ks.iter().filter(|_| !kept.is_empty()) {
-                let each = || kept.iter().map(|&rank| recall_ndcg(rank, k));
-                figures.insert(format!("recall@{k}"), each().map(|m| m.0).sum::<f64>() / n);
-                figures.insert(format!("ndcg@{k}"), each().map(|m| m.1).sum::<f64>() / n);
+                let scores = || kept.iter().map(|&rank| recall_ndcg(rank, k));
+                figures.insert(format!("recall@{k}"), scores().map(|m| m.0).sum::<f64>() / n);
+                figures.insert(format!("ndcg@{k}"), scores().map(|m| m.1).sum::<f64>() / n);
             }
             figures
         };
@@ -87,10 +86,10 @@ impl ColdReport {
     }
 }
 
-/// A scorer whose share of cold items is counted by what was really trained on.
+/// A scorer whose cold items are those of which no training event was read.
 pub struct Counted<'a> {
     pub inner: &'a mut dyn Scorer,
-    /// Training events that were read, I + 1 entries.
+    /// Number of training events that were read of each item, I + 1 entries.
     pub trained: &'a [u32],
 }
 
@@ -125,7 +124,7 @@ impl Scorer for Counted<'_> {
 /// A scorer whose candidates are the items of the target's own kind, cold or warm.
 pub struct OwnKind<'a> {
     pub inner: &'a mut dyn Scorer,
-    /// Training events that were read, I + 1 entries.
+    /// Number of training events that were read of each item, I + 1 entries.
     pub trained: &'a [u32],
 }
 

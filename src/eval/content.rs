@@ -6,11 +6,11 @@ use super::scorer::{ScoreError, Scorer};
 use crate::data::{Dataset, Target};
 use crate::features::{FeatureStore, mean_token, normalise};
 
-/// History items that are looked at.
+/// Number of history items that count.
 const RECENT: usize = 5;
 
-/// Items by their likeness to the last items of the history: the mean token of each view, centred on the
-/// catalogue and of length 1.
+/// Scores items by their similarity to the last items of the history. An item's vector is the mean token of each view,
+/// centred on the catalogue and of length 1.
 pub struct ContentNearest<'a> {
     dataset: &'a Dataset,
     /// `[I + 1, width]`; zeros where an item has no features.
@@ -26,9 +26,9 @@ impl<'a> ContentNearest<'a> {
         let mut vectors = vec![0.0; (items + 1) * width];
         let mut start = 0;
         for store in stores {
-            let own = unit_means(store, items);
-            for (row, own) in vectors.chunks_exact_mut(width).zip(own.chunks_exact(store.width())) {
-                row[start..start + store.width()].copy_from_slice(own);
+            let view = unit_means(store, items);
+            for (row, view) in vectors.chunks_exact_mut(width).zip(view.chunks_exact(store.width())) {
+                row[start..start + store.width()].copy_from_slice(view);
             }
             start += store.width();
         }

@@ -1,7 +1,7 @@
-//! The floors under a split in time, beside whatever split the figures above them come from.
+//! Figures of the untrained baselines under a split in time, whatever the data set's own split is.
 //!
-//! Leave-one-out lets training know the future; a trained model can't be moved to another split, but floors are
-//! counted in no time. How much they lose there says how far the figures are from those of a service.
+//! Leave-one-out lets training know the future. A trained model can't be moved to another split, but baselines can at little
+//! cost: what they lose there shows how far the figures are from those of a service. Reports include them.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,10 +16,10 @@ use crate::data::{Choice, Dataset, Part};
 /// Shares of the interactions before validation and before test.
 const CUT_OFFS: (f64, f64) = (0.8, 0.9);
 
-/// Figures of the floors where the same interactions are cut at two moments.
+/// Figures of the baselines where the same interactions are split at two moments.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GlobalTime {
-    /// Shares of the interactions before the cuts.
+    /// Shares of the interactions before validation and before test.
     pub valid_from: f64,
     pub test_from: f64,
     pub targets: usize,
@@ -27,11 +27,11 @@ pub struct GlobalTime {
 }
 
 impl GlobalTime {
-    /// Absent where the log has no times to cut at, or a part gets no targets that are candidates.
+    /// Evaluates the baselines; absent where the log has no times, or a part has no targets that are candidates.
     ///
     /// # Errors
-    /// A floor can't be counted.
-    pub fn of(
+    /// A baseline can't be evaluated.
+    pub fn evaluate(
         dataset: &Dataset,
         part: Part,
         config: &EvalConfig,
@@ -77,7 +77,8 @@ mod tests {
         // Ten users step through eight seconds together: the cuts fall at seconds 6 and 7 for everybody.
         let user = [1, 2, 3, 4, 5, 6, 7, 8];
         let data = dataset(8, &leave_one_out(&[&user[..]; 10]));
-        let found = GlobalTime::of(&data, Part::Test, &EvalConfig::default(), 8, None).unwrap().unwrap();
+        let found =
+            GlobalTime::evaluate(&data, Part::Test, &EvalConfig::default(), 8, None).unwrap().unwrap();
         assert_eq!((found.targets, found.scored.len()), (10, 4));
         // Transitions never saw what follows item 7: item 8 is unknown before the cut, and is the one candidate
         // that is left.
@@ -87,8 +88,14 @@ mod tests {
             data.sequences.times.fill(5);
             data
         };
-        assert_eq!(GlobalTime::of(&one_moment, Part::Test, &EvalConfig::default(), 8, None).unwrap(), None);
+        assert_eq!(
+            GlobalTime::evaluate(&one_moment, Part::Test, &EvalConfig::default(), 8, None).unwrap(),
+            None
+        );
         let places_only = Dataset { timed: false, ..data };
-        assert_eq!(GlobalTime::of(&places_only, Part::Test, &EvalConfig::default(), 8, None).unwrap(), None);
+        assert_eq!(
+            GlobalTime::evaluate(&places_only, Part::Test, &EvalConfig::default(), 8, None).unwrap(),
+            None
+        );
     }
 }

@@ -1,4 +1,6 @@
-//! Targets that no list can hold: the history rule takes them from their own candidates.
+//! Targets that no list can contain, because the history rule removes them from their own candidates.
+//!
+//! `train` and `evaluate` warn of them before they rank.
 
 use std::fmt;
 
@@ -6,7 +8,7 @@ use super::protocol::kept_history;
 use crate::config::HistoryRule;
 use crate::data::{Dataset, Part};
 
-/// How many targets of a part stand in their own history, as far as the rule looks.
+/// Number of a part's targets that stand in their own history, as far as the rule looks back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HiddenTargets {
     pub part: Part,
@@ -16,8 +18,8 @@ pub struct HiddenTargets {
 }
 
 impl HiddenTargets {
-    /// Counts them; `max_seq_len` is S, which [`HistoryRule::Window`] needs.
-    pub fn of(dataset: &Dataset, part: Part, rule: HistoryRule, max_seq_len: usize) -> Self {
+    /// Counts the targets; `max_seq_len` is S, which [`HistoryRule::Window`] needs.
+    pub fn count(dataset: &Dataset, part: Part, rule: HistoryRule, max_seq_len: usize) -> Self {
         let targets = dataset.targets(part);
         let is_hidden =
             |t: &&crate::data::Target| kept_history(dataset, t, part, rule, max_seq_len).contains(&t.item);
@@ -25,16 +27,17 @@ impl HiddenTargets {
         Self { part, rule, hidden, targets: targets.len() }
     }
 
+    /// Whether there are hidden targets.
     pub fn any(&self) -> bool {
         self.hidden > 0
     }
 
-    /// There are targets, and none can be hit: every figure is 0 by construction.
+    /// Whether there are targets and none can be hit, so that every figure is 0 by construction.
     pub fn are_all(&self) -> bool {
         self.hidden > 0 && self.hidden == self.targets
     }
 
-    /// What the user should know, where there are any.
+    /// A warning where there are any.
     pub fn warning(&self) -> Option<String> {
         self.any().then(|| format!("{self}; eval.history = \"keep\" lets them be hit"))
     }
@@ -64,7 +67,7 @@ mod tests {
     use crate::eval::fixtures::{dataset, leave_one_out};
 
     fn found(users: &[&[u32]], part: Part, rule: HistoryRule, s: usize) -> HiddenTargets {
-        HiddenTargets::of(&dataset(9, &leave_one_out(users)), part, rule, s)
+        HiddenTargets::count(&dataset(9, &leave_one_out(users)), part, rule, s)
     }
 
     #[test]
@@ -109,7 +112,7 @@ mod tests {
             let rows = vec![vec![0.0; 10]; 4];
             let mut table = crate::eval::fixtures::Table { items: 9, scores: vec![("x".into(), rows)] };
             let judged = crate::eval::evaluate(&mut table, &data, part, &config, 3, &mut |_| {}).unwrap();
-            let hidden = HiddenTargets::of(&data, part, rule, 3).hidden;
+            let hidden = HiddenTargets::count(&data, part, rule, 3).hidden;
             assert_eq!(judged.protocol.masked_targets, hidden, "{part:?} {rule:?}");
         }
     }

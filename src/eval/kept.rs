@@ -1,23 +1,25 @@
-//! A report and its rows as they lie side by side in a run directory, and whether they still belong together.
+//! A report and its rows in one run directory, and whether they still belong together.
 //!
 //! Statistics are computed from rows and shown beside a report's figures, so that rows of another evaluation,
-//! checkpoint or run would pass unseen. Each score name of a report therefore carries a digest of its rows.
+//! checkpoint or run would pass unnoticed. Each score name of a report therefore carries a digest of its rows. `evaluate` and
+//! `train` keep both; `compare` and `ablate` check them.
 
 use std::path::{Path, PathBuf};
 
 use super::metrics::{Scored, recall_ndcg};
 use super::report::Report;
-use super::rows::{self, Row, RowsError, StoredRows};
+use super::row::Row;
+use super::rows::{self, RowsError, StoredRows};
 use crate::artefact::{ArtefactError, write_json};
 
-/// Largest difference between a figure of a report and the same one computed from its rows: what summing in
-/// another order may make.
+/// Largest difference between a figure of a report and the same one computed from its rows, which another order of
+/// summation may cause.
 const TOLERANCE: f64 = 1e-9;
 
 /// Writes the rows of `report` and then the report, which names them.
 ///
 /// # Errors
-/// A file can't be written. A kill between the two leaves rows that the older report does not own to.
+/// A file can't be written. After a kill between the two, the older report and the new rows don't belong together.
 pub fn keep(report: &mut Report, rows: &Path, file: &Path) -> Result<(), RowsError> {
     for evaluation in &mut report.evaluations {
         for scored in &mut evaluation.scored {
@@ -47,8 +49,8 @@ pub fn reports(files: &[PathBuf]) -> Result<Vec<(PathBuf, Report)>, RowsError> {
     Ok(found)
 }
 
-/// Place in `reports` of the one that the rows of `name`, which were read from `path`, belong to; none where only
-/// reports of older programs are there and they say nothing of `name`.
+/// The index in `reports` of the one to which the rows of `name`, read from `path`, belong; absent where there are only
+/// reports of older programs without figures of `name`.
 ///
 /// # Errors
 /// [`RowsError::Stray`]: they belong to none.
@@ -93,13 +95,13 @@ pub fn owner(
     refusal.or(unknown).map_or(Ok(None), Err)
 }
 
-/// The first figure of a report that the rows do not give.
+/// Describes the first figure of a report that differs from the rows'.
 fn difference(scored: &Scored, rows: &[Row]) -> Option<String> {
     let n = rows.len().max(1) as f64;
     scored.metrics.iter().find_map(|(metric, &reported)| {
         let (kind, k) = metric.split_once('@')?;
         let k: usize = k.parse().ok()?;
-        let of = |row: &Row| -> Option<f64> {
+        let figure = |row: &Row| -> Option<f64> {
             let (recall, ndcg) = recall_ndcg(row.rank, k);
             match kind {
                 "recall" => Some(recall),
@@ -108,9 +110,9 @@ fn difference(scored: &Scored, rows: &[Row]) -> Option<String> {
                 _ => None,
             }
         };
-        let by_rows = rows.iter().map(of).sum::<Option<f64>>()? / n;
-        let differs = (by_rows - reported).abs() > TOLERANCE;
-        differs.then(|| format!("{metric} is {by_rows:.6} by the rows and {reported:.6} in the report"))
+        let computed = rows.iter().map(figure).sum::<Option<f64>>()? / n;
+        let differs = (computed - reported).abs() > TOLERANCE;
+        differs.then(|| format!("{metric} is {computed:.6} by the rows and {reported:.6} in the report"))
     })
 }
 

@@ -1,13 +1,13 @@
-//! Means over targets, what is recommended, and buckets.
+//! Figures of an evaluation: means over targets, properties of the recommended lists, and means by bucket.
 //!
 //! Sums run over targets in their order and over items in theirs, in f64, so that no figure depends on how
-//! the targets were cut into tiles.
+//! the targets were divided into tiles.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::rows::Row;
+use super::row::Row;
 use crate::config::{HistoryRule, TieRule};
 
 /// Lower edges of the buckets by training count of the target item: 0, 1-4, 5-9, 10-49, 50-249, 250 and more.
@@ -29,42 +29,42 @@ pub struct Evaluation {
     pub scored: Vec<Scored>,
 }
 
-/// What the figures mean. Evaluations can be compared where all of it is equal.
+/// The conditions of an evaluation. Evaluations can be compared only where all of them are equal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Protocol {
     /// Content hash of the data set.
     #[serde(default)]
     pub dataset: String,
     pub targets: usize,
-    /// I
+    /// I, the number of items.
     pub items: usize,
     pub history: HistoryRule,
     pub ties: TieRule,
     pub ks: Vec<usize>,
-    /// Cut-off of the figures by bucket.
+    /// Cut-off of the buckets' figures.
     #[serde(default = "ten")]
     pub bucket_k: usize,
-    /// Targets that stand in their own history and count as misses.
+    /// Number of targets that stand in their own history and count as misses.
     pub masked_targets: usize,
-    /// Which items are candidates; absent where all are.
+    /// The choice of candidates; absent where all items are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chosen: Option<Chosen>,
 }
 
-/// The items that were chosen to be candidates.
+/// A choice of items as candidates.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chosen {
     /// The options that chose them.
     pub rules: Vec<String>,
     pub items: usize,
-    /// Tells one set of items from another.
+    /// Identifies the set of items.
     pub hash: String,
-    /// Targets that are no candidates: in no figure, and not among [`Protocol::targets`].
+    /// Number of targets that are no candidates: they are in no figure, and not counted in [`Protocol::targets`].
     pub outside: usize,
 }
 
 impl Protocol {
-    /// `full ranking over N items`, or which of them and what that leaves out.
+    /// A description of the candidates: `full ranking over N items`, or which items and what that leaves out.
     pub fn candidates(&self) -> String {
         match &self.chosen {
             None => format!("full ranking over {} items", self.items),
@@ -83,7 +83,7 @@ fn ten() -> usize {
     10
 }
 
-/// 10 where it is measured, else the largest cut-off.
+/// The cut-off of the buckets' figures: 10 where it is measured, else the largest.
 pub fn bucket_cut_off(ks: &[usize]) -> usize {
     if ks.contains(&10) { 10 } else { ks.iter().copied().max().unwrap_or(10) }
 }
@@ -94,23 +94,27 @@ pub struct Scored {
     pub name: String,
     /// For each cut-off k:
     /// - `recall@k` (one target, so it is Hit@k too), `ndcg@k`, `mrr@k`: means over targets;
-    /// - `coverage@k`: share of the catalogue that stands in anybody's list of k;
+    /// - `coverage@k`: share of the catalogue that is in at least one list of k;
     /// - `popularity@k`: mean over list entries of the share of items that are rarer in training, 0 to 1;
     /// - `cold_share@k`: share of list entries that no training has seen; only where there are such items;
     /// - `gini@k`: inequality of items' exposure, 0 (all equal) to 1 (one item for all).
     pub metrics: BTreeMap<String, f64>,
-    /// Targets with a NaN among the scores: such a score stands above the target, and is never recommended.
+    /// Number of targets with a NaN among the scores: such a score ranks above the target, and is never recommended.
     #[serde(default)]
     pub nan_targets: usize,
-    pub by_item_count: Vec<Bucket>,
-    pub by_user_length: Vec<Bucket>,
-    /// In days. Targets whose item was never trained on, or first later than the target, have no age.
-    #[serde(default)]
-    pub by_item_age: Vec<Bucket>,
-    /// Who gets the places in the lists, by training count of the item.
+    /// Buckets by the target item's training count.
+    #[serde(rename = "by_item_count")]
+    pub item_counts: Vec<Bucket>,
+    /// Buckets by the length of the user's history.
+    #[serde(rename = "by_user_length")]
+    pub user_lengths: Vec<Bucket>,
+    /// Buckets by the target item's age in days. Targets whose item was never trained on, or first later than the target, have no age.
+    #[serde(default, rename = "by_item_age")]
+    pub item_ages: Vec<Bucket>,
+    /// Share of list entries by the item's training count.
     #[serde(default)]
     pub exposure: Vec<Exposure>,
-    /// Digest of the rows that stand in the file beside the report ([`super::kept`]).
+    /// Digest of the rows in the file beside the report ([`super::kept`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows_sha256: Option<String>,
     #[serde(skip)]
@@ -128,8 +132,7 @@ pub struct Bucket {
     pub ndcg: f64,
 }
 
-/// How much of the catalogue, and of all list entries at the buckets' cut-off, has a training count in
-/// `[from, to)`.
+/// Shares of the catalogue, and of all list entries at the buckets' cut-off, that have a training count in `[from, to)`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Exposure {
     pub from: u32,
@@ -141,11 +144,12 @@ pub struct Exposure {
 }
 
 impl Evaluation {
+    /// Number of targets.
     pub fn targets(&self) -> usize {
         self.protocol.targets
     }
 
-    /// All figures under `name/metric@k`.
+    /// All figures, as `name/metric@k`.
     pub fn metrics(&self) -> BTreeMap<String, f64> {
         let named = |s: &Scored| -> Vec<(String, f64)> {
             s.metrics.iter().map(|(metric, &value)| (format!("{}/{metric}", s.name), value)).collect()
@@ -159,11 +163,11 @@ pub fn recall_ndcg(rank: f64, k: usize) -> (f64, f64) {
     if rank > k as f64 { (0.0, 0.0) } else { (1.0, 1.0 / (rank + 1.0).log2()) }
 }
 
-/// What is kept of one score name while tiles pass by.
+/// What is counted for one score name, tile by tile.
 pub struct Tally {
     /// Cut-offs.
     pub ks: Vec<usize>,
-    /// Per cut-off: how often each item stood among the best k of anybody; entry 0 is padding.
+    /// For each cut-off k, in how many lists of k each item is; entry 0 is padding.
     shown: Vec<Vec<u32>>,
     /// In target order.
     pub rows: Vec<Row>,
@@ -187,8 +191,8 @@ impl Tally {
         }
     }
 
-    /// The figures. `train_counts` are the items' events in the training part, `trained` those that decide which items
-    /// are cold; both have I + 1 entries.
+    /// Computes the figures. `train_counts` are the items' events in the training part, `trained` those that decide which
+    /// items are cold; both have I + 1 entries.
     pub fn summarise(self, name: &str, train_counts: &[u32], trained: &[u32]) -> Scored {
         let n = self.rows.len().max(1) as f64;
         let popularity = popularity_percentiles(train_counts);
@@ -222,15 +226,15 @@ impl Tally {
             }
         }
         let k = bucket_cut_off(&self.ks);
-        let shown = self.ks.iter().position(|&own| own == k).map(|place| self.shown[place].as_slice());
+        let shown = self.ks.iter().position(|&other| other == k).map(|place| self.shown[place].as_slice());
         let exposure = exposure(train_counts, shown.unwrap_or_default());
         Scored {
             name: name.to_owned(),
             metrics,
             nan_targets: self.nan_targets,
-            by_item_count: buckets(&self.rows, k, &COUNT_EDGES, |row| Some(row.item_count)),
-            by_user_length: buckets(&self.rows, k, &LENGTH_EDGES, |row| Some(row.history)),
-            by_item_age: buckets(&self.rows, k, &AGE_EDGES, age_in_days),
+            item_counts: buckets(&self.rows, k, &COUNT_EDGES, |row| Some(row.item_count)),
+            user_lengths: buckets(&self.rows, k, &LENGTH_EDGES, |row| Some(row.history)),
+            item_ages: buckets(&self.rows, k, &AGE_EDGES, age_in_days),
             exposure,
             rows_sha256: None,
             rows: self.rows,
@@ -243,37 +247,39 @@ pub fn age_in_days(row: &Row) -> Option<u32> {
     row.item_age.filter(|&age| age >= 0).map(|age| u32::try_from(age / DAY).unwrap_or(u32::MAX))
 }
 
-/// True where `value` lies in `[from, to)`.
-pub fn inside(value: u32, from: u32, to: Option<u32>) -> bool {
+/// Whether `value` lies in `[from, to)`.
+pub fn is_inside(value: u32, from: u32, to: Option<u32>) -> bool {
     value >= from && to.is_none_or(|to| value < to)
 }
 
-/// `shown` counts list entries by item, as `train_counts` counts training; entry 0 is padding.
+/// Exposure by training count. `shown` counts list entries and `train_counts` training events of each item; entry 0 is
+/// padding.
 fn exposure(train_counts: &[u32], shown: &[u32]) -> Vec<Exposure> {
     let total: f64 = shown.iter().skip(1).map(|&c| f64::from(c)).sum();
     let all = train_counts.len().saturating_sub(1).max(1) as f64;
-    let each = COUNT_EDGES.iter().enumerate().map(|(i, &from)| {
+    let exposures = COUNT_EDGES.iter().enumerate().map(|(i, &from)| {
         let to = COUNT_EDGES.get(i + 1).copied();
-        let here: Vec<usize> =
-            (1..train_counts.len()).filter(|&item| inside(train_counts[item], from, to)).collect();
-        let entries: f64 = here.iter().filter_map(|&item| shown.get(item)).map(|&c| f64::from(c)).sum();
+        let members: Vec<usize> =
+            (1..train_counts.len()).filter(|&item| is_inside(train_counts[item], from, to)).collect();
+        let entries: f64 = members.iter().filter_map(|&item| shown.get(item)).map(|&c| f64::from(c)).sum();
         Exposure {
             from,
             to,
-            items: here.len(),
-            catalogue_share: here.len() as f64 / all,
+            items: members.len(),
+            catalogue_share: members.len() as f64 / all,
             exposure_share: entries / total.max(1.0),
         }
     });
-    each.filter(|exposure| exposure.items > 0).collect()
+    exposures.filter(|exposure| exposure.items > 0).collect()
 }
 
+/// Figures at cut-off `k` of the rows in each bucket, by `key`; empty buckets are left out.
 fn buckets(rows: &[Row], k: usize, edges: &[u32], key: impl Fn(&Row) -> Option<u32>) -> Vec<Bucket> {
-    let each = edges.iter().enumerate().map(|(i, &from)| {
+    let buckets = edges.iter().enumerate().map(|(i, &from)| {
         let to = edges.get(i + 1).copied();
         let inside: Vec<(f64, f64)> = rows
             .iter()
-            .filter(|row| key(row).is_some_and(|key| inside(key, from, to)))
+            .filter(|row| key(row).is_some_and(|key| is_inside(key, from, to)))
             .map(|row| recall_ndcg(row.rank, k))
             .collect();
         let n = inside.len().max(1) as f64;
@@ -285,7 +291,7 @@ fn buckets(rows: &[Row], k: usize, edges: &[u32], key: impl Fn(&Row) -> Option<u
             ndcg: inside.iter().map(|m| m.1).sum::<f64>() / n,
         }
     });
-    each.filter(|bucket| bucket.targets > 0).collect()
+    buckets.filter(|bucket| bucket.targets > 0).collect()
 }
 
 /// Share of the catalogue that is rarer than each item in training, ties counted half: 0 rare, 1 popular.
@@ -345,9 +351,9 @@ mod tests {
         assert_eq!(shares, [(0, 1), (1, 1), (5, 2)]);
         close(scored.exposure[2].exposure_share, 7.0 / 8.0);
         close(scored.exposure[2].catalogue_share, 0.5);
-        let buckets = &scored.by_item_count;
+        let buckets = &scored.item_counts;
         assert_eq!((buckets.len(), buckets[0].from, buckets[0].to), (1, 1, Some(5)));
-        assert_eq!((buckets[0].targets, scored.by_user_length[0].from), (4, 5));
+        assert_eq!((buckets[0].targets, scored.user_lengths[0].from), (4, 5));
         close(buckets[0].recall, 0.75);
     }
 

@@ -1,12 +1,14 @@
 //! How recommendations are judged (odmt.md 6).
 //!
 //! Every model and baseline is a [`Scorer`]; [`evaluate`] ranks each target by counting over the whole
-//! catalogue and keeps one row per target, on which all statistics are built.
+//! catalogue and keeps one row per target, on which all statistics are built. `train` evaluates while it trains, `evaluate`
+//! makes the [`Report`] of a finished run, and `compare`, `ablate` and `tune` read it.
 //!
-//! Reading order: [`scorer`], [`rank`] (one target), [`inner_product`] (many, where scores are that), [`metrics`] (all of them), [`protocol`], [`hidden`]
-//! (targets that can't be hit), [`rows`],
-//! [`baseline`], [`cold`] (items that no training has seen), [`content`] (their floor), [`time_order`], [`global_time`],
-//! [`report`], [`kept`] (report and rows on disk).
+//! Reading order: [`scorer`] (what can be evaluated), [`rank`] (the rank of one target), [`inner_product`] (ranks of many
+//! users where scores are inner products), [`row`] (one target's rank), [`metrics`] (means over targets), [`protocol`]
+//! (which targets and candidates), [`hidden`] (targets that can't be hit), [`rows`] (rows on disk), [`baseline`] (untrained
+//! floors), [`cold`] (items that no training has seen), [`content`] (their floor), [`time_order`] and [`global_time`] (what
+//! training knows of the future), [`report`], [`kept`] (report and rows on disk).
 
 pub mod baseline;
 pub mod cold;
@@ -22,6 +24,7 @@ pub mod metrics;
 pub mod protocol;
 pub mod rank;
 pub mod report;
+pub mod row;
 pub mod rows;
 pub mod scorer;
 #[cfg(test)]
@@ -34,6 +37,7 @@ pub use hidden::HiddenTargets;
 pub use metrics::{Evaluation, Scored};
 pub use protocol::{chosen_counts, evaluate, evaluate_among};
 pub use report::Report;
-pub use rows::{Row, RowsError, StoredRows};
+pub use row::Row;
+pub use rows::{RowsError, StoredRows};
 pub use scorer::{ScoreError, Scorer};
 pub use time_order::TimeOrder;

@@ -5,19 +5,19 @@ use rayon::prelude::*;
 use super::inner_product::{Found, Query};
 use super::metrics::{Chosen, Evaluation, Protocol, Tally, bucket_cut_off};
 use super::rank::{Best, Standing};
-use super::rows::Row;
+use super::row::Row;
 use super::scorer::{ScoreError, Scorer};
 use crate::config::{EvalConfig, HistoryRule, TieRule};
 use crate::data::{Choice, Dataset, MICROS, Part, Sequences, Target};
 
-/// Targets that are ranked between two reports of progress: so many that threads seldom wait for each other.
+/// Number of targets ranked between two reports of progress: enough that threads rarely wait for each other.
 const TILE: usize = 6144;
 
 /// Ranks every target of `part` ([`Part::Valid`] or [`Part::Test`]) under every score name.
 ///
 /// A target that the history rule masks (the user had it before) counts as a miss, as in the authors' code.
 /// Memory grows with the tile, with the targets and with items × cut-offs, never with targets × items.
-/// `max_seq_len` is S, which [`HistoryRule::Window`] needs. `on_progress` is told how many targets are done.
+/// `max_seq_len` is S, which [`HistoryRule::Window`] needs. `on_progress` gets the number of targets done.
 ///
 /// # Errors
 /// The scorer fails or has another catalogue, or there are no targets.
@@ -32,11 +32,11 @@ pub fn evaluate(
     evaluate_among(scorer, dataset, part, config, max_seq_len, None, on_progress)
 }
 
-/// [`evaluate`] where only the items of `choice` are candidates. Targets outside of it can't be found by anybody: they
-/// are left out of all figures and counted apart.
+/// [`evaluate`] where only the items of `choice` are candidates. Targets outside of it can't be hit by any list: they are
+/// left out of all figures and counted apart.
 ///
 /// # Errors
-/// As [`evaluate`]; no target is a candidate.
+/// As [`evaluate`]; or no target is a candidate.
 pub fn evaluate_among(
     scorer: &mut dyn Scorer,
     dataset: &Dataset,
@@ -47,41 +47,81 @@ pub fn evaluate_among(
     on_progress: &mut dyn FnMut(usize),
 ) -> Result<Evaluation, ScoreError> {
     let part_name = part.name();
-    let mut targets = dataset.targets(part);
-    if targets.is_empty() {
-        return Err(ScoreError::NoTargets(part_name));
-    }
-    let all_targets = targets.len();
-    if let Some(choice) = choice {
-        targets.retain(|target| choice.place(target.item).is_some());
-        if targets.is_empty() {
-            let candidates = choice.count();
-            return Err(ScoreError::NoneChosen { part: part_name, targets: all_targets, candidates });
-        }
-    }
+    let all_targets = dataset.targets(part);
+    let targets = chosen_targets(&all_targets, part_name, choice)?;
+    let outside = all_targets.len() - targets.len();
     let items = dataset.items.count();
     if scorer.items() != items {
         return Err(ScoreError::Catalogue { scorer: scorer.items(), dataset: items });
     }
-    let names = scorer.names();
-    let facts = Facts::of(dataset);
-    // From here on candidates go by their places, which are the items' numbers where every item is one.
-    let width = choice.map_or(items, Choice::count) + 1;
-    let place = |item: u32| choice.map_or(Some(item), |choice| choice.place(item));
-    let mut tallies: Vec<Tally> = names.iter().map(|_| Tally::new(&config.ks, width)).collect();
+    let facts = Facts::new(dataset);
+    let masking = Masking { dataset, part, rule: config.history, max_seq_len, choice };
+    let (tallies, masked_targets) = rank_all(scorer, &targets, &masking, config, &facts, on_progress)?;
+    let trained = scorer.trained_counts().unwrap_or(&facts.train_counts);
+    let chosen =
+        choice.map(|choice| [&facts.train_counts, trained].map(|counts| chosen_counts(choice, counts)));
+    let (train_counts, trained) = match &chosen {
+        Some([train_counts, trained]) => (train_counts.as_slice(), trained.as_slice()),
+        None => (facts.train_counts.as_slice(), trained),
+    };
+    let summarised = |(name, tally): (&String, Tally)| tally.summarise(name, train_counts, trained);
+    let scored = scorer.names().iter().zip(tallies).map(summarised).collect();
+    let protocol = Protocol {
+        dataset: dataset.hash.clone(),
+        targets: targets.len(),
+        items,
+        history: config.history,
+        ties: config.ties,
+        ks: config.ks.clone(),
+        bucket_k: bucket_cut_off(&config.ks),
+        masked_targets,
+        chosen: choice.map(|choice| Chosen {
+            rules: choice.rules().to_vec(),
+            items: choice.count(),
+            hash: choice.hash(),
+            outside,
+        }),
+    };
+    Ok(Evaluation { part: part_name.to_owned(), protocol, scored })
+}
+
+/// The targets that are candidates.
+fn chosen_targets(
+    targets: &[Target],
+    part: &'static str,
+    choice: Option<&Choice>,
+) -> Result<Vec<Target>, ScoreError> {
+    if targets.is_empty() {
+        return Err(ScoreError::NoTargets(part));
+    }
+    let Some(choice) = choice else { return Ok(targets.to_vec()) };
+    let is_candidate = |target: &&Target| choice.place(target.item).is_some();
+    let chosen: Vec<Target> = targets.iter().filter(is_candidate).copied().collect();
+    if chosen.is_empty() {
+        return Err(ScoreError::NoneChosen { part, targets: targets.len(), candidates: choice.count() });
+    }
+    Ok(chosen)
+}
+
+/// Ranks all targets, tile by tile. Returns a tally for each score name, and the number of masked targets.
+fn rank_all(
+    scorer: &mut dyn Scorer,
+    targets: &[Target],
+    masking: &Masking<'_>,
+    config: &EvalConfig,
+    facts: &Facts<'_>,
+    on_progress: &mut dyn FnMut(usize),
+) -> Result<(Vec<Tally>, usize), ScoreError> {
+    let choice = masking.choice;
+    let width = choice.map_or(scorer.items(), Choice::count) + 1;
+    let mut tallies: Vec<Tally> = scorer.names().iter().map(|_| Tally::new(&config.ks, width)).collect();
     let k = config.ks.iter().copied().max().unwrap_or(0).min(width);
     let mut masked_targets = 0;
     for tile in targets.chunks(TILE) {
-        let mask = |t: &Target| {
-            let masked = masked_items(dataset, t, part, config.history, max_seq_len);
-            // Places ascend as items do.
-            masked.into_iter().filter_map(place).collect()
-        };
-        let masks: Vec<Vec<u32>> = tile.par_iter().map(mask).collect();
-        let query = |(target, masked)| {
-            let target: &Target = target;
+        let masks: Vec<Vec<u32>> = tile.par_iter().map(|target| masking.places(target)).collect();
+        let query = |(target, masked): (&Target, _)| {
             // Targets without a place were left out.
-            Query { target: place(target.item).unwrap_or_default(), masked }
+            Query { target: masking.place(target.item).unwrap_or_default(), masked }
         };
         let queries: Vec<Query> = tile.iter().zip(masks.iter().map(Vec::as_slice)).map(query).collect();
         masked_targets += queries.iter().filter(|q| q.masked.binary_search(&q.target).is_ok()).count();
@@ -97,32 +137,33 @@ pub fn evaluate_among(
         }
         on_progress(tallies.first().map_or(0, |tally| tally.rows.len()));
     }
-    let trained = scorer.trained_counts().unwrap_or(&facts.train_counts);
-    let chosen =
-        choice.map(|choice| [&facts.train_counts, trained].map(|counts| chosen_counts(choice, counts)));
-    let (train_counts, trained) = match &chosen {
-        Some([train_counts, trained]) => (train_counts.as_slice(), trained.as_slice()),
-        None => (facts.train_counts.as_slice(), trained),
-    };
-    let summarised = |(name, tally): (&String, Tally)| tally.summarise(name, train_counts, trained);
-    let scored = names.iter().zip(tallies).map(summarised).collect();
-    let protocol = Protocol {
-        dataset: dataset.hash.clone(),
-        targets: targets.len(),
-        items,
-        history: config.history,
-        ties: config.ties,
-        ks: config.ks.clone(),
-        bucket_k: bucket_cut_off(&config.ks),
-        masked_targets,
-        chosen: choice.map(|choice| Chosen {
-            rules: choice.rules().to_vec(),
-            items: choice.count(),
-            hash: choice.hash(),
-            outside: all_targets - targets.len(),
-        }),
-    };
-    Ok(Evaluation { part: part_name.to_owned(), protocol, scored })
+    Ok((tallies, masked_targets))
+}
+
+/// Which items are no candidates for a target. Candidates go by their places, which are the items' numbers where every
+/// item is a candidate.
+struct Masking<'a> {
+    dataset: &'a Dataset,
+    part: Part,
+    rule: HistoryRule,
+    max_seq_len: usize,
+    choice: Option<&'a Choice>,
+}
+
+impl Masking<'_> {
+    /// The item's place among the candidates, from 1; absent if it's none.
+    fn place(&self, item: u32) -> Option<u32> {
+        self.choice.map_or(Some(item), |choice| choice.place(item))
+    }
+
+    /// Distinct places of the items that the history rule removes from the candidates, ascending as items do.
+    fn places(&self, target: &Target) -> Vec<u32> {
+        let kept = kept_history(self.dataset, target, self.part, self.rule, self.max_seq_len);
+        let mut masked = kept.to_vec();
+        masked.sort_unstable();
+        masked.dedup();
+        masked.into_iter().filter_map(|item| self.place(item)).collect()
+    }
 }
 
 /// Training counts of the candidates, by their places; entry 0 is padding.
@@ -130,24 +171,10 @@ pub fn chosen_counts(choice: &Choice, train_counts: &[u32]) -> Vec<u32> {
     std::iter::once(0).chain(choice.items().iter().map(|&item| train_counts[item as usize])).collect()
 }
 
-/// Distinct items that the history rule takes from the candidates, ascending.
-fn masked_items(
-    dataset: &Dataset,
-    target: &Target,
-    part: Part,
-    rule: HistoryRule,
-    max_seq_len: usize,
-) -> Vec<u32> {
-    let mut masked = kept_history(dataset, target, part, rule, max_seq_len).to_vec();
-    masked.sort_unstable();
-    masked.dedup();
-    masked
-}
-
-/// The part of a target's history whose items the rule takes from the candidates.
+/// The part of a target's history whose items the rule removes from the candidates.
 ///
-/// Under `window` these are the items that the authors keep: the last S + 3 interactions less the test
-/// item, and for validation less both targets (odmt.md 5.2, 6).
+/// Under `window` these are the items that the authors keep: the last S + 3 interactions without the test
+/// item, and for validation without both targets (odmt.md 5.2, 6).
 pub(super) fn kept_history<'a>(
     dataset: &'a Dataset,
     target: &Target,
@@ -166,7 +193,7 @@ pub(super) fn kept_history<'a>(
     }
 }
 
-/// Writes scores down, as many as fit in `tile_mib`, and ranks them: `[N][names]`.
+/// Ranks targets by stored scores, as many at a time as fit into `tile_mib`: `[N][names]`.
 fn rank_by_scores(
     scorer: &mut dyn Scorer,
     targets: &[Target],
@@ -190,8 +217,8 @@ fn rank_by_scores(
             if found != expected {
                 return Err(ScoreError::Shape { name: name.clone(), found, expected });
             }
-            let each = scores.par_chunks_exact_mut(width).zip(queries).zip(ranked.par_iter_mut());
-            each.for_each_init(
+            let rows = scores.par_chunks_exact_mut(width).zip(queries).zip(ranked.par_iter_mut());
+            rows.for_each_init(
                 || (Best::new(k), Vec::new()),
                 |(best, kept), ((scores, query), ranked)| {
                     let scores = match choice {
@@ -203,7 +230,7 @@ fn rank_by_scores(
                             kept.as_mut_slice()
                         }
                     };
-                    ranked.push(Found::of_scores(scores, query, best));
+                    ranked.push(Found::from_scores(scores, query, best));
                 },
             );
         }
@@ -211,7 +238,7 @@ fn rank_by_scores(
     Ok(ranked)
 }
 
-/// What rows tell of items and users.
+/// What rows contain of items and users.
 struct Facts<'a> {
     sequences: &'a Sequences,
     /// I + 1 entries.
@@ -221,7 +248,7 @@ struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    fn of(dataset: &'a Dataset) -> Self {
+    fn new(dataset: &'a Dataset) -> Self {
         // Without times no item has an age.
         let first_seen = if dataset.timed {
             dataset.first_training_times()

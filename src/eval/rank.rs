@@ -1,6 +1,6 @@
 //! The rank of one target, by counting.
 //!
-//! One pass over the scores counts what stands before the target and keeps the best k items; nothing is
+//! One pass over the scores counts the items above the target and keeps the best k items; nothing is
 //! sorted. Items that are no candidates are overwritten with NaN beforehand, so that the pass has no
 //! look-ups, and branches only once per chunk.
 
@@ -8,21 +8,21 @@ use std::cmp::Ordering;
 
 use crate::config::TieRule;
 
-/// Scores counted between two looks at the list of the best: small enough to stay in the first-level cache.
+/// Number of scores counted before the list of the best is updated: few enough to stay in the first-level cache.
 const CHUNK: usize = 128;
 
-/// Where a target stands among its candidates.
+/// The place of a target among its candidates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// Candidates with a higher score, NaN included: a broken score never helps.
+    /// Number of candidates with a higher score, NaN included: a broken score never helps.
     pub above: u32,
-    /// Other candidates with the same score.
+    /// Number of other candidates with the same score.
     pub equal: u32,
-    /// Items that are not masked.
+    /// Number of items that are not masked.
     pub candidates: u32,
-    /// Candidates whose score is NaN.
+    /// Number of candidates whose score is NaN.
     pub nan: u32,
-    /// The target is masked by the history rule, or its score is NaN: it counts as not found.
+    /// Whether the target is masked by the history rule or its score is NaN; it then counts as not found.
     pub missed: bool,
 }
 
@@ -33,12 +33,12 @@ impl Standing {
         if self.missed {
             return f64::INFINITY;
         }
-        let before = match ties {
+        let tied = match ties {
             TieRule::Mid => f64::from(self.equal) / 2.0,
             TieRule::Optimistic => 0.0,
             TieRule::Pessimistic => f64::from(self.equal),
         };
-        1.0 + f64::from(self.above) + before
+        1.0 + f64::from(self.above) + tied
     }
 }
 
@@ -46,23 +46,23 @@ impl Standing {
 #[derive(Clone, Debug)]
 pub struct Best {
     k: usize,
-    /// Up to 2k items that may be among the best; the superfluous leave together, which is cheaper than
-    /// keeping the list sorted.
+    /// Up to 2k items that may be among the best. The worse half is dropped at once, which is cheaper than keeping the list
+    /// sorted.
     pool: Vec<(f32, u32)>,
-    /// The k-th best score when items last left; absent while there was room for all.
-    bar: Option<f32>,
+    /// The k-th best score when items were last dropped; absent before.
+    threshold: Option<f32>,
 }
 
 impl Best {
     pub fn new(k: usize) -> Self {
-        Self { k, pool: Vec::with_capacity(2 * k), bar: None }
+        Self { k, pool: Vec::with_capacity(2 * k), threshold: None }
     }
 
-    /// Places of the `k` largest finite scores, largest first, ties by place.
+    /// Indices of the `k` largest finite scores, largest first, ties by index.
     pub fn places(scores: &[f32], k: usize) -> Vec<u32> {
         let mut best = Self::new(k);
         best.clear();
-        best.offer(scores, 0);
+        best.push_candidates(scores, 0);
         best.finish();
         best.items().filter(|&place| scores[place as usize].is_finite()).collect()
     }
@@ -74,20 +74,20 @@ impl Best {
 
     fn clear(&mut self) {
         self.pool.clear();
-        self.bar = (self.k == 0).then_some(f32::INFINITY);
+        self.threshold = (self.k == 0).then_some(f32::INFINITY);
     }
 
-    /// Takes the scores of items `first..`. Items must come in ascending number: an equal score then never
-    /// displaces an earlier one.
-    fn offer(&mut self, scores: &[f32], first: u32) {
+    /// Adds the scores of items `first..` that may be among the best. Items must come in ascending number: an equal score
+    /// then never displaces an earlier one.
+    fn push_candidates(&mut self, scores: &[f32], first: u32) {
         for (&score, item) in scores.iter().zip(first..) {
-            if self.bar.is_some_and(|bar| score <= bar) || score.is_nan() {
+            if self.threshold.is_some_and(|threshold| score <= threshold) || score.is_nan() {
                 continue;
             }
             self.pool.push((score, item));
             if self.pool.len() == 2 * self.k {
                 let (_, last, _) = self.pool.select_nth_unstable_by(self.k - 1, best_first);
-                self.bar = Some(last.0);
+                self.threshold = Some(last.0);
                 self.pool.truncate(self.k);
             }
         }
@@ -104,7 +104,7 @@ pub fn best_first(a: &(f32, u32), b: &(f32, u32)) -> Ordering {
     b.0.partial_cmp(&a.0).unwrap_or(Ordering::Equal).then(a.1.cmp(&b.1))
 }
 
-/// Finds where `target` stands, and its best items in `best`, whose earlier content is lost.
+/// Finds the place of `target` among its candidates, and puts the best items into `best`, whose earlier content is lost.
 ///
 /// `scores` has I + 1 entries; entry 0 is padding. `masked` are distinct items that are no candidates; their
 /// scores are overwritten.
@@ -117,9 +117,9 @@ pub fn standing(scores: &mut [f32], target: u32, masked: &[u32], best: &mut Best
     best.clear();
     let mut sum = Counts::default();
     for (chunk, first) in scores[1..].chunks(CHUNK).zip((1u32..).step_by(CHUNK)) {
-        let counts = Counts::of(chunk, t, best.bar.unwrap_or(f32::NEG_INFINITY));
-        if best.bar.is_none() || counts.over_bar > 0 {
-            best.offer(chunk, first);
+        let counts = Counts::new(chunk, t, best.threshold.unwrap_or(f32::NEG_INFINITY));
+        if best.threshold.is_none() || counts.exceeding > 0 {
+            best.push_candidates(chunk, first);
         }
         sum.add(&counts);
     }
@@ -135,24 +135,25 @@ pub fn standing(scores: &mut [f32], target: u32, masked: &[u32], best: &mut Best
     }
 }
 
+/// Counts over one chunk of scores.
 #[derive(Default)]
 struct Counts {
     not_above: u32,
     equal: u32,
     nan: u32,
-    over_bar: u32,
+    exceeding: u32,
 }
 
 impl Counts {
-    /// Comparisons summed as integers, which the compiler turns into vector instructions.
+    /// Comparisons are summed as integers, which the compiler turns into vector instructions.
     #[expect(clippy::float_cmp, reason = "ties are equal scores, not close ones")]
-    fn of(chunk: &[f32], t: f32, bar: f32) -> Self {
+    fn new(chunk: &[f32], t: f32, threshold: f32) -> Self {
         let mut counts = Self::default();
         for &s in chunk {
             counts.not_above += u32::from(s <= t);
             counts.equal += u32::from(s == t);
             counts.nan += u32::from(s.is_nan());
-            counts.over_bar += u32::from(s > bar);
+            counts.exceeding += u32::from(s > threshold);
         }
         counts
     }
@@ -161,7 +162,7 @@ impl Counts {
         self.not_above += other.not_above;
         self.equal += other.equal;
         self.nan += other.nan;
-        self.over_bar += other.over_bar;
+        self.exceeding += other.exceeding;
     }
 }
 

@@ -131,11 +131,11 @@ impl Report {
         let columns: Vec<String> = ks.iter().flat_map(|&k| columns(k)).collect();
         let mut text = format!("{}\n\n", self.protocol());
         markdown_table(&mut text, &columns, self.rows().map(|scored| row(scored, &columns)));
-        self.bucket_table(&mut text, "Training interactions of the target item", |s| &s.by_item_count);
+        self.bucket_table(&mut text, "Training interactions of the target item", |s| &s.item_counts);
         self.bucket_table(&mut text, "Days since the target item's first training interaction", |s| {
-            &s.by_item_age
+            &s.item_ages
         });
-        self.bucket_table(&mut text, "Items in the user's history", |s| &s.by_user_length);
+        self.bucket_table(&mut text, "Items in the user's history", |s| &s.user_lengths);
         self.exposure_table(&mut text);
         if let Some(warning) = self.time_order.and_then(|order| order.warning()) {
             let _ = write!(text, "\nWarning: {warning}.\n");
@@ -157,7 +157,7 @@ impl Report {
         text
     }
 
-    /// Whose items fill the lists, beside their share of the catalogue.
+    /// The share of list entries by training count, with the share of the catalogue.
     fn exposure_table(&self, text: &mut String) {
         let Some(first) = self.rows().next() else { return };
         let k = self.model().protocol.bucket_k;

@@ -20,6 +20,7 @@ use parquet::schema::parser::parse_message_type;
 use sha2::{Digest, Sha256};
 
 use super::metrics::{Evaluation, Protocol, Scored};
+use super::row::Row;
 use crate::artefact::{ArtefactError, write_atomic};
 use crate::data::guarded;
 use crate::hex::hex;
@@ -27,34 +28,13 @@ use crate::hex::hex;
 const PART: &str = "codistill.part";
 const PROTOCOL: &str = "codistill.protocol";
 
-/// How one target was ranked.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Row {
-    /// User and item numbers of the dataset.
-    pub user: u32,
-    pub item: u32,
-    /// Under the configured tie rule; infinite if missed, so that no cut-off finds it.
-    pub rank: f64,
-    pub rank_optimistic: f64,
-    pub rank_pessimistic: f64,
-    pub candidates: u32,
-    /// The target was no candidate, or had no score.
-    pub missed: bool,
-    /// Training interactions of the target item.
-    pub item_count: u32,
-    /// Seconds from the item's first training interaction to the target; negative where that came later.
-    pub item_age: Option<i64>,
-    /// Items of the user before the target.
-    pub history: u32,
-}
-
 /// The rows of one evaluation, as they were stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredRows {
     /// `valid` or `test`.
     pub part: String,
     pub protocol: Protocol,
-    /// By score name, each in target order.
+    /// Rows of each score name, in target order.
     pub scored: Vec<(String, Vec<Row>)>,
 }
 
@@ -72,6 +52,7 @@ pub enum RowsError {
 }
 
 impl RowsError {
+    /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Write(_) => Some("check that the folder exists and has room".into()),
@@ -82,7 +63,7 @@ impl RowsError {
     }
 }
 
-/// Where the values of a column come from.
+/// The field of a row that a column holds, with its type.
 enum Field {
     Name,
     Int(fn(&Row) -> u32),
@@ -91,7 +72,7 @@ enum Field {
     OptionalLong(fn(&Row) -> Option<i64>),
 }
 
-/// The columns in file order; [`read_row`] reads them by place.
+/// The columns in file order. [`read_row`] relies on the order.
 const COLUMNS: [(&str, Field); 11] = [
     ("name", Field::Name),
     ("user", Field::Int(|r| r.user)),
@@ -184,7 +165,7 @@ pub fn digest(part: &str, name: &str, rows: &[Row]) -> String {
 /// Writes the rows of an evaluation beside `path` and renames them into place.
 ///
 /// # Errors
-/// The file can't be written; what was there before still is.
+/// The file can't be written; an older one is then unchanged.
 pub fn write(path: &Path, evaluation: &Evaluation) -> Result<(), RowsError> {
     write_all(path, std::slice::from_ref(evaluation))
 }
@@ -192,7 +173,7 @@ pub fn write(path: &Path, evaluation: &Evaluation) -> Result<(), RowsError> {
 /// [`write()`] for a model and its baselines in one file: evaluations of the same part and protocol.
 ///
 /// # Errors
-/// As [`write()`]; or there is none, or they differ.
+/// As [`write()`]; or there is no evaluation, or they differ in part or protocol.
 pub fn write_all(path: &Path, evaluations: &[Evaluation]) -> Result<(), RowsError> {
     let content = |reason: String| RowsError::Content { path: path.to_owned(), reason };
     let Some(first) = evaluations.first() else { return Err(content("no evaluation".into())) };
@@ -231,7 +212,7 @@ fn encode(evaluation: &Evaluation, scored: &[&Scored]) -> ParquetResult<Vec<u8>>
     writer.into_inner()
 }
 
-/// Reads what [`write()`] wrote.
+/// Reads a file that [`write()`] wrote.
 ///
 /// # Errors
 /// The file is absent, damaged, or holds something else.
@@ -239,7 +220,7 @@ pub fn read(path: &Path) -> Result<StoredRows, RowsError> {
     read_where(path, &|_| true)
 }
 
-/// [`read`], only the score names that are `wanted`; of others the name stays, without rows.
+/// [`read`] for the score names that are `wanted`; other names are returned without rows.
 ///
 /// # Errors
 /// As [`read`].
@@ -260,7 +241,7 @@ fn decode(file: File, wanted: &dyn Fn(&str) -> bool) -> Result<StoredRows, Strin
         let group = reader.get_row_group(group).map_err(text)?;
         for record in group.get_row_iter(None).map_err(text)? {
             let (name, row) = record.and_then(|r| read_row(&r)).map_err(text)?;
-            // A group holds one name.
+            // A group holds the rows of one name.
             if !wanted(&name) {
                 scored.push((name, Vec::new()));
                 break;

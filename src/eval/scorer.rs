@@ -1,9 +1,11 @@
-//! What can be evaluated.
+//! What can be evaluated: anything that scores every item for a target's history.
+//!
+//! Models, baselines and the planted truth implement [`Scorer`]; [`super::protocol`] calls it.
 
 use super::inner_product::{Found, Query};
 use crate::data::{Choice, Target};
 
-/// Why targets could not be ranked.
+/// Why targets can't be ranked.
 #[derive(Debug, thiserror::Error)]
 pub enum ScoreError {
     #[error("{0}")]
@@ -19,10 +21,12 @@ pub enum ScoreError {
 }
 
 impl ScoreError {
+    /// A scorer's own failure.
     pub fn new(reason: impl Into<String>) -> Self {
         Self::Scorer(reason.into())
     }
 
+    /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoTargets(_) => Some("prepare with a split that leaves some".into()),
@@ -38,26 +42,26 @@ pub trait Scorer {
     /// Names of the score sets, e.g. `ensemble`, `id`, `text`.
     fn names(&self) -> Vec<String>;
 
-    /// I, without padding.
+    /// I, the number of items without padding.
     fn items(&self) -> usize;
 
-    /// Training events of each item, I + 1 entries, where another count than that of the whole training part says which
-    /// items are cold.
+    /// Number of training events of each item, I + 1 entries, where another count than that of the whole training part
+    /// decides which items are cold.
     fn trained_counts(&self) -> Option<&[u32]> {
         None
     }
 
-    /// Makes `out[k]` hold `targets.len() * (I + 1)` scores of name k, row-major; column 0 is ignored.
+    /// Fills `out[k]` with the `targets.len() * (I + 1)` scores of name k, row-major; column 0 is ignored.
     ///
-    /// What `out` holds on entry means nothing: the ranking overwrites scores of the last tile.
+    /// `out` may hold anything on entry: the ranking overwrites scores of the last tile.
     ///
     /// # Errors
     /// The scores can't be computed.
     fn score(&mut self, targets: &[Target], out: &mut [Vec<f32>]) -> Result<(), ScoreError>;
 
-    /// Ranks the queries' targets without writing scores down: `[N][names]`, each with its best `k` items. `None` where
-    /// the scorer can't; [`Self::score`] is then asked. Under a choice only its items are candidates, and the items of
-    /// queries and answers are their places among them.
+    /// Ranks the queries' targets without storing scores: `[N][names]`, each with its best `k` items. `None` where the
+    /// scorer can't, so that [`Self::score`] is called. Under a choice only its items are candidates, and the items of
+    /// queries and results are places among them.
     ///
     /// # Errors
     /// As [`Self::score`].

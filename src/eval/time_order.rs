@@ -1,29 +1,29 @@
-//! Does training know what happens after the targets?
+//! How much training knows of what happens after the targets.
 //!
-//! Leave-one-out asks for each user's last item, whenever that was: training then holds what other users did
-//! later. How much of it there is decides how far the figures are from those of a service.
+//! Leave-one-out predicts each user's last item, whenever that was: training then holds what other users did
+//! later. The more of it there is, the further the figures are from those of a service. Reports include it.
 
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Dataset, Part};
 
-/// Above this mean share of training from a target's future a report warns.
+/// The largest mean share of training from a target's future without a warning.
 const TOLERATED: f64 = 0.01;
 
-/// Order in time of training and the targets of one part.
+/// The order in time of training interactions and the targets of one part.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TimeOrder {
     /// Mean over targets of the share of training interactions that happened later.
     pub later_training: f64,
     /// Share of targets whose item was first trained on at a later time.
     pub items_from_the_future: f64,
-    /// Share of targets with the same time as the user's interaction before: their order is the source's.
+    /// Share of targets with the same time as the user's previous interaction: their order is the source's.
     pub same_time_as_history: f64,
 }
 
 impl TimeOrder {
-    /// Absent without times, targets or training.
-    pub fn of(dataset: &Dataset, part: Part) -> Option<Self> {
+    /// Measures a data set; absent without times, targets or training.
+    pub fn measure(dataset: &Dataset, part: Part) -> Option<Self> {
         let sequences = &dataset.sequences;
         let mut times = Vec::new();
         for u in 0..sequences.users() {
@@ -51,7 +51,7 @@ impl TimeOrder {
         })
     }
 
-    /// What a reader of the figures must know.
+    /// A warning where training knows the future.
     pub fn warning(&self) -> Option<String> {
         (self.later_training > TOLERATED || self.items_from_the_future > 0.0).then(|| {
             format!(
@@ -77,7 +77,7 @@ mod tests {
         let long: Vec<(u32, Part)> =
             [1, 2, 3, 9, 5, 6].iter().zip([0, 0, 0, 0, 1, 3]).map(|(&i, p)| (i, part(p))).collect();
         let mut data = dataset(9, &[long, vec![(1, part(0)), (2, part(1)), (9, part(3))]]);
-        let order = TimeOrder::of(&data, Part::Test).unwrap();
+        let order = TimeOrder::measure(&data, Part::Test).unwrap();
         // Training: seconds 0, 1, 2, 3 and 0. After second 5 comes nothing, after second 2 one of five.
         assert!(
             (order.later_training - 0.1).abs() < 1e-12 && (order.items_from_the_future - 0.5).abs() < 1e-12
@@ -85,10 +85,10 @@ mod tests {
         assert!(order.warning().unwrap().contains("10.0 %"));
         let moment = |s: i64| CutOff::Date(format!("1970-01-01T00:00:0{s}Z"));
         split(&mut data.sequences, &Split::GlobalTime { valid: moment(1), test: moment(2) }).unwrap();
-        let order = TimeOrder::of(&data, Part::Test).unwrap();
+        let order = TimeOrder::measure(&data, Part::Test).unwrap();
         assert_eq!((order.later_training, order.warning()), (0.0, None));
         data.timed = false;
-        assert_eq!(TimeOrder::of(&data, Part::Test), None);
+        assert_eq!(TimeOrder::measure(&data, Part::Test), None);
     }
 
     fn part(code: u8) -> Part {

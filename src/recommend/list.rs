@@ -1,4 +1,4 @@
-//! Recommendation lists for users and for items.
+//! Recommendation lists for users, and nearest neighbours of items.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -11,16 +11,16 @@ use crate::model::params;
 /// A history to recommend for, in item numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct History {
-    /// What the answer is labelled with.
+    /// The label of the answer.
     pub user: String,
-    /// Oldest first; only the last S are read by the model.
+    /// Oldest first; the model reads only the last S.
     pub items: Vec<u32>,
-    /// Further items that the user had, which the model is not told of: they are not listed again either.
+    /// Further items that the user had and the model doesn't read: they aren't listed again either.
     pub unread: Vec<u32>,
 }
 
 impl History {
-    /// A history that the model is told as a whole.
+    /// A history that the model reads as a whole.
     pub fn new(user: impl Into<String>, items: Vec<u32>) -> Self {
         Self { user: user.into(), items, unread: Vec::new() }
     }
@@ -31,14 +31,14 @@ impl History {
     }
 }
 
-/// What may stand in a list.
+/// Which items may stand in a list.
 #[derive(Clone, Copy, Debug)]
 pub struct Listing<'a> {
-    /// At most so many items.
+    /// Most items of a list.
     pub k: usize,
-    /// Keeps items of the history among the candidates.
+    /// Whether items of the history may be listed.
     pub allow_seen: bool,
-    /// Only these items; absent: all.
+    /// The items that may be listed; all where it's absent.
     pub among: Option<&'a Choice>,
 }
 
@@ -48,7 +48,7 @@ impl Listing<'_> {
         Self { k, allow_seen: false, among: None }
     }
 
-    /// Takes what may not be listed from the candidates.
+    /// Sets the scores of items that may not be listed to minus infinity.
     fn hide(&self, scores: &mut [f32]) {
         if let Some(choice) = self.among {
             choice.hide(scores);
@@ -56,19 +56,19 @@ impl Listing<'_> {
     }
 }
 
-/// One place of a list.
+/// One item of a list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Recommendation {
     pub item: u32,
-    /// Mean of the branches' scores.
+    /// The mean of the branches' scores.
     pub score: f32,
-    /// Score of each branch, in the model's order; one entry where there is one branch. NaN where the branch
+    /// The score of each branch, in the model's order; one entry where there is one branch. NaN where the branch
     /// has no vector of the item.
     pub branches: Vec<f32>,
 }
 
-/// The best items for each history, best first, ties by item number. A history of which the model knows nothing scores
-/// 0 throughout, which is no reason to list anything: its list is empty, and [`super::Popular`] is there for it.
+/// The best items for each history, best first, ties by item number. The list of an empty history is empty, because all its
+/// scores are 0; [`super::Popular`] is for such users.
 pub fn top_k(
     scorer: &ModelScorer<'_>,
     histories: &[History],
@@ -76,10 +76,10 @@ pub fn top_k(
 ) -> Vec<Vec<Recommendation>> {
     let lists: Vec<&[u32]> = histories.iter().map(|h| h.items.as_slice()).collect();
     let scores = scorer.score_histories(&lists);
-    best_of(&scores, histories, listing, &|history| !history.is_empty(), &|_| {})
+    make_lists(&scores, histories, listing, &|history| !history.is_empty(), &|_| {})
 }
 
-/// [`top_k`] over trained and new items, of those that are on offer.
+/// [`top_k`] over trained and new items, of those that are offered.
 pub fn mixed_top_k(
     scorer: &MixedScorer<'_>,
     histories: &[History],
@@ -88,12 +88,12 @@ pub fn mixed_top_k(
     let lists: Vec<&[u32]> = histories.iter().map(|h| h.items.as_slice()).collect();
     let scores = scorer.score_histories(&lists);
     let hide = |scores: &mut [f32]| scorer.mixed().hide(scores);
-    best_of(&scores, histories, listing, &|history| scorer.mixed().knows(history), &hide)
+    make_lists(&scores, histories, listing, &|history| scorer.mixed().knows(history), &hide)
 }
 
-/// The lists of scores `[N, I + 1]` per score name, empty for histories of which nothing is known; `hide` takes items
-/// from the candidates.
-fn best_of(
+/// Lists from scores, which are `[N, I + 1]` for each score name. The list of a history is empty unless `knows` is true of it;
+/// `hide` sets the scores of further items to minus infinity.
+fn make_lists(
     scores: &[Vec<f32>],
     histories: &[History],
     listing: &Listing<'_>,
@@ -113,25 +113,27 @@ fn best_of(
             if !knows(&history.items) {
                 return Vec::new();
             }
-            let at = row * width;
-            let mut scores = ensemble[at..at + width].to_vec();
+            let start = row * width;
+            let mut scores = ensemble[start..start + width].to_vec();
             scores[0] = f32::NEG_INFINITY;
             hide(&mut scores);
             listing.hide(&mut scores);
             if !listing.allow_seen {
                 history.seen().for_each(|item| scores[item as usize] = f32::NEG_INFINITY);
             }
-            let each = Best::places(&scores, listing.k).into_iter().map(|item| Recommendation {
+            let best = Best::places(&scores, listing.k).into_iter();
+            let list = best.map(|item| Recommendation {
                 item,
                 score: scores[item as usize],
-                branches: branches.iter().map(|b| b[at + item as usize]).collect(),
+                branches: branches.iter().map(|b| b[start + item as usize]).collect(),
             });
-            each.collect()
+            list.collect()
         })
         .collect()
 }
 
-/// The items nearest to `item` by cosine similarity, in one branch or (`None`) in the mean over all; never itself.
+/// The items nearest to `item` by cosine similarity in one branch, or (`None`) in the mean over all branches. The item itself
+/// isn't listed.
 pub fn similar_items(
     vectors: &CatalogueVectors,
     item: u32,
@@ -146,8 +148,8 @@ pub fn similar_items(
     nearest(&cosines, item, listing, &|_| {})
 }
 
-/// [`similar_items`] among trained and new items, of those that are on offer; branches that lack a vector of
-/// one of the two say nothing.
+/// [`similar_items`] among trained and new items, of those that are offered. Branches that lack a vector of one of the
+/// two items are left out of the mean.
 pub fn mixed_similar_items(
     mixed: &Mixed,
     item: u32,
@@ -170,7 +172,7 @@ pub fn mixed_similar_items(
     nearest(&cosines.collect::<Vec<_>>(), item, listing, &|scores| mixed.hide(scores))
 }
 
-/// The best by the mean of the branches' cosines that are there.
+/// The best items by the mean of the branches' cosines that aren't NaN.
 fn nearest(
     cosines: &[Vec<f32>],
     item: u32,
@@ -189,14 +191,16 @@ fn nearest(
     }
     hide(&mut mean);
     listing.hide(&mut mean);
-    let each = Best::places(&mean, listing.k).into_iter().map(|other| Recommendation {
+    let best = Best::places(&mean, listing.k).into_iter();
+    let list = best.map(|other| Recommendation {
         item: other,
         score: mean[other as usize],
         branches: cosines.iter().map(|c| c[other as usize]).collect(),
     });
-    each.collect()
+    list.collect()
 }
 
+/// Cosines of every item with `item`, `[I + 1]`.
 fn cosines(vectors: &CatalogueVectors, branch: usize, item: u32) -> Vec<f32> {
     let all_id = vectors.branches[branch].clone();
     let [_, d] = all_id.dims();

@@ -1,4 +1,6 @@
-//! A trained model at work: the catalogue encoded once, scores, and recommendation lists.
+//! Recommendation with a trained model: the catalogue encoded once, scores, and lists.
+//!
+//! `recommend`, `inspect` and `show` make lists; `evaluate`, `train` and `embed` use the scorers and the vectors.
 
 pub mod list;
 pub mod mixed;

@@ -1,10 +1,11 @@
-//! What those get of whom the model knows nothing: the items that training saw most.
+//! Popular items, for users of whom the model knows nothing.
 
 use super::{Listing, Recommendation};
 
-/// Items by their training interactions, most first, ties by item number; those without any are no part of it.
+/// Items by their number of training interactions, most first, ties by item number, without those that have none.
 #[derive(Clone, Debug)]
 pub struct Popular {
+    /// Items with their counts.
     order: Vec<(u32, u32)>,
 }
 
@@ -21,15 +22,15 @@ impl Popular {
         Self { order }
     }
 
-    /// The most popular items for whoever had the items `seen`; the score is the number of training interactions, branches
-    /// have none.
+    /// The most popular items for a user who had the items `seen`. The score is the number of training interactions; there are
+    /// none for branches.
     pub fn list(&self, seen: &[u32], listing: &Listing<'_>) -> Vec<Recommendation> {
         let is_candidate = |item: u32| {
             listing.among.is_none_or(|choice| choice.place(item).is_some())
                 && (listing.allow_seen || !seen.contains(&item))
         };
-        let each = self.order.iter().filter(|(item, _)| is_candidate(*item)).take(listing.k);
-        each.map(|&(item, n)| Recommendation { item, score: n as f32, branches: Vec::new() }).collect()
+        let listed = self.order.iter().filter(|(item, _)| is_candidate(*item)).take(listing.k);
+        listed.map(|&(item, n)| Recommendation { item, score: n as f32, branches: Vec::new() }).collect()
     }
 }
 

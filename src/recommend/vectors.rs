@@ -7,17 +7,15 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use crate::model::{ItemBlock, Recommender, ViewSource};
 use crate::ops::Noise;
 
-/// Item vectors per branch; row 0 (padding) is zero.
+/// Item vectors of each branch; row 0 (padding) is zero.
 #[derive(Clone, Debug)]
 pub struct CatalogueVectors {
-    /// `[I + 1, D]` per branch, on the plain device.
+    /// `[I + 1, D]` for each branch, on the plain device.
     pub branches: Vec<Tensor<2>>,
 }
 
 impl CatalogueVectors {
-    /// Encodes items 1..=`items`, `batch` at a time, in groups of similar token counts.
-    ///
-    /// `model` is the plain (not autodiff) model.
+    /// Encodes items 1..=`items` with the plain (not autodiff) `model`, `batch` at a time, in order of their token counts.
     pub fn encode(
         model: &Recommender,
         views: &[Option<ViewSource>],
@@ -26,7 +24,7 @@ impl CatalogueVectors {
         device: &Device,
     ) -> Self {
         let mut order: Vec<u32> = (1..=items as u32).collect();
-        // Neighbours in this order have similar token counts, so that each block pads little.
+        // Items of one block have similar token counts, so that each block pads little.
         let tokens = |item: u32| -> usize {
             views.iter().flatten().map(|v| v.store.length(item).min(v.max_tokens)).sum()
         };
@@ -52,7 +50,7 @@ impl CatalogueVectors {
         Self { branches: branches.collect() }
     }
 
-    /// I
+    /// I, the number of items without padding.
     pub fn items(&self) -> usize {
         self.branches.first().map_or(0, |b| b.dims()[0].saturating_sub(1))
     }

@@ -100,7 +100,7 @@ impl Setup {
 
     /// Targets of `part` that the history rule takes from their own candidates.
     pub fn hidden_targets(&self, part: Part) -> HiddenTargets {
-        HiddenTargets::of(&self.dataset, part, self.config.eval.history, self.config.data.max_seq_len)
+        HiddenTargets::count(&self.dataset, part, self.config.eval.history, self.config.data.max_seq_len)
     }
 
     /// Metrics of any scorer under the configuration's protocol, where the items of `choice`, or all, are candidates.

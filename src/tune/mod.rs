@@ -1,6 +1,6 @@
 //! Search over configuration keys: random, or successive halving by epochs. Selects on validation only.
 //!
-//! Reading order: `spec` (the file, and what is drawn from it), [`study`] (records on disk, and what comes next).
+//! Reading order: `spec` (the study's file, and the draws from it), [`study`] (records on disk, and the next step).
 //! Trainings themselves are run by the command.
 
 mod spec;
@@ -14,7 +14,7 @@ pub use study::{Study, Trial};
 use crate::artefact::ArtefactError;
 use crate::config::ConfigError;
 
-/// Why a study can't go on.
+/// Why a study can't continue.
 #[derive(Debug, thiserror::Error)]
 pub enum TuneError {
     #[error("{path}: {source}")]
@@ -30,6 +30,7 @@ pub enum TuneError {
 }
 
 impl TuneError {
+    /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Io { .. } => Some("give the path of a study, e.g. configs/tune/quickstart.toml".into()),

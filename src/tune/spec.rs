@@ -1,4 +1,4 @@
-//! `TUNE.toml`: what is searched, how, and from where.
+//! A study's file `TUNE.toml`: the base configuration, the search space and the method.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::rng::{mix64, unit};
 pub struct Spec {
     /// Configuration that the trials start from, relative to the current directory.
     pub base: PathBuf,
-    /// Overrides of it for all trials, as `--set` writes them.
+    /// Overrides of the base for all trials, in the syntax of `--set`.
     #[serde(default)]
     pub set: Vec<String>,
     /// Folder of the study; default: `checkpoints/<stem of the file>`.
@@ -24,21 +24,21 @@ pub struct Spec {
     pub dir: Option<PathBuf>,
     #[serde(default)]
     pub method: Method,
-    /// Configurations that are drawn.
+    /// Number of configurations that are drawn.
     pub trials: usize,
-    /// Of the draws.
+    /// Seed of the draws.
     #[serde(default = "one")]
     pub seed: u64,
     /// `halving`: epochs after which the trials are first compared.
     #[serde(default = "one_epoch")]
     pub min_epochs: usize,
-    /// `halving`: one of so many trials goes on, for so many times the epochs.
+    /// `halving`: one of `eta` trials continues, for `eta` times the epochs.
     #[serde(default = "three")]
     pub eta: usize,
     pub space: Space,
 }
 
-/// Where each key's values come from, by dotted configuration key.
+/// The range of each searched key, by dotted configuration key.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Space(pub BTreeMap<String, Range>);
@@ -55,18 +55,18 @@ fn three() -> usize {
     3
 }
 
-/// How trials are given up.
+/// When trials end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
     /// Every trial runs to its end.
     Random,
-    /// Successive halving: the better ones go on (Jamieson and Talwalkar 2016), synchronously.
+    /// Successive halving: the better ones continue (Jamieson and Talwalkar 2016), synchronously.
     #[default]
     Halving,
 }
 
-/// Where a key's values come from.
+/// The values of a key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Range {
@@ -92,9 +92,9 @@ impl Range {
         }
     }
 
-    /// The value at `u` in [0, 1), as `--set` writes it. Numbers are rounded to five digits, so that a
+    /// The value at quantile `u` in [0, 1), in the syntax of `--set`. Numbers are rounded to five digits, so that a
     /// configuration can be read and typed.
-    fn at(&self, u: f64) -> String {
+    fn quantile(&self, u: f64) -> String {
         let rounded = |value: f64| format!("{value:.4e}").parse().unwrap_or(value);
         match self {
             Self::Uniform([low, high]) => real(rounded(low + u * (high - low))),
@@ -110,14 +110,16 @@ impl Range {
     }
 }
 
-/// A number that TOML reads as one that may have a fraction.
+/// A number that TOML reads as a float.
 fn real(value: f64) -> String {
     format!("{value:?}")
 }
 
 impl Space {
+    /// Checks the keys and their ranges.
+    ///
     /// # Errors
-    /// It names no key, a range is empty, or a key would make trials incomparable.
+    /// There is no key, a range is empty, or a key would make trials incomparable.
     pub fn check(&self) -> Result<(), String> {
         if self.0.is_empty() {
             return Err("[space] names no key".into());
@@ -131,13 +133,12 @@ impl Space {
         Ok(())
     }
 
-    /// The drawn values of a trial by key: a function of (seed, trial, key), so that more trials later leave
-    /// the first ones as they are.
+    /// Draws a trial's values by key, as a function of (seed, trial, key), so that more trials leave the first ones unchanged.
     pub fn draw(&self, seed: u64, trial: usize) -> BTreeMap<String, String> {
         let value = |(key, range): (&String, &Range)| {
             let name = key.bytes().fold(seed, |hash, byte| mix64(hash ^ u64::from(byte)));
             let bits = mix64(mix64(name) ^ trial as u64);
-            (key.clone(), range.at(unit(bits)))
+            (key.clone(), range.quantile(unit(bits)))
         };
         self.0.iter().map(value).collect()
     }
@@ -147,7 +148,7 @@ impl Spec {
     /// Reads and checks a study's file.
     ///
     /// # Errors
-    /// It can't be read, is not TOML of this form, or a range is empty.
+    /// The file can't be read, is not TOML of this form, or a range is empty.
     pub fn load(path: &Path) -> Result<Self, TuneError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| TuneError::Io { path: path.to_owned(), source })?;
@@ -159,7 +160,7 @@ impl Spec {
         Ok(spec)
     }
 
-    /// [`Spec::load`] of a text; `path` names it in messages.
+    /// [`Spec::load`] from a text; `path` is for messages.
     ///
     /// # Errors
     /// As [`Spec::load`].
@@ -184,7 +185,7 @@ impl Spec {
         self.space.draw(self.seed, trial)
     }
 
-    /// Epochs after which trials are compared, the last of them all `epochs` of a training.
+    /// Numbers of epochs after which trials are compared, ending with `epochs`, the whole training.
     pub fn rungs(&self, epochs: usize) -> Vec<usize> {
         let mut rungs = Vec::new();
         if self.method == Method::Halving {

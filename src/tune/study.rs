@@ -1,6 +1,6 @@
-//! A study's directory: one folder a trial, and in it what is known of the trial.
+//! A study's directory, with one folder for each trial and in it the trial's record.
 //!
-//! What comes next is a function of the records alone, so that a study goes on after a kill as if nothing had been.
+//! The next step is a function of the records alone, so that a study continues after a kill as if nothing had happened.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,27 +16,27 @@ use crate::hex::hex;
 /// File of a trial's record in its folder.
 const RECORD: &str = "trial.json";
 
-/// Validation figure after some epochs.
+/// The validation figure after some epochs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rung {
     pub epochs: usize,
-    /// Best validation metric until then.
+    /// The best validation metric so far.
     pub score: f64,
 }
 
-/// What is known of a trial.
+/// The record of a trial.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trial {
     pub number: usize,
     /// Drawn values by key.
     pub values: BTreeMap<String, String>,
-    /// SHA-256 of the resolved configuration without its place and device.
+    /// SHA-256 of the resolved configuration without run directory and device.
     pub config_hash: String,
-    /// Comparisons that it has reached, in order.
+    /// Comparisons that the trial has reached, in order.
     pub rungs: Vec<Rung>,
-    /// The training has nothing left to do (all epochs, or stopped early).
+    /// Whether the training is complete (all epochs, or stopped early).
     pub finished: bool,
-    /// Why it has no figures.
+    /// Why the trial has no figures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
 }
@@ -51,7 +51,7 @@ impl Trial {
         self.rungs.last().map(|r| r.score).filter(|_| self.failed.is_none())
     }
 
-    /// What became of it, in a word.
+    /// The trial's state in a word.
     pub fn status(&self) -> &'static str {
         match (self.failed.is_some(), self.finished, self.rungs.is_empty()) {
             (true, ..) => "FAILED",
@@ -62,7 +62,7 @@ impl Trial {
     }
 }
 
-/// The hash that a trial's configuration is known by.
+/// The hash that identifies a trial's configuration.
 ///
 /// # Errors
 /// The configuration can't be written as TOML.
@@ -78,7 +78,8 @@ pub struct Study {
 }
 
 impl Study {
-    pub fn at(dir: &Path) -> Self {
+    /// The study in a directory, which may not exist yet.
+    pub fn new(dir: &Path) -> Self {
         Self { dir: dir.to_owned() }
     }
 
@@ -91,10 +92,10 @@ impl Study {
         self.dir.join(Self::name(number))
     }
 
-    /// A trial's record, made before; `None` where there is none.
+    /// Reads a trial's record; absent where there is none.
     ///
     /// # Errors
-    /// It can't be read, or belongs to another configuration.
+    /// The record can't be read, or belongs to another configuration.
     pub fn read(&self, number: usize, config_hash: &str) -> Result<Option<Trial>, TuneError> {
         let path = self.trial_dir(number).join(RECORD);
         let text = match std::fs::read(&path) {
@@ -121,10 +122,10 @@ impl Study {
     }
 }
 
-/// The next piece of work: a trial, and the epochs until which it runs.
+/// The next step: a trial, and the number of epochs until which it runs.
 ///
-/// At each rung all trials that reached the one before are ranked by its score, and one of `eta` goes on; equal
-/// scores go by number. A failed trial is no survivor, and one that stopped early counts with the score it has.
+/// At each rung all trials that reached the previous one are ranked by its score, and one of `eta` continues; equal scores
+/// go by number. A failed trial never continues; one that stopped early keeps its score.
 pub fn next(spec: &Spec, trials: &[Trial], epochs: usize) -> Option<(usize, usize)> {
     let mut alive: Vec<&Trial> = trials.iter().collect();
     for rung in spec.rungs(epochs) {
@@ -133,11 +134,11 @@ pub fn next(spec: &Spec, trials: &[Trial], epochs: usize) -> Option<(usize, usiz
         if let Some(trial) = alive.iter().find(|t| !reached(t)) {
             return Some((trial.number, rung));
         }
-        let at = |t: &Trial| {
-            let own = t.rungs.iter().find(|r| r.epochs >= rung).or(t.rungs.last());
-            own.map_or(f64::NEG_INFINITY, |r| r.score)
+        let score = |t: &Trial| {
+            let reached = t.rungs.iter().find(|r| r.epochs >= rung).or(t.rungs.last());
+            reached.map_or(f64::NEG_INFINITY, |r| r.score)
         };
-        alive.sort_by(|a, b| at(b).total_cmp(&at(a)).then(a.number.cmp(&b.number)));
+        alive.sort_by(|a, b| score(b).total_cmp(&score(a)).then(a.number.cmp(&b.number)));
         alive.truncate(alive.len().div_ceil(spec.eta).max(1));
     }
     None
@@ -201,7 +202,7 @@ mod tests {
     #[test]
     fn a_record_of_another_configuration_is_refused() {
         let home = tempfile::tempdir().unwrap();
-        let study = Study::at(home.path());
+        let study = Study::new(home.path());
         assert_eq!(study.read(0, "a").unwrap(), None);
         let trial = Trial::new(0, BTreeMap::new(), "a".into());
         study.write(&trial).unwrap();

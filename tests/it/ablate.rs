@@ -460,11 +460,11 @@ fn a_hidden_view_is_a_view_that_every_item_lacks() {
     StoreWriter::create(&empty, 80, 6, 32, Precision::F16).unwrap().finish(serde_json::json!({})).unwrap();
     let mut lacking = base.clone();
     lacking.data.features.insert("image".into(), empty);
-    let hidden = Condition::named("Q-image", &Views::of(&base)).unwrap().apply(&base, 0).unwrap();
+    let hidden = Condition::named("Q-image", &Views::new(&base)).unwrap().apply(&base, 0).unwrap();
     assert!(vectors(hidden) == vectors(lacking));
     assert!(
         vectors(base.clone())
-            != vectors(Condition::named("Q-image", &Views::of(&base)).unwrap().apply(&base, 0).unwrap())
+            != vectors(Condition::named("Q-image", &Views::new(&base)).unwrap().apply(&base, 0).unwrap())
     );
 }
 
@@ -473,7 +473,7 @@ fn a_branch_is_not_a_modality() {
     let home = tempfile::tempdir().unwrap();
     let base = base(home.path());
     let spread = |id: &str| -> f32 {
-        let config = Condition::named(id, &Views::of(&base)).unwrap().apply(&base, 0).unwrap();
+        let config = Condition::named(id, &Views::new(&base)).unwrap().apply(&base, 0).unwrap();
         let rows = &vectors(config)["text"];
         rows.iter()
             .map(|row| row.iter().zip(&rows[0]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max))

@@ -97,7 +97,7 @@ fn judged(
     let (vectors, encoded) = encode::catalogue(system, model, &rule);
     let counts = system.setup.dataset.train_counts();
     let trained = counts[1..].iter().map(|&n| n > 0).collect();
-    let mixed = Mixed::of(vectors, trained, encoded.live, vec![true; counts.len() - 1]);
+    let mixed = Mixed::from_vectors(vectors, trained, encoded.live, vec![true; counts.len() - 1]);
     let s = system.setup.config.data.max_seq_len;
     let dataset = Some(&system.setup.dataset);
     let mut scorer = MixedScorer::new(model, &mixed, dataset, s, calibration, &system.setup.device);

@@ -1,4 +1,4 @@
-//! `FIELD=VALUE[,VALUE…]`: items whose column has one of the values.
+//! Filters over the catalogue's columns, written `FIELD=VALUE[,VALUE…]`.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -20,7 +20,7 @@ pub struct Filter {
 impl FromStr for Filter {
     type Err = String;
 
-    /// Values are split as a line of CSV is, so that one with a comma stands in double quotes.
+    /// Values are separated as in a line of CSV: one with a comma is put in double quotes.
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || "use FIELD=VALUE[,VALUE…], with a value that has a comma in double quotes".to_owned();
         let (field, values) = text.split_once('=').ok_or_else(wrong)?;
@@ -53,26 +53,26 @@ impl fmt::Display for Filter {
 }
 
 impl Filter {
-    /// For each of the I + 1 items, whether it has one of the values. A value that no item has is remarked on.
+    /// Whether each of the I + 1 items has one of the values. A value that no item has gives a remark.
     ///
     /// # Errors
     /// The data set has no such column.
     pub fn holds(&self, items: &Items, remarks: &mut Vec<String>) -> Result<Vec<bool>, ChoiceError> {
-        let column = Column::of(items, &self.field)?;
+        let column = Column::find(items, &self.field)?;
         let mut holds = vec![false; items.ids.len()];
-        let mut met = vec![false; self.values.len()];
+        let mut found = vec![false; self.values.len()];
         for (n, cell) in column.cells.iter().enumerate().skip(1) {
-            for (value, met) in self.values.iter().zip(&mut met) {
+            for (value, found) in self.values.iter().zip(&mut found) {
                 if column.has(cell, value) {
                     holds[n] = true;
-                    *met = true;
+                    *found = true;
                 }
             }
         }
         let quoted = |value: &String| format!("{value:?}");
-        let unmet: Vec<String> =
-            self.values.iter().zip(&met).filter(|(_, met)| !**met).map(|(value, _)| quoted(value)).collect();
-        if unmet.len() == self.values.len() {
+        let absent = self.values.iter().zip(&found).filter(|(_, found)| !**found);
+        let absent: Vec<String> = absent.map(|(value, _)| quoted(value)).collect();
+        if absent.len() == self.values.len() {
             let (examples, all) = column.examples(&self.values);
             let mut there: Vec<String> = examples.iter().map(|value| format!("{value:?}")).collect();
             if all > there.len() {
@@ -88,25 +88,25 @@ impl Filter {
                     self.field
                 ));
             }
-            return Err(ChoiceError::UnknownValues { field: self.field.clone(), values: unmet, there });
+            return Err(ChoiceError::UnknownValues { field: self.field.clone(), values: absent, there });
         }
-        if !unmet.is_empty() {
-            remarks.push(format!("--filter {self}: no item has {} in {}", unmet.join(" or "), self.field));
+        if !absent.is_empty() {
+            remarks.push(format!("--filter {self}: no item has {} in {}", absent.join(" or "), self.field));
         }
         Ok(holds)
     }
 }
 
-/// A column that can be filtered by.
+/// A column for filters.
 struct Column<'a> {
     /// I + 1 entries.
     cells: &'a [String],
-    /// A cell may have several values, joined by `|`.
+    /// Whether a cell may have several values, joined by `|`.
     parts: bool,
 }
 
 impl<'a> Column<'a> {
-    fn of(items: &'a Items, field: &str) -> Result<Self, ChoiceError> {
+    fn find(items: &'a Items, field: &str) -> Result<Self, ChoiceError> {
         match field {
             "category" => return Ok(Self { cells: &items.categories, parts: true }),
             "title" => return Ok(Self { cells: &items.titles, parts: false }),
@@ -124,8 +124,8 @@ impl<'a> Column<'a> {
         cell.trim() == value || (self.parts && cell.split('|').any(|part| part.trim() == value))
     }
 
-    /// Values that are there, the likeliest first: those that differ from a wanted one in letter case alone, those that
-    /// begin with one; and how many there are in all.
+    /// Values of the column, the likeliest first: those that differ from a wanted one in letter case alone, then those
+    /// that begin with one. The second value is their number in all.
     fn examples(&self, wanted: &[String]) -> (Vec<&'a str>, usize) {
         let values = || {
             let parts = self.parts;

@@ -7,11 +7,14 @@ use serde_json::Value;
 use super::ChoiceError;
 use crate::data::source::{is_item_column, plain};
 
-/// What a file may look like.
+/// A description, for messages, of the files that can be read.
 pub const FORMS: &str =
     "a file has one id a line, or a header with a column `item` (CSV, TSV), or JSON lines of ids";
 
-/// The ids of a file in its order, blank lines left out. `is_item` tells a header from an id of the same name.
+/// Reads the ids of a file in file order, without blank lines. `is_item` distinguishes a header from an id of the same name.
+///
+/// # Errors
+/// The file can't be read, isn't UTF-8, or has a malformed line.
 pub fn read(path: &Path, is_item: &dyn Fn(&str) -> bool) -> Result<Vec<String>, ChoiceError> {
     let bytes = std::fs::read(path).map_err(|source| ChoiceError::Io { path: path.to_owned(), source })?;
     let malformed =
@@ -43,7 +46,7 @@ pub fn read(path: &Path, is_item: &dyn Fn(&str) -> bool) -> Result<Vec<String>, 
     Ok(ids)
 }
 
-/// A name of the ids. `item` is a better one than `id`, which may be the row's: `best` leaves that out.
+/// Whether a column's name is one of item ids. `best` excludes `id`, which may be the row's.
 fn is_name(name: &str, best: bool) -> bool {
     let plain = plain(name);
     let several = ["items", "itemids"].contains(&plain.as_str());
@@ -69,7 +72,7 @@ fn csv_reader(bytes: &[u8], delimiter: u8) -> csv::Reader<&[u8]> {
     csv::ReaderBuilder::new().delimiter(delimiter).trim(csv::Trim::All).flexible(true).from_reader(bytes)
 }
 
-/// One column of a table; an error has its line.
+/// One column of a table. An error is a line and a reason.
 fn column(text: &str, delimiter: u8, place: usize) -> Result<Vec<String>, (u64, String)> {
     let mut ids = Vec::new();
     let mut reader = csv_reader(text.as_bytes(), delimiter);

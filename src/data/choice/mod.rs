@@ -1,14 +1,14 @@
 //! Which items may be listed: those that files of ids and filters over the catalogue's columns leave.
 //!
-//! [`Rules`] are what was asked for; against a catalogue they give a [`Choice`], which `recommend` and `evaluate` obey
-//! alike. Nothing here looks at scores: a list under a choice is the full list without the items that were not chosen.
+//! [`Rules`] hold what a user asks for. Applied to a catalogue they give a [`Choice`], which `recommend` and `evaluate`
+//! both obey. Nothing here looks at scores: a list under a choice is the full list without the items that were not chosen.
 
 mod filter;
 mod ids;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -21,10 +21,10 @@ pub use filter::Filter;
 
 /// Ids that a message names as examples.
 const EXAMPLES: usize = 3;
-/// What a message calls the two lists of ids.
+/// The names of the two lists of ids in messages.
 const NAMES: Names = Names { left: "the file", things: "ids", right: "the catalogue" };
 
-/// Why nothing can be chosen so.
+/// Why rules choose nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum ChoiceError {
     #[error("{path}: {source}")]
@@ -65,7 +65,7 @@ impl ChoiceError {
     }
 }
 
-/// What was asked for: each of them must hold for an item.
+/// The rules of a choice, each of which must hold for an item.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
     /// Only the items of this file.
@@ -76,7 +76,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The items that are left, and remarks on what of the rules did nothing.
+    /// Returns the items that are left, and remarks on rules without effect.
     ///
     /// # Errors
     /// A file can't be read or knows no item, a filter names no column or no value, or no item is left.
@@ -99,7 +99,7 @@ impl Rules {
         Ok((Choice::new(&allowed, self.words()), remarks))
     }
 
-    /// The options as they were given.
+    /// The options as the user wrote them.
     fn words(&self) -> Vec<String> {
         let file = |option: &str, path: &Option<PathBuf>| {
             path.as_ref().map(|path| format!("{option} {}", path.display()))
@@ -112,10 +112,9 @@ impl Rules {
     }
 }
 
-/// For each of the I + 1 items, whether the file names it.
+/// Whether the file names each of the I + 1 items.
 fn named(path: &Path, items: &Items, remarks: &mut Vec<String>) -> Result<Vec<bool>, ChoiceError> {
-    let numbers: HashMap<&str, usize> =
-        items.ids.iter().enumerate().skip(1).map(|(n, id)| (id.as_str(), n)).collect();
+    let numbers = items.numbers();
     let ids = ids::read(path, &|id| numbers.contains_key(id))?;
     if ids.is_empty() {
         return Err(ChoiceError::NoIds { path: path.to_owned() });
@@ -125,7 +124,7 @@ fn named(path: &Path, items: &Items, remarks: &mut Vec<String>) -> Result<Vec<bo
     let mut unknown = Vec::new();
     for id in &ids {
         match numbers.get(id.as_str()) {
-            Some(&number) => named[number] = true,
+            Some(item) => named[item.index()] = true,
             None if !unknown.contains(id) && unknown.len() < EXAMPLES => unknown.push(id.clone()),
             None => {}
         }
@@ -160,13 +159,13 @@ fn named(path: &Path, items: &Items, remarks: &mut Vec<String>) -> Result<Vec<bo
 pub struct Choice {
     /// Ascending.
     items: Vec<u32>,
-    /// I + 1 entries: the place among `items`, from 1; 0 for items that were not chosen.
+    /// Each item's place among `items`, from 1, or 0 for items that were not chosen; I + 1 entries.
     places: Vec<u32>,
     rules: Vec<String>,
 }
 
 impl Choice {
-    /// `allowed` has I + 1 entries, of which the first is padding; `rules` are the words for a report.
+    /// `allowed` has I + 1 entries, of which the first is padding; `rules` are the options for a report.
     pub fn new(allowed: &[bool], rules: Vec<String>) -> Self {
         let mut items = Vec::new();
         let mut places = vec![0; allowed.len()];
@@ -182,29 +181,29 @@ impl Choice {
         &self.items
     }
 
-    /// How many were chosen.
+    /// Number of chosen items.
     pub fn count(&self) -> usize {
         self.items.len()
     }
 
-    /// The item's place among the chosen ones, from 1; absent where it was not chosen.
+    /// The item's place among the chosen ones, from 1; absent if it was not chosen.
     pub fn place(&self, item: u32) -> Option<u32> {
         self.places.get(item as usize).copied().filter(|&place| place > 0)
     }
 
-    /// Takes the scores of what was not chosen from the candidates; `scores` has I + 1 entries.
+    /// Sets the scores of items that were not chosen to minus infinity; `scores` has I + 1 entries.
     pub fn hide(&self, scores: &mut [f32]) {
         for (score, _) in scores.iter_mut().zip(&self.places).filter(|(_, place)| **place == 0) {
             *score = f32::NEG_INFINITY;
         }
     }
 
-    /// The options that made it.
+    /// The options that made the choice.
     pub fn rules(&self) -> &[String] {
         &self.rules
     }
 
-    /// Sixteen hexadecimal digits that tell one set of items of a catalogue from another.
+    /// Sixteen hexadecimal digits that identify a set of items of a catalogue.
     pub fn hash(&self) -> String {
         let mut hash = Sha256::new();
         self.items.iter().for_each(|item| hash.update(item.to_le_bytes()));

@@ -33,7 +33,7 @@ fn filters(filters: &[&str]) -> Rules {
 }
 
 /// The items that a file with these bytes leaves.
-fn of_file(bytes: &[u8]) -> Result<(Vec<u32>, Vec<String>), ChoiceError> {
+fn choose_from_file(bytes: &[u8]) -> Result<(Vec<u32>, Vec<String>), ChoiceError> {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("ids");
     std::fs::write(&path, bytes).unwrap();
@@ -41,7 +41,7 @@ fn of_file(bytes: &[u8]) -> Result<(Vec<u32>, Vec<String>), ChoiceError> {
 }
 
 #[test]
-fn every_form_of_file_names_the_same_items() {
+fn every_form_choose_from_file_names_the_same_items() {
     let forms: [&[u8]; 12] = [
         b"007\n\n  B 2 \n",
         b"\xef\xbb\xbf007\r\nB 2\r\n",
@@ -57,11 +57,16 @@ fn every_form_of_file_names_the_same_items() {
         b"007\nB 2\n007\n",
     ];
     for form in forms {
-        assert_eq!(of_file(form).unwrap(), (vec![1, 3], Vec::new()), "{}", String::from_utf8_lossy(form));
+        assert_eq!(
+            choose_from_file(form).unwrap(),
+            (vec![1, 3], Vec::new()),
+            "{}",
+            String::from_utf8_lossy(form)
+        );
     }
     // Ids that look like a table, or like its header: `item` is one of the catalogue.
-    assert_eq!(of_file(b"x,y\nb|c\n").unwrap().0, [2, 4]);
-    assert_eq!(of_file(b"item\n007\n").unwrap().0, [1, 5]);
+    assert_eq!(choose_from_file(b"x,y\nb|c\n").unwrap().0, [2, 4]);
+    assert_eq!(choose_from_file(b"item\n007\n").unwrap().0, [1, 5]);
 }
 
 #[test]
@@ -76,12 +81,12 @@ fn numbers_in_json_are_ids_as_they_are_written() {
 
 #[test]
 fn unknown_ids_are_counted_and_shown_and_none_known_is_refused() {
-    let (found, remarks) = of_file(b"007\nz1\nz2\nz3\nz4\n").unwrap();
+    let (found, remarks) = choose_from_file(b"007\nz1\nz2\nz3\nz4\n").unwrap();
     assert_eq!(found, [1]);
     assert!(remarks[0].ends_with("4 of 5 ids are no items here, such as z1, z2, z3"), "{remarks:?}");
-    let message = of_file(b"7\n8\n").unwrap_err().to_string();
+    let message = choose_from_file(b"7\n8\n").unwrap_err().to_string();
     assert!(message.contains("ids like 7 here, 007 there: they differ in leading zeros"), "{message}");
-    let refused = of_file(b"x1\ny2\n").unwrap_err();
+    let refused = choose_from_file(b"x1\ny2\n").unwrap_err();
     let message = refused.to_string();
     assert!(message.contains("none of the file's 2 ids stands in the catalogue"), "{message}");
     assert!(message.contains("x1, y2 here, 007, b|c, \"B 2\" there"), "{message}");
@@ -100,7 +105,7 @@ fn files_that_make_no_sense_are_refused_with_their_line() {
         (b"\n \n", "no ids in this file"),
     ];
     for (bytes, expected) in cases {
-        let message = of_file(bytes).unwrap_err().to_string();
+        let message = choose_from_file(bytes).unwrap_err().to_string();
         assert!(message.contains(expected), "{message} instead of {expected}");
     }
     let missing = Rules { exclude: Some("nowhere/ids".into()), ..Rules::default() };
@@ -172,7 +177,7 @@ fn places_are_those_among_the_chosen() {
 proptest! {
     #[test]
     fn any_bytes_are_ids_or_an_error_and_never_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
-        let _ = of_file(&bytes);
+        let _ = choose_from_file(&bytes);
     }
 
     #[test]

@@ -111,7 +111,7 @@ fn lost_pictures_are_counted_by_what_would_mend_them() {
         pictures_root: Some(home.path().to_owned()),
         ..Items::default()
     };
-    let found = Survey::of(&items);
+    let found = Survey::new(&items);
     let counts = (found.named, found.addresses, found.lost, found.absolute_lost);
     assert_eq!((counts, found.absolute_below_root, found.backslashes), ((6, 1, 4, 2), 1, 1));
     assert_eq!(found.first_lost.as_deref(), Some(Path::new("/1.jpg")));
@@ -119,7 +119,7 @@ fn lost_pictures_are_counted_by_what_would_mend_them() {
     assert_eq!(told.len(), 2);
     assert!(told[0].starts_with("1 pictures are absolute paths such as /1.jpg"), "{}", told[0]);
     assert!(told[0].contains("--pictures"));
-    assert!(Survey::of(&Items::default()).remarks(None).is_empty());
+    assert!(Survey::new(&Items::default()).remarks(None).is_empty());
 }
 
 proptest! {

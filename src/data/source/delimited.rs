@@ -1,13 +1,14 @@
-//! Tables with a header line or places for names: CSV and TSV, MovieLens' CSV, `RecBole`'s atomic files.
+//! Tables with a header line, or with places instead of names: CSV and TSV, MovieLens' CSV, `RecBole`'s atomic files.
 
 use std::path::Path;
 
-use super::detect::{is_number, remedy};
 use super::error::Fault;
-use super::folder::{FOLDER, GivenPart, SourceFile};
+use super::folder::{FOLDER, SourceFile};
+use super::given_part::GivenPart;
+use super::header::{guess_delimiter, is_number, remedy};
 use super::item_lists::{SUFFIX, item_with_list, list_columns};
-use super::names::{InteractionPlaces, ItemPlaces};
-use super::nested::{append_field_text, category_of_text, picture_of_text};
+use super::nested::{append_field_text, category_from_text, picture_from_text};
+use super::places::{InteractionPlaces, ItemPlaces};
 use super::value::{id, parse_value, shorten};
 use super::{
     Columns, Format, OnInteraction, OnItem, RawInteraction, RawItem, RawTime, Reading, Source, SourceError,
@@ -30,7 +31,7 @@ pub(super) fn interactions(
         return lists(file, reading, &mut table, &header, &columns);
     }
     let places = InteractionPlaces::new(&options.columns, &file.path, &header, &mut reading.plan)
-        .map_err(|error| table.no_header(error))?;
+        .map_err(|error| table.explain_missing(error))?;
     table.check_names(&reading.plan.columns.iter().map(|c| c.column.as_str()).collect::<Vec<_>>())?;
     let format = options.time_format.as_deref();
     let time = |text: &str| RawTime::parse(text, format).map(Some);
@@ -40,7 +41,8 @@ pub(super) fn interactions(
             item: id(fields.first(places.item, &places.item_else)?, &header[places.item])?,
             time: optional(fields, places.time, &header, time)?,
             value: optional(fields, places.value, &header, parse_value)?,
-            part: optional(fields, places.part, &header, |text| part(text).map(Some))?.or(file.part),
+            part: optional(fields, places.part, &header, |text| GivenPart::parse(text).map(Some))?
+                .or(file.part),
         })
     })
 }
@@ -52,7 +54,7 @@ pub(super) fn items(
 ) -> Result<u64, SourceError> {
     let Some((mut table, header)) = Table::open(file, Source::Catalogue, reading)? else { return Ok(0) };
     let places = ItemPlaces::new(&reading.options.columns, &file.path, &header, &mut reading.plan)
-        .map_err(|error| table.no_header(error))?;
+        .map_err(|error| table.explain_missing(error))?;
     table.check_names(&reading.plan.columns.iter().map(|c| c.column.as_str()).collect::<Vec<_>>())?;
     table.rows(reading, |fields| {
         let field = |place: Option<usize>, others: &[usize]| match place {
@@ -66,7 +68,7 @@ pub(super) fn items(
         let mut image = None;
         for &place in places.image.iter().chain(&places.image_else) {
             if image.is_none() {
-                image = picture_of_text(fields.get(place)?);
+                image = picture_from_text(fields.get(place)?);
             }
         }
         let kept = places.kept.iter().map(|&place| fields.get(place).map(|text| text.trim().to_owned()));
@@ -74,14 +76,14 @@ pub(super) fn items(
             id: id(fields.first(places.id, &places.id_else)?, &header[places.id])?.to_owned(),
             title: field(places.title, &[])?,
             text,
-            category: category_of_text(&field(places.category, &places.category_else)?),
+            category: category_from_text(&field(places.category, &places.category_else)?),
             image: image.unwrap_or_default(),
             kept: kept.collect::<Result<_, _>>()?,
         })
     })
 }
 
-/// Adds the rows to the sequences; they are handed on when all files are read.
+/// Adds the rows to the sequences, which are passed on when all files are read.
 fn lists(
     file: &SourceFile,
     reading: &mut Reading<'_>,
@@ -93,7 +95,7 @@ fn lists(
     let list = format!("{}{SUFFIX}", header[places.item]);
     let Some(list) = header.iter().position(|name| *name == list) else { return Ok(0) };
     reading.plan.unread.retain(|name| *name != header[list]);
-    reading.plan.note(format!(
+    reading.plan.remark(format!(
         "sequences are put together from `{}` and `{}`: their order stands for time, and times and ratings are not read",
         header[list], header[places.item]
     ));
@@ -101,21 +103,15 @@ fn lists(
     let rows = table.rows(reading, |fields| {
         let user = id(fields.get(places.user)?, &header[places.user])?;
         let item = id(fields.get(places.item)?, &header[places.item])?;
-        let part = optional(fields, places.part, header, |text| part(text).map(Some))?.or(file.part);
+        let part =
+            optional(fields, places.part, header, |text| GivenPart::parse(text).map(Some))?.or(file.part);
         built.add(user, fields.get(list)?, item, part, &header[list])
     });
     reading.lists = Some(built);
     rows.map(|_| 0)
 }
 
-/// The part of a split that a field names.
-pub(super) fn part(text: &str) -> Result<GivenPart, String> {
-    GivenPart::named(text).ok_or_else(|| {
-        let text = shorten(text);
-        format!("{text:?} is no part of a split: train, valid or test, or 0, 1 or 2 in this order")
-    })
-}
-
+/// The parsed field at an optional place.
 fn optional<T>(
     fields: &Fields<'_>,
     place: Option<usize>,
@@ -123,24 +119,25 @@ fn optional<T>(
     parse: impl Fn(&str) -> Result<Option<T>, String>,
 ) -> Result<Option<T>, Fault> {
     let Some(place) = place else { return Ok(None) };
-    parse(fields.get(place)?).map_err(|reason| Fault::at(&header[place], reason))
+    parse(fields.get(place)?).map_err(|reason| Fault::column(&header[place], reason))
 }
 
 /// A delimited file past its header.
 struct Table<'f> {
     file: &'f SourceFile,
     records: Records,
-    /// Fields in a record, as in the header.
+    /// Number of fields in the header, and so in each record.
     width: usize,
     source: Source,
-    /// The first line, where it is taken for the header and looks like data.
+    /// The first line, if it is taken for the header and looks like data.
     suspect: Option<String>,
     delimiter: u8,
     format: Format,
 }
 
 impl<'f> Table<'f> {
-    /// The table and its column names, those that folders give among them; absent for an empty file.
+    /// Opens a file past its header. Returns the table and its column names, followed by the keys of its folders; absent for
+    /// an empty file.
     fn open(
         file: &'f SourceFile,
         source: Source,
@@ -167,7 +164,7 @@ impl<'f> Table<'f> {
         };
         let first = String::from_utf8_lossy(first).into_owned();
         let quoting = options.quoting.unwrap_or(match delimiter {
-            // Programs that write tabs or spaces seldom quote, and those that do don't let fields run over a tab or line.
+            // Programs that write tabs or spaces rarely quote, and those that do keep fields within a tab and line.
             b'\t' | b' ' => Quoting::Fields,
             _ => Quoting::Csv,
         });
@@ -187,13 +184,14 @@ impl<'f> Table<'f> {
         Ok(Some((table, header)))
     }
 
+    /// Reads the column names.
     fn header(&mut self, typed: bool, no_header: bool) -> Result<Vec<String>, SourceError> {
         let path = &self.file.path;
         let Some(line) = self.records.next()? else { return Ok(Vec::new()) };
         let fields = self.records.fields(&[]);
         self.width = fields.len();
         if no_header {
-            self.records.back();
+            self.records.unread();
             return Ok((1..=self.width).map(|n| n.to_string()).collect());
         }
         let names: Result<Vec<String>, Fault> =
@@ -202,11 +200,11 @@ impl<'f> Table<'f> {
         if typed { names.iter().map(|name| untyped(path, name)).collect() } else { Ok(names) }
     }
 
-    /// A missing column where the first line is data: it is the header that is missing.
-    fn no_header(&self, error: SourceError) -> SourceError {
+    /// The error for a missing column, or for a missing header if the first line is data.
+    fn explain_missing(&self, error: SourceError) -> SourceError {
         match (&error, &self.suspect) {
             (SourceError::MissingColumn { .. } | SourceError::Ambiguous { .. }, Some(first)) => {
-                self.headless(first)
+                self.missing_header(first)
             }
             _ => error,
         }
@@ -215,12 +213,12 @@ impl<'f> Table<'f> {
     /// Refuses a column whose name is a number: the first row would be lost as its header.
     fn check_names(&self, chosen: &[&str]) -> Result<(), SourceError> {
         match &self.suspect {
-            Some(first) if chosen.iter().any(|name| is_number(name)) => Err(self.headless(first)),
+            Some(first) if chosen.iter().any(|name| is_number(name)) => Err(self.missing_header(first)),
             _ => Ok(()),
         }
     }
 
-    fn headless(&self, first: &str) -> SourceError {
+    fn missing_header(&self, first: &str) -> SourceError {
         let remedy = if self.format == Format::Delimited {
             remedy(first, self.delimiter, self.source)
         } else {
@@ -229,13 +227,14 @@ impl<'f> Table<'f> {
         SourceError::NoHeader { path: self.file.path.clone(), first: shorten(first), remedy }
     }
 
+    /// Calls `take` with the fields of every record. Returns the number of rows.
     fn rows(
         &mut self,
         reading: &mut Reading<'_>,
         mut take: impl FnMut(&Fields<'_>) -> Result<(), Fault>,
     ) -> Result<u64, SourceError> {
         let mut rows = 0;
-        let mut open = None;
+        let mut open: Option<u64> = None;
         while let Some(line) = self.records.next()? {
             let fields = self.records.fields(&self.file.keys);
             let taken = match fields.len() {
@@ -243,9 +242,8 @@ impl<'f> Table<'f> {
                 n => {
                     let fault = Fault::new(format!("{n} fields where the header has {}", self.width));
                     // A record that a quoted field spreads over several lines, or over a tab.
-                    let quoted =
-                        fields.open_quote().is_some() || open.is_some_and(|before| line <= before + 1);
-                    Err(if quoted { fault.about_quotes() } else { fault })
+                    let quoted = fields.open_quote().is_some() || open.is_some_and(|last| line <= last + 1);
+                    Err(if quoted { fault.blame_quotes() } else { fault })
                 }
             };
             if fields.open_quote().is_some() {
@@ -263,19 +261,7 @@ impl<'f> Table<'f> {
     }
 }
 
-/// The separator that occurs most in the header; a comma where there is none.
-pub(super) fn guess_delimiter(header: &[u8]) -> u8 {
-    let count = |d: u8| header.iter().filter(|&&b| b == d).count();
-    // The first of equals wins, so that a tab beats commas inside of names.
-    [b'\t', b',', b';', b'|']
-        .into_iter()
-        .rev()
-        .max_by_key(|&d| count(d))
-        .filter(|&d| count(d) > 0)
-        .unwrap_or(if header.trim_ascii().contains(&b' ') { b' ' } else { b',' })
-}
-
-/// `item_id` of `item_id:token`.
+/// A column's name without its type: `item_id` for `item_id:token`.
 fn untyped(path: &Path, name: &str) -> Result<String, SourceError> {
     match name.rsplit_once(':') {
         Some((name, "token" | "token_seq" | "float" | "float_seq")) => Ok(name.to_owned()),

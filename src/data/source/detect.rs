@@ -1,4 +1,4 @@
-//! What format a source is in, from its name and its first lines.
+//! The format of a source, from its name and its first lines. [`super::Reading`] asks where no option names it.
 
 use std::fs::File;
 use std::io::Read;
@@ -6,25 +6,25 @@ use std::path::Path;
 
 use encoding_rs::Encoding;
 
-use super::delimited::guess_delimiter;
+use super::header::{guess_delimiter, is_number, remedy};
 use super::lines::Lines;
 use super::sequences::is_header;
 use super::value::shorten;
 use super::{Format, Source, SourceError, SourceOptions};
 
-/// What every Parquet file starts with.
+/// The first bytes of every Parquet file.
 const PARQUET: &[u8; 4] = b"PAR1";
-/// Lines and bytes that are looked at: whether lines are sequences shows only in several.
+/// Most lines and bytes that are examined: one line doesn't show whether lines are sequences.
 const HEAD_LINES: usize = 1000;
 const HEAD_BYTES: usize = 1 << 20;
-/// Lines of one width from which on they are a table.
+/// Number of lines of one width that make a table.
 const MANY_LINES: usize = 100;
 
 /// Finds out the format of a file.
 ///
 /// # Errors
 /// [`SourceError::Undetected`], a table without a header, or a file that can't be read.
-pub(super) fn of_file(
+pub(super) fn detect_format(
     path: &Path,
     source: Source,
     options: &SourceOptions,
@@ -48,7 +48,7 @@ pub(super) fn of_file(
             head.push(String::from_utf8_lossy(line).into_owned());
         }
     }
-    // MovieLens calls a table without header `u.item`: the name alone says nothing.
+    // MovieLens calls a table without header `u.item`: the name alone decides nothing.
     let typed = head.first().is_some_and(|first| first.split('\t').any(is_typed));
     if typed && matches!(ending, Some("inter" | "item")) {
         return Ok(Format::Atomic);
@@ -59,7 +59,7 @@ pub(super) fn of_file(
         let likely = char::from(guess_delimiter(first.as_bytes()));
         return Err(SourceError::NotBetweenFields { path: path.to_owned(), delimiter, likely });
     }
-    match of_lines(&head, options) {
+    match format_by_lines(&head, options) {
         Found::Format(format) => Ok(format),
         Found::NoHeader(delimiter) => {
             let first = &head[0];
@@ -77,15 +77,16 @@ fn is_parquet(path: &Path) -> Result<bool, SourceError> {
     Ok(magic == PARQUET)
 }
 
+/// What the first lines of a file show.
 enum Found {
     Format(Format),
-    /// A table with this between its fields.
+    /// A table without header, and its separator.
     NoHeader(u8),
     Nothing,
 }
 
-/// The format by the first lines that aren't blank.
-fn of_lines(head: &[String], options: &SourceOptions) -> Found {
+/// Decides the format by the first lines that aren't blank.
+fn format_by_lines(head: &[String], options: &SourceOptions) -> Found {
     let Some(first) = head.first().map(String::as_str) else { return Found::Nothing };
     if is_json(first.trim_start()) {
         return Found::Format(Format::JsonLines);
@@ -123,51 +124,20 @@ fn of_lines(head: &[String], options: &SourceOptions) -> Found {
     }
 }
 
-/// A name of RecBole's with its type.
+/// Whether a column's name has a type behind it, as RecBole writes it.
 fn is_typed(name: &str) -> bool {
     name.trim()
         .rsplit_once(':')
         .is_some_and(|(_, kind)| matches!(kind, "token" | "token_seq" | "float" | "float_seq"))
 }
 
-/// A first line with a number in it is data: there is no header to name the columns.
-pub(super) fn is_number(name: &str) -> bool {
-    name.trim().parse::<f64>().is_ok_and(f64::is_finite)
-}
-
-/// An object, or a list of objects. A header in brackets (`[user],[item]`) is none.
+/// Whether a file begins with an object or a list of objects. A header in brackets (`[user],[item]`) is neither.
 fn is_json(first: &str) -> bool {
     let list = |rest: &str| rest.is_empty() || rest.starts_with(['{', '[', ']']);
     first.starts_with('{') || first.strip_prefix('[').is_some_and(|rest| list(rest.trim_start()))
 }
 
-/// The options that read a table whose first line is data.
-pub(super) fn remedy(first: &str, delimiter: u8, source: Source) -> String {
-    if source == Source::Catalogue {
-        return "--items-no-header --items-column item=1 --items-column title=2".to_owned();
-    }
-    let delimiter = char::from(delimiter);
-    let sequences =
-        if delimiter == ' ' { ", or, if each line is a user and its items, --format sequences" } else { "" };
-    let fields: Vec<&str> =
-        first.split(delimiter).filter(|field| delimiter != ' ' || !field.is_empty()).collect();
-    let is_time = |field: &str| {
-        let field = field.trim().trim_matches('"');
-        let number = field.len() >= 9 && is_number(field);
-        let date = field.len() >= 8 && field.matches(['-', '/', ':']).count() >= 2;
-        number || (date && field.starts_with(|c: char| c.is_ascii_digit()))
-    };
-    let rest = 2..fields.len();
-    let time = rest.clone().find(|&n| is_time(fields[n]));
-    let value = rest.clone().find(|&n| is_number(fields[n]) && Some(n) != time);
-    let mut columns = vec![("user", 1), ("item", 2)];
-    columns.extend(value.map(|n| ("value", n + 1)));
-    columns.extend(time.map(|n| ("time", n + 1)));
-    let columns: Vec<String> = columns.iter().map(|(role, n)| format!("--column {role}={n}")).collect();
-    format!("--no-header {}{sequences}", columns.join(" "))
-}
-
-/// Every line is a user, then at least one item: one tab or none, spaces between items.
+/// Whether every line is a user and at least one item, with at most one tab and with spaces between items.
 fn is_sequences(head: &[String]) -> bool {
     let lines = if is_header(&head[0]) { &head[1..] } else { head };
     if is_header(&head[0]) {
@@ -183,8 +153,8 @@ fn looks_like_items(line: &str) -> bool {
     line.matches('\t').count() <= 1 && line.split_ascii_whitespace().count() >= 2
 }
 
-/// Lines of one number of fields, three or more, whose users come again: a table of user, item, rating, time. Sequences
-/// have a line for each user, and pairs of user and item are sequences of one.
+/// Whether lines have one number of fields, three or more, and users come again, as in a table of user, item, rating,
+/// time. Sequences have one line for each user, and pairs of user and item are sequences of one.
 fn is_spaced_table(head: &[String]) -> bool {
     let words = |line: &String| line.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>();
     let rows: Vec<Vec<String>> = head.iter().map(words).collect();
@@ -195,7 +165,7 @@ fn is_spaced_table(head: &[String]) -> bool {
     let users: std::collections::HashSet<&str> = rows.iter().map(|row| row[0].as_str()).collect();
     // Items have no numbers as long as a time, all of them in one place.
     let is_time = |word: &String| (9..=19).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_digit());
-    // So many users with one and the same number of items don't occur unless somebody cut them.
+    // That many users with the same number of items don't occur unless somebody cut their histories.
     users.len() < rows.len()
         || rows.len() >= MANY_LINES
         || rows.iter().all(|row| is_time(&row[width - 1]) && !is_time(&row[1]))

@@ -1,10 +1,10 @@
-//! What can be wrong with a source file.
+//! Errors of source files, each with what the user can do about it.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Format;
-use super::encoding::likely;
+use super::guess::guess_encoding;
 use super::roles::{Role, plain};
 
 /// Why a source can't be read.
@@ -103,6 +103,11 @@ impl SourceError {
 
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
+        self.text_hint().or_else(|| self.column_hint()).or_else(|| self.file_hint())
+    }
+
+    /// What the user can do about a line, its quotes or its encoding.
+    fn text_hint(&self) -> Option<String> {
         Some(match self {
             Self::Malformed { .. } => {
                 "mend the line, or pass over up to N such lines with --skip-bad N".into()
@@ -121,40 +126,44 @@ impl SourceError {
                 "if quoted fields run over tabs and lines, read them with --quoting csv (a catalogue with --items-quoting csv)"
                     .into()
             }
-            Self::NoHeader { remedy, .. } => format!("say which column is which by its place, e.g. {remedy}"),
-            Self::MixedFolder { .. } => "name one of the files, or their format with --format".into(),
-            Self::PartlySplit { .. } => {
-                "give a folder that holds the files of the split and nothing else".into()
-            }
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => "check the path".into(),
-            Self::Io { .. } => return None,
-            Self::Truncated { .. } | Self::Damaged { .. } => {
-                "fetch the file again and compare its size or checksum with the origin's".into()
-            }
+            _ => return None,
+        })
+    }
+
+    /// What the user can do about a column.
+    fn column_hint(&self) -> Option<String> {
+        Some(match self {
             Self::MissingColumn { role, found, catalogue: false, .. }
                 if role == Role::User.name() && looks_like_a_catalogue(found) =>
             {
                 "it looks like a catalogue: give the log first, and this file with --items".into()
             }
             Self::MissingColumn { role, wanted, found, catalogue, .. } => {
-                let option = if *catalogue { "--items-column" } else { "--column" };
-                // Names that have little in common are no slip of the pen.
-                const ALIKE: f64 = 0.7;
-                let likeness = |name: &&String| strsim::jaro_winkler(&plain(name), &plain(wanted));
-                let nearest = found
-                    .iter()
-                    .filter(|name| likeness(name) >= ALIKE)
-                    .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-                match (role.as_str(), nearest) {
-                    ("text", Some(nearest)) => format!("the nearest is --text-column {nearest}"),
-                    ("kept", Some(nearest)) => format!("the nearest is --keep-column {nearest}"),
-                    ("text", None) => "name it with --text-column NAME".into(),
-                    ("kept", None) => "name it with --keep-column NAME".into(),
-                    (role, Some(nearest)) if found.contains(nearest) && !wanted.starts_with("for ") => {
-                        format!("the nearest is {option} {role}={nearest}")
-                    }
-                    (role, _) => format!("name it with {option} {role}=NAME"),
-                }
+                missing_column_hint(role, wanted, found, *catalogue)
+            }
+            Self::Needed { role, option, .. } => {
+                format!("name it with --column {role}=NAME, or leave {option} out")
+            }
+            Self::Ambiguous { role, found, .. } => format!(
+                "choose one with --column {role}={}, or none with --column {role}=",
+                found.first().map_or("NAME", String::as_str)
+            ),
+            Self::WrongType { .. } => "choose another column, or convert this one".into(),
+            _ => return None,
+        })
+    }
+
+    /// What the user can do about the file.
+    fn file_hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoHeader { remedy, .. } => format!("say which column is which by its place, e.g. {remedy}"),
+            Self::MixedFolder { .. } => "name one of the files, or their format with --format".into(),
+            Self::PartlySplit { .. } => {
+                "give a folder that holds the files of the split and nothing else".into()
+            }
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => "check the path".into(),
+            Self::Truncated { .. } | Self::Damaged { .. } => {
+                "fetch the file again and compare its size or checksum with the origin's".into()
             }
             Self::TooManyBad { .. } => {
                 "see whether they have a cause in common, such as a format of times; else raise --skip-bad"
@@ -167,14 +176,6 @@ impl SourceError {
             Self::ListsOfItems { list, .. } => {
                 format!("write the rows as CSV, or without `{list}` where they hold all interactions")
             }
-            Self::Needed { role, option, .. } => {
-                format!("name it with --column {role}=NAME, or leave {option} out")
-            }
-            Self::Ambiguous { role, found, .. } => format!(
-                "choose one with --column {role}={}, or none with --column {role}=",
-                found.first().map_or("NAME", String::as_str)
-            ),
-            Self::WrongType { .. } => "choose another column, or convert this one".into(),
             Self::Undetected { .. } | Self::UnknownFormat(_) => {
                 let names: Vec<&str> = Format::ALL.iter().map(|f| f.name()).collect();
                 format!("name the format, one of {}", names.join(", "))
@@ -184,7 +185,30 @@ impl SourceError {
             }
             Self::NoFiles { .. } => "part files must not start with `_` or `.`".into(),
             Self::Unsupported { .. } => "give the catalogue as CSV, TSV, JSONL or Parquet".into(),
+            _ => return None,
         })
+    }
+}
+
+/// The option that names a missing column, with the nearest name there is.
+fn missing_column_hint(role: &str, wanted: &str, found: &[String], catalogue: bool) -> String {
+    let option = if catalogue { "--items-column" } else { "--column" };
+    // Names that have little in common are no slip of the pen.
+    const ALIKE: f64 = 0.7;
+    let likeness = |name: &&String| strsim::jaro_winkler(&plain(name), &plain(wanted));
+    let nearest = found
+        .iter()
+        .filter(|name| likeness(name) >= ALIKE)
+        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    match (role, nearest) {
+        ("text", Some(nearest)) => format!("the nearest is --text-column {nearest}"),
+        ("kept", Some(nearest)) => format!("the nearest is --keep-column {nearest}"),
+        ("text", None) => "name it with --text-column NAME".into(),
+        ("kept", None) => "name it with --keep-column NAME".into(),
+        (role, Some(nearest)) if found.contains(nearest) && !wanted.starts_with("for ") => {
+            format!("the nearest is {option} {role}={nearest}")
+        }
+        (role, _) => format!("name it with {option} {role}=NAME"),
     }
 }
 
@@ -202,7 +226,7 @@ fn malformed(path: &Path, line: u64, column: Option<&str>, reason: &str) -> Stri
     }
 }
 
-/// What is wrong with one row; becomes [`SourceError::Malformed`] once the allowance is used up.
+/// What is wrong with one row. Becomes [`SourceError::Malformed`] once the allowance of bad lines is used up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     pub column: Option<String>,
@@ -210,7 +234,7 @@ pub struct Fault {
     pub kind: FaultKind,
 }
 
-/// What a message can offer beside mending the line.
+/// What a message can suggest other than correcting the line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FaultKind {
     #[default]
@@ -222,11 +246,13 @@ pub enum FaultKind {
 }
 
 impl Fault {
+    /// A fault of a whole row.
     pub fn new(reason: impl Into<String>) -> Self {
         Self { column: None, reason: reason.into(), kind: FaultKind::Plain }
     }
 
-    pub fn at(column: &str, reason: impl Into<String>) -> Self {
+    /// A fault of one column.
+    pub fn column(column: &str, reason: impl Into<String>) -> Self {
         Self { column: Some(column.to_owned()), reason: reason.into(), kind: FaultKind::Plain }
     }
 
@@ -241,7 +267,7 @@ impl Fault {
         match kind {
             FaultKind::Plain => SourceError::Malformed { path, line, column, reason },
             FaultKind::NotUtf8 => {
-                let likely = likely(&path);
+                let likely = guess_encoding(&path);
                 SourceError::NotUtf8 { path, line, column, reason, likely }
             }
             FaultKind::OpenQuote => SourceError::OpenQuote { path, line, column, reason },

@@ -1,51 +1,30 @@
-//! The files of a source: one file, or what a folder holds of them, with what the names of folders and files say.
+//! The files of a source: one file, or those of a folder, with what the names of folders and files say.
 //!
-//! Folders called `key=value` are columns (Hive's partitions, as Spark, DuckDB and pyarrow write them); files of a split say
-//! in their names which part they are.
+//! Folders called `key=value` are columns (Hive's partitions, as Spark, DuckDB and pyarrow write them); files of a split have
+//! their part in their names.
 
 use std::path::{Path, PathBuf};
 
 use percent_encoding::percent_decode_str;
-use serde::{Deserialize, Serialize};
 
+use super::given_part::GivenPart;
 use super::{Format, Source, SourceError};
-
-/// Which part of a given split a row belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum GivenPart {
-    Train,
-    Valid,
-    Test,
-}
-
-impl GivenPart {
-    /// As columns and files of splits call it; MMRec numbers the parts in this order.
-    pub fn named(text: &str) -> Option<Self> {
-        Some(match text.trim().to_ascii_lowercase().as_str() {
-            "train" | "training" | "0" | "0.0" => Self::Train,
-            "valid" | "validation" | "val" | "dev" | "1" | "1.0" => Self::Valid,
-            "test" | "testing" | "2" | "2.0" => Self::Test,
-            _ => return None,
-        })
-    }
-}
 
 /// One file of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SourceFile {
     pub path: PathBuf,
-    /// Columns that its folders' names give, with the one value that all its rows have; empty for null.
+    /// Columns from its folders' names, with the value that all its rows have; empty for null.
     pub keys: Vec<(String, String)>,
     pub part: Option<GivenPart>,
 }
 
-/// The files that are read, in reading order, and what is to be said of the others.
+/// The files that are read, in reading order, and warnings about the others.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
     pub files: Vec<SourceFile>,
     pub warnings: Vec<String>,
-    /// A catalogue beside a log.
+    /// A catalogue in the folder of a log.
     pub catalogue: Option<PathBuf>,
 }
 
@@ -62,24 +41,24 @@ pub(super) fn list(path: &Path, source: Source, format: Option<Format>) -> Resul
     }
     let mut listing = Listing::default();
     let mut found = Vec::new();
-    collect(path, DEEPEST, &mut found, &mut listing.warnings)?;
-    let found = one_format(path, found, source, format, &mut listing)?;
+    collect(path, MAX_DEPTH, &mut found, &mut listing.warnings)?;
+    let found = choose_format(path, found, source, format, &mut listing)?;
     if found.is_empty() {
         return Err(SourceError::NoFiles { path: path.to_owned() });
     }
     let mut files: Vec<SourceFile> = found
         .into_iter()
-        .map(|file| SourceFile { keys: keys_of(path, &file), part: part_of(path, &file), path: file })
+        .map(|file| SourceFile { keys: folder_keys(path, &file), part: named_part(path, &file), path: file })
         .collect();
     if source == Source::Log {
-        given_parts(path, &mut files)?;
+        order_split(path, &mut files)?;
     }
     listing.files = files;
     Ok(listing)
 }
 
 /// Partitioned tables nest one directory a key; more than this is a loop of links.
-const DEEPEST: usize = 16;
+const MAX_DEPTH: usize = 16;
 
 fn collect(
     folder: &Path,
@@ -94,7 +73,7 @@ fn collect(
     }
     entries.sort();
     for entry in entries {
-        let name = name_of(&entry);
+        let name = file_name(&entry);
         if name.starts_with(['_', '.']) {
             if name == "_delta_log" {
                 warnings.push(format!(
@@ -102,7 +81,7 @@ fn collect(
                      as Parquet first",
                     folder.display()
                 ));
-            } else if kind_of(&name).is_some() && !name.starts_with("._") && !entry.is_dir() {
+            } else if file_kind(&name).is_some() && !name.starts_with("._") && !entry.is_dir() {
                 warnings.push(format!("{} is not read: its name starts with `_` or `.`", entry.display()));
             }
             continue;
@@ -118,7 +97,7 @@ fn collect(
     Ok(())
 }
 
-/// What a file's name says of its content.
+/// The content of a file by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Parquet,
@@ -131,8 +110,8 @@ enum Kind {
     Text,
 }
 
-/// Absent where the name says nothing.
-fn kind_of(name: &str) -> Option<Kind> {
+/// Absent where the name is no indication.
+fn file_kind(name: &str) -> Option<Kind> {
     let name = name.to_ascii_lowercase();
     let name = name.strip_suffix(".gz").unwrap_or(&name);
     Some(match name.rsplit_once('.')?.1 {
@@ -147,31 +126,31 @@ fn kind_of(name: &str) -> Option<Kind> {
     })
 }
 
-/// Whether a name is that of something beside data: a note, a program, a picture, a checksum.
-fn is_beside(name: &str) -> bool {
-    const BESIDE: [&str; 31] = [
+/// Whether a name is that of something other than data: a note, a program, a picture, a checksum.
+fn is_not_data(name: &str) -> bool {
+    const NOT_DATA: [&str; 31] = [
         "md", "rst", "html", "htm", "pdf", "log", "yaml", "yml", "toml", "ini", "cfg", "py", "ipynb", "sh",
         "sql", "r", "crc", "md5", "sha1", "sha256", "png", "jpg", "jpeg", "gif", "webp", "npy", "npz", "pt",
         "pkl", "zip", "lock",
     ];
     let name = name.to_ascii_lowercase();
     let bare = ["readme", "license", "copying", "changelog", "makefile"].contains(&name.as_str());
-    bare || name.rsplit_once('.').is_some_and(|(_, extension)| BESIDE.contains(&extension))
+    bare || name.rsplit_once('.').is_some_and(|(_, extension)| NOT_DATA.contains(&extension))
 }
 
-/// Of a folder's files those that are to be read: all of one format.
-fn one_format(
+/// Chooses the files of a folder that are read, all of one format.
+fn choose_format(
     folder: &Path,
     found: Vec<PathBuf>,
     source: Source,
     format: Option<Format>,
     listing: &mut Listing,
 ) -> Result<Vec<PathBuf>, SourceError> {
-    let found: Vec<PathBuf> = found.into_iter().filter(|file| !is_beside(&name_of(file))).collect();
-    let kind = |file: &PathBuf| kind_of(&name_of(file));
+    let found: Vec<PathBuf> = found.into_iter().filter(|file| !is_not_data(&file_name(file))).collect();
+    let kind = |file: &PathBuf| file_kind(&file_name(file));
     let has = |wanted: Kind| found.iter().any(|file| kind(file) == Some(wanted));
     // A folder of RecBole's holds log and catalogue; each is read for itself.
-    let own = match source {
+    let atomic = match source {
         Source::Log => Kind::Interactions,
         Source::Catalogue => Kind::Items,
     };
@@ -180,7 +159,7 @@ fn one_format(
         Some(Format::JsonLines) => Some(vec![Kind::Json, Kind::Text]),
         Some(Format::Delimited | Format::MovielensCsv) => Some(vec![Kind::Table, Kind::Text]),
         Some(Format::MovielensDat | Format::Sequences) => Some(vec![Kind::Text, Kind::Table]),
-        Some(Format::Atomic) | None if has(own) => Some(vec![own]),
+        Some(Format::Atomic) | None if has(atomic) => Some(vec![atomic]),
         Some(Format::Atomic) | None => None,
     };
     if let Some(wanted) = wanted {
@@ -189,7 +168,7 @@ fn one_format(
         for file in left {
             match (kind(&file), source) {
                 (Some(Kind::Items), Source::Log) => listing.catalogue = Some(file),
-                // The log that this is the catalogue of.
+                // The log of this catalogue.
                 (Some(Kind::Interactions), Source::Catalogue) => {}
                 _ => listing.warnings.push(format!("{} is not read", file.display())),
             }
@@ -210,10 +189,10 @@ fn one_format(
     Ok(found)
 }
 
-/// Columns that the folders between `root` and `file` give.
-fn keys_of(root: &Path, file: &Path) -> Vec<(String, String)> {
-    let between = file.strip_prefix(root).ok().and_then(Path::parent).into_iter().flat_map(Path::components);
-    let pairs = between.filter_map(|folder| {
+/// Columns from the folders between `root` and `file`.
+fn folder_keys(root: &Path, file: &Path) -> Vec<(String, String)> {
+    let folders = file.strip_prefix(root).ok().and_then(Path::parent).into_iter().flat_map(Path::components);
+    let pairs = folders.filter_map(|folder| {
         let folder = folder.as_os_str().to_string_lossy().into_owned();
         let (key, value) = folder.split_once('=')?;
         let value = if value == HIVE_NULL { String::new() } else { decoded(value) };
@@ -222,21 +201,21 @@ fn keys_of(root: &Path, file: &Path) -> Vec<(String, String)> {
     pairs.collect()
 }
 
-/// Behind the name of a key that the file's own columns have too: these are nearer to the rows.
+/// The suffix of a folder's key whose name the file's own columns have too: the latter are closer to the rows.
 pub(super) const FOLDER: &str = " (folder)";
 
-/// What stands for null in a folder's name.
+/// Null in a folder's name.
 const HIVE_NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
 fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// The part that a file's name or a folder between says: `toy.train.inter`, `validation-00000-of-00001.parquet`,
+/// The part in the name of a file or of a folder above it: `toy.train.inter`, `validation-00000-of-00001.parquet`,
 /// `test/part-0.csv`.
-fn part_of(root: &Path, file: &Path) -> Option<GivenPart> {
+fn named_part(root: &Path, file: &Path) -> Option<GivenPart> {
     let relative = file.strip_prefix(root).unwrap_or(file);
-    let name = name_of(relative);
+    let name = file_name(relative);
     let word =
         |word: &str| GivenPart::named(word).filter(|_| word.starts_with(|c: char| c.is_ascii_alphabetic()));
     let folders = relative.parent().into_iter().flat_map(Path::components);
@@ -244,14 +223,14 @@ fn part_of(root: &Path, file: &Path) -> Option<GivenPart> {
     let mut words = name.split(['.', '-', '_', ' ']).filter_map(word);
     match (words.next(), words.next()) {
         (Some(part), None) => Some(part),
-        // `train_test.csv` says nothing.
+        // `train_test.csv` names no part.
         (Some(_), Some(_)) => None,
         (None, _) => folder,
     }
 }
 
-/// Keeps the parts only where the files are a split, and puts them in order.
-fn given_parts(folder: &Path, files: &mut [SourceFile]) -> Result<(), SourceError> {
+/// Keeps the parts only if the files are a split, and sorts the files by part.
+fn order_split(folder: &Path, files: &mut [SourceFile]) -> Result<(), SourceError> {
     let has = |part: GivenPart| files.iter().any(|file| file.part == Some(part));
     if !has(GivenPart::Train) || !(has(GivenPart::Valid) || has(GivenPart::Test)) {
         // `test-log-1.csv` and `test-log-2.csv` are no split.
@@ -268,7 +247,7 @@ fn given_parts(folder: &Path, files: &mut [SourceFile]) -> Result<(), SourceErro
     Ok(())
 }
 
-fn name_of(path: &Path) -> String {
+fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
@@ -356,7 +335,7 @@ mod tests {
         assert_eq!(log.catalogue, Some(dir.path().join("ml.item")));
         let items = list(dir.path(), Source::Catalogue, None).unwrap();
         assert_eq!(names(&items, &dir), ["ml.item"]);
-        // Neither is told not to be read.
+        // Neither gives a warning that the other isn't read.
         let user = [format!("{} is not read", dir.path().join("ml.user").display())];
         assert_eq!((log.warnings, items.warnings), (user.to_vec(), user.to_vec()));
     }

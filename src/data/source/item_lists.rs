@@ -1,27 +1,28 @@
-//! Users' sequences put together again from rows of "these items, then this one".
+//! Users' sequences reassembled from rows of "these items, then this one".
 //!
 //! RecBole's benchmark files, and those of UniSRec and MISSRec, have a row for each target: `item_id_list` holds the user's items
 //! before it, the newest ones where they are many. Read by `item_id` alone, every user's first item would be lost. Rows of a
 //! user come in the order of time or (UniSRec's converter) against it; anything else is refused.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::path::Path;
 
 use serde_json::Value;
 
 use super::error::Fault;
-use super::folder::GivenPart;
+use super::given_part::GivenPart;
 use super::roles::{Role, is_item_column};
 use super::value::shorten;
 use super::{Columns, OnInteraction, RawInteraction, SourceError};
 use crate::data::intern::Interner;
 use crate::data::literal;
 
-/// What a column of lists is called: the item's column with this behind its name.
+/// The suffix of a column of lists, behind the name of the items' column.
 pub(super) const SUFFIX: &str = "_list";
 
-/// The column of items that has lists of the items before each row's own beside it.
+/// The column of items that comes with lists of the items before each row's own.
 pub(super) fn item_with_list<'h>(asked: &'h Columns, header: &'h [String]) -> Option<&'h str> {
     let has = |name: &str| header.iter().any(|other| other.strip_suffix(SUFFIX) == Some(name));
     match asked.item.as_str() {
@@ -30,7 +31,7 @@ pub(super) fn item_with_list<'h>(asked: &'h Columns, header: &'h [String]) -> Op
     }
 }
 
-/// The columns that rows with lists have. Times of the listed items stand nowhere, so neither times nor ratings are read.
+/// The columns of rows with lists. Nothing gives the times of listed items, so neither times nor ratings are read.
 ///
 /// # Errors
 /// One of them was asked for.
@@ -53,8 +54,11 @@ pub(super) fn list_columns(path: &Path, asked: &Columns, item: &str) -> Result<C
     Ok(columns)
 }
 
-/// Refuses lists in a format that they are not read in: by its items alone, every user's first one would be lost.
-pub(super) fn no_lists(path: &Path, asked: &Columns, header: &[String]) -> Result<(), SourceError> {
+/// Refuses lists in a format without support for them, where every user's first item would be lost.
+///
+/// # Errors
+/// [`SourceError::ListsOfItems`].
+pub(super) fn refuse_lists(path: &Path, asked: &Columns, header: &[String]) -> Result<(), SourceError> {
     match item_with_list(asked, header) {
         Some(item) => {
             Err(SourceError::ListsOfItems { path: path.to_owned(), list: format!("{item}{SUFFIX}") })
@@ -63,44 +67,122 @@ pub(super) fn no_lists(path: &Path, asked: &Columns, header: &[String]) -> Resul
     }
 }
 
-/// All users' sequences as far as rows have told them.
+/// All users' sequences as far as they are known from rows.
 #[derive(Debug, Default)]
 pub(super) struct ItemLists {
     users: Interner,
-    /// By user's number, which is the order of their first rows.
+    /// One for each user, in order of their first rows.
     sequences: Vec<Sequence>,
     items: Interner,
-    /// The longest list of all rows: those that are cut have this many items.
+    /// Length of the longest list: lists that were cut have this many items.
     longest: usize,
-    /// How rows of a user follow each other, once some row has shown it.
+    /// Absent until some row has shown it.
     order: Option<Order>,
 }
 
+/// The order in which rows of a user follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
     Forwards,
     Backwards,
 }
 
-#[derive(Debug, Default)]
+/// One user's items, oldest first.
+#[derive(Debug)]
 struct Sequence {
     items: VecDeque<(u32, Option<GivenPart>)>,
-    /// Where the last row's target stands.
+    /// Place of the last row's target.
     last: usize,
-    /// How long its list was.
+    /// Length of the last row's list.
     length: usize,
 }
 
+/// How a row continues a sequence.
+struct Fit {
+    /// Its list is the newest items, so that its target comes after them.
+    forwards: bool,
+    /// Its list and target are the items before the last row's target.
+    backwards: bool,
+    /// Backwards, its list begins one item before the first known one.
+    prepends: bool,
+}
+
 impl Sequence {
+    /// The sequence of a user's first row.
+    fn new(row: &[u32], part: Option<GivenPart>) -> Self {
+        let last = row.len() - 1;
+        let mut items: VecDeque<_> = row[..last].iter().map(|&item| (item, listed_part(part))).collect();
+        items.push_back((row[last], part));
+        Self { items, last, length: last }
+    }
+
     /// Whether the items from `start` on are `expected`.
     fn has(&self, start: usize, expected: &[u32]) -> bool {
         self.items.len() >= start + expected.len()
             && self.items.range(start..start + expected.len()).map(|(item, _)| item).eq(expected)
     }
+
+    /// `cut` says whether the row's list may be cut to the newest items.
+    fn fit(&self, row: &[u32], cut: bool) -> Fit {
+        let all = self.items.len();
+        let history = &row[..row.len() - 1];
+        let forwards =
+            history.len() <= all && self.has(all - history.len(), history) && (history.len() == all || cut);
+        // One place before the last row's target; a list that was cut reaches one item further back.
+        let (prepends, backwards) = match (self.last, self.last.checked_sub(row.len())) {
+            (0, _) => (false, false),
+            (_, Some(start)) => (false, self.has(start, row) && (start == 0 || cut)),
+            (last, None) if row.len() == last + 1 => (true, cut && self.has(0, &row[1..])),
+            _ => (false, false),
+        };
+        Fit { forwards, backwards, prepends }
+    }
+
+    /// The order that a row which fits both ways shows by the length of its list.
+    fn order_by_length(&self, length: usize) -> Option<Order> {
+        match length.cmp(&self.length) {
+            Ordering::Greater => Some(Order::Forwards),
+            Ordering::Less => Some(Order::Backwards),
+            Ordering::Equal => None,
+        }
+    }
+
+    /// Appends items that have no rows of their own: those before a target of the validation or test part. Returns
+    /// whether `history` continues the sequence.
+    fn append_unseen(&mut self, history: &[u32], part: Option<GivenPart>) -> bool {
+        let all = self.items.len();
+        let continues = history.len() > all && self.has(0, &history[..all]);
+        if continues {
+            self.items.extend(history[all..].iter().map(|&item| (item, listed_part(part))));
+        }
+        continues
+    }
+
+    /// Takes a row that fits.
+    fn push(&mut self, row: &[u32], part: Option<GivenPart>, order: Order, prepends: bool) {
+        self.length = row.len() - 1;
+        match order {
+            Order::Forwards => {
+                self.last = self.items.len();
+                self.items.push_back((row[self.length], part));
+            }
+            // Every place moves on by one, so that the one before the last is the last again.
+            Order::Backwards if prepends => self.items.push_front((row[0], listed_part(part))),
+            Order::Backwards => self.last -= 1,
+        }
+    }
+}
+
+/// The part of the listed items of a row of `part`.
+fn listed_part(part: Option<GivenPart>) -> Option<GivenPart> {
+    part.map(|_| GivenPart::Train)
 }
 
 impl ItemLists {
-    /// Takes a row: `item` follows the items of `list`, which are separated by spaces.
+    /// Takes a row: `item` follows the items of `list`, which are separated by spaces. Faults name `column`, the list's.
+    ///
+    /// # Errors
+    /// The list can't be read, or contradicts earlier rows.
     pub fn add(
         &mut self,
         user: &str,
@@ -109,74 +191,47 @@ impl ItemLists {
         part: Option<GivenPart>,
         column: &str,
     ) -> Result<(), Fault> {
-        let mut row = Vec::new();
         let full = || Fault::new("more than 2^31 users or items");
-        let listed = ids_of(list).map_err(|reason| Fault::at(column, reason))?;
+        let listed = parse_list(list).map_err(|reason| Fault::column(column, reason))?;
+        let mut row = Vec::new();
         for id in listed.iter().map(AsRef::as_ref).chain([item]) {
             row.push(self.items.number(id).ok_or_else(full)?);
         }
         let history = &row[..row.len() - 1];
         self.longest = self.longest.max(history.len());
-        let before = part.map(|_| GivenPart::Train);
         let number = self.users.number(user).ok_or_else(full)? as usize;
         let Some(known) = self.sequences.get_mut(number) else {
-            let mut items: VecDeque<_> = history.iter().map(|&item| (item, before)).collect();
-            items.push_back((row[history.len()], part));
-            self.sequences.push(Sequence { items, last: history.len(), length: history.len() });
+            self.sequences.push(Sequence::new(&row, part));
             return Ok(());
         };
-        let all = known.items.len();
-        // A list that is shorter than the cut ones is whole.
-        let cut = history.len() == self.longest;
-        let forwards =
-            history.len() <= all && known.has(all - history.len(), history) && (history.len() == all || cut);
-        // One place before the last row's target; a list that was cut reaches one item further back.
-        let (further, backwards) = match (known.last, (known.last).checked_sub(row.len())) {
-            (0, _) => (false, false),
-            (_, Some(start)) => (false, known.has(start, &row) && (start == 0 || cut)),
-            (last, None) if row.len() == last + 1 => (true, cut && known.has(0, &row[1..])),
-            _ => (false, false),
-        };
-        let order = match (forwards, backwards) {
+        // A list that is shorter than the longest is whole.
+        let fit = known.fit(&row, history.len() == self.longest);
+        let order = match (fit.forwards, fit.backwards) {
             (true, false) => Order::Forwards,
             (false, true) => Order::Backwards,
-            (true, true) => match history.len().cmp(&known.length) {
-                std::cmp::Ordering::Greater => Order::Forwards,
-                std::cmp::Ordering::Less => Order::Backwards,
-                std::cmp::Ordering::Equal => self.order.ok_or_else(|| {
-                    Fault::at(
-                        column,
-                        "nothing tells whether rows of a user come in the order of time or against it",
-                    )
-                })?,
-            },
-            // Items that have no rows of their own: those before a target of the validation or test part.
-            (false, false) if history.len() > all && known.has(0, &history[..all]) => {
-                known.items.extend(history[all..].iter().map(|&item| (item, before)));
-                Order::Forwards
-            }
+            (true, true) => known.order_by_length(history.len()).or(self.order).ok_or_else(|| {
+                Fault::column(
+                    column,
+                    "nothing tells whether rows of a user come in the order of time or against it",
+                )
+            })?,
+            (false, false) if known.append_unseen(history, part) => Order::Forwards,
             (false, false) => {
                 let reason = format!("the list doesn't go on from what earlier rows say of user {user}");
-                return Err(Fault::at(column, reason));
+                return Err(Fault::column(column, reason));
             }
         };
-        if forwards != backwards {
+        if fit.forwards != fit.backwards {
             self.order = Some(order);
         }
-        known.length = history.len();
-        match order {
-            Order::Forwards => {
-                known.last = known.items.len();
-                known.items.push_back((row[history.len()], part));
-            }
-            // Every place moves on by one, so that the one before the last is the last again.
-            Order::Backwards if further => known.items.push_front((row[0], before)),
-            Order::Backwards => known.last -= 1,
-        }
+        known.push(&row, part, order, fit.prepends);
         Ok(())
     }
 
-    /// Hands on every user's sequence, oldest item first. Returns how many interactions.
+    /// Calls `row` with every user's interactions, oldest first. Returns their number.
+    ///
+    /// # Errors
+    /// `row` refuses one.
     pub fn finish(self, row: OnInteraction<'_>) -> Result<u64, Fault> {
         let (users, ids) = (self.users.into_ids(), self.items.into_ids());
         let mut rows = 0;
@@ -190,18 +245,18 @@ impl ItemLists {
     }
 }
 
-/// The ids of a list: words, or a list that a program printed into the field.
-fn ids_of(list: &str) -> Result<Vec<Cow<'_, str>>, String> {
+/// Reads the ids of a list: words, or a list that a program printed into the field.
+fn parse_list(list: &str) -> Result<Vec<Cow<'_, str>>, String> {
     let list = list.trim();
     if list.starts_with(['[', '(']) {
         let parsed = literal::parse_printed(list)
             .map_err(|e| format!("{:?} is no list: {}", shorten(list), e.reason))?;
-        let of = |value: &Value| match value {
+        let id = |value: &Value| match value {
             Value::String(id) if !id.trim().is_empty() => Ok(Cow::Owned(id.trim().to_owned())),
             Value::Number(number) if !number.is_f64() => Ok(Cow::Owned(number.to_string())),
             other => Err(format!("{other} is no id: a text or a whole number is")),
         };
-        return parsed.as_array().ok_or("no list")?.iter().map(of).collect();
+        return parsed.as_array().ok_or("no list")?.iter().map(id).collect();
     }
     let words: Vec<Cow<'_, str>> = list.split_ascii_whitespace().map(Cow::Borrowed).collect();
     match words.as_slice() {

@@ -10,19 +10,19 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::delimited::part;
 use super::error::Fault;
 use super::folder::{FOLDER, SourceFile};
-use super::item_lists::no_lists;
+use super::given_part::GivenPart;
+use super::item_lists::refuse_lists;
 use super::json_rows::Rows;
-use super::json_slots::{Scalar, fill, names_of};
-use super::names::{InteractionPlaces, ItemPlaces};
-use super::nested::{append_category, append_field, append_text, kept_text, picture_of};
+use super::json_slots::{Scalar, field_names, fill};
+use super::nested::{append_category, append_field, append_text, kept_text, picture_in};
+use super::places::{InteractionPlaces, ItemPlaces};
 use super::time::no_text;
 use super::value::{id, parse_value};
 use super::{OnInteraction, OnItem, RawInteraction, RawItem, RawTime, Reading, SourceError};
 
-/// Objects whose names are looked at before roles are chosen.
+/// Number of objects whose names are collected before roles are chosen.
 const HEAD: usize = 1000;
 
 pub(super) fn interactions(
@@ -32,7 +32,7 @@ pub(super) fn interactions(
 ) -> Result<u64, SourceError> {
     let (Some(header), own) = header(file, reading)? else { return Ok(0) };
     let options = reading.options;
-    no_lists(&file.path, &options.columns, &header)?;
+    refuse_lists(&file.path, &options.columns, &header)?;
     let places = InteractionPlaces::new(&options.columns, &file.path, &header, &mut reading.plan)?;
     let mut wanted = Wanted::new(&header, own, file);
     let users = wanted.slots([places.user].iter().chain(&places.user_else));
@@ -48,26 +48,28 @@ pub(super) fn interactions(
         let mut fields: Vec<Scalar<'_>> = wanted.folder.iter().copied().map(folder).collect();
         fill(line, &names, &mut fields)?;
         let first = |slots: &[usize]| wanted.first(&fields, slots, is_empty);
-        // Both have a slot: places says where they are.
+        // Users and items have at least one slot each.
         let (user, user_name) = first(&users).unwrap_or((&Scalar::Null, ""));
         let (item, item_name) = first(&items).unwrap_or((&Scalar::Null, ""));
         let (user, item) = (id_text(user, user_name)?, id_text(item, item_name)?);
         let time = first(&times)
-            .map(|(field, name)| time_of(field, format).map_err(|reason| Fault::at(name, reason)))
+            .map(|(field, name)| parse_time(field, format).map_err(|reason| Fault::column(name, reason)))
             .transpose()?;
         let value = match first(&values) {
-            Some((field, name)) => value_of(field).map_err(|reason| Fault::at(name, reason))?,
+            Some((field, name)) => parse_rating(field).map_err(|reason| Fault::column(name, reason))?,
             None => None,
         };
-        let own_part = first(&parts)
-            .map(|(field, name)| part(&id_text(field, name)?).map_err(|reason| Fault::at(name, reason)))
+        let row_part = first(&parts)
+            .map(|(field, name)| {
+                GivenPart::parse(&id_text(field, name)?).map_err(|reason| Fault::column(name, reason))
+            })
             .transpose()?;
         row(RawInteraction {
             user: id(&user, user_name)?,
             item: id(&item, item_name)?,
             time,
             value,
-            part: own_part.or(file.part),
+            part: row_part.or(file.part),
         })
     })
 }
@@ -90,9 +92,9 @@ pub(super) fn items(
     rows(file, reading, |line| {
         let mut fields: Vec<Value> = wanted.folder.iter().map(|value| Value::from(*value)).collect();
         fill(line, &names, &mut fields)?;
-        let (own, name) = wanted.first(&fields, &ids, is_blank).unwrap_or((&Value::Null, ""));
-        let own = Scalar::from(own.clone());
-        let mut item = RawItem { id: id(&id_text(&own, name)?, name)?.to_owned(), ..RawItem::default() };
+        let (field, name) = wanted.first(&fields, &ids, is_blank).unwrap_or((&Value::Null, ""));
+        let field = Scalar::from(field.clone());
+        let mut item = RawItem { id: id(&id_text(&field, name)?, name)?.to_owned(), ..RawItem::default() };
         title.iter().for_each(|&slot| append_text(&fields[slot], " ", &mut item.title));
         text.iter().for_each(|&slot| append_field(&fields[slot], &mut item.text));
         for &slot in &category {
@@ -100,14 +102,14 @@ pub(super) fn items(
                 append_category(&fields[slot], &mut item.category);
             }
         }
-        item.image = image.iter().find_map(|&slot| picture_of(&fields[slot])).unwrap_or_default();
+        item.image = image.iter().find_map(|&slot| picture_in(&fields[slot])).unwrap_or_default();
         item.kept.extend(kept.iter().map(|&slot| kept_text(&fields[slot])));
         row(item)
     })
 }
 
-/// Names of the first objects' fields and of folders' keys, and how many are fields; absent for a file without objects.
-/// Lines that are no objects are told when the rows are read.
+/// Names of the first objects' fields, followed by folders' keys, and the number of fields; absent for a file without
+/// objects. Lines that aren't objects are reported when the rows are read.
 fn header(file: &SourceFile, reading: &mut Reading<'_>) -> Result<(Option<Vec<String>>, usize), SourceError> {
     let mut rows = Rows::open(&file.path, reading.lines(&file.path)?)?;
     let mut names = Vec::new();
@@ -116,7 +118,7 @@ fn header(file: &SourceFile, reading: &mut Reading<'_>) -> Result<(Option<Vec<St
     for _ in 0..HEAD {
         let Some((_, row)) = rows.next()? else { break };
         any = true;
-        for name in names_of(row).unwrap_or_default() {
+        for name in field_names(row).unwrap_or_default() {
             if known.insert(name.clone()) {
                 names.push(name);
             }
@@ -130,11 +132,11 @@ fn header(file: &SourceFile, reading: &mut Reading<'_>) -> Result<(Option<Vec<St
     Ok((any.then_some(names), own))
 }
 
-/// The columns that are wanted of every row, each in its slot.
+/// The columns wanted of every row, each in its slot.
 struct Wanted<'h> {
     header: &'h [String],
     columns: Vec<usize>,
-    /// What a slot holds where the row has no such field: the folder's value, or nothing.
+    /// The value of each slot where the row has no such field: the folder's, or none.
     folder: Vec<Option<&'h str>>,
     own: usize,
     keys: &'h [(String, String)],
@@ -145,7 +147,7 @@ impl<'h> Wanted<'h> {
         Self { header, columns: Vec::new(), folder: Vec::new(), own, keys: &file.keys }
     }
 
-    /// The slots of `columns`, new ones where they have none.
+    /// The slots of `columns`, which are added if they are new.
     fn slots<'c>(&mut self, columns: impl IntoIterator<Item = &'c usize>) -> Vec<usize> {
         let slot = |&column: &usize| {
             self.columns.iter().position(|&known| known == column).unwrap_or_else(|| {
@@ -166,7 +168,7 @@ impl<'h> Wanted<'h> {
         (0..self.columns.len()).map(|slot| self.name(slot)).collect()
     }
 
-    /// The first of `slots` that isn't blank, with its name; the first one's where all are.
+    /// The first of `slots` that isn't blank, or the first one if all are, with its name.
     fn first<'f, T>(
         &self,
         fields: &'f [T],
@@ -178,7 +180,7 @@ impl<'h> Wanted<'h> {
     }
 }
 
-/// Hands every object's text to `take`.
+/// Calls `take` with every object's text. Returns the number of rows.
 fn rows(
     file: &SourceFile,
     reading: &mut Reading<'_>,
@@ -207,18 +209,18 @@ fn is_blank(field: &Value) -> bool {
     field.is_null() || field.as_str().is_some_and(|text| text.trim().is_empty())
 }
 
-/// A text or a whole number; null is empty.
+/// The id in a text or whole number; empty for null.
 fn id_text<'f>(field: &'f Scalar<'_>, name: &str) -> Result<Cow<'f, str>, Fault> {
     match field {
         Scalar::Null => Ok(Cow::Borrowed("")),
         Scalar::Text(text) => Ok(Cow::Borrowed(text)),
         Scalar::Int(number) => Ok(Cow::Owned(number.to_string())),
         Scalar::UInt(number) => Ok(Cow::Owned(number.to_string())),
-        other => Err(Fault::at(name, format!("{} is no id: a text or a whole number is", other.kind()))),
+        other => Err(Fault::column(name, format!("{} is no id: a text or a whole number is", other.kind()))),
     }
 }
 
-fn time_of(field: &Scalar<'_>, format: Option<&str>) -> Result<RawTime, String> {
+fn parse_time(field: &Scalar<'_>, format: Option<&str>) -> Result<RawTime, String> {
     let number = |number: &dyn std::fmt::Display| format!("{number} is no time");
     match field {
         Scalar::Null => Ok(RawTime::Missing),
@@ -228,12 +230,12 @@ fn time_of(field: &Scalar<'_>, format: Option<&str>) -> Result<RawTime, String> 
         Scalar::Int(n) => Ok(RawTime::Number(*n)),
         Scalar::UInt(n) => Err(number(n)),
         Scalar::Float(x) if format.is_some() => Err(no_text(x)),
-        Scalar::Float(x) => RawTime::of_f64(*x).ok_or_else(|| number(x)),
+        Scalar::Float(x) => RawTime::from_f64(*x).ok_or_else(|| number(x)),
         other => Err(number(&other.kind())),
     }
 }
 
-fn value_of(field: &Scalar<'_>) -> Result<Option<f64>, String> {
+fn parse_rating(field: &Scalar<'_>) -> Result<Option<f64>, String> {
     match field {
         Scalar::Null => Ok(None),
         Scalar::Int(n) => Ok(Some(*n as f64)),

@@ -1,4 +1,4 @@
-//! One object at a time out of a file of JSON lines, of one list, or of objects that run over several lines.
+//! One object at a time from a file of JSON lines, of one list, or of objects that span several lines.
 
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::SourceError;
 use super::lines::{LONGEST_LINE, Lines, read_error, too_long};
 
-/// The texts of a file's objects.
+/// A reader of the texts of a file's objects.
 pub(super) enum Rows {
     Lines(Lines),
     Elements(Elements),
@@ -34,12 +34,12 @@ impl Rows {
         Ok(Self::Lines(lines))
     }
 
-    /// The next object's text and the line it starts on; blank lines are passed over.
+    /// The next object's text and the line it starts on; blank lines are skipped.
     pub fn next(&mut self) -> Result<Option<(u64, &[u8])>, SourceError> {
         match self {
             Self::Elements(elements) => elements.next(),
             Self::Lines(lines) => loop {
-                // Two steps: a line that is handed out can't be looked at before in the same loop.
+                // Two steps, because a line can't be examined and returned in one borrow.
                 match lines.peek()? {
                     None => return Ok(None),
                     Some(line) if line.iter().all(u8::is_ascii_whitespace) => drop(lines.next()?),
@@ -50,7 +50,7 @@ impl Rows {
     }
 }
 
-/// Follows brackets and strings, in JSON or Python.
+/// Tracks brackets and strings, in JSON or Python.
 #[derive(Default)]
 struct Nesting {
     depth: usize,
@@ -74,26 +74,27 @@ impl Nesting {
         }
     }
 
-    fn outside(&self) -> bool {
+    fn is_outside(&self) -> bool {
         self.depth == 0 && self.string.is_none()
     }
 }
 
+/// Whether all brackets and strings that a line opens are closed in it.
 fn closes(line: &[u8]) -> bool {
     let mut nesting = Nesting::default();
     line.iter().for_each(|&byte| nesting.take(byte));
-    nesting.outside()
+    nesting.is_outside()
 }
 
-/// Elements of a list, or values one behind the other, each in memory by itself.
+/// Elements of a list, or consecutive values, one in memory at a time.
 pub(super) struct Elements {
     path: PathBuf,
     input: Box<dyn BufRead>,
     gzip: bool,
-    /// A list's opening bracket is yet to come.
+    /// Whether a list's opening bracket is yet to come.
     begins: bool,
     list: bool,
-    /// An element came, and no comma since.
+    /// Whether an element came, and no comma since.
     comma: bool,
     ended: bool,
     line: u64,
@@ -128,14 +129,14 @@ impl Elements {
         'element: loop {
             let chunk = self.input.fill_buf().map_err(|e| read_error(&self.path, self.gzip, e))?;
             if chunk.is_empty() {
-                if nesting.outside() && !self.list {
+                if nesting.is_outside() && !self.list {
                     break;
                 }
                 return self.wrong(start, "the file ends inside of what begins here");
             }
             let mut used = 0;
             for &byte in chunk {
-                let outside = nesting.outside();
+                let outside = nesting.is_outside();
                 if outside
                     && !self.element.is_empty()
                     && matches!(byte, b',' | b']' | b'}' | b'\n' | b'\r' | b' ' | b'\t')
@@ -148,7 +149,7 @@ impl Elements {
                 used += 1;
                 self.line += u64::from(byte == b'\n');
                 // A bracket that closes the outermost one ends the element, whatever follows.
-                if nesting.outside() && matches!(byte, b'}' | b']' | b')') {
+                if nesting.is_outside() && matches!(byte, b'}' | b']' | b')') {
                     self.input.consume(used);
                     break 'element;
                 }
@@ -162,7 +163,7 @@ impl Elements {
         Ok(Some((start, &self.element)))
     }
 
-    /// Goes to the first byte of the next element. Returns its line; absent at the end.
+    /// Advances to the first byte of the next element. Returns its line; absent at the end.
     fn next_start(&mut self) -> Result<Option<u64>, SourceError> {
         loop {
             let chunk = self.input.fill_buf().map_err(|e| read_error(&self.path, self.gzip, e))?;
@@ -234,7 +235,7 @@ mod tests {
         {
             let error = elements(text).unwrap_err();
             assert!(
-                matches!(error, SourceError::Malformed { line: at, .. } if at == line),
+                matches!(error, SourceError::Malformed { line: found, .. } if found == line),
                 "{text}: {error}"
             );
         }

@@ -1,4 +1,4 @@
-//! The wanted fields of one JSON object; all others are passed over without being kept.
+//! The wanted fields of one JSON object; all others are skipped.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,7 +11,7 @@ use super::error::Fault;
 use super::lines::utf8;
 use crate::data::literal;
 
-/// A field of a row: what a log is made of.
+/// A field of a log's row.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) enum Scalar<'a> {
     /// The object has no such field, or null.
@@ -28,7 +28,7 @@ pub(super) enum Scalar<'a> {
 }
 
 impl Scalar<'_> {
-    /// What a message calls it.
+    /// The name of the kind in messages.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -100,8 +100,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Scalar<'a> {
     }
 }
 
-/// Puts the fields called `names` of the object that `line` is into `slots`, in the same order; what it lacks stays as it was,
-/// and of several of one name the last one counts. What is no JSON is tried as a Python literal.
+/// Reads the fields called `names` of an object into `slots`, in the same order. The slot of an absent field is left as it is;
+/// of several fields of one name the last one counts. Text that isn't JSON is tried as a Python literal.
 pub(super) fn fill<'a, T>(line: &'a [u8], names: &[&str], slots: &mut [T]) -> Result<(), Fault>
 where
     T: Deserialize<'a> + From<Value>,
@@ -121,7 +121,7 @@ where
 }
 
 /// The names of an object's fields, in their order.
-pub(super) fn names_of(line: &[u8]) -> Result<Vec<String>, Fault> {
+pub(super) fn field_names(line: &[u8]) -> Result<Vec<String>, Fault> {
     let text = utf8(line)?;
     match serde_json::from_str::<Names>(text) {
         Ok(names) => Ok(names.0),
@@ -129,7 +129,7 @@ pub(super) fn names_of(line: &[u8]) -> Result<Vec<String>, Fault> {
     }
 }
 
-/// The object that a text refused by the JSON parser is as a literal.
+/// Reads an object that the JSON parser refused as a literal.
 fn object(text: &str, error: &serde_json::Error) -> Result<serde_json::Map<String, Value>, Fault> {
     match literal::parse(text) {
         Ok(Value::Object(fields)) => Ok(fields),
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn names_come_in_their_order() {
-        assert_eq!(names_of(br#"{"b": 1, "a": {"c": 2}}"#).unwrap(), ["b", "a"]);
-        assert_eq!(names_of(b"{'b': 1, 'a': None}").unwrap(), ["b", "a"]);
+        assert_eq!(field_names(br#"{"b": 1, "a": {"c": 2}}"#).unwrap(), ["b", "a"]);
+        assert_eq!(field_names(b"{'b': 1, 'a': None}").unwrap(), ["b", "a"]);
     }
 }

@@ -1,4 +1,4 @@
-//! Lines of a text file: gzip opened, other encodings decoded, byte order mark and line ends taken off, length bounded.
+//! Lines of a text file: unpacked from gzip, decoded to UTF-8, without byte order mark and line ends, of bounded length.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -7,38 +7,38 @@ use std::path::{Path, PathBuf};
 use encoding_rs::{Encoding, UTF_8, UTF_16LE};
 use flate2::bufread::MultiGzDecoder;
 
-use super::encoding::{by_mark, is_utf16};
-use super::error::Fault;
-use super::{BadLines, SourceError};
+use super::bad_lines::BadLines;
+use super::encoding::{from_mark, is_utf16};
+use super::error::{Fault, SourceError};
+use super::guess::GZIP;
 
 /// Longest line in bytes. A file without line ends must not fill the memory.
 pub(super) const LONGEST_LINE: usize = 16 << 20;
 const BUFFER: usize = 256 << 10;
-pub(super) const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// Reads a file line by line into one reused buffer.
 pub(super) struct Lines {
     path: PathBuf,
     input: Box<dyn BufRead>,
     gzip: bool,
-    /// UTF-8 is handed on as it stands, and checked by those who need text.
+    /// Lines of UTF-8 are passed on unchecked; callers that need text check them.
     encoding: &'static Encoding,
-    /// The line as the file has it, where it is decoded.
+    /// The line before decoding; unused for UTF-8.
     raw: Vec<u8>,
     line: Vec<u8>,
     number: u64,
-    /// The next call gives the same line again.
+    /// Whether the next call returns the same line again.
     again: bool,
 }
 
 impl Lines {
-    /// `encoding` absent: UTF-8, or what a byte order mark says.
+    /// Opens a file. Where `encoding` is absent, a byte order mark decides, else it's UTF-8.
     pub fn open(path: &Path, encoding: Option<&'static Encoding>) -> Result<Self, SourceError> {
         let file = File::open(path).map_err(|e| SourceError::io(path, e))?;
         Self::new(path, Box::new(BufReader::with_capacity(BUFFER, file)), encoding)
     }
 
-    /// `path` stands in messages only.
+    /// Reads from `raw`; `path` is for messages only.
     pub fn new(
         path: &Path,
         mut raw: Box<dyn BufRead>,
@@ -49,8 +49,8 @@ impl Lines {
         let mut input: Box<dyn BufRead> =
             if gzip { Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(raw))) } else { raw };
         let start = input.fill_buf().map_err(|e| read_error(path, gzip, e))?;
-        // A mark is right where the user's word differs, as on the web: it is no text in any encoding.
-        let marked = by_mark(start);
+        // A mark overrides the user's choice, as on the web: it is text in no encoding.
+        let marked = from_mark(start);
         if let Some((_, length)) = marked {
             input.consume(length);
         }
@@ -72,12 +72,12 @@ impl Lines {
         (self.encoding != UTF_8).then(|| self.encoding.name())
     }
 
-    /// Bytes from the start of the file on, as many as are buffered, before anything is taken.
+    /// The buffered bytes at the start of the file, before any line is read.
     pub fn start(&mut self) -> Result<&[u8], SourceError> {
         self.input.fill_buf().map_err(|e| read_error(&self.path, self.gzip, e))
     }
 
-    /// What comes behind the byte order mark, and whether it is unpacked from gzip.
+    /// The input after the byte order mark, and whether it is unpacked from gzip.
     pub fn into_input(self) -> (Box<dyn BufRead>, bool) {
         (self.input, self.gzip)
     }
@@ -113,7 +113,7 @@ impl Lines {
         Ok(Some((self.number, self.trimmed())))
     }
 
-    /// Reads 16-bit units up to a line end into `raw`. Returns how many bytes.
+    /// Reads 16-bit units up to a line end into `raw`. Returns the number of bytes.
     fn read_units(&mut self) -> io::Result<usize> {
         let end = if self.encoding == UTF_16LE { [b'\n', 0] } else { [0, b'\n'] };
         self.raw.clear();
@@ -127,7 +127,7 @@ impl Lines {
             let step = if odd == 1 || available.len() == 1 { 1 } else { available.len() / 2 * 2 };
             let units = available[..step].chunks_exact(2);
             let found = if step == 1 { None } else { units.into_iter().position(|unit| unit == end) };
-            let taken = found.map_or(step, |at| (at + 1) * 2);
+            let taken = found.map_or(step, |unit| (unit + 1) * 2);
             self.raw.extend_from_slice(&available[..taken]);
             self.input.consume(taken);
             if found.is_some() || (odd == 1 && self.raw.ends_with(&end)) {
@@ -149,7 +149,7 @@ impl Lines {
         Ok(())
     }
 
-    /// A look at the next line without taking it.
+    /// The next line, which the next call returns again.
     pub fn peek(&mut self) -> Result<Option<&[u8]>, SourceError> {
         if self.next()?.is_none() {
             return Ok(None);
@@ -164,8 +164,7 @@ impl Lines {
         line.strip_suffix(b"\r").unwrap_or(line)
     }
 
-    /// Hands every line that isn't blank to `take`, which returns how many rows it made of it. Returns their
-    /// sum.
+    /// Calls `take` with every line that isn't blank; it returns the line's number of rows. Returns their sum.
     pub fn rows(
         &mut self,
         bad: &mut BadLines,
@@ -202,7 +201,10 @@ pub(super) fn read_error(path: &Path, gzip: bool, error: io::Error) -> SourceErr
     }
 }
 
-/// The line as text; anything but UTF-8 is a fault.
+/// The line as text.
+///
+/// # Errors
+/// It isn't UTF-8.
 pub(super) fn utf8(line: &[u8]) -> Result<&str, Fault> {
     std::str::from_utf8(line)
         .map_err(|e| Fault::not_utf8(format!("not UTF-8 at byte {}", e.valid_up_to() + 1)))

@@ -1,11 +1,12 @@
 //! MovieLens' `ratings.dat` and `movies.dat`: `::` between fields, no header.
 
+use std::borrow::Cow;
+
 use super::error::Fault;
 use super::folder::SourceFile;
 use super::lines::utf8;
 use super::value::{id, parse_value};
 use super::{OnInteraction, OnItem, RawInteraction, RawItem, RawTime, Reading, SourceError};
-use std::borrow::Cow;
 
 pub(super) fn interactions(
     file: &SourceFile,
@@ -21,8 +22,8 @@ pub(super) fn interactions(
         row(RawInteraction {
             user: id(user, "user")?,
             item: id(item, "item")?,
-            time: Some(RawTime::parse(time, format).map_err(|reason| Fault::at("time", reason))?),
-            value: parse_value(rating).map_err(|reason| Fault::at("rating", reason))?,
+            time: Some(RawTime::parse(time, format).map_err(|reason| Fault::column("time", reason))?),
+            value: parse_value(rating).map_err(|reason| Fault::column("rating", reason))?,
             part: file.part,
         })?;
         Ok(1)
@@ -50,7 +51,7 @@ pub(super) fn items(
     })
 }
 
-/// UTF-8 where it is valid, Latin-1 (as GroupLens wrote these files) where not.
+/// Decodes a line as UTF-8 where it's valid, else as Latin-1, in which GroupLens wrote these files.
 fn decode(line: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(line) {
         Ok(text) => Cow::Borrowed(text),

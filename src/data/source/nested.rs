@@ -1,12 +1,12 @@
-//! What values with values in them say: the text of a list or an object, and one picture among several.
+//! Text and pictures in nested values: lists and objects of JSON, Parquet, or printed into a table's cell.
 
 use serde_json::{Map, Value};
 
 use super::value::join;
 use crate::data::literal;
 
-/// Joins all texts and numbers of a value. An object with a `name` (a brand, an author) says that name, any other its
-/// values without their keys; addresses in objects (an author's portrait) are no text.
+/// Appends all texts and numbers of a value. An object with a `name` (a brand, an author) gives that name, any other its
+/// values without their keys; addresses in objects (an author's portrait) are not text.
 pub(super) fn append_text(value: &Value, separator: &str, out: &mut String) {
     match value {
         Value::String(text) => join(out, separator, text),
@@ -24,8 +24,7 @@ pub(super) fn append_text(value: &Value, separator: &str, out: &mut String) {
     }
 }
 
-/// A field that the data set keeps as it stands, for choosing by it: truth values too, and the elements of a list with bars
-/// between.
+/// The text of a field that the data set keeps for filters: truth values included, a list's elements joined by `|`.
 pub(crate) fn kept_text(value: &Value) -> String {
     match value {
         Value::Bool(flag) => flag.to_string(),
@@ -41,43 +40,43 @@ pub(crate) fn kept_text(value: &Value) -> String {
     }
 }
 
-/// [`append_text`] of a further text field; an object or list that was stored as its text (`details` of Amazon's metadata as the
-/// hub has them, lists that pandas wrote into a CSV) is taken as what it says.
+/// [`append_text`] for a further text field. An object or list that was stored as text (`details` of Amazon's metadata on the
+/// hub, lists that pandas wrote into a CSV) is parsed.
 pub(super) fn append_field(value: &Value, out: &mut String) {
-    match value.as_str().and_then(stored) {
+    match value.as_str().and_then(parse_stored) {
         Some(object) => append_text(&object, " ", out),
         None => append_text(value, " ", out),
     }
 }
 
-/// [`append_field`] of a field that is a string.
+/// [`append_field`] for a string.
 pub(super) fn append_field_text(text: &str, out: &mut String) {
-    match stored(text) {
+    match parse_stored(text) {
         Some(object) => append_text(&object, " ", out),
         None => join(out, " ", text),
     }
 }
 
-/// [`append_text`] of a category, a list that was stored as its text taken as the list.
+/// [`append_text`] for a category. A list that was stored as text is parsed.
 pub(super) fn append_category(value: &Value, out: &mut String) {
     match value.as_str() {
-        Some(text) => join(out, "|", &category_of_text(text)),
+        Some(text) => join(out, "|", &category_from_text(text)),
         None => append_text(value, "|", out),
     }
 }
 
-/// A category of a table's cell, where a program may have printed a list into it.
-pub(super) fn category_of_text(text: &str) -> String {
+/// The category in a table's cell, into which a program may have printed a list.
+pub(super) fn category_from_text(text: &str) -> String {
     let mut out = String::new();
-    match stored(text) {
+    match parse_stored(text) {
         Some(value) => append_text(&value, "|", &mut out),
         None => text.trim().clone_into(&mut out),
     }
     out
 }
 
-/// An object, or a list of texts, that was written out: `{"Colour": "red"}`, `['Toys', 'Outdoor']`, `[]`.
-fn stored(text: &str) -> Option<Value> {
+/// Parses an object, or a list of texts, that was stored as text: `{"Colour": "red"}`, `['Toys', 'Outdoor']`, `[]`.
+fn parse_stored(text: &str) -> Option<Value> {
     let text = text.trim();
     let has = |open: char, close: char| text.starts_with(open) && text.ends_with(close);
     if has('{', '}') {
@@ -90,22 +89,22 @@ fn stored(text: &str) -> Option<Value> {
     if has('[', ']') { literal::parse_printed(text).ok().filter(texts) } else { None }
 }
 
-/// The picture's path or address: a string, the first of a list, or of a list of pictures in several sizes the main one's.
-/// Pictures in sizes stand as a list of objects or, as the `datasets` library writes them, as an object of lists.
-pub(super) fn picture_of(value: &Value) -> Option<String> {
+/// The path or address of a value's picture: a string, the first of a list, or the main one of pictures in several sizes.
+/// The latter come as a list of objects or, from the `datasets` library, as an object of lists.
+pub(super) fn picture_in(value: &Value) -> Option<String> {
     match value {
-        Value::String(text) => picture_of_text(text),
+        Value::String(text) => picture_from_text(text),
         Value::Array(pictures) => {
             let is_main = |picture: &&Value| picture.get(VARIANT).and_then(Value::as_str) == Some(MAIN);
-            pictures.iter().filter(is_main).chain(pictures).find_map(picture_of)
+            pictures.iter().filter(is_main).chain(pictures).find_map(picture_in)
         }
-        Value::Object(sizes) => picture_of_sizes(sizes),
+        Value::Object(sizes) => picture_in_sizes(sizes),
         _ => None,
     }
 }
 
-/// [`picture_of`] a cell of a table: a path, or the list that a program printed into it.
-pub(super) fn picture_of_text(text: &str) -> Option<String> {
+/// [`picture_in`] for a table's cell: a path, or a list that a program printed into it.
+pub(super) fn picture_from_text(text: &str) -> Option<String> {
     let text = text.trim();
     if text.is_empty() {
         return None;
@@ -113,7 +112,7 @@ pub(super) fn picture_of_text(text: &str) -> Option<String> {
     if text.starts_with(['[', '{']) {
         // What doesn't parse is the odd name of a file.
         if let Ok(value @ (Value::Array(_) | Value::Object(_))) = literal::parse_printed(text) {
-            return picture_of(&value);
+            return picture_in(&value);
         }
     }
     // A separator may stand in a file's name; between pictures it separates them.
@@ -128,18 +127,18 @@ pub(super) fn picture_of_text(text: &str) -> Option<String> {
 
 const VARIANT: &str = "variant";
 const MAIN: &str = "MAIN";
-/// Best first: every picture of Amazon's has `large`, `hi_res` is null for many. The last three are what other sources call it.
+/// Best first. Every picture of Amazon's has `large`; `hi_res` is often null. The last three are other sources' names.
 const SIZES: [&str; 6] = ["large", "hi_res", "thumb", "url", "path", "src"];
 
-fn picture_of_sizes(sizes: &Map<String, Value>) -> Option<String> {
+fn picture_in_sizes(sizes: &Map<String, Value>) -> Option<String> {
     let lists: Vec<&Vec<Value>> = SIZES.iter().filter_map(|size| sizes.get(*size)?.as_array()).collect();
     let Some(count) = lists.iter().map(|list| list.len()).max() else {
-        return SIZES.iter().find_map(|size| sizes.get(*size)?.as_str().and_then(picture_of_text));
+        return SIZES.iter().find_map(|size| sizes.get(*size)?.as_str().and_then(picture_from_text));
     };
     let variants = sizes.get(VARIANT).and_then(Value::as_array);
     let is_main = |place: &usize| variants.and_then(|names| names.get(*place)?.as_str()) == Some(MAIN);
-    let at = |place: usize| lists.iter().find_map(|list| picture_of(list.get(place)?));
-    (0..count).filter(is_main).chain(0..count).find_map(at)
+    let picture = |place: usize| lists.iter().find_map(|list| picture_in(list.get(place)?));
+    (0..count).filter(is_main).chain(0..count).find_map(picture)
 }
 
 fn is_picture(text: &str) -> bool {
@@ -157,7 +156,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn text_of(value: &Value, separator: &str) -> String {
+    fn joined_text(value: &Value, separator: &str) -> String {
         let mut out = String::new();
         append_text(value, separator, &mut out);
         out
@@ -165,13 +164,13 @@ mod tests {
 
     #[test]
     fn all_texts_of_nested_values_are_joined() {
-        assert_eq!(text_of(&json!([["Toys", "Outdoor"], ["Sports"]]), "|"), "Toys|Outdoor|Sports");
-        assert_eq!(text_of(&json!(["a", null, 7, 2.5, true, " b "]), " "), "a 7 2.5 b");
+        assert_eq!(joined_text(&json!([["Toys", "Outdoor"], ["Sports"]]), "|"), "Toys|Outdoor|Sports");
+        assert_eq!(joined_text(&json!(["a", null, 7, 2.5, true, " b "]), " "), "a 7 2.5 b");
         let details = json!({"Brand": "Acme", "Rank": {"Toys": 7}, "Colours": ["Red", "Blue"]});
-        assert_eq!(text_of(&details, " "), "Acme 7 Red Blue");
+        assert_eq!(joined_text(&details, " "), "Acme 7 Red Blue");
         let author = json!({"avatar": "https://a/b.png", "name": "J. Doe", "about": ["Writes"]});
-        assert_eq!(text_of(&author, " "), "J. Doe");
-        assert_eq!(text_of(&json!({"site": "https://a", "city": "Ulm"}), " "), "Ulm");
+        assert_eq!(joined_text(&author, " "), "J. Doe");
+        assert_eq!(joined_text(&json!({"site": "https://a", "city": "Ulm"}), " "), "Ulm");
     }
 
     #[test]
@@ -202,28 +201,28 @@ mod tests {
             ),
         ];
         for (layout, value) in layouts {
-            assert_eq!(picture_of(&value).as_deref(), Some("main.jpg"), "{layout}");
+            assert_eq!(picture_in(&value).as_deref(), Some("main.jpg"), "{layout}");
             println!("{layout}: pass");
         }
     }
 
     #[test]
     fn the_first_picture_is_taken_where_none_is_the_main_one() {
-        assert_eq!(picture_of(&json!([{"thumb": "t.jpg"}, {"large": "l.jpg"}])).as_deref(), Some("t.jpg"));
+        assert_eq!(picture_in(&json!([{"thumb": "t.jpg"}, {"large": "l.jpg"}])).as_deref(), Some("t.jpg"));
         assert_eq!(
-            picture_of(&json!({"large": [null, "2.jpg"], "variant": ["MAIN", "PT01"]})).as_deref(),
+            picture_in(&json!({"large": [null, "2.jpg"], "variant": ["MAIN", "PT01"]})).as_deref(),
             Some("2.jpg")
         );
         // The same in both layouts where the first main one has no address.
         assert_eq!(
-            picture_of(&json!({"large": ["", "2.jpg", "3.jpg"], "variant": ["MAIN", "PT01", "MAIN"]}))
+            picture_in(&json!({"large": ["", "2.jpg", "3.jpg"], "variant": ["MAIN", "PT01", "MAIN"]}))
                 .as_deref(),
             Some("3.jpg")
         );
-        assert_eq!(picture_of(&json!({"bytes": null, "path": "p.png"})).as_deref(), Some("p.png"));
+        assert_eq!(picture_in(&json!({"bytes": null, "path": "p.png"})).as_deref(), Some("p.png"));
         for none in [json!([]), json!({}), json!(null), json!([null, ""]), json!({"large": []}), json!("[]")]
         {
-            assert_eq!(picture_of(&none), None, "{none}");
+            assert_eq!(picture_in(&none), None, "{none}");
         }
     }
 
@@ -244,7 +243,7 @@ mod tests {
             (" ", None),
         ];
         for (cell, picture) in cases {
-            assert_eq!(picture_of_text(cell).as_deref(), picture, "{cell}");
+            assert_eq!(picture_from_text(cell).as_deref(), picture, "{cell}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What was asked of a source, and the state of its reading.
+//! The options of a source, and the state of its reading.
 
 use std::path::Path;
 
@@ -9,9 +9,9 @@ use super::folder::SourceFile;
 use super::item_lists::ItemLists;
 use super::lines::Lines;
 use super::roles::Role;
-use super::{BadLines, Format, Quoting, SourceError, SourcePlan, detect, encoding, folder};
+use super::{BadLines, Format, Quoting, Source, SourceError, SourcePlan, detect, encoding, folder};
 
-/// Names of columns; empty ones mean the usual names.
+/// Names of columns; the usual names where they are empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Columns {
@@ -27,35 +27,34 @@ pub struct Columns {
     pub image: String,
     /// Columns of a catalogue that the data set keeps as they stand.
     pub kept: Vec<String>,
-    /// Roles that no column is to be taken for.
+    /// Roles that no column has.
     pub without: Vec<Role>,
-    /// There is no header line: columns are named by their places, from 1.
+    /// Whether there is no header line, so that columns are named by their places, from 1.
     pub no_header: bool,
-    /// The name for items is taken where the file has it, and else its usual names count: it may be meant for the
-    /// other file.
+    /// Whether usual names are tried where the file lacks the item column asked for, which may be meant for the other file.
     pub item_or_usual: bool,
-    /// Roles that an option acts on, with its name: a log without them is refused.
+    /// Roles that an option depends on, with its name: a log without them is refused.
     #[serde(skip)]
     pub needed: Vec<(Role, &'static str)>,
 }
 
-/// How a source is to be read. What is absent is found out from the file.
+/// How a source is to be read. What is absent is detected from the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SourceOptions {
     pub format: Option<Format>,
     pub columns: Columns,
-    /// Between the fields of a delimited file.
+    /// The separator between the fields of a delimited file.
     pub delimiter: Option<char>,
-    /// What quotes mean in a delimited file.
+    /// The meaning of quotes in a delimited file.
     pub quoting: Option<Quoting>,
-    /// A label of the WHATWG's list, e.g. `windows-1252`; absent: UTF-8, or what a byte order mark says.
+    /// A label of the WHATWG's list, e.g. `windows-1252`. Where it's absent, a byte order mark decides, else it's UTF-8.
     pub encoding: Option<String>,
-    /// How times are written, as `strptime` has it; absent: numbers and ISO 8601.
+    /// The format of times in `strptime`'s syntax; numbers and ISO 8601 where it's absent.
     pub time_format: Option<String>,
 }
 
-/// A source while it is read: what was asked for, what was found, what was passed over.
+/// A source while it is read: its options, what was found, what was skipped.
 #[derive(Debug)]
 pub struct Reading<'a> {
     pub options: &'a SourceOptions,
@@ -63,39 +62,33 @@ pub struct Reading<'a> {
     pub bad: BadLines,
     pub(super) files: Vec<SourceFile>,
     encoding: Option<&'static Encoding>,
-    /// Sequences that rows with lists of items have told.
+    /// Sequences reassembled from rows with lists of items.
     pub(super) lists: Option<ItemLists>,
-    /// Records with a quote that is taken for a character and may not be meant as one.
+    /// Number of records with a quote that is taken for a character and may not be meant as one.
     pub(super) open_quotes: u64,
-    /// Records with text behind a closing quote.
+    /// Number of records with text behind a closing quote.
     pub(super) odd_quotes: u64,
-    /// Lines with a carriage return in them.
+    /// Number of lines with a carriage return in them.
     pub(super) returns: u64,
 }
 
-/// Which of the two files of a data set a source is; their options have names of their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    Log,
-    Catalogue,
-}
-
 impl<'a> Reading<'a> {
-    /// The files and their format are found out now, so that a wrong path is told before an hour of reading.
+    /// Lists the files and detects their format, so that a wrong path is reported before an hour of reading.
     ///
     /// # Errors
-    /// A path that can't be read, a format that can't be found out; an option that has no effect on the format, or an encoding that doesn't exist.
+    /// A path that can't be read, a format that can't be detected, an option that has no effect on the format, or an unknown
+    /// encoding.
     pub fn new(
         path: &Path,
         source: Source,
         options: &'a SourceOptions,
         bad: BadLines,
     ) -> Result<Self, SourceError> {
-        let encoding = options.encoding.as_deref().map(encoding::by_label).transpose()?;
+        let encoding = options.encoding.as_deref().map(encoding::from_label).transpose()?;
         let listing = folder::list(path, source, options.format)?;
         let format = match (options.format, listing.files.first()) {
             (Some(format), _) => format,
-            (None, Some(first)) => detect::of_file(&first.path, source, options, encoding)?,
+            (None, Some(first)) => detect::detect_format(&first.path, source, options, encoding)?,
             (None, None) => return Err(SourceError::NoFiles { path: path.to_owned() }),
         };
         if let Some(option) = options.idle(source, format) {
@@ -122,7 +115,8 @@ impl<'a> Reading<'a> {
         self.files.iter().map(|file| file.path.as_path())
     }
 
-    pub(super) fn tell_tallies(&mut self) {
+    /// Turns the counts of odd records and lines into warnings.
+    pub(super) fn warn_of_tallies(&mut self) {
         let n = std::mem::take(&mut self.open_quotes);
         if n > 0 {
             self.plan.warn(format!(
@@ -148,7 +142,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Opens a text file and notes its encoding.
+    /// Opens a text file and records its encoding in the plan.
     pub(super) fn lines(&mut self, path: &Path) -> Result<Lines, SourceError> {
         let lines = Lines::open(path, self.encoding)?;
         if let Some(encoding) = lines.encoding() {
@@ -159,7 +153,7 @@ impl<'a> Reading<'a> {
 }
 
 impl SourceOptions {
-    /// An option that was given and can't act on a format.
+    /// An option that was given and has no effect on a format.
     fn idle(&self, source: Source, format: Format) -> Option<String> {
         let catalogue = source == Source::Catalogue;
         let option = |log: &str, items: &str| if catalogue { items.to_owned() } else { log.to_owned() };

@@ -1,4 +1,6 @@
-//! How a source was read: what was asked for, what was guessed, what was left.
+//! How a source was read: what was asked for, what was guessed, what was left out.
+//!
+//! Readers fill it in; `prepare` prints it and stores it in the data set's report.
 
 use std::path::{Path, PathBuf};
 
@@ -8,34 +10,34 @@ use super::names::ChosenColumn;
 use super::roles::Role;
 use super::{Format, Quoting, time::TimeUnit};
 
-/// Printed by `prepare`, and part of the data set's report.
+/// The reading of one source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SourcePlan {
     pub path: PathBuf,
     pub format: Format,
-    /// Found out from the file; otherwise it was asked for.
+    /// Whether the format was detected; otherwise it was asked for.
     pub format_guessed: bool,
-    /// Between fields, where the format has a separator.
+    /// The separator between fields, where the format has one.
     pub delimiter: Option<char>,
-    /// What quotes mean, in a delimited file.
+    /// The meaning of quotes in a delimited file.
     pub quoting: Option<Quoting>,
     pub quoting_guessed: bool,
-    /// Of the text, where it isn't UTF-8.
+    /// The text's encoding, where it isn't UTF-8.
     pub encoding: Option<String>,
     pub columns: Vec<ChosenColumn>,
     /// Columns that no role was found for.
     pub unread: Vec<String>,
-    /// Roles that no column was to be taken for.
+    /// Roles without a column, by the user's choice.
     pub without: Vec<Role>,
-    /// What one step of the times is; absent where they are dates, or where there are none.
+    /// Unit of the times; absent where they are dates, or where there are none.
     pub time_unit: Option<TimeUnit>,
     pub time_unit_guessed: bool,
-    /// How rows become interactions, where it isn't one for one.
+    /// How rows become interactions, where it isn't one to one.
     pub notes: Vec<String>,
     /// A catalogue in the folder of a log.
     pub catalogue_beside: Option<PathBuf>,
-    /// What the reader of the figures should know: `--strict` makes errors of them.
+    /// Warnings, which `--strict` turns into errors.
     pub warnings: Vec<String>,
 }
 
@@ -80,14 +82,14 @@ impl SourcePlan {
         }
     }
 
-    /// Notes how rows become interactions, once.
-    pub(super) fn note(&mut self, note: String) {
+    /// Adds a remark on how rows become interactions, once.
+    pub(super) fn remark(&mut self, note: String) {
         if !self.notes.contains(&note) {
             self.notes.push(note);
         }
     }
 
-    /// Notes a warning, once.
+    /// Adds a warning, once.
     pub(in crate::data) fn warn(&mut self, warning: String) {
         if !self.warnings.contains(&warning) {
             self.warnings.push(warning);

@@ -1,10 +1,10 @@
-//! What columns are read as, and the names that they usually have.
+//! The roles that columns play, and the usual names of columns in each role.
 //!
 //! Names are compared without letter case and punctuation, so that `UserId`, `user_id` and `User ID` are one.
 
 use serde::{Deserialize, Serialize};
 
-/// What a column is read as.
+/// The role of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -56,7 +56,7 @@ impl Role {
     }
 }
 
-/// Names of one thing, of which files of several years or sources hold now one and now another.
+/// Groups of names with one meaning, one or the other of which occurs in files of different years or sources.
 pub(super) const SYNONYMS: [&[&str]; 4] = [
     &["parentasin", "asin"],
     &["userid", "reviewerid"],
@@ -64,7 +64,7 @@ pub(super) const SYNONYMS: [&[&str]; 4] = [
     &["rating", "overall"],
 ];
 
-/// MMRec's alone: a column called `split` may be about anything.
+/// MMRec's name only: a column called `split` may hold anything.
 const PART: &[&str] = &["xlabel"];
 
 const USER: &[&str] = &[
@@ -132,7 +132,7 @@ const ITEM: &[&str] = &[
     "venueid",
     "poiid",
 ];
-/// Names that hold the item's id in a catalogue, and a row's number or an order in a log.
+/// Names of the item's id in a catalogue; in a log they mean a row's number or an order.
 pub(super) const CATALOGUE_ITEM: &[&str] = &["id", "code"];
 const TIME: &[&str] = &[
     "timestamp",
@@ -209,7 +209,7 @@ const TEXT: &[&str] = &[
     "productdescription",
     "desc",
 ];
-/// Fields of Amazon's metadata that say in words what an item is; most items have some of them only.
+/// Fields of Amazon's metadata that describe an item in words; most items have only some of them.
 pub(super) const AMAZON_TEXT: &[&str] =
     &["brand", "feature", "features", "description", "store", "subtitle", "author", "details"];
 const CATEGORY: &[&str] = &[
@@ -249,7 +249,7 @@ const IMAGE: &[&str] = &[
     "coverurl",
 ];
 
-/// A name without letter case and punctuation.
+/// A name in lower case without punctuation.
 pub(crate) fn plain(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
@@ -260,14 +260,14 @@ pub fn is_item_column(name: &str) -> bool {
     ITEM.contains(&name.as_str()) || CATALOGUE_ITEM.contains(&name.as_str())
 }
 
-/// Whether a name that nobody asked for may mean the parts of a split.
-pub fn speaks_of_parts(name: &str) -> bool {
+/// Whether a column of this name may hold the parts of a split.
+pub fn may_name_parts(name: &str) -> bool {
     ["split", "part", "subset", "fold", "splitlabel", "splitset", "datasplit", "set", "trainvalidtest"]
         .contains(&plain(name).as_str())
 }
 
-/// Whether a name that is not among the usual ones speaks of a moment: `basket_date`, `listenedAt`, `ts_server`.
-pub(super) fn speaks_of_time(name: &str) -> bool {
+/// Whether a name that isn't a usual one may mean a moment: `basket_date`, `listenedAt`, `ts_server`.
+pub(super) fn may_name_times(name: &str) -> bool {
     let words = words(name);
     let has = |list: &[&str]| words.iter().any(|word| list.contains(&word.as_str()));
     // Spans, zones and birthdays are no moments of an event.
@@ -281,7 +281,7 @@ pub(super) fn speaks_of_time(name: &str) -> bool {
     moment && !has(OTHER)
 }
 
-/// `eventDate`, `event_date` and `Event Date` as their words in lower case.
+/// The words of `eventDate`, `event_date` or `Event Date`, in lower case.
 fn words(name: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let (mut open, mut lower) = (false, false);

@@ -1,4 +1,4 @@
-//! A user and its items in time order on each line: `user TAB item item …` or `user item item …`.
+//! Lines of a user and its items in time order: `user TAB item item …` or `user item item …`.
 
 use super::error::Fault;
 use super::folder::SourceFile;
@@ -21,7 +21,7 @@ pub(super) fn interactions(
             None => line.trim().split_once(' ').unwrap_or((line.trim(), "")),
         };
         if user.is_empty() {
-            return Err(Fault::at("user", "empty id"));
+            return Err(Fault::column("user", "empty id"));
         }
         let mut rows = 0;
         for item in items.split_ascii_whitespace() {
@@ -32,7 +32,7 @@ pub(super) fn interactions(
     })
 }
 
-/// Column names instead of a user and its items.
+/// Whether a line holds column names instead of a user and its items.
 pub(super) fn is_header(line: &str) -> bool {
     let first = line.split_ascii_whitespace().next().unwrap_or_default().to_ascii_lowercase();
     matches!(first.as_str(), "user" | "users" | "user_id" | "userid" | "uid")

@@ -41,7 +41,7 @@ pub(super) fn detect(path: &Path) -> Result<Format, SourceError> {
     Ok(Reading::new(path, Source::Log, &SourceOptions::default(), BadLines::default())?.plan.format)
 }
 
-pub(super) fn of_format(format: Format) -> SourceOptions {
+pub(super) fn format_options(format: Format) -> SourceOptions {
     SourceOptions { format: Some(format), ..SourceOptions::default() }
 }
 
@@ -79,7 +79,7 @@ pub(super) fn catalogue_of(
 }
 
 fn rows_of(path: &Path, format: Format, bad: &mut BadLines) -> Result<Vec<Row>, SourceError> {
-    interactions_of(path, &of_format(format), bad)
+    interactions_of(path, &format_options(format), bad)
 }
 
 /// Detects the format of `bytes`, checks it, and reads them as interactions without allowing bad lines.
@@ -92,7 +92,7 @@ fn read(name: &str, bytes: &[u8], expected: Format) -> Result<Vec<Row>, SourceEr
 fn items_of(name: &str, bytes: &[u8], expected: Format, columns: &Columns) -> Vec<RawItem> {
     let (_dir, path) = file(name, bytes);
     assert_eq!(detect(&path).unwrap(), expected);
-    let options = SourceOptions { columns: columns.clone(), ..of_format(expected) };
+    let options = SourceOptions { columns: columns.clone(), ..format_options(expected) };
     catalogue_of(&path, &options, &mut BadLines::default()).unwrap()
 }
 
@@ -126,7 +126,7 @@ fn a_message_names_the_line_on_which_the_record_starts() {
         let text = ["item,title", "1,\"two", "lines\"", "", "2", "3,x"].join(end);
         let (_dir, path) = file("items.csv", text.as_bytes());
         let mut bad = BadLines::default();
-        let error = catalogue_of(&path, &of_format(Format::Delimited), &mut bad);
+        let error = catalogue_of(&path, &format_options(Format::Delimited), &mut bad);
         assert!(matches!(error, Err(SourceError::Malformed { line: 5, .. })), "{error:?}");
     }
 }
@@ -135,7 +135,7 @@ fn a_message_names_the_line_on_which_the_record_starts() {
 fn an_open_quote_is_an_error_and_swallows_nothing_silently() {
     let (_dir, path) = file("items.csv", b"item,title\n1,\"open\n2,x\n");
     let mut bad = BadLines { allowed: 9, ..BadLines::default() };
-    let error = catalogue_of(&path, &of_format(Format::Delimited), &mut bad);
+    let error = catalogue_of(&path, &format_options(Format::Delimited), &mut bad);
     assert!(matches!(error, Err(SourceError::Malformed { line: 2, .. })), "{error:?}");
 }
 
@@ -149,7 +149,7 @@ fn tables_with_other_names_and_iso_dates_are_read_by_the_names_asked_for() {
         ..Columns::default()
     };
     let read = |user: &str| {
-        let options = SourceOptions { columns: names(user), ..of_format(Format::Delimited) };
+        let options = SourceOptions { columns: names(user), ..format_options(Format::Delimited) };
         interactions_of(&path, &options, &mut BadLines::default())
     };
     assert_eq!(read("who").unwrap(), [row("a", "b", Some(964_982_703), None)]);
@@ -186,7 +186,7 @@ fn kept_columns_are_read_as_they_stand_in_the_order_asked_for() {
 fn a_kept_column_that_the_catalogue_lacks_is_refused_with_those_it_has() {
     let (_dir, path) = file("items.csv", b"item,title,Price\n5,Heat,3\n");
     let columns = Columns { kept: vec!["prices".into()], ..Columns::default() };
-    let options = |format| SourceOptions { columns: columns.clone(), ..of_format(format) };
+    let options = |format| SourceOptions { columns: columns.clone(), ..format_options(format) };
     let error = catalogue_of(&path, &options(Format::Delimited), &mut BadLines::default()).unwrap_err();
     assert!(error.to_string().contains("no column prices; found item, title, Price"), "{error}");
     assert_eq!(error.hint().unwrap(), "the nearest is --keep-column Price");
@@ -363,7 +363,7 @@ fn read_in_every_format(bytes: &[u8]) {
         let mut bad = BadLines { allowed: 3, ..BadLines::default() };
         let _ = rows_of(&path, format, &mut bad);
         assert!(bad.skipped <= 3);
-        let items = catalogue_of(&path, &of_format(format), &mut bad).unwrap_or_default();
+        let items = catalogue_of(&path, &format_options(format), &mut bad).unwrap_or_default();
         assert!(items.iter().all(|item| !item.id.is_empty()));
     }
 }

@@ -1,8 +1,11 @@
-//! Ratings and ids as the formats write them.
+//! Ratings, ids and texts as all formats write them.
 
 use super::error::Fault;
 
-/// A rating; an empty field has none.
+/// Reads a rating; absent for an empty field.
+///
+/// # Errors
+/// It isn't a finite number.
 pub(super) fn parse_value(text: &str) -> Result<Option<f64>, String> {
     let text = text.trim();
     if text.is_empty() {
@@ -14,22 +17,25 @@ pub(super) fn parse_value(text: &str) -> Result<Option<f64>, String> {
     }
 }
 
-/// The id without surrounding space; an empty one is a fault.
+/// The id without surrounding space.
+///
+/// # Errors
+/// It's empty.
 pub(super) fn id<'a>(text: &'a str, column: &str) -> Result<&'a str, Fault> {
     let text = text.trim();
-    if text.is_empty() { Err(Fault::at(column, "empty id")) } else { Ok(text) }
+    if text.is_empty() { Err(Fault::column(column, "empty id")) } else { Ok(text) }
 }
 
-/// Enough of a field to recognise it in a message.
+/// The beginning of a field, for a message.
 pub(super) fn shorten(text: &str) -> String {
-    const LONGEST: usize = 40;
-    match text.char_indices().nth(LONGEST) {
+    const MAX: usize = 40;
+    match text.char_indices().nth(MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
 }
 
-/// Appends a field to a text of several.
+/// Appends a field to a text, with a separator if needed.
 pub(super) fn join(text: &mut String, separator: &str, part: &str) {
     let part = part.trim();
     if part.is_empty() {

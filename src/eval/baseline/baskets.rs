@@ -59,7 +59,7 @@ impl Baskets {
         counted
     }
 
-    /// Cosine of the binary user columns of two items with `common` users in common, with [`SHRINKAGE`].
+    /// Cosine of the binary user columns of two items with `common` users in common, with shrinkage 10.
     pub fn similarity(&self, a: usize, b: usize, common: u32) -> f64 {
         let norm = (self.users[a].len() as f64 * self.users[b].len() as f64).sqrt();
         f64::from(common) / (norm + SHRINKAGE)

@@ -1,8 +1,8 @@
-//! Untrained floors that stand in every report: popularity, counted transitions, nearest neighbours.
+//! Untrained baselines, which every report includes: popularity, counted transitions, nearest neighbours.
 //!
-//! All count what is known before the targets of the judged part: for validation targets the training
-//! interactions, for test targets the validation items as well. Published floors are counted so; a model
-//! trained on the training part alone meets the validation items in histories only.
+//! All count the interactions that precede the targets of the evaluated part: for validation targets the training
+//! interactions, for test targets the validation items as well. Published baselines are counted so; a model
+//! trained on the training part alone reads the validation items in histories only.
 
 mod baskets;
 mod content;
@@ -18,14 +18,14 @@ pub use transitions::Transitions;
 
 use crate::data::{Dataset, Part, Target};
 
-/// User `u`'s leading items that lie before the targets of `part`.
+/// User `u`'s items that precede the targets of `part`.
 fn known(dataset: &Dataset, u: usize, part: Part) -> &[u32] {
     let parts = dataset.sequences.parts_of(u);
     let n = parts.iter().take_while(|&&p| p < part).count();
     &dataset.sequences.items_of(u)[..n]
 }
 
-/// How often each item is known before the targets of `part`; entry 0 is padding.
+/// Number of each item's interactions that precede the targets of `part`; entry 0 is padding.
 fn known_counts(dataset: &Dataset, part: Part) -> Vec<u32> {
     let mut counts = vec![0; dataset.items.count() + 1];
     for u in 0..dataset.sequences.users() {
@@ -62,7 +62,7 @@ fn dense_ranks(counts: &[u32]) -> Vec<f32> {
 }
 
 /// Turns sums into scores such that comparing scores compares (sum, popularity): dense ranks, exact in f32.
-/// Whatever was reached stands above whatever was not.
+/// Items with a sum rank above those without one.
 ///
 /// `reached` are the distinct items whose sum is not 0; their sums are set back to 0. `popularity` are
 /// [`dense_ranks`], `out` has as many entries.

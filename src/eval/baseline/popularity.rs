@@ -1,10 +1,10 @@
-//! Popularity: overall, and of late.
+//! Popularity, overall and recent.
 
 use super::{Counted, known, known_counts};
 use crate::data::{Dataset, Part, Target};
 use crate::eval::scorer::{ScoreError, Scorer};
 
-/// Every item by its count.
+/// Scores every item by its count.
 pub struct Popularity<'a> {
     dataset: &'a Dataset,
     counted: Counted<Vec<f32>>,
@@ -39,9 +39,9 @@ impl Scorer for Popularity<'_> {
     }
 }
 
-/// The known interactions are cut into so many slices of equal size, in time order.
+/// Number of slices of equal size into which the known interactions are divided, in time order.
 const SLICES: usize = 100;
-/// So many whole slices before a target are its recent past.
+/// Number of whole slices before a target that are its recent past.
 const RECENT: usize = 5;
 
 /// Every item by its count in the newest twentieth of what was known when the target happened; ties go by the
@@ -88,13 +88,13 @@ impl Timeline {
         }
     }
 
-    /// How many slices, from the first, lie wholly before `time`.
+    /// Number of slices, from the first, that lie wholly before `time`.
     fn slices_before(&self, time: i64) -> usize {
         // Empty slices of a tiny log come first and lie before everything.
         SLICES - self.ends.len() + self.ends.partition_point(|&end| end < time)
     }
 
-    /// Scores of a target that `slices` whole slices lie before.
+    /// Scores for a target that `slices` whole slices precede.
     fn scores(&self, slices: usize) -> Vec<f32> {
         let place = |slice: usize| slice * self.items.len() / SLICES;
         let mut scores = self.overall.clone();
@@ -121,13 +121,13 @@ impl Scorer for RecentPopularity<'_> {
         let moment = |t: &Target| {
             timeline.slices_before(self.dataset.sequences.times_of(t.user as usize)[t.position as usize])
         };
-        let mut by_moment: Vec<(usize, usize)> =
+        let mut moments: Vec<(usize, usize)> =
             targets.iter().enumerate().map(|(row, t)| (moment(t), row)).collect();
-        by_moment.sort_unstable();
+        moments.sort_unstable();
         let width = self.dataset.items.count() + 1;
         for out in out {
             out.resize(targets.len() * width, 0.0);
-            for same in by_moment.chunk_by(|a, b| a.0 == b.0) {
+            for same in moments.chunk_by(|a, b| a.0 == b.0) {
                 let scores = timeline.scores(same[0].0);
                 for &(_, row) in same {
                     out[row * width..(row + 1) * width].copy_from_slice(&scores);

@@ -1,22 +1,24 @@
-//! Ranks where scores are inner products, without writing the scores down.
+//! Ranks where scores are inner products, without storing the scores.
 //!
-//! *Filter*: users and items are rounded to 16-bit integers, whose products the CPU adds up 32 at a time. A bound on what
-//! rounding took tells, for almost every item, whether it stands before the target and whether it may be among the best.
-//! *Refine*: the few that the bound leaves open are scored exactly. So ranks and lists are those of the exact scores,
-//! and independent of the machine. Memory is the catalogue's, whatever the number of users.
+//! *Filter*: users and items are rounded to 16-bit integers, whose products the CPU adds 32 at a time. A bound on the
+//! rounding error decides, for almost every item, whether it ranks above the target and whether it may be among the best.
+//! *Refine*: the few undecided items are scored exactly. So ranks and lists are those of the exact scores, and
+//! independent of the machine. Memory is the catalogue's, whatever the number of users. `recommend::ModelScorer` ranks with
+//! it.
 //!
 //! The exact score is the inner product summed in f64 and rounded to f32; the ensemble's is the mean of the branches' in
 //! f32.
 //!
 //! Reading order: [`quantized`] (rounded vectors and the bound), [`kernel`] (their products, and what needs vector
-//! instructions), [`shortlist`] (the best so far), `tile` (some users against the catalogue), `pass` (a few of them against
-//! a block of it).
+//! instructions), [`shortlist`] (the best so far), `tile` (some users and their state), `pass` (a few of them against a block of
+//! the catalogue), `refine` (all passes, and exact scores of what they left undecided).
 //!
 //! Shapes: `I` items, `N` users, `D` width.
 
 pub mod kernel;
 mod pass;
 pub mod quantized;
+mod refine;
 pub mod shortlist;
 #[cfg(test)]
 mod tests;
@@ -33,16 +35,16 @@ use kernel::{Kernel, Plain};
 use quantized::{MAX_WIDTH, Quantized};
 use tile::Tile;
 
-/// Users whose state one thread keeps while the catalogue passes by.
+/// Most users of a tile, whose state one thread keeps while it reads the catalogue.
 const USERS: usize = kernel::GROUP * 8;
 
-/// Users of each tile: at most [`USERS`], in whole groups, and so that each thread gets as many tiles as the next.
-fn share(users: usize, threads: usize) -> usize {
+/// Number of users of each tile: at most [`USERS`], in whole groups, and so that all threads get the same number of tiles.
+fn tile_size(users: usize, threads: usize) -> usize {
     let tiles = users.div_ceil(USERS).max(1).next_multiple_of(threads);
     users.div_ceil(tiles).max(1).next_multiple_of(kernel::GROUP)
 }
 
-/// What a score is made of.
+/// The branches that a score is the mean of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
     /// The mean over all branches.
@@ -51,7 +53,7 @@ pub enum View {
 }
 
 impl View {
-    /// The ensemble, then each branch; of one branch alone, that.
+    /// The ensemble, then each branch; the branch alone if there is one.
     pub fn all(branches: usize) -> Vec<Self> {
         let mut views: Vec<Self> = (0..branches).map(Self::Branch).collect();
         if branches > 1 {
@@ -60,7 +62,7 @@ impl View {
         views
     }
 
-    /// The branches whose mean it is, of so many.
+    /// The branches of the view, of `count` in all.
     #[inline(always)]
     fn branches(self, count: usize) -> Range<usize> {
         match self {
@@ -70,16 +72,16 @@ impl View {
     }
 }
 
-/// Whom to rank for.
+/// One user's target and masked items.
 #[derive(Clone, Copy, Debug)]
 pub struct Query<'a> {
-    /// Whose standing is asked for.
+    /// The item whose rank is wanted.
     pub target: u32,
     /// Distinct items that are no candidates, ascending.
     pub masked: &'a [u32],
 }
 
-/// What was found for a query under one view.
+/// The result of a query under one view.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
     pub standing: Standing,
@@ -88,14 +90,14 @@ pub struct Found {
 }
 
 impl Found {
-    /// Of the scores of all items, `[I + 1]`; they and what `best` holds are lost.
-    pub fn of_scores(scores: &mut [f32], query: &Query, best: &mut Best) -> Self {
+    /// Ranks by the scores of all items, `[I + 1]`. They and the content of `best` are lost.
+    pub fn from_scores(scores: &mut [f32], query: &Query, best: &mut Best) -> Self {
         let standing = standing(scores, query.target, query.masked, best);
         Self { standing, best: best.items().collect() }
     }
 }
 
-/// Item vectors as they are and rounded.
+/// Item vectors, exact and rounded.
 #[derive(Debug)]
 pub struct Catalogue {
     d: usize,
@@ -113,7 +115,7 @@ struct Branch {
 }
 
 impl Catalogue {
-    /// Absent where a vector is not finite: scores are then written down and ranked as they are.
+    /// Rounds the vectors; absent where one isn't finite, so that scores must be stored and ranked.
     ///
     /// # Shapes
     /// - branches: `[I + 1, D]` each
@@ -135,13 +137,13 @@ impl Catalogue {
     /// Exact score of an item for a user.
     #[inline(always)]
     fn score(&self, kernel: impl Kernel, view: View, user: &[f64], item: u32) -> f32 {
-        let of = |b: usize| kernel.dot(&user[b * self.d..(b + 1) * self.d], self.row(b, item));
+        let branch_score = |b: usize| kernel.dot(&user[b * self.d..(b + 1) * self.d], self.row(b, item));
         match view {
-            View::Branch(b) => of(b),
+            View::Branch(b) => branch_score(b),
             View::Ensemble => {
-                let mut sum = of(0);
+                let mut sum = branch_score(0);
                 for b in 1..self.branches.len() {
-                    sum += of(b);
+                    sum += branch_score(b);
                 }
                 sum / self.branches.len() as f32
             }
@@ -150,11 +152,11 @@ impl Catalogue {
 
     #[inline(always)]
     fn row(&self, branch: usize, item: u32) -> &[f32] {
-        let at = item as usize * self.d;
-        &self.branches[branch].exact[at..at + self.d]
+        let start = item as usize * self.d;
+        &self.branches[branch].exact[start..start + self.d]
     }
 
-    /// Fetches into the cache what [`Self::score`] will read.
+    /// Fetches the vectors into the cache that [`Self::score`] will read.
     #[inline(always)]
     fn prefetch(&self, view: View, item: u32) {
         match view {
@@ -163,7 +165,7 @@ impl Catalogue {
         }
     }
 
-    /// What is found for each query under each view: `[N][views]`.
+    /// Ranks each query under each view: `[N][views]`.
     ///
     /// # Shapes
     /// - users: `[N, D]` per branch
@@ -194,12 +196,12 @@ impl Catalogue {
         let k = k.min(self.items);
         assert!(users.len() == self.branches.len(), "vectors of each branch");
         assert!(users.iter().all(|users| users.len() == queries.len() * self.d), "a vector for each query");
-        let share = share(queries.len(), rayon::current_num_threads());
-        let tiles = queries.par_chunks(share).enumerate().map(|(tile, queries)| {
-            let first = tile * share;
+        let size = tile_size(queries.len(), rayon::current_num_threads());
+        let tiles = queries.par_chunks(size).enumerate().map(|(tile, queries)| {
+            let first = tile * size;
             let user = |n: usize| users.iter().map(|u| &u[n * self.d..(n + 1) * self.d]).collect();
             let users: Vec<Vec<&[f32]>> = (first..first + queries.len()).map(user).collect();
-            let mut found = kernel.with_instructions(
+            let mut found = kernel.run(
                 #[inline(always)]
                 || Tile::new(kernel, self, views, &users, queries, k).rank(),
             );
@@ -219,7 +221,7 @@ impl Catalogue {
         most.sum::<f64>() < f64::from(f32::MAX) / 2.0
     }
 
-    /// By scoring every item: what broken vectors get.
+    /// Ranks by scores of every item, for vectors outside of the bound.
     fn rank_all(&self, kernel: impl Kernel, view: View, user: &[&[f32]], query: &Query, k: usize) -> Found {
         let mut wide = Vec::new();
         widen(user, &mut wide);
@@ -227,11 +229,11 @@ impl Catalogue {
         for (score, item) in scores.iter_mut().zip(0u32..).skip(1) {
             *score = self.score(kernel, view, &wide, item);
         }
-        Found::of_scores(&mut scores, query, &mut Best::new(k.min(self.items)))
+        Found::from_scores(&mut scores, query, &mut Best::new(k.min(self.items)))
     }
 }
 
-/// The vectors of a user in each branch, one after the other, as [`Catalogue::score`] takes them.
+/// Concatenates a user's vectors of all branches in f64, as [`Catalogue::score`] needs them.
 #[inline(always)]
 fn widen(user: &[&[f32]], wide: &mut Vec<f64>) {
     wide.clear();

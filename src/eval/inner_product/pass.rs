@@ -1,48 +1,63 @@
-//! A group of users against a block of the catalogue.
+//! The filter: a group of users against a block of the catalogue.
+//!
+//! ```text
+//!                    block of 32 panels (quantized together)
+//!                  ┌───────────┬───────────┬─────┐
+//!                  │ panel 0   │ panel 1   │ …   │   32 items each
+//!  group of   u0   │ products  │           │     │
+//!  8 users    u1   │ in lanes: │           │     │   a pass: one group × one block
+//!             …    │ even, odd │           │     │
+//!             u7   │ items     │           │     │
+//!                  └───────────┴───────────┴─────┘
+//! ```
+//!
+//! A tile is up to 64 users (8 groups) against all blocks. For each panel the kernel multiplies integers and compares the
+//! products with each user's thresholds. Items that are certainly higher than the target are counted; the survivors are
+//! undecided (scored exactly in the end), candidates for the shortlist, or both.
 
 use std::ops::Range;
 
 use super::View;
-use super::kernel::{Bars, GROUP, Grid, Kernel, Parted, slot};
-use super::quantized::{self, BLOCK, PANEL, PANELS};
+use super::kernel::{GROUP, Grid, Kernel, PANEL, Survivors, Thresholds, lane};
+use super::quantized::{self, BLOCK, PANELS};
 use super::shortlist::Entry;
 use super::tile::{Search, Tile};
 
-/// Where a view parts the scores of each user.
-enum ViewBars {
-    /// For the sum over the branches.
-    Ensemble([Bars<f32>; GROUP]),
-    /// For the upper halves of one branch's products.
-    Branch([Bars<[i16; 2]>; GROUP]),
+/// The thresholds of a view for each user of the group.
+enum ViewThresholds {
+    /// Compared with the sum over the branches.
+    Ensemble([Thresholds<f32>; GROUP]),
+    /// Compared with the upper halves of one branch's products.
+    Branch([Thresholds<[i16; 2]>; GROUP]),
 }
 
-impl ViewBars {
+impl ViewThresholds {
     fn new(view: &View) -> Self {
         match view {
-            View::Ensemble => Self::Ensemble([Bars::default(); GROUP]),
-            View::Branch(_) => Self::Branch([Bars::default(); GROUP]),
+            View::Ensemble => Self::Ensemble([Thresholds::default(); GROUP]),
+            View::Branch(_) => Self::Branch([Thresholds::default(); GROUP]),
         }
     }
 }
 
-/// What is known of the group and the block at hand.
+/// The state of the current group and block.
 pub(super) struct Pass {
     /// Items that are neither masked nor beyond the catalogue, as bits.
     candidates: [[u32; GROUP]; PANELS],
-    /// Value of the product 1, by branch.
+    /// Value of the integer product 1, for each branch.
     values: Vec<[f64; GROUP]>,
-    /// The same, rounded.
+    /// The same, rounded to f32.
     units: Vec<[f32; GROUP]>,
-    /// Most by which the sum over a view's branches may be missed, by view.
+    /// The largest error of the sum over a view's branches, for each view.
     slack: Vec<[f64; GROUP]>,
-    /// By view.
-    bars: Vec<ViewBars>,
-    /// Candidates of the block that surely score more than the target, by view.
-    above: Vec<[u32; GROUP]>,
-    /// Products with the panel at hand, by branch.
-    accs: Vec<Grid<i32>>,
-    /// `[panels][branches]`: those of the first block, between its two looks.
-    first_accs: Vec<Vec<Grid<i32>>>,
+    /// One for each view.
+    thresholds: Vec<ViewThresholds>,
+    /// Number of the block's candidates that certainly score more than the target, for each view.
+    higher: Vec<[u32; GROUP]>,
+    /// Products with the current panel, for each branch.
+    products: Vec<Grid<i32>>,
+    /// `[panels][branches]`: products of the first block, which is read twice.
+    first_products: Vec<Vec<Grid<i32>>>,
 }
 
 impl Pass {
@@ -52,56 +67,58 @@ impl Pass {
             values: vec![[0.0; GROUP]; branches],
             units: vec![[0.0; GROUP]; branches],
             slack: vec![[0.0; GROUP]; views.len()],
-            bars: views.iter().map(ViewBars::new).collect(),
-            above: vec![[0; GROUP]; views.len()],
-            accs: vec![[[0; PANEL]; GROUP]; branches],
-            first_accs: Vec::new(),
+            thresholds: views.iter().map(ViewThresholds::new).collect(),
+            higher: vec![[0; GROUP]; views.len()],
+            products: vec![[[0; PANEL]; GROUP]; branches],
+            first_products: Vec::new(),
         }
     }
 
-    /// Settles what the bounds settle of some users with one block, under all views. Blocks must come in order.
+    /// Compares some users with one block under all views, and records the survivors. Blocks must come in order.
     #[inline(always)]
     pub fn filter(&mut self, tile: &mut Tile<impl Kernel>, users: Range<usize>, block: usize) {
         self.find_candidates(tile, users.clone(), block);
-        self.find_bounds(tile, users.clone(), block);
+        self.set_bounds(tile, users.clone(), block);
         if block == 0 && tile.k > 0 {
-            self.find_first_bars(tile, users.clone());
+            self.raise_first_thresholds(tile, users.clone());
         }
         for panel in 0..panels(tile, block) {
             let first = block * BLOCK + panel * PANEL + 1;
-            match self.first_accs.get_mut(panel) {
-                Some(accs) if block == 0 => std::mem::swap(&mut self.accs, accs),
-                _ => multiply(tile, users.start, block, panel, &mut self.accs),
+            match self.first_products.get_mut(panel) {
+                Some(products) if block == 0 => std::mem::swap(&mut self.products, products),
+                _ => multiply(tile, users.start, block, panel, &mut self.products),
             }
             for (v, &view) in tile.views.iter().enumerate() {
-                let parted = self.part(tile.kernel, v, view, panel);
-                let mut left = parted.users & ((1 << users.len()) - 1);
+                let survivors = self.compare(tile.kernel, v, view, panel);
+                let mut left = survivors.users & ((1 << users.len()) - 1);
                 while left != 0 {
                     let g = left.trailing_zeros() as usize;
                     let search = &mut tile.searches[(users.start + g) * tile.views.len() + v];
-                    search.note(parted.open[g], first);
-                    self.offer(parted.keep[g], first, search, v, view, g);
+                    search.push_undecided(survivors.undecided[g], first);
+                    self.push_candidates(survivors.best[g], first, search, v, view, g);
                     left &= left - 1;
                 }
             }
         }
-        for (v, above) in self.above.iter_mut().enumerate() {
-            for (n, above) in users.clone().zip(&*above) {
-                tile.searches[n * tile.views.len() + v].above += above;
+        for (v, higher) in self.higher.iter_mut().enumerate() {
+            for (n, higher) in users.clone().zip(&*higher) {
+                tile.searches[n * tile.views.len() + v].higher += higher;
             }
-            *above = [0; GROUP];
+            *higher = [0; GROUP];
         }
     }
 
     #[inline(always)]
-    fn part(&mut self, kernel: impl Kernel, v: usize, view: View, panel: usize) -> Parted {
-        let (candidates, above) = (&self.candidates[panel], &mut self.above[v]);
-        match (view, &self.bars[v]) {
-            (View::Branch(b), ViewBars::Branch(bars)) => kernel.part(&self.accs[b], bars, candidates, above),
-            (_, ViewBars::Ensemble(bars)) => {
-                kernel.part_sums(&self.accs, &self.units, bars, candidates, above)
+    fn compare(&mut self, kernel: impl Kernel, v: usize, view: View, panel: usize) -> Survivors {
+        let (candidates, higher) = (&self.candidates[panel], &mut self.higher[v]);
+        match (view, &self.thresholds[v]) {
+            (View::Branch(b), ViewThresholds::Branch(thresholds)) => {
+                kernel.compare(&self.products[b], thresholds, candidates, higher)
             }
-            _ => unreachable!("bars are made for the view"),
+            (_, ViewThresholds::Ensemble(thresholds)) => {
+                kernel.compare_sums(&self.products, &self.units, thresholds, candidates, higher)
+            }
+            _ => unreachable!("thresholds are made for the view"),
         }
     }
 
@@ -114,18 +131,18 @@ impl Pass {
         }
         for (g, n) in users.enumerate() {
             let masked = tile.queries[n].masked;
-            let passed = &mut tile.passed[n];
+            let read = &mut tile.masks_read[n];
             // Item numbers begin with 1.
-            while *passed < masked.len() && masked[*passed] as usize <= first + BLOCK {
-                let i = masked[*passed] as usize - 1 - first;
+            while *read < masked.len() && masked[*read] as usize <= first + BLOCK {
+                let i = masked[*read] as usize - 1 - first;
                 self.candidates[i / PANEL][g] &= !(1 << (i % PANEL));
-                *passed += 1;
+                *read += 1;
             }
         }
     }
 
     #[inline(always)]
-    fn find_bounds(&mut self, tile: &Tile<impl Kernel>, users: Range<usize>, block: usize) {
+    fn set_bounds(&mut self, tile: &Tile<impl Kernel>, users: Range<usize>, block: usize) {
         for (b, branch) in tile.catalogue.branches.iter().enumerate() {
             let items = &branch.quantized.units[block];
             for (g, n) in users.clone().enumerate() {
@@ -142,122 +159,136 @@ impl Pass {
                     slack += tile.units[b][n].slack(items, branches.len());
                 }
                 self.slack[v][g] = slack;
-                self.set_bars(&tile.searches[n * tile.views.len() + v], v, *view, g);
+                self.set_thresholds(&tile.searches[n * tile.views.len() + v], v, *view, g);
             }
         }
     }
 
-    /// Gives the shortlists their first bars: of the places of a panel, each has a highest score among the first block's
-    /// items that come to lie in it, and k of these items surely score as much as the k-th highest. Else the first block
-    /// would pass as a whole.
+    /// Gives the shortlists their first thresholds, without which all items of the first block would survive. Each lane has a
+    /// maximum among the first block's items in it, and k of these items certainly score as much as the k-th highest maximum.
     #[inline(always)]
-    fn find_first_bars(&mut self, tile: &mut Tile<impl Kernel>, users: Range<usize>) {
-        // More places than k, so that the k-th highest stands high: the same place of so many panels is told apart.
+    fn raise_first_thresholds(&mut self, tile: &mut Tile<impl Kernel>, users: Range<usize>) {
+        // There are more maxima than k, so that the k-th is high: lanes of successive panels are kept apart in rounds.
         let rounds = (3 * tile.k).div_ceil(PANEL).min(PANELS);
-        let mut highest = vec![[[f32::NEG_INFINITY; PANEL]; GROUP]; rounds * tile.views.len()];
-        self.first_accs.resize(panels(tile, 0), self.accs.clone());
-        for (panel, accs) in self.first_accs.iter_mut().enumerate() {
-            multiply(tile, users.start, 0, panel, accs);
+        let mut maxima = vec![[[f32::NEG_INFINITY; PANEL]; GROUP]; rounds * tile.views.len()];
+        self.first_products.resize(panels(tile, 0), self.products.clone());
+        for (panel, products) in self.first_products.iter_mut().enumerate() {
+            multiply(tile, users.start, 0, panel, products);
             for (v, view) in tile.views.iter().enumerate() {
-                let branches = view.branches(self.accs.len());
-                let highest = &mut highest[v * rounds + panel % rounds];
-                let (accs, units) = (&accs[branches.clone()], &self.units[branches]);
-                tile.kernel.raise(accs, units, &self.candidates[panel], highest);
+                let branches = view.branches(self.products.len());
+                let maxima = &mut maxima[v * rounds + panel % rounds];
+                let (products, units) = (&products[branches.clone()], &self.units[branches]);
+                tile.kernel.raise_maxima(products, units, &self.candidates[panel], maxima);
             }
         }
         let mut all = Vec::with_capacity(rounds * PANEL);
         for (v, &view) in tile.views.iter().enumerate() {
             for (g, n) in users.clone().enumerate() {
                 all.clear();
-                highest[v * rounds..(v + 1) * rounds].iter().for_each(|highest| all.extend(highest[g]));
+                maxima[v * rounds..(v + 1) * rounds].iter().for_each(|maxima| all.extend(maxima[g]));
                 if tile.k <= all.len() {
                     let (_, kth, _) = all.select_nth_unstable_by(tile.k - 1, |a, b| b.total_cmp(a));
-                    let count = view.branches(self.accs.len()).len() as f64;
+                    let count = view.branches(self.products.len()).len() as f64;
                     let lower = (f64::from(*kth) - self.slack[v][g]) / count;
                     let search = &mut tile.searches[n * tile.views.len() + v];
-                    search.shortlist.raise(lower as f32);
-                    self.set_bars(search, v, view, g);
+                    search.shortlist.raise_threshold(lower as f32);
+                    self.set_thresholds(search, v, view, g);
                 }
             }
         }
     }
 
     #[inline(always)]
-    fn set_bars(&mut self, search: &Search, v: usize, view: View, g: usize) {
+    fn set_thresholds(&mut self, search: &Search, v: usize, view: View, g: usize) {
         let (slack, count) = (self.slack[v][g], view.branches(self.units.len()).len() as f64);
-        let (target, bar) = (f64::from(search.target) * count, f64::from(search.shortlist.bar()) * count);
-        let (above, below, keep) = (target + slack, target - slack, bar - slack);
-        match (view, &mut self.bars[v]) {
-            (View::Branch(b), ViewBars::Branch(bars)) => {
+        let (target, threshold) =
+            (f64::from(search.target) * count, f64::from(search.shortlist.threshold()) * count);
+        let (higher, lower, best) = (target + slack, target - slack, threshold - slack);
+        match (view, &mut self.thresholds[v]) {
+            (View::Branch(b), ViewThresholds::Branch(thresholds)) => {
                 let value = self.values[b][g];
-                let per_unit = if value > 0.0 { 1.0 / value } else { 0.0 };
+                let inverse = if value > 0.0 { 1.0 / value } else { 0.0 };
                 // Conversion rounds towards zero, hence the 1.
-                bars[g] = Bars {
-                    above: ((above * per_unit) as i32).saturating_add(1),
-                    below: ((below * per_unit) as i32).saturating_sub(1),
-                    keep: ((keep * per_unit) as i32).saturating_sub(1),
+                thresholds[g] = Thresholds {
+                    higher: ((higher * inverse) as i32).saturating_add(1),
+                    lower: ((lower * inverse) as i32).saturating_sub(1),
+                    best: ((best * inverse) as i32).saturating_sub(1),
                 }
                 .upper_halves();
             }
-            (_, ViewBars::Ensemble(bars)) => {
-                bars[g] = Bars { above: above as f32, below: below as f32, keep: keep as f32 };
+            (_, ViewThresholds::Ensemble(thresholds)) => {
+                thresholds[g] = Thresholds { higher: higher as f32, lower: lower as f32, best: best as f32 };
             }
-            _ => unreachable!("bars are made for the view"),
+            _ => unreachable!("thresholds are made for the view"),
         }
     }
 
-    /// Notes items of the panel that begins with item `first` that may be among the best of a view and user, and raises
-    /// the bar where it is time.
+    /// Adds the items `best` of the panel that begins with item `first` to a shortlist, and raises its threshold if it was
+    /// compacted.
     #[inline(always)]
-    fn offer(&mut self, mut keep: u32, first: usize, search: &mut Search, v: usize, view: View, g: usize) {
-        if keep == 0 {
+    fn push_candidates(
+        &mut self,
+        mut best: u32,
+        first: usize,
+        search: &mut Search,
+        v: usize,
+        view: View,
+        g: usize,
+    ) {
+        if best == 0 {
             return;
         }
         let branches = view.branches(self.units.len());
-        let (slack, per_count) = (self.slack[v][g], 1.0 / branches.len() as f64);
-        while keep != 0 {
-            let i = keep.trailing_zeros() as usize;
+        let (slack, scale) = (self.slack[v][g], 1.0 / branches.len() as f64);
+        while best != 0 {
+            let i = best.trailing_zeros() as usize;
             let mut sum = 0.0;
-            for (acc, value) in self.accs[branches.clone()].iter().zip(&self.values[branches.clone()]) {
-                sum += f64::from(acc[g][slot(i)]) * value[g];
+            for (acc, value) in self.products[branches.clone()].iter().zip(&self.values[branches.clone()]) {
+                sum += f64::from(acc[g][lane(i)]) * value[g];
             }
-            search.shortlist.offer(Entry {
-                lower: ((sum - slack) * per_count) as f32,
-                upper: ((sum + slack) * per_count) as f32,
+            search.shortlist.push_candidate(Entry {
+                lower: ((sum - slack) * scale) as f32,
+                upper: ((sum + slack) * scale) as f32,
                 item: (first + i) as u32,
             });
-            keep &= keep - 1;
+            best &= best - 1;
         }
-        if search.shortlist.tidy() {
-            self.set_bars(search, v, view, g);
+        if search.shortlist.compact_if_full() {
+            self.set_thresholds(search, v, view, g);
         }
     }
 }
 
-/// Products of a group with a panel, by branch.
+/// Multiplies a group with a panel in each branch.
 #[inline(always)]
-fn multiply(tile: &Tile<impl Kernel>, first_user: usize, block: usize, panel: usize, accs: &mut [Grid<i32>]) {
+fn multiply(
+    tile: &Tile<impl Kernel>,
+    first_user: usize,
+    block: usize,
+    panel: usize,
+    products: &mut [Grid<i32>],
+) {
     let p = quantized::pairs(tile.catalogue.d);
     let group = first_user * p..(first_user + GROUP) * p;
     for (b, branch) in tile.catalogue.branches.iter().enumerate() {
         let items = branch.quantized.panel(block * PANELS + panel);
-        tile.kernel.products(&tile.pairs[b][group.clone()], items, &mut accs[b]);
+        tile.kernel.products(&tile.pairs[b][group.clone()], items, &mut products[b]);
     }
 }
 
-/// Panels of a block.
+/// Number of panels of a block.
 #[inline(always)]
 fn panels(tile: &Tile<impl Kernel>, block: usize) -> usize {
     (tile.catalogue.items - block * BLOCK).div_ceil(PANEL).min(PANELS)
 }
 
 impl Search {
-    /// Notes open items of the panel that begins with item `first`.
+    /// Adds the undecided items of the panel that begins with item `first`.
     #[inline(always)]
-    fn note(&mut self, mut open: u32, first: usize) {
-        while open != 0 {
-            self.open.push((first + open.trailing_zeros() as usize) as u32);
-            open &= open - 1;
+    fn push_undecided(&mut self, mut undecided: u32, first: usize) {
+        while undecided != 0 {
+            self.undecided.push((first + undecided.trailing_zeros() as usize) as u32);
+            undecided &= undecided - 1;
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Items that may be among the best, while blocks of the catalogue pass by.
+//! The items that may be among the best of one user, collected block by block.
 
-/// An item between two bounds of its score.
+/// An item with two bounds of its score.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
     pub lower: f32,
@@ -8,75 +8,83 @@ pub struct Entry {
     pub item: u32,
 }
 
-/// Entries for which memory is set aside at once.
-const ROOM: usize = 256;
+/// Most entries for which memory is reserved in advance.
+const MAX_RESERVED: usize = 256;
 
 /// Every item that may still be among the best k.
 #[derive(Debug)]
 pub struct Shortlist {
     k: usize,
     entries: Vec<Entry>,
-    /// So many entries are worth a look for superfluous ones.
+    /// Number of entries at which superfluous ones are dropped.
     full: usize,
-    bar: f32,
+    /// At least k items certainly score this much: one that can't isn't among the best.
+    threshold: f32,
 }
 
 impl Shortlist {
+    /// An empty list for the best `k`.
     pub fn new(k: usize) -> Self {
-        let bar = if k == 0 { f32::INFINITY } else { f32::NEG_INFINITY };
-        Self { k, entries: Vec::with_capacity(Self::room(k).min(ROOM)), full: Self::room(k), bar }
+        let threshold = if k == 0 { f32::INFINITY } else { f32::NEG_INFINITY };
+        Self {
+            k,
+            entries: Vec::with_capacity(Self::capacity(k).min(MAX_RESERVED)),
+            full: Self::capacity(k),
+            threshold,
+        }
     }
 
-    /// Between two looks the list grows to four times what it must hold: in random order that takes twenty times as
-    /// many items as came before, so that looks are few.
-    fn room(k: usize) -> usize {
+    /// Length at which the list is compacted: four times what it must hold. In random order the list takes twenty times as many
+    /// items as it has seen to grow so far, so that it is rarely compacted.
+    fn capacity(k: usize) -> usize {
         4 * k
     }
 
-    /// k items surely score this much: what can't is not among the best.
+    /// The score below which items aren't among the best.
     #[inline(always)]
-    pub fn bar(&self) -> f32 {
-        self.bar
+    pub fn threshold(&self) -> f32 {
+        self.threshold
     }
 
-    /// Tells that k items surely score this much.
-    pub fn raise(&mut self, bar: f32) {
-        self.bar = self.bar.max(bar);
+    /// Raises the threshold to a score that k items certainly reach.
+    pub fn raise_threshold(&mut self, threshold: f32) {
+        self.threshold = self.threshold.max(threshold);
     }
 
+    /// Adds an item that reaches the threshold.
     #[inline(always)]
-    pub fn offer(&mut self, entry: Entry) {
-        if entry.upper >= self.bar {
+    pub fn push_candidate(&mut self, entry: Entry) {
+        if entry.upper >= self.threshold {
             self.entries.push(entry);
         }
     }
 
-    /// [`Self::prune`] where it is time; whether it was.
+    /// [`Self::compact`] if the list is full. Returns whether it was.
     #[inline(always)]
-    pub fn tidy(&mut self) -> bool {
+    pub fn compact_if_full(&mut self) -> bool {
         let full = self.entries.len() >= self.full && self.k > 0;
         if full {
-            self.prune();
+            self.compact();
         }
         full
     }
 
-    /// Raises the bar and drops what lies below it.
-    pub fn prune(&mut self) {
+    /// Raises the threshold to the k-th lower bound and drops entries below it.
+    pub fn compact(&mut self) {
         if self.entries.len() > self.k && self.k > 0 {
             let (_, kth, _) =
                 self.entries.select_nth_unstable_by(self.k - 1, |a, b| b.lower.total_cmp(&a.lower));
-            let bar = kth.lower;
-            self.raise(bar);
-            self.entries.retain(|entry| entry.upper >= bar);
+            let threshold = kth.lower;
+            self.raise_threshold(threshold);
+            self.entries.retain(|entry| entry.upper >= threshold);
         }
-        // Many that the bounds can't tell apart stay, and are not looked at again before they have doubled.
-        self.full = Self::room(self.k).max(2 * self.entries.len());
+        // Entries whose bounds overlap may stay in large numbers; the list is then compacted when it has doubled.
+        self.full = Self::capacity(self.k).max(2 * self.entries.len());
     }
 
-    /// What may be among the best k, in order of its upper bounds, best first.
-    pub fn ordered(&mut self) -> &[Entry] {
-        self.prune();
+    /// The items that may be among the best k, in order of their upper bounds, best first.
+    pub fn finish(&mut self) -> &[Entry] {
+        self.compact();
         self.entries.sort_unstable_by(|a, b| b.upper.total_cmp(&a.upper));
         &self.entries
     }

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 #[cfg(target_arch = "x86_64")]
 use super::kernel::{Avx2, Wide};
-use super::kernel::{Bars, GROUP, Grid, Kernel, Plain, slot};
-use super::quantized::{BLOCK, PANEL, Quantized, pairs, quantize};
+use super::kernel::{GROUP, Grid, Kernel, PANEL, Plain, Thresholds, lane};
+use super::quantized::{BLOCK, Quantized, pairs, quantize};
 use super::{Catalogue, Query, View};
 #[cfg(target_arch = "x86_64")]
 use crate::need::need;
@@ -207,7 +207,7 @@ fn the_bound_holds_for_every_pair() {
                 let unit_of_items = &quantized.units[i / BLOCK];
                 let row = &world.items[0][(1 + i) * d..];
                 let exact: f64 = (0..d).map(|i| f64::from(user[i]) * f64::from(row[i])).sum();
-                let near = f64::from(acc[0][slot(i % PANEL)]) * unit.value * unit_of_items.value;
+                let near = f64::from(acc[0][lane(i % PANEL)]) * unit.value * unit_of_items.value;
                 assert!((exact - near).abs() <= unit.slack(unit_of_items, 1), "{exact} and {near}");
             }
         }
@@ -261,7 +261,7 @@ fn same_bits(kernel: impl Kernel) {
         Plain.products(&users, &panel, &mut slow);
         assert_eq!(fast, slow);
         let candidates: [u32; GROUP] = std::array::from_fn(|g| 0xf0f1_2345 >> g);
-        both_part_alike(kernel, &fast, &candidates);
+        both_compare_alike(kernel, &fast, &candidates);
     }
     for d in [0, 1, 15, 16, 17, 64, 100] {
         let (a, b): (Vec<f64>, Vec<f32>) = (0..d).map(|_| (f64::from(next()), next())).unzip();
@@ -270,34 +270,37 @@ fn same_bits(kernel: impl Kernel) {
 }
 
 #[cfg(target_arch = "x86_64")]
-fn both_part_alike(kernel: impl Kernel, acc: &Grid<i32>, candidates: &[u32; GROUP]) {
-    // Bars that are scores themselves, so that equal ones occur.
-    let bars: [Bars<i32>; GROUP] =
-        std::array::from_fn(|g| Bars { above: acc[g][3], below: acc[g][9].min(acc[g][3]), keep: acc[g][17] });
+fn both_compare_alike(kernel: impl Kernel, acc: &Grid<i32>, candidates: &[u32; GROUP]) {
+    // Thresholds that are scores themselves, so that equal ones occur.
+    let thresholds: [Thresholds<i32>; GROUP] = std::array::from_fn(|g| Thresholds {
+        higher: acc[g][3],
+        lower: acc[g][9].min(acc[g][3]),
+        best: acc[g][17],
+    });
     let (mut above, mut plain_above) = ([1; GROUP], [1; GROUP]);
-    let halves = bars.map(Bars::upper_halves);
+    let halves = thresholds.map(Thresholds::upper_halves);
     assert_eq!(
-        kernel.part(acc, &halves, candidates, &mut above),
-        Plain.part(acc, &halves, candidates, &mut plain_above)
+        kernel.compare(acc, &halves, candidates, &mut above),
+        Plain.compare(acc, &halves, candidates, &mut plain_above)
     );
     assert_eq!(above, plain_above);
     let accs = [*acc, acc.map(|row| row.map(|x| x / 3))];
     let units = [[0.5; GROUP], std::array::from_fn(|g| g as f32)];
-    let of = |x: i32, g: usize| ((x / 3) as f32).mul_add(units[1][g], (x as f32).mul_add(0.5, 0.0));
-    let bars: [Bars<f32>; GROUP] = std::array::from_fn(|g| {
-        let Bars { above, below, keep } = bars[g];
-        Bars { above: of(above, g), below: of(below, g), keep: of(keep, g) }
+    let sum = |x: i32, g: usize| ((x / 3) as f32).mul_add(units[1][g], (x as f32).mul_add(0.5, 0.0));
+    let thresholds: [Thresholds<f32>; GROUP] = std::array::from_fn(|g| {
+        let Thresholds { higher, lower, best } = thresholds[g];
+        Thresholds { higher: sum(higher, g), lower: sum(lower, g), best: sum(best, g) }
     });
     assert_eq!(
-        kernel.part_sums(&accs, &units, &bars, candidates, &mut above),
-        Plain.part_sums(&accs, &units, &bars, candidates, &mut plain_above)
+        kernel.compare_sums(&accs, &units, &thresholds, candidates, &mut above),
+        Plain.compare_sums(&accs, &units, &thresholds, candidates, &mut plain_above)
     );
     assert_eq!(above, plain_above);
-    let (mut highest, mut plain_highest) =
+    let (mut maxima, mut plain_maxima) =
         ([[f32::NEG_INFINITY; PANEL]; GROUP], [[f32::NEG_INFINITY; PANEL]; GROUP]);
-    kernel.raise(&accs, &units, candidates, &mut highest);
-    Plain.raise(&accs, &units, candidates, &mut plain_highest);
-    assert_eq!(highest, plain_highest);
+    kernel.raise_maxima(&accs, &units, candidates, &mut maxima);
+    Plain.raise_maxima(&accs, &units, candidates, &mut plain_maxima);
+    assert_eq!(maxima, plain_maxima);
 }
 
 #[test]
@@ -344,7 +347,7 @@ fn times_of_the_kernels() {
                 above += each
                     .map(|(scores, query)| {
                         let mut best = crate::eval::rank::Best::new(10);
-                        u64::from(super::Found::of_scores(scores, query, &mut best).standing.above)
+                        u64::from(super::Found::from_scores(scores, query, &mut best).standing.above)
                     })
                     .sum::<u64>();
             }

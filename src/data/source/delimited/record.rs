@@ -1,4 +1,4 @@
-//! Records of a delimited file: lines cut into fields, by one of three meanings of quotes.
+//! Records of a delimited file: lines split into fields, under one of three meanings of quotes.
 
 use std::path::{Path, PathBuf};
 
@@ -44,7 +44,7 @@ impl std::str::FromStr for Quoting {
     }
 }
 
-/// One record's fields, and behind them the values that its folders' names give.
+/// One record's fields, followed by the values of its folders' keys.
 pub struct Fields<'a> {
     text: &'a [u8],
     /// Where each field ends in `text`.
@@ -54,7 +54,7 @@ pub struct Fields<'a> {
 }
 
 impl Fields<'_> {
-    /// Fields of the record itself.
+    /// Number of the record's own fields.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
@@ -64,6 +64,10 @@ impl Fields<'_> {
         self.open_quote
     }
 
+    /// The field at a place.
+    ///
+    /// # Errors
+    /// It isn't UTF-8.
     pub fn get(&self, place: usize) -> Result<&str, Fault> {
         if let Some((_, value)) = place.checked_sub(self.ends.len()).and_then(|n| self.keys.get(n)) {
             return Ok(value);
@@ -73,11 +77,11 @@ impl Fields<'_> {
             .map_err(|_| Fault::not_utf8(format!("field {} is not UTF-8", place + 1)))
     }
 
-    /// The field, or the first of `others` that isn't blank where it is.
+    /// The field, or if it's blank the first of `others` that isn't.
     pub fn first(&self, place: usize, others: &[usize]) -> Result<&str, Fault> {
-        let own = self.get(place)?;
-        if others.is_empty() || !own.trim().is_empty() {
-            return Ok(own);
+        let field = self.get(place)?;
+        if others.is_empty() || !field.trim().is_empty() {
+            return Ok(field);
         }
         for &other in others {
             let text = self.get(other)?;
@@ -85,11 +89,11 @@ impl Fields<'_> {
                 return Ok(text);
             }
         }
-        Ok(own)
+        Ok(field)
     }
 }
 
-/// Cuts a file into records.
+/// Splits a file into records.
 pub struct Records {
     path: PathBuf,
     lines: Lines,
@@ -98,10 +102,10 @@ pub struct Records {
     parser: Reader,
     text: Vec<u8>,
     ends: Vec<usize>,
-    /// How much of `text` and `ends` the current record fills.
+    /// Lengths of the current record in `text` and `ends`.
     found: (usize, usize),
     open_quote: Option<usize>,
-    /// Where the current record stands in its quotes, and whether text stands behind a closing one.
+    /// State of the quotes of the current record.
     quotes: Quotes,
     /// Records with text behind a closing quote.
     odd_quotes: u64,
@@ -109,7 +113,7 @@ pub struct Records {
     returns: u64,
     /// Line on which the current record starts.
     line: u64,
-    /// The next call gives the same record again.
+    /// Whether the next call returns the same record again.
     again: bool,
 }
 
@@ -134,23 +138,24 @@ impl Records {
         }
     }
 
+    /// The current record, with the values of its folders' keys.
     pub fn fields<'a>(&'a self, keys: &'a [(String, String)]) -> Fields<'a> {
         let (text, ends) = self.found;
         Fields { text: &self.text[..text], ends: &self.ends[..ends], keys, open_quote: self.open_quote }
     }
 
-    /// Lines so far with a carriage return that doesn't belong to their end: other programs begin a record there.
+    /// Number of lines so far with a carriage return within them, where other programs begin a record.
     pub fn returns(&self) -> u64 {
         self.returns
     }
 
-    /// Records so far with text behind a closing quote, as a stray quote makes it: they may have swallowed others.
+    /// Number of records so far with text behind a closing quote: a stray quote may have made them swallow others.
     pub fn odd_quotes(&self) -> u64 {
         self.odd_quotes
     }
 
-    /// Puts the current record back.
-    pub fn back(&mut self) {
+    /// Makes the next call return the current record again.
+    pub fn unread(&mut self) {
         self.again = true;
     }
 
@@ -242,42 +247,42 @@ impl Records {
     }
 }
 
-/// Follows the quotes of a record through its lines.
+/// The quotes of a record, followed through its lines.
 #[derive(Clone, Copy, Debug, Default)]
 struct Quotes {
-    /// The line before ended within a quoted field.
+    /// Whether the previous line ended within a quoted field.
     open: bool,
-    /// Text stands behind a closing quote.
+    /// Whether text stands behind a closing quote.
     odd: bool,
 }
 
 impl Quotes {
     fn follow(&mut self, line: &[u8], delimiter: u8) {
-        let mut at = 0;
+        let mut place = 0;
         loop {
             if self.open {
-                let Some(quote) = line[at..].iter().position(|&b| b == b'"') else { return };
-                at += quote + 1;
-                match line.get(at) {
+                let Some(quote) = line[place..].iter().position(|&b| b == b'"') else { return };
+                place += quote + 1;
+                match line.get(place) {
                     Some(b'"') => {
-                        at += 1;
+                        place += 1;
                         continue;
                     }
                     next => self.odd |= next.is_some_and(|&b| b != delimiter && b != b'\r'),
                 }
                 self.open = false;
-            } else if line.get(at) == Some(&b'"') {
+            } else if line.get(place) == Some(&b'"') {
                 self.open = true;
-                at += 1;
+                place += 1;
                 continue;
             }
-            let Some(end) = line[at..].iter().position(|&b| b == delimiter) else { return };
-            at += end + 1;
+            let Some(end) = line[place..].iter().position(|&b| b == delimiter) else { return };
+            place += end + 1;
         }
     }
 }
 
-/// What stands between the quotes of a field that closes itself.
+/// The content of a field that begins and ends with a quote, with those between doubled.
 fn quoted(field: &[u8]) -> Option<&[u8]> {
     let inner = field.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
     let mut rest = inner;
@@ -287,6 +292,7 @@ fn quoted(field: &[u8]) -> Option<&[u8]> {
     Some(inner)
 }
 
+/// Appends a quoted field's content, each doubled quote as one.
 fn unquote(mut inner: &[u8], text: &mut Vec<u8>) {
     while let Some(quote) = inner.iter().position(|&b| b == b'"') {
         text.extend_from_slice(&inner[..=quote]);
@@ -297,8 +303,8 @@ fn unquote(mut inner: &[u8], text: &mut Vec<u8>) {
 }
 
 impl Fault {
-    /// The same fault, where quotes may be its cause.
-    pub(super) fn about_quotes(self) -> Self {
+    /// The same fault, with quotes as its possible cause.
+    pub(super) fn blame_quotes(self) -> Self {
         Self { kind: FaultKind::OpenQuote, ..self }
     }
 }

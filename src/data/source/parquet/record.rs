@@ -5,9 +5,9 @@ use parquet::data_type::Decimal;
 use parquet::record::{Field, Row};
 use serde_json::{Map, Number, Value};
 
-use super::column::{big_endian, decimal};
+use super::cell::{big_endian, decimal};
 
-/// A row's columns, in their order.
+/// The values of a row's columns, in their order.
 pub fn values(row: Row) -> Vec<Value> {
     row.into_columns().into_iter().map(|(_, field)| value(&field)).collect()
 }
@@ -64,7 +64,7 @@ fn number(field: &Decimal) -> Value {
     big_endian(field.data()).map_or(Value::Null, |unscaled| Value::String(decimal(unscaled, field.scale())))
 }
 
-/// A time as a text of at most so many characters.
+/// A time as a text of at most `length` characters.
 fn moment(micros: Option<i64>, length: usize) -> Value {
     let text =
         micros.and_then(|micros| Timestamp::from_microsecond(micros).ok()).map(|time| time.to_string());

@@ -12,7 +12,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use proptest::prelude::*;
 
-use super::super::tests::{Row, catalogue_of, detect, interactions_of, of_format};
+use super::super::tests::{Row, catalogue_of, detect, format_options, interactions_of};
 use super::super::{BadLines, Columns, Format, SourceError, SourceOptions};
 
 /// One column's values with its definition and repetition levels.
@@ -64,7 +64,7 @@ fn encode(schema: &str, columns: &[Data], groups: usize) -> Vec<u8> {
 }
 
 fn read_at(path: &std::path::Path, bad: &mut BadLines) -> Result<Vec<Row>, SourceError> {
-    interactions_of(path, &of_format(Format::Parquet), bad)
+    interactions_of(path, &format_options(Format::Parquet), bad)
 }
 
 fn read(bytes: &[u8]) -> Result<Vec<Row>, SourceError> {
@@ -108,7 +108,8 @@ fn a_format_of_times_reads_whole_numbers_and_no_time_stamps() {
     let of = |column: &str, data: Data| {
         let schema = format!("required int64 user; required int32 item; {column};");
         let (_dir, path) = saved(&encode(&schema, &[Data::I64(vec![7]), Data::I32(vec![8]), data], 1));
-        let options = SourceOptions { time_format: Some("%Y%m%d".to_owned()), ..of_format(Format::Parquet) };
+        let options =
+            SourceOptions { time_format: Some("%Y%m%d".to_owned()), ..format_options(Format::Parquet) };
         interactions_of(&path, &options, &mut BadLines::default())
     };
     let rows = of("required int32 time", Data::I32(vec![20_000_730])).unwrap();
@@ -179,7 +180,7 @@ fn catalogue_lists_are_joined_and_nulls_are_empty() {
     // Rows: two names, an empty list, null.
     let names = Data::Text(vec!["A", "B"], Some(vec![3, 3, 1, 0]), Some(vec![0, 1, 0, 0]));
     let (_dir, path) = saved(&encode(schema, &[text(&["1", "2", "3"]), title, names], 1));
-    let items = catalogue_of(&path, &of_format(Format::Parquet), &mut BadLines::default()).unwrap();
+    let items = catalogue_of(&path, &format_options(Format::Parquet), &mut BadLines::default()).unwrap();
     assert_eq!(items.iter().map(|i| i.category.as_str()).collect::<Vec<_>>(), ["A|B", "", ""]);
     assert_eq!(items.iter().map(|i| i.title.as_str()).collect::<Vec<_>>(), ["T", "", ""]);
 }
@@ -210,7 +211,7 @@ fn amazons_metadata_of_the_hub_have_pictures_texts_and_kept_prices() {
     let (_dir, path) = saved(&encode(HUB, &columns, 2));
     let kept = vec!["price".to_owned(), "features".to_owned()];
     let columns = Columns { kept, ..Default::default() };
-    let options = SourceOptions { columns, ..of_format(Format::Parquet) };
+    let options = SourceOptions { columns, ..format_options(Format::Parquet) };
     let items = catalogue_of(&path, &options, &mut BadLines::default()).unwrap();
     let field = |field: fn(&super::super::RawItem) -> &str| items.iter().map(field).collect::<Vec<_>>();
     assert_eq!(field(|i| &i.id), ["P1", "P2", "P3", "P1", "P2", "P3"]);
@@ -229,14 +230,14 @@ fn lists_of_pictures_and_of_objects_give_the_main_or_first_one() {
     let large = Data::Text(vec!["a", "b"], Some(vec![4, 4, 1, 0]), Some(vec![0, 1, 0, 0]));
     let variant = Data::Text(vec!["PT01", "MAIN"], Some(vec![4, 4, 1, 0]), Some(vec![0, 1, 0, 0]));
     let (_dir, path) = saved(&encode(schema, &[text(&["1", "2", "3"]), large, variant], 1));
-    let items = catalogue_of(&path, &of_format(Format::Parquet), &mut BadLines::default()).unwrap();
+    let items = catalogue_of(&path, &format_options(Format::Parquet), &mut BadLines::default()).unwrap();
     assert_eq!(items.iter().map(|i| i.image.as_str()).collect::<Vec<_>>(), ["b", "", ""]);
     let schema = "required binary item (UTF8);
         optional group image (LIST) { repeated group list { optional binary element (UTF8); } }";
     let image =
         Data::Text(vec!["pics/1a.png", "pics/1b.png"], Some(vec![3, 3, 1, 0]), Some(vec![0, 1, 0, 0]));
     let (_dir, path) = saved(&encode(schema, &[text(&["1", "2", "3"]), image], 1));
-    let items = catalogue_of(&path, &of_format(Format::Parquet), &mut BadLines::default()).unwrap();
+    let items = catalogue_of(&path, &format_options(Format::Parquet), &mut BadLines::default()).unwrap();
     assert_eq!(items.iter().map(|i| i.image.as_str()).collect::<Vec<_>>(), ["pics/1a.png", "", ""]);
 }
 
@@ -289,7 +290,7 @@ fn kept_columns_of_every_type_are_text_as_it_is_written() {
     let (_dir, path) = saved(&encode(schema, &columns, 1));
     let read = |kept: &[&str]| {
         let columns = Columns { kept: kept.iter().map(|&name| name.into()).collect(), ..Columns::default() };
-        let options = SourceOptions { columns, ..of_format(Format::Parquet) };
+        let options = SourceOptions { columns, ..format_options(Format::Parquet) };
         let items = catalogue_of(&path, &options, &mut BadLines::default())?;
         Ok::<_, SourceError>(items.into_iter().map(|item| item.kept).collect::<Vec<_>>())
     };
@@ -340,6 +341,6 @@ proptest! {
         let (_dir, path) = saved(&bytes);
         let mut bad = BadLines { allowed: 100, ..BadLines::default() };
         let _ = read_at(&path, &mut bad);
-        let _ = catalogue_of(&path, &of_format(Format::Parquet), &mut bad);
+        let _ = catalogue_of(&path, &format_options(Format::Parquet), &mut bad);
     }
 }

@@ -223,7 +223,7 @@ proptest! {
         let expected: Vec<Row> =
             rows.iter().map(|(user, item, time)| row(user, &item.to_string(), Some(i64::from(*time)), None)).collect();
         for text in [&lines, &list, &pretty, &spread] {
-            prop_assert_eq!(&log(text, &of_format(Format::JsonLines)).unwrap(), &expected, "{}", text);
+            prop_assert_eq!(&log(text, &format_options(Format::JsonLines)).unwrap(), &expected, "{}", text);
         }
     }
 }

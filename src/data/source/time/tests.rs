@@ -1,6 +1,7 @@
 use super::*;
+use crate::data::MICROS;
 
-fn micros_of(texts: &[&str]) -> Vec<i64> {
+fn packed_micros(texts: &[&str]) -> Vec<i64> {
     let mut column = TimeColumn::default();
     let mut packed: Vec<i64> = Vec::new();
     for text in texts {
@@ -32,25 +33,25 @@ fn every_unit_and_date_gives_the_same_moment() {
         ("2000-07-30 18:45:03+00:00", 0),
         ("2000-07-30T20:45:03+02:00", 0),
     ] {
-        assert_eq!(micros_of(&[text]), [964_982_703 * MICROS + micros], "{text}");
+        assert_eq!(packed_micros(&[text]), [964_982_703 * MICROS + micros], "{text}");
     }
     for text in ["2000-07-30", "20000730", "2000-07-30T00:00:00Z"] {
-        assert_eq!(micros_of(&[text]), [964_915_200 * MICROS], "{text}");
+        assert_eq!(packed_micros(&[text]), [964_915_200 * MICROS], "{text}");
     }
-    assert_eq!(micros_of(&["-5"]), [-5 * MICROS]);
-    assert_eq!(micros_of(&["-0.5", "-1.25"]), [-500_000, -1_250_000]);
+    assert_eq!(packed_micros(&["-5"]), [-5 * MICROS]);
+    assert_eq!(packed_micros(&["-0.5", "-1.25"]), [-500_000, -1_250_000]);
 }
 
 #[test]
 fn a_column_has_one_unit_and_keeps_its_order() {
     // A clock of milliseconds that starts near zero crosses the size at which seconds end.
     let clock = ["99999999999", "100000000000", "100000000001", "100000000002", "100000000003"];
-    let times = micros_of(&clock);
+    let times = packed_micros(&clock);
     assert!(times.windows(2).all(|w| w[1] - w[0] == 1_000), "{times:?}");
     // The first fraction comes late.
-    assert_eq!(micros_of(&["5", "6", "6.5", "7"]), [5 * MICROS, 6 * MICROS, 6_500_000, 7 * MICROS]);
+    assert_eq!(packed_micros(&["5", "6", "6.5", "7"]), [5 * MICROS, 6 * MICROS, 6_500_000, 7 * MICROS]);
     // One number that is no date, and digits are seconds.
-    assert_eq!(micros_of(&["20200705", "20201305"]), [20_200_705 * MICROS, 20_201_305 * MICROS]);
+    assert_eq!(packed_micros(&["20200705", "20201305"]), [20_200_705 * MICROS, 20_201_305 * MICROS]);
     let mut column = TimeColumn::default();
     for number in [1_600_000_000, 1_600_000_001, 1_600_000_000_000] {
         column.pack(RawTime::Number(number)).unwrap();
@@ -106,8 +107,8 @@ fn a_format_reads_what_it_says_and_nothing_else() {
 
 #[test]
 fn floats_keep_the_decimals_that_were_meant() {
-    assert_eq!(RawTime::of_f64(1_694_282_882.123), Some(RawTime::Decimal(1_694_282_882, 123_000_000)));
-    assert_eq!(RawTime::of_f64(1_694_282_882_123.0), Some(RawTime::Number(1_694_282_882_123)));
-    assert_eq!(RawTime::of_f64(f64::NAN), None);
-    assert_eq!(RawTime::of_f64(1e300), None);
+    assert_eq!(RawTime::from_f64(1_694_282_882.123), Some(RawTime::Decimal(1_694_282_882, 123_000_000)));
+    assert_eq!(RawTime::from_f64(1_694_282_882_123.0), Some(RawTime::Number(1_694_282_882_123)));
+    assert_eq!(RawTime::from_f64(f64::NAN), None);
+    assert_eq!(RawTime::from_f64(1e300), None);
 }

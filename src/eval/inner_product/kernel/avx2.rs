@@ -5,13 +5,13 @@
 #[allow(clippy::wildcard_imports, reason = "two dozen names of instructions")]
 use std::arch::x86_64::*;
 
-use super::{Bars, GROUP, Grid, LANES, PANEL, Parted, rest};
+use super::{DOT_LANES, GROUP, Grid, PANEL, Survivors, Thresholds, rest};
 
 /// Numbers of 32 bits in a register.
 const WIDE: usize = 8;
 /// Registers of a panel.
 const REGISTERS: usize = PANEL / WIDE;
-/// Users whose sums stand in registers together: with the panel and a user's pair, 13 of the 16 registers.
+/// Number of users whose sums are in registers at the same time: with the panel and a user's pair, 13 of the 16 registers.
 const TOGETHER: usize = 2;
 
 /// A machine that has the instructions.
@@ -30,7 +30,7 @@ impl Avx2 {
 instruction_kernel!(Avx2);
 
 #[target_feature(enable = "avx2,fma,popcnt")]
-fn with_instructions<R>(body: impl FnOnce() -> R) -> R {
+fn run<R>(body: impl FnOnce() -> R) -> R {
     body()
 }
 
@@ -42,8 +42,8 @@ fn products(users: &[i32], p: usize, panel: &[i16], acc: &mut Grid<i32>) {
         for pair in 0..p {
             // SAFETY: all offsets lie within the lengths that were checked.
             let items: [__m256i; REGISTERS] = unsafe {
-                let at = panel.as_ptr().add(pair * PANEL * 2);
-                std::array::from_fn(|r| _mm256_loadu_si256(at.add(r * 2 * WIDE).cast()))
+                let place = panel.as_ptr().add(pair * PANEL * 2);
+                std::array::from_fn(|r| _mm256_loadu_si256(place.add(r * 2 * WIDE).cast()))
             };
             for (g, sums) in sums.iter_mut().enumerate() {
                 let user = _mm256_set1_epi32(users[g * p + pair]);
@@ -63,71 +63,77 @@ fn products(users: &[i32], p: usize, panel: &[i16], acc: &mut Grid<i32>) {
 
 #[target_feature(enable = "avx2,popcnt")]
 #[inline(never)]
-fn part(
+fn compare(
     acc: &Grid<i32>,
-    bars: &[Bars<[i16; 2]>; GROUP],
+    thresholds: &[Thresholds<[i16; 2]>; GROUP],
     candidates: &[u32; GROUP],
-    above: &mut [u32; GROUP],
-) -> Parted {
-    let mut parted = Parted::default();
+    higher: &mut [u32; GROUP],
+) -> Survivors {
+    let mut survivors = Survivors::default();
     for g in 0..GROUP {
         let sums = load(&acc[g]);
         // The upper halves of the even items, moved down, and of the odd ones where they are: sixteen items in order.
         let halves =
             [0, 1].map(|r| _mm256_blend_epi16::<0b1010_1010>(_mm256_srli_epi32::<16>(sums[r]), sums[r + 2]));
-        let higher = |bar: [i16; 2]| {
-            let bar = _mm256_set1_epi32(i32::from(bar[0] as u16) | i32::from(bar[1]) << 16);
-            bits(halves.map(|x| _mm256_cmpgt_epi16(x, bar)))
+        let is_greater = |threshold: [i16; 2]| {
+            let threshold = _mm256_set1_epi32(i32::from(threshold[0] as u16) | i32::from(threshold[1]) << 16);
+            bits(halves.map(|x| _mm256_cmpgt_epi16(x, threshold)))
         };
-        let lower = |bar: [i16; 2]| {
-            let bar = _mm256_set1_epi32(i32::from(bar[0] as u16) | i32::from(bar[1]) << 16);
-            bits(halves.map(|x| _mm256_cmpgt_epi16(bar, x)))
+        let is_less = |threshold: [i16; 2]| {
+            let threshold = _mm256_set1_epi32(i32::from(threshold[0] as u16) | i32::from(threshold[1]) << 16);
+            bits(halves.map(|x| _mm256_cmpgt_epi16(threshold, x)))
         };
-        let (over, below, keep) = (higher(bars[g].above), lower(bars[g].below), !lower(bars[g].keep));
-        parted.settle(g, over, !below, keep, candidates, above);
+        let (greater, less, best) =
+            (is_greater(thresholds[g].higher), is_less(thresholds[g].lower), !is_less(thresholds[g].best));
+        survivors.set(g, greater, !less, best, candidates, higher);
     }
-    parted
+    survivors
 }
 
 #[target_feature(enable = "avx2,fma,popcnt")]
 #[inline(never)]
-fn part_sums(
+fn compare_sums(
     accs: &[Grid<i32>],
     units: &[[f32; GROUP]],
-    bars: &[Bars<f32>; GROUP],
+    thresholds: &[Thresholds<f32>; GROUP],
     candidates: &[u32; GROUP],
-    above: &mut [u32; GROUP],
-) -> Parted {
-    let mut parted = Parted::default();
+    higher: &mut [u32; GROUP],
+) -> Survivors {
+    let mut survivors = Survivors::default();
     for g in 0..GROUP {
         let sums = sum(accs, units, g);
-        let bar = _mm256_set1_ps(bars[g].above);
-        let over = ordered(sums.map(|x| _mm256_cmp_ps::<_CMP_GT_OQ>(x, bar)));
-        let bar = _mm256_set1_ps(bars[g].below);
-        let not_below = ordered(sums.map(|x| _mm256_cmp_ps::<_CMP_GE_OQ>(x, bar)));
-        let bar = _mm256_set1_ps(bars[g].keep);
-        let keep = ordered(sums.map(|x| _mm256_cmp_ps::<_CMP_GE_OQ>(x, bar)));
-        parted.settle(g, over, not_below, keep, candidates, above);
+        let threshold = _mm256_set1_ps(thresholds[g].higher);
+        let greater = interleave(sums.map(|x| _mm256_cmp_ps::<_CMP_GT_OQ>(x, threshold)));
+        let threshold = _mm256_set1_ps(thresholds[g].lower);
+        let not_less = interleave(sums.map(|x| _mm256_cmp_ps::<_CMP_GE_OQ>(x, threshold)));
+        let threshold = _mm256_set1_ps(thresholds[g].best);
+        let best = interleave(sums.map(|x| _mm256_cmp_ps::<_CMP_GE_OQ>(x, threshold)));
+        survivors.set(g, greater, not_less, best, candidates, higher);
     }
-    parted
+    survivors
 }
 
 #[target_feature(enable = "avx2,fma")]
-fn raise(accs: &[Grid<i32>], units: &[[f32; GROUP]], candidates: &[u32; GROUP], highest: &mut Grid<f32>) {
+fn raise_maxima(
+    accs: &[Grid<i32>],
+    units: &[[f32; GROUP]],
+    candidates: &[u32; GROUP],
+    maxima: &mut Grid<f32>,
+) {
     // Bits of the even items of a register.
     let even = _mm256_setr_epi32(1, 1 << 2, 1 << 4, 1 << 6, 1 << 8, 1 << 10, 1 << 12, 1 << 14);
-    for (g, highest) in highest.iter_mut().enumerate() {
+    for (g, maxima) in maxima.iter_mut().enumerate() {
         let sums = sum(accs, units, g);
-        for (r, (sums, highest)) in sums.iter().zip(highest.chunks_exact_mut(WIDE)).enumerate() {
+        for (r, (sums, maxima)) in sums.iter().zip(maxima.chunks_exact_mut(WIDE)).enumerate() {
             // Registers hold the even items of either half, then the odd ones.
-            let own = candidates[g] >> (r % 2 * 2 * WIDE) >> (r / 2);
-            let own = _mm256_and_si256(_mm256_set1_epi32(own as i32), even);
-            let wanted = _mm256_castsi256_ps(_mm256_cmpeq_epi32(own, even));
+            let even_bits = candidates[g] >> (r % 2 * 2 * WIDE) >> (r / 2);
+            let bits = _mm256_and_si256(_mm256_set1_epi32(even_bits as i32), even);
+            let wanted = _mm256_castsi256_ps(_mm256_cmpeq_epi32(bits, even));
             // SAFETY: eight numbers.
             unsafe {
-                let before = _mm256_loadu_ps(highest.as_ptr());
-                let raised = _mm256_blendv_ps(before, _mm256_max_ps(before, *sums), wanted);
-                _mm256_storeu_ps(highest.as_mut_ptr(), raised);
+                let old = _mm256_loadu_ps(maxima.as_ptr());
+                let raised = _mm256_blendv_ps(old, _mm256_max_ps(old, *sums), wanted);
+                _mm256_storeu_ps(maxima.as_mut_ptr(), raised);
             }
         }
     }
@@ -145,7 +151,7 @@ fn bits([first, second]: [__m256i; 2]) -> u32 {
 /// Bits of masks of the even items, then the odd ones, in the items' order.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn ordered(masks: [__m256; REGISTERS]) -> u32 {
+fn interleave(masks: [__m256; REGISTERS]) -> u32 {
     let masks = masks.map(|mask| _mm256_castps_si256(mask));
     bits([0, 1].map(|r| _mm256_blend_epi16::<0b1010_1010>(masks[r], masks[r + 2])))
 }
@@ -175,13 +181,14 @@ fn sum(accs: &[Grid<i32>], units: &[[f32; GROUP]], g: usize) -> [__m256; REGISTE
 #[target_feature(enable = "avx2,fma")]
 #[inline]
 fn dot(a: &[f64], b: &[f32]) -> f32 {
-    const HALF: usize = LANES / 2;
+    const HALF: usize = DOT_LANES / 2;
     let mut sums = [_mm256_setzero_pd(); 4];
-    for i in 0..a.len() / (2 * LANES) {
+    for i in 0..a.len() / (2 * DOT_LANES) {
         for (quarter, sum) in sums.iter_mut().enumerate() {
-            let at = 2 * i * LANES + quarter * HALF;
+            let place = 2 * i * DOT_LANES + quarter * HALF;
             // SAFETY: four numbers of each, inside their length.
-            let (x, y) = unsafe { (_mm256_loadu_pd(a.as_ptr().add(at)), _mm_loadu_ps(b.as_ptr().add(at))) };
+            let (x, y) =
+                unsafe { (_mm256_loadu_pd(a.as_ptr().add(place)), _mm_loadu_ps(b.as_ptr().add(place))) };
             *sum = _mm256_fmadd_pd(x, _mm256_cvtps_pd(y), *sum);
         }
     }

@@ -1,14 +1,14 @@
-//! What is done for every pair of a user and an item, and so needs vector instructions.
+//! Loops over pairs of a user and an item, with vector instructions where the machine has them.
 //!
-//! [`Plain`] says what is computed; `Wide` computes the same bits with AVX-512, `Avx2` with AVX2.
+//! [`Plain`] is the reference; `Wide` computes the same bits with AVX-512, `Avx2` with AVX2. The tile and its passes call them.
 //!
 //! Shapes: `P` pairs of coordinates, `D` width.
 
-/// [`Kernel`] by the functions of the same names beside it, which need instructions: whoever holds the type has them.
+/// Implements [`Kernel`] by functions of the same names that need vector instructions, which whoever holds the type has.
 #[cfg(target_arch = "x86_64")]
 macro_rules! instruction_kernel {
     ($kernel:ty) => {
-        // SAFETY, of all these: who holds the kernel has the instructions.
+        // SAFETY, of all these: whoever holds the kernel has the instructions.
         impl super::Kernel for $kernel {
             #[inline(always)]
             fn products(self, users: &[i32], panel: &[i16], acc: &mut Grid<i32>) {
@@ -17,37 +17,37 @@ macro_rules! instruction_kernel {
             }
 
             #[inline(always)]
-            fn part(
+            fn compare(
                 self,
                 acc: &Grid<i32>,
-                bars: &[Bars<[i16; 2]>; GROUP],
+                thresholds: &[Thresholds<[i16; 2]>; GROUP],
                 candidates: &[u32; GROUP],
-                above: &mut [u32; GROUP],
-            ) -> Parted {
-                unsafe { part(acc, bars, candidates, above) }
+                higher: &mut [u32; GROUP],
+            ) -> Survivors {
+                unsafe { compare(acc, thresholds, candidates, higher) }
             }
 
             #[inline(always)]
-            fn part_sums(
+            fn compare_sums(
                 self,
                 accs: &[Grid<i32>],
                 units: &[[f32; GROUP]],
-                bars: &[Bars<f32>; GROUP],
+                thresholds: &[Thresholds<f32>; GROUP],
                 candidates: &[u32; GROUP],
-                above: &mut [u32; GROUP],
-            ) -> Parted {
-                unsafe { part_sums(accs, units, bars, candidates, above) }
+                higher: &mut [u32; GROUP],
+            ) -> Survivors {
+                unsafe { compare_sums(accs, units, thresholds, candidates, higher) }
             }
 
             #[inline(always)]
-            fn raise(
+            fn raise_maxima(
                 self,
                 accs: &[Grid<i32>],
                 units: &[[f32; GROUP]],
                 candidates: &[u32; GROUP],
-                highest: &mut Grid<f32>,
+                maxima: &mut Grid<f32>,
             ) {
-                unsafe { raise(accs, units, candidates, highest) }
+                unsafe { raise_maxima(accs, units, candidates, maxima) }
             }
 
             #[inline(always)]
@@ -56,8 +56,8 @@ macro_rules! instruction_kernel {
                 unsafe { dot(a, b) }
             }
 
-            fn with_instructions<R>(self, body: impl FnOnce() -> R) -> R {
-                unsafe { with_instructions(body) }
+            fn run<R>(self, body: impl FnOnce() -> R) -> R {
+                unsafe { run(body) }
             }
         }
     };
@@ -75,70 +75,71 @@ pub use plain::Plain;
 #[cfg(target_arch = "x86_64")]
 pub use wide::Wide;
 
-use super::quantized::PANEL;
+/// Number of items whose pairs of coordinates lie side by side.
+pub const PANEL: usize = 32;
 
-/// Users whose sums stand in registers together.
+/// Number of users whose sums are in registers at the same time.
 pub const GROUP: usize = 8;
 
-/// A number for each user of a group and item of a panel.
+/// A number for each user of a group and each lane of a panel.
 pub type Grid<T> = [[T; PANEL]; GROUP];
 
-/// Where the scores of a user are parted.
+/// The values with which one user's scores are compared.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Bars<T> {
-    /// Above it an item surely scores more than the target.
-    pub above: T,
-    /// Below it an item surely scores less than the target.
-    pub below: T,
-    /// Below it an item is surely not among the best.
-    pub keep: T,
+pub struct Thresholds<T> {
+    /// An item above it certainly scores more than the target.
+    pub higher: T,
+    /// An item below it certainly scores less than the target.
+    pub lower: T,
+    /// An item below it is certainly not among the best.
+    pub best: T,
 }
 
-impl Bars<i32> {
-    /// For the upper halves of products. Right shifts round down, so that what is surely above stays so, and what is
-    /// open or kept stays that.
+impl Thresholds<i32> {
+    /// Thresholds for the upper halves of products. Right shifts round down, so that an item that is certainly higher remains
+    /// so, and one that is undecided or may be among the best remains that.
     #[inline(always)]
-    pub fn upper_halves(self) -> Bars<[i16; 2]> {
-        // Twice each: four bytes are laid out over a register in one step, two are not.
-        let half = |bar: i32| [(bar >> 16) as i16; 2];
-        Bars { above: half(self.above), below: half(self.below), keep: half(self.keep) }
+    pub fn upper_halves(self) -> Thresholds<[i16; 2]> {
+        // Each is stored twice: four bytes are broadcast to a register in one step, two are not.
+        let half = |threshold: i32| [(threshold >> 16) as i16; 2];
+        Thresholds { higher: half(self.higher), lower: half(self.lower), best: half(self.best) }
     }
 }
 
-/// What is left open of a panel, as bits of items for each user.
+/// The items of a panel that a comparison doesn't settle, as bits for each user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Parted {
-    /// They may score more than the target, the same, or less.
-    pub open: [u32; GROUP],
-    /// They may be among the best.
-    pub keep: [u32; GROUP],
-    /// The users that have any of either, as bits.
+pub struct Survivors {
+    /// Items that may score more than the target, the same, or less.
+    pub undecided: [u32; GROUP],
+    /// Items that may be among the best.
+    pub best: [u32; GROUP],
+    /// The users that have any such item, as bits.
     pub users: u32,
 }
 
-impl Parted {
-    /// Sets the bits of user `g` by those of items that surely score more than the target, that don't surely score less,
-    /// and that may be among the best; counts the first of them in `above`.
+impl Survivors {
+    /// Sets the bits of user `g` from those of items that certainly score more than the target (`greater`), that don't
+    /// certainly score less (`not_less`), and that may be among the best; adds the number of the first to `higher`.
     #[inline(always)]
-    fn settle(
+    fn set(
         &mut self,
         g: usize,
-        over: u32,
-        not_below: u32,
-        keep: u32,
+        greater: u32,
+        not_less: u32,
+        best: u32,
         candidates: &[u32; GROUP],
-        above: &mut [u32; GROUP],
+        higher: &mut [u32; GROUP],
     ) {
-        above[g] += (over & candidates[g]).count_ones();
-        self.open[g] = not_below & !over & candidates[g];
-        self.keep[g] = keep & candidates[g];
-        self.users |= u32::from(self.open[g] | self.keep[g] != 0) << g;
+        higher[g] += (greater & candidates[g]).count_ones();
+        self.undecided[g] = not_less & !greater & candidates[g];
+        self.best[g] = best & candidates[g];
+        self.users |= u32::from(self.undecided[g] | self.best[g] != 0) << g;
     }
 }
 
-/// Loops over pairs of a user and an item.
+/// Loops over pairs of a user and an item. All implementations give the same bits.
 pub trait Kernel: Copy + Send + Sync {
-    /// Products of each user with each item of a panel, in integers and exact.
+    /// Integer products of each user with each item of a panel, exact.
     ///
     /// # Shapes
     /// - users: `[GROUP, P]`, two coordinates to an entry
@@ -148,33 +149,33 @@ pub trait Kernel: Copy + Send + Sync {
     /// Other lengths.
     fn products(self, users: &[i32], panel: &[i16], acc: &mut Grid<i32>);
 
-    /// Parts the candidates of a panel by the upper halves of one branch's products, and counts those that surely score
-    /// more than the target.
-    fn part(
+    /// Compares the upper halves of one branch's products with the thresholds. Returns the candidates that this doesn't
+    /// settle, and adds the number of those that certainly score more than the target to `higher`.
+    fn compare(
         self,
         acc: &Grid<i32>,
-        bars: &[Bars<[i16; 2]>; GROUP],
+        thresholds: &[Thresholds<[i16; 2]>; GROUP],
         candidates: &[u32; GROUP],
-        above: &mut [u32; GROUP],
-    ) -> Parted;
+        higher: &mut [u32; GROUP],
+    ) -> Survivors;
 
-    /// The same by the sum over branches of products times that branch's unit.
-    fn part_sums(
+    /// [`Self::compare`] for the sum over branches of products times each branch's unit.
+    fn compare_sums(
         self,
         accs: &[Grid<i32>],
         units: &[[f32; GROUP]],
-        bars: &[Bars<f32>; GROUP],
+        thresholds: &[Thresholds<f32>; GROUP],
         candidates: &[u32; GROUP],
-        above: &mut [u32; GROUP],
-    ) -> Parted;
+        higher: &mut [u32; GROUP],
+    ) -> Survivors;
 
-    /// Raises the highest sum of candidates in each place of a panel.
-    fn raise(
+    /// Raises the maximum of the candidates' sums in each lane.
+    fn raise_maxima(
         self,
         accs: &[Grid<i32>],
         units: &[[f32; GROUP]],
         candidates: &[u32; GROUP],
-        highest: &mut Grid<f32>,
+        maxima: &mut Grid<f32>,
     );
 
     /// Inner product of two vectors of f32, the first of them widened, summed in f64 over 16 lanes in a fixed order and
@@ -184,31 +185,31 @@ pub trait Kernel: Copy + Send + Sync {
     /// Different lengths.
     fn dot(self, a: &[f64], b: &[f32]) -> f32;
 
-    /// Runs `body`, and what is inlined into it, with the instructions that this kernel needs.
-    fn with_instructions<R>(self, body: impl FnOnce() -> R) -> R;
+    /// Runs `body`, and what is inlined into it, with the instructions that the kernel needs.
+    fn run<R>(self, body: impl FnOnce() -> R) -> R;
 }
 
-/// Place of a panel's item among its products: the even ones come first, so that the upper halves of two registers can
-/// be laid into one, in the items' order.
+/// The lane of a panel's item among its products: the even items come first, so that the upper halves of two registers can
+/// be merged into one, in the items' order.
 #[inline(always)]
-pub const fn slot(item: usize) -> usize {
+pub const fn lane(item: usize) -> usize {
     item / 2 + item % 2 * (PANEL / 2)
 }
 
-/// Pairs of coordinates of each user.
+/// P, from the lengths of users and panel.
 fn pairs(users: &[i32], panel: &[i16]) -> usize {
     let p = users.len() / GROUP;
     assert!(users.len() == GROUP * p && panel.len() == PANEL * p * 2, "shapes");
     p
 }
 
-/// Half of the lanes of [`Kernel::dot`].
-const LANES: usize = 8;
+/// Half of the number of lanes of [`Kernel::dot`].
+const DOT_LANES: usize = 8;
 
-/// The last sum of [`Kernel::dot`], of the first and second eight lanes and what is left over.
+/// The last sum of [`Kernel::dot`]: the first and the second eight lanes and the rest.
 #[inline(always)]
-fn fold(first: [f64; LANES], second: [f64; LANES], rest: f64) -> f32 {
-    let lanes: [f64; LANES] = std::array::from_fn(|lane| first[lane] + second[lane]);
+fn fold(first: [f64; DOT_LANES], second: [f64; DOT_LANES], rest: f64) -> f32 {
+    let lanes: [f64; DOT_LANES] = std::array::from_fn(|lane| first[lane] + second[lane]);
     let half: [f64; 4] = std::array::from_fn(|lane| lanes[lane] + lanes[lane + 4]);
     (((half[0] + half[2]) + (half[1] + half[3])) + rest) as f32
 }
@@ -217,13 +218,13 @@ fn fold(first: [f64; LANES], second: [f64; LANES], rest: f64) -> f32 {
 #[inline(always)]
 fn rest(a: &[f64], b: &[f32]) -> f64 {
     let mut sum = 0.0;
-    for i in a.len() / (2 * LANES) * 2 * LANES..a.len() {
+    for i in a.len() / (2 * DOT_LANES) * 2 * DOT_LANES..a.len() {
         sum += a[i] * f64::from(b[i]);
     }
     sum
 }
 
-/// Asks for a row to be brought into the cache.
+/// Fetches a row into the cache.
 #[inline(always)]
 pub fn prefetch(row: &[f32]) {
     #[cfg(target_arch = "x86_64")]

@@ -1,8 +1,8 @@
-//! Plain loops.
+//! Plain loops, for machines without vector instructions and as the reference for those with them.
 
-use super::{Bars, GROUP, Grid, Kernel, LANES, PANEL, Parted, fold, pairs, rest, slot};
+use super::{DOT_LANES, GROUP, Grid, Kernel, PANEL, Survivors, Thresholds, fold, lane, pairs, rest};
 
-/// For machines without the instructions, and to hold the vector instructions against.
+/// The kernel that every machine has.
 #[derive(Clone, Copy, Debug)]
 pub struct Plain;
 
@@ -20,41 +20,42 @@ impl Kernel for Plain {
         }
     }
 
-    fn part(
+    fn compare(
         self,
         acc: &Grid<i32>,
-        bars: &[Bars<[i16; 2]>; GROUP],
+        thresholds: &[Thresholds<[i16; 2]>; GROUP],
         candidates: &[u32; GROUP],
-        above: &mut [u32; GROUP],
-    ) -> Parted {
-        part_slots(candidates, above, |g| {
-            let bar = |[bar, _]: [i16; 2]| i32::from(bar);
-            let Bars { above, below, keep } = bars[g];
-            (acc[g].map(|sum| sum >> 16), Bars { above: bar(above), below: bar(below), keep: bar(keep) })
+        higher: &mut [u32; GROUP],
+    ) -> Survivors {
+        compare_lanes(candidates, higher, |g| {
+            let half = |[half, _]: [i16; 2]| i32::from(half);
+            let Thresholds { higher, lower, best } = thresholds[g];
+            let thresholds = Thresholds { higher: half(higher), lower: half(lower), best: half(best) };
+            (acc[g].map(|sum| sum >> 16), thresholds)
         })
     }
 
-    fn part_sums(
+    fn compare_sums(
         self,
         accs: &[Grid<i32>],
         units: &[[f32; GROUP]],
-        bars: &[Bars<f32>; GROUP],
+        thresholds: &[Thresholds<f32>; GROUP],
         candidates: &[u32; GROUP],
-        above: &mut [u32; GROUP],
-    ) -> Parted {
-        part_slots(candidates, above, |g| (sums(accs, units, g), bars[g]))
+        higher: &mut [u32; GROUP],
+    ) -> Survivors {
+        compare_lanes(candidates, higher, |g| (sums(accs, units, g), thresholds[g]))
     }
 
-    fn raise(
+    fn raise_maxima(
         self,
         accs: &[Grid<i32>],
         units: &[[f32; GROUP]],
         candidates: &[u32; GROUP],
-        highest: &mut Grid<f32>,
+        maxima: &mut Grid<f32>,
     ) {
-        for (g, highest) in highest.iter_mut().enumerate() {
-            for ((highest, sum), bit) in highest.iter_mut().zip(sums(accs, units, g)).zip(BITS) {
-                *highest = if candidates[g] & bit == 0 { *highest } else { highest.max(sum) };
+        for (g, maxima) in maxima.iter_mut().enumerate() {
+            for ((maxima, sum), bit) in maxima.iter_mut().zip(sums(accs, units, g)).zip(BITS) {
+                *maxima = if candidates[g] & bit == 0 { *maxima } else { maxima.max(sum) };
             }
         }
     }
@@ -62,33 +63,33 @@ impl Kernel for Plain {
     #[inline(always)]
     fn dot(self, a: &[f64], b: &[f32]) -> f32 {
         assert!(a.len() == b.len(), "vectors of one width");
-        let (mut first, mut second) = ([0.0f64; LANES], [0.0f64; LANES]);
-        for (a, b) in a.chunks_exact(2 * LANES).zip(b.chunks_exact(2 * LANES)) {
-            for lane in 0..LANES {
+        let (mut first, mut second) = ([0.0f64; DOT_LANES], [0.0f64; DOT_LANES]);
+        for (a, b) in a.chunks_exact(2 * DOT_LANES).zip(b.chunks_exact(2 * DOT_LANES)) {
+            for lane in 0..DOT_LANES {
                 first[lane] += a[lane] * f64::from(b[lane]);
-                second[lane] += a[LANES + lane] * f64::from(b[LANES + lane]);
+                second[lane] += a[DOT_LANES + lane] * f64::from(b[DOT_LANES + lane]);
             }
         }
         fold(first, second, rest(a, b))
     }
 
-    fn with_instructions<R>(self, body: impl FnOnce() -> R) -> R {
+    fn run<R>(self, body: impl FnOnce() -> R) -> R {
         body()
     }
 }
 
-/// Bit of the item whose product stands in each slot.
+/// The bit of the item whose product is in each lane.
 const BITS: [u32; PANEL] = {
     let mut bits = [0; PANEL];
     let mut item = 0;
     while item < PANEL {
-        bits[slot(item)] = 1 << item;
+        bits[lane(item)] = 1 << item;
         item += 1;
     }
     bits
 };
 
-/// Sums over branches for user `g`, by slot.
+/// Sums over branches for user `g`, in each lane.
 #[inline(always)]
 fn sums(accs: &[Grid<i32>], units: &[[f32; GROUP]], g: usize) -> [f32; PANEL] {
     let mut sums = [0.0; PANEL];
@@ -100,23 +101,24 @@ fn sums(accs: &[Grid<i32>], units: &[[f32; GROUP]], g: usize) -> [f32; PANEL] {
     sums
 }
 
-/// Parts the numbers by slot that `of` gives for each user. Without branches, so that the compiler finds vectors in it.
+/// Compares the numbers in each lane with the thresholds, both given by `user` for each user. There are no branches, so that the
+/// compiler vectorises the loop.
 #[inline(always)]
-fn part_slots<T: PartialOrd + Copy>(
+fn compare_lanes<T: PartialOrd + Copy>(
     candidates: &[u32; GROUP],
-    above: &mut [u32; GROUP],
-    of: impl Fn(usize) -> ([T; PANEL], Bars<T>),
-) -> Parted {
-    let mut parted = Parted::default();
+    higher: &mut [u32; GROUP],
+    user: impl Fn(usize) -> ([T; PANEL], Thresholds<T>),
+) -> Survivors {
+    let mut survivors = Survivors::default();
     for g in 0..GROUP {
-        let (numbers, bars) = of(g);
-        let (mut over, mut not_below, mut keep) = (0, 0, 0);
+        let (numbers, thresholds) = user(g);
+        let (mut greater, mut not_less, mut best) = (0, 0, 0);
         for (x, bit) in numbers.into_iter().zip(BITS) {
-            over |= if x > bars.above { bit } else { 0 };
-            not_below |= if x >= bars.below { bit } else { 0 };
-            keep |= if x >= bars.keep { bit } else { 0 };
+            greater |= if x > thresholds.higher { bit } else { 0 };
+            not_less |= if x >= thresholds.lower { bit } else { 0 };
+            best |= if x >= thresholds.best { bit } else { 0 };
         }
-        parted.settle(g, over, not_below, keep, candidates, above);
+        survivors.set(g, greater, not_less, best, candidates, higher);
     }
-    parted
+    survivors
 }

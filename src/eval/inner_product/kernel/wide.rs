@@ -1,13 +1,13 @@
-//! AVX-512 with VNNI. Every function needs what [`Wide::detect`] looks for.
+//! AVX-512 with VNNI. Every function needs the instructions that [`Wide::detect`] looks for.
 #![allow(unsafe_code)]
 
 use std::arch::asm;
 #[allow(clippy::wildcard_imports, reason = "two dozen names of instructions")]
 use std::arch::x86_64::*;
 
-use super::{Bars, GROUP, Grid, LANES, PANEL, Parted, rest};
+use super::{DOT_LANES, GROUP, Grid, PANEL, Survivors, Thresholds, rest};
 
-/// Numbers of 32 bits in a register.
+/// Number of 32-bit numbers in a register.
 const WIDE: usize = 16;
 
 /// A machine that has the instructions.
@@ -30,7 +30,7 @@ impl Wide {
 instruction_kernel!(Wide);
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,bmi1,bmi2,fma,popcnt")]
-fn with_instructions<R>(body: impl FnOnce() -> R) -> R {
+fn run<R>(body: impl FnOnce() -> R) -> R {
     body()
 }
 
@@ -41,9 +41,9 @@ fn products(users: &[i32], p: usize, panel: &[i16], acc: &mut Grid<i32>) {
     unsafe {
         let mut sums = [[_mm512_setzero_si512(); PANEL / WIDE]; GROUP];
         for pair in 0..p {
-            let at = panel.as_ptr().add(pair * PANEL * 2);
-            let left = _mm512_loadu_si512(at.cast());
-            let right = _mm512_loadu_si512(at.add(PANEL).cast());
+            let place = panel.as_ptr().add(pair * PANEL * 2);
+            let left = _mm512_loadu_si512(place.cast());
+            let right = _mm512_loadu_si512(place.add(PANEL).cast());
             for (g, sums) in sums.iter_mut().enumerate() {
                 let user = _mm512_set1_epi32(*users.as_ptr().add(g * p + pair));
                 add_pairs(&mut sums[0], user, left);
@@ -71,58 +71,63 @@ fn add_pairs(sum: &mut __m512i, x: __m512i, y: __m512i) {
 // Not inlined: among all that surrounds it, the compiler runs out of registers.
 #[target_feature(enable = "avx512f,avx512bw,popcnt")]
 #[inline(never)]
-fn part(
+fn compare(
     acc: &Grid<i32>,
-    bars: &[Bars<[i16; 2]>; GROUP],
+    thresholds: &[Thresholds<[i16; 2]>; GROUP],
     candidates: &[u32; GROUP],
-    above: &mut [u32; GROUP],
-) -> Parted {
-    let mut parted = Parted::default();
+    higher: &mut [u32; GROUP],
+) -> Survivors {
+    let mut survivors = Survivors::default();
     for g in 0..GROUP {
         let [even, odd] = load(&acc[g]);
         let x = _mm512_mask_blend_epi16(0xaaaa_aaaa, _mm512_srli_epi32::<16>(even), odd);
-        let over = _mm512_cmpgt_epi16_mask(x, twice(bars[g].above));
-        let not_below = _mm512_cmpge_epi16_mask(x, twice(bars[g].below));
-        let keep = _mm512_cmpge_epi16_mask(x, twice(bars[g].keep));
-        parted.settle(g, over, not_below, keep, candidates, above);
+        let greater = _mm512_cmpgt_epi16_mask(x, twice(thresholds[g].higher));
+        let not_less = _mm512_cmpge_epi16_mask(x, twice(thresholds[g].lower));
+        let best = _mm512_cmpge_epi16_mask(x, twice(thresholds[g].best));
+        survivors.set(g, greater, not_less, best, candidates, higher);
     }
-    parted
+    survivors
 }
 
 #[target_feature(enable = "avx512f,avx512bw,bmi2,popcnt,fma")]
 #[inline(never)]
-fn part_sums(
+fn compare_sums(
     accs: &[Grid<i32>],
     units: &[[f32; GROUP]],
-    bars: &[Bars<f32>; GROUP],
+    thresholds: &[Thresholds<f32>; GROUP],
     candidates: &[u32; GROUP],
-    above: &mut [u32; GROUP],
-) -> Parted {
-    let mut parted = Parted::default();
+    higher: &mut [u32; GROUP],
+) -> Survivors {
+    let mut survivors = Survivors::default();
     for g in 0..GROUP {
         let sums = sum(accs, units, g);
-        let bar = _mm512_set1_ps(bars[g].above);
-        let over = ordered(sums.map(|x| _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, bar)));
-        let bar = _mm512_set1_ps(bars[g].below);
-        let not_below = ordered(sums.map(|x| _mm512_cmp_ps_mask::<_CMP_GE_OQ>(x, bar)));
-        let bar = _mm512_set1_ps(bars[g].keep);
-        let keep = ordered(sums.map(|x| _mm512_cmp_ps_mask::<_CMP_GE_OQ>(x, bar)));
-        parted.settle(g, over, not_below, keep, candidates, above);
+        let threshold = _mm512_set1_ps(thresholds[g].higher);
+        let greater = interleave(sums.map(|x| _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, threshold)));
+        let threshold = _mm512_set1_ps(thresholds[g].lower);
+        let not_less = interleave(sums.map(|x| _mm512_cmp_ps_mask::<_CMP_GE_OQ>(x, threshold)));
+        let threshold = _mm512_set1_ps(thresholds[g].best);
+        let best = interleave(sums.map(|x| _mm512_cmp_ps_mask::<_CMP_GE_OQ>(x, threshold)));
+        survivors.set(g, greater, not_less, best, candidates, higher);
     }
-    parted
+    survivors
 }
 
 #[target_feature(enable = "avx512f,bmi2,fma")]
-fn raise(accs: &[Grid<i32>], units: &[[f32; GROUP]], candidates: &[u32; GROUP], highest: &mut Grid<f32>) {
-    for (g, highest) in highest.iter_mut().enumerate() {
+fn raise_maxima(
+    accs: &[Grid<i32>],
+    units: &[[f32; GROUP]],
+    candidates: &[u32; GROUP],
+    maxima: &mut Grid<f32>,
+) {
+    for (g, maxima) in maxima.iter_mut().enumerate() {
         let sums = sum(accs, units, g);
         for odd in 0..2 {
             let wanted = _pext_u32(candidates[g], EVEN << odd) as u16;
             // SAFETY: sixteen numbers.
             unsafe {
-                let at = highest.as_mut_ptr().add(odd * WIDE);
-                let before = _mm512_loadu_ps(at);
-                _mm512_storeu_ps(at, _mm512_mask_max_ps(before, wanted, before, sums[odd]));
+                let place = maxima.as_mut_ptr().add(odd * WIDE);
+                let old = _mm512_loadu_ps(place);
+                _mm512_storeu_ps(place, _mm512_mask_max_ps(old, wanted, old, sums[odd]));
             }
         }
     }
@@ -134,13 +139,13 @@ fn twice([low, high]: [i16; 2]) -> __m512i {
     _mm512_set1_epi32(i32::from(low as u16) | i32::from(high) << 16)
 }
 
-/// Bits of a panel's even items.
+/// The bits of a panel's even items.
 const EVEN: u32 = 0x5555_5555;
 
-/// Bits of the even and the odd items, in the items' order.
+/// Merges the bits of the even and of the odd items, in the items' order.
 #[target_feature(enable = "bmi2")]
 #[inline]
-fn ordered([even, odd]: [u16; 2]) -> u32 {
+fn interleave([even, odd]: [u16; 2]) -> u32 {
     _pdep_u32(even.into(), EVEN) | _pdep_u32(odd.into(), EVEN << 1)
 }
 
@@ -170,12 +175,12 @@ fn sum(accs: &[Grid<i32>], units: &[[f32; GROUP]], g: usize) -> [__m512; 2] {
 #[inline]
 fn dot(a: &[f64], b: &[f32]) -> f32 {
     let mut sums = [_mm512_setzero_pd(); 2];
-    for i in 0..a.len() / (2 * LANES) {
+    for i in 0..a.len() / (2 * DOT_LANES) {
         for (half, sum) in sums.iter_mut().enumerate() {
-            let at = (2 * i + half) * LANES;
+            let place = (2 * i + half) * DOT_LANES;
             // SAFETY: eight numbers of each, inside their length.
             let (x, y) =
-                unsafe { (_mm512_loadu_pd(a.as_ptr().add(at)), _mm256_loadu_ps(b.as_ptr().add(at))) };
+                unsafe { (_mm512_loadu_pd(a.as_ptr().add(place)), _mm256_loadu_ps(b.as_ptr().add(place))) };
             *sum = _mm512_fmadd_pd(x, _mm512_cvtps_pd(y), *sum);
         }
     }

@@ -1,123 +1,14 @@
-//! What a preparation did and what it saw: printed, and kept beside the data set.
-
-use std::path::PathBuf;
+//! Warnings of a preparation: what the owner of the data should check before anything is made of it.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
-use super::MICROS;
-use super::filter::{StepCounts, TiedPairs, Ties};
-use super::join::{Cause, Explanation};
-use super::log::NullLike;
-use super::source::{Role, SourcePlan, TimeUnit, speaks_of_parts};
-use super::split::Split;
-
-/// What was done, step by step.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PrepareReport {
-    /// How the log and the catalogue were read: columns, units, separators, and which of them were guessed.
-    pub log: SourcePlan,
-    pub catalogue: Option<SourcePlan>,
-    pub steps: Vec<StepCounts>,
-    /// Lines passed over, and the first of them.
-    pub bad_lines: u64,
-    pub first_bad_line: Option<String>,
-    /// Users too short to have targets; they train.
-    pub users_without_targets: usize,
-    pub train_interactions: usize,
-    pub valid_targets: usize,
-    pub test_targets: usize,
-    /// Neighbouring interactions of a user, and those with the same time.
-    pub tied_pairs: TiedPairs,
-    /// The rule for equal times, where one was asked for.
-    #[serde(default)]
-    pub ties: Option<Ties>,
-    /// Interactions that the rule for duplicates dropped, where it keeps one of each user and item.
-    #[serde(default)]
-    pub repeats_dropped: usize,
-    /// Kept rows that repeat another in user, item and time.
-    pub exact_duplicates: usize,
-    /// Ids that look like missing values.
-    pub null_like_ids: Vec<NullLike>,
-    /// Whether times are times, not places in the log.
-    pub timed: bool,
-    /// First and last time of the kept interactions, in microseconds since 1970; absent without times.
-    #[serde(default)]
-    pub span: Option<[i64; 2]>,
-    /// The rule that was followed.
-    pub split: Split,
-    /// Rows whose place in the log stands for their time, and rows that were left out for want of one.
-    pub rows_without_time: u64,
-    pub rows_without_time_dropped: u64,
-    /// Catalogue rows; those that repeat a described item; and those whose item has no kept interaction.
-    pub catalogue_rows: usize,
-    pub catalogue_repeated: usize,
-    pub catalogue_unseen: usize,
-    /// Rows with HTML in title or text that nothing was said of, and the first.
-    #[serde(default)]
-    pub catalogue_markup: usize,
-    #[serde(default)]
-    pub first_markup: Option<String>,
-    /// Rows whose title looks like a missing value, and the first.
-    #[serde(default)]
-    pub null_titles: usize,
-    #[serde(default)]
-    pub first_null_title: Option<String>,
-    pub items_without_catalogue_row: usize,
-    /// Why ids of the log and of the catalogue meet less than one may expect.
-    pub catalogue_misses: Option<Misses>,
-    /// Items that occur as validation or test targets and never in training: their ID vectors stay random.
-    #[serde(default)]
-    pub items_only_targets: usize,
-    pub items_without_title: usize,
-    pub items_without_category: usize,
-    /// Items for which neither the catalogue nor the pattern gives a picture.
-    pub items_without_image: usize,
-    /// Items whose picture is a path that leads to no file. Addresses aren't followed.
-    pub image_files_missing: usize,
-    /// Folder at which relative picture paths begin; absent where there are none.
-    #[serde(default)]
-    pub pictures_root: Option<PathBuf>,
-    /// What should be said of picture paths that lead to no file, with the remedy.
-    #[serde(default)]
-    pub image_remarks: Vec<String>,
-    /// SHA-256 of every source file.
-    pub sources: Vec<SourceHash>,
-}
-
-/// A join that matched little.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Misses {
-    pub matched: usize,
-    /// Items that would match if their ids were written alike.
-    pub mendable: usize,
-    pub causes: Vec<Cause>,
-    /// Counts, examples of both sides and the cause, for people.
-    pub message: String,
-    pub remedy: Option<String>,
-}
-
-impl Misses {
-    pub(super) fn of(found: &Explanation) -> Self {
-        Self {
-            matched: found.matched,
-            mendable: found.mendable,
-            causes: found.causes.clone(),
-            message: found.to_string(),
-            remedy: found.hint(),
-        }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SourceHash {
-    pub path: PathBuf,
-    pub bytes: u64,
-    pub sha256: String,
-}
+use super::report::PrepareReport;
+use crate::data::MICROS;
+use crate::data::source::{Role, SourcePlan, TimeUnit, may_name_parts};
+use crate::data::split::Split;
 
 impl PrepareReport {
-    /// What the owner of the data should know before anything is made of it; `--strict` makes errors of it.
+    /// Warnings to the owner of the data, which `--strict` turns into errors.
     pub fn warnings(&self) -> Vec<String> {
         let mut found = self.log.warnings.clone();
         found.extend(self.catalogue.iter().flat_map(|plan| plan.warnings.clone()));
@@ -132,14 +23,14 @@ impl PrepareReport {
         found
     }
 
-    /// Lines that `--skip-bad` passed over: told, and no more than was allowed.
+    /// A message on the lines that `--skip-bad` skipped; no warning, since they were allowed.
     pub fn passed_over(&self) -> Option<String> {
         let first = self.first_bad_line.as_deref().unwrap_or_default();
         (self.bad_lines > 0)
             .then(|| format!("{} malformed lines passed over; the first: {first}", self.bad_lines))
     }
 
-    /// Columns that nothing was taken from.
+    /// Warnings about roles without a column.
     fn column_warnings(&self) -> Vec<String> {
         let mut found = Vec::new();
         let unread = |plan: &SourcePlan| {
@@ -159,7 +50,7 @@ impl PrepareReport {
                 unread(&self.log)
             ));
         }
-        let part = self.log.unread.iter().find(|name| speaks_of_parts(name));
+        let part = self.log.unread.iter().find(|name| may_name_parts(name));
         if let Some(name) =
             part.filter(|_| self.split != Split::Given && !self.log.without.contains(&Role::Part))
         {
@@ -184,6 +75,7 @@ impl PrepareReport {
         found
     }
 
+    /// Warnings about ids, duplicates, users and catalogue rows.
     fn row_warnings(&self) -> Vec<String> {
         let mut found = Vec::new();
         for null in &self.null_like_ids {
@@ -241,7 +133,7 @@ impl PrepareReport {
         Some(format!("{} to {}", day(first).ok()?, day(last).ok()?))
     }
 
-    /// Numbers whose guessed unit makes days of them that no log of ours has.
+    /// A warning where the guessed unit of times gives implausible dates.
     fn time_warning(&self) -> Option<String> {
         const YEAR_1980: i64 = 315_532_800 * MICROS;
         const A_YEAR: i64 = 31_622_400 * MICROS;
@@ -258,6 +150,7 @@ impl PrepareReport {
         })
     }
 
+    /// A warning about the order of equal times.
     fn tie_warnings(&self) -> Vec<String> {
         let mut found = Vec::new();
         let pairs = &self.tied_pairs;
