@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let dataset = &setup.dataset;
     let number = dataset.users.iter().position(|id| *id == user).ok_or("no such user")?;
-    let history = History { user, items: dataset.sequences.items_of(number).to_vec() };
+    let history = History::new(user, dataset.sequences.items_of(number).to_vec());
     for entry in &top_k(&scorer, &[history], &Listing::best(5))[0] {
         let item = entry.item as usize;
         println!("{:.4}  {}  {}", entry.score, dataset.items.ids[item], dataset.items.titles[item]);
