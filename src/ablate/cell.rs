@@ -157,6 +157,19 @@ impl Cell {
         first_difference(&flat(then), &flat(&self.config), |key| has_fact(key, Fact::Idle))
     }
 
+    /// Clears the way for a training: a run that begins anew takes a directory that does not exist.
+    ///
+    /// # Errors
+    /// Something lies there that is no run.
+    pub(super) fn make_room(&self, resume: bool) -> Result<(), StudyError> {
+        if resume {
+            return Ok(());
+        }
+        // An empty folder would make the training choose another name.
+        let _ = std::fs::remove_dir(&self.dir);
+        if self.dir.exists() { Err(StudyError::InTheWay { dir: self.dir.clone() }) } else { Ok(()) }
+    }
+
     /// Writes the configuration that the training is started with.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! The study's report: verdicts, then the comparison of its conditions.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use super::StudyError;
@@ -8,6 +10,7 @@ use super::gates::{Judged, Outcome};
 use super::plan::Plan;
 use super::retune::Chosen;
 use super::verdict::{ViewVerdict, settle_family};
+use crate::artefact::write_atomic;
 use crate::compare::preface::{Item, Preface, Section};
 use crate::compare::table::{Table, sentence};
 use crate::compare::{Asked, Comparison, Contrast, Failed, compare};
@@ -86,6 +89,19 @@ impl StudyReport {
         };
         report.preface = report.make_preface(plan);
         Ok(report)
+    }
+
+    /// Writes `study.md`, `study.html` and `study.json` to `root`.
+    ///
+    /// # Errors
+    /// They can't be written.
+    pub fn write(&self, root: &Path) -> Result<(), StudyError> {
+        let json = serde_json::to_string_pretty(self).unwrap_or_default();
+        let files = [("study.md", self.markdown()), ("study.html", self.html()), ("study.json", json)];
+        for (name, text) in &files {
+            write_atomic(&root.join(name), text.as_bytes())?;
+        }
+        Ok(())
     }
 
     pub fn markdown(&self) -> String {
