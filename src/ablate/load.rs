@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use super::StudyError;
 use super::retune::Retune;
 use super::study::Study;
-use super::StudyError;
 use crate::compare::Metric;
 use crate::config::{nearest, one_line};
 
@@ -87,11 +87,7 @@ fn check(study: &Study, path: &Path) -> Result<(), StudyError> {
 
 fn check_base(study: &Study) -> Checked {
     if study.base.as_os_str().is_empty() {
-        return refuse(
-            "base",
-            "is missing",
-            "name the full model, e.g. base = \"configs/quickstart.toml\"",
-        );
+        return refuse("base", "is missing", "name the full model, e.g. base = \"configs/quickstart.toml\"");
     }
     Ok(())
 }

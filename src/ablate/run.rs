@@ -202,8 +202,15 @@ struct Training<'a> {
 
 /// What a thread that trains says.
 enum Message<'a> {
-    Started { cell: &'a Cell, resumed: bool },
-    Ended { cell: &'a Cell, ended: Ended, after: Duration },
+    Started {
+        cell: &'a Cell,
+        resumed: bool,
+    },
+    Ended {
+        cell: &'a Cell,
+        ended: Ended,
+        after: Duration,
+    },
     /// A training can't be started.
     Broken(StudyError),
 }

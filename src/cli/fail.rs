@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use crate::ablate::StudyError;
 use crate::artefact::ArtefactError;
-use crate::bench::BenchError;
 use crate::compare::CompareError;
 use crate::config::ConfigError;
 use crate::data::{ChoiceError, DataError};
@@ -108,16 +107,6 @@ impl From<RowsError> for Failure {
 impl From<EncodeError> for Failure {
     fn from(e: EncodeError) -> Self {
         let exit = if matches!(e, EncodeError::Interrupted { .. }) { Exit::Interrupted } else { Exit::User };
-        Self { exit, message: e.to_string(), hint: e.hint() }
-    }
-}
-
-impl From<BenchError> for Failure {
-    fn from(e: BenchError) -> Self {
-        let exit = match e {
-            BenchError::Diverged { .. } => Exit::Diverged,
-            _ => Exit::User,
-        };
         Self { exit, message: e.to_string(), hint: e.hint() }
     }
 }
