@@ -14,6 +14,7 @@ use crate::export::ExportError;
 use crate::features::FeatureError;
 use crate::judge::JudgeError;
 use crate::lock::LockError;
+use crate::probe::ProbeError;
 use crate::run::RunError;
 use crate::synth::SynthError;
 use crate::train::checkpoint::CheckpointError;
@@ -87,6 +88,7 @@ failures!(
     InputsError,
     JudgeError,
     LockError,
+    ProbeError,
     RunError,
     SystemError,
     TuneError

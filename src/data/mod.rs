@@ -6,6 +6,7 @@
 //! order, with a `report`), [`dataset`] (the result), [`disk`] (its directory), [`choice`] (which items may be listed).
 
 mod catalogue;
+mod changes;
 pub mod choice;
 pub mod cold;
 pub mod config;
@@ -23,11 +24,13 @@ mod log;
 pub mod pictures;
 pub mod prepare;
 mod report;
+mod report_text;
 pub mod source;
 pub mod split;
 #[cfg(test)]
 mod tests;
 
+pub use changes::changed_items;
 pub use choice::{Choice, ChoiceError};
 pub use dataset::{Dataset, Items, KeptColumn, MICROS, Part, Sequences, Target};
 pub use disk::{replace_dataset, write_dataset};

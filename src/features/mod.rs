@@ -32,5 +32,5 @@ pub use import::{ImportOptions, ImportReport, MissingRows, SharedRows, import};
 pub use pooled::{mean_token, normalise};
 pub use shared::{MANY, Shared};
 pub use store::{FeatureStore, KIND, Precision, SCHEMA_VERSION};
-pub use view::{check_view_name, view_dir};
+pub use view::{check_view_name, store_names, view_dir};
 pub use writer::StoreWriter;

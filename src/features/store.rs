@@ -15,6 +15,7 @@ use super::error::{at, malformed};
 use super::header::{Header, Place};
 use super::ids::item_ids_hash;
 use super::replace::Replacement;
+use super::view::store_names;
 use crate::artefact;
 use crate::config::Replace;
 use crate::data::Dataset;
@@ -238,6 +239,14 @@ impl FeatureStore {
             return Ok(());
         }
         Err(FeatureError::OtherItems { dir: self.dir.clone() })
+    }
+
+    /// Stores of the data set `dataset`, which lies at `dataset_dir`, that were made for other items than it has now.
+    pub fn outdated(dataset_dir: &Path, dataset: &Dataset) -> Vec<PathBuf> {
+        let mut stores: Vec<PathBuf> =
+            store_names(dataset_dir).iter().map(|name| dataset_dir.join("features").join(name)).collect();
+        stores.retain(|dir| Self::open(dir).is_ok_and(|store| store.check_items(dataset).is_err()));
+        stores
     }
 }
 
