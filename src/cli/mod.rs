@@ -24,6 +24,7 @@ mod recommend;
 mod setup;
 mod show;
 mod signals;
+mod store_args;
 mod synth;
 mod terminal;
 mod train;

@@ -10,7 +10,7 @@ use super::class::{CLIP, Class, EFFICIENT_NET, IMAGENET, Size};
 use super::resize::{Filter, resize};
 use crate::encode::EncodeError;
 use crate::encode::error::{at, malformed};
-use crate::encode::resolve::optional;
+use crate::encode::files::optional;
 
 /// How a picture gets to its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
