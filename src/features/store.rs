@@ -113,7 +113,7 @@ impl FeatureStore {
     /// `run_seed`; statistics of the features are taken in one pass over the store.
     #[must_use]
     pub fn replaced(mut self, replace: Replace, run_seed: u64) -> Self {
-        let replacement = Replacement::new(&self, replace, run_seed);
+        let replacement = Replacement::new(self.items(), self.width(), || self.moments(), replace, run_seed);
         self.lengths = replacement.lengths(&self.lengths);
         let kind = format!("{:?}", replace.kind).to_lowercase();
         self.hash = format!("{}+{kind}.{}", self.hash, replace.seed);
@@ -226,6 +226,31 @@ impl FeatureStore {
             Precision::F16 => bytemuck::cast_slice::<u8, f16>(bytes).convert_to_f32_slice(out),
             Precision::F32 => out.copy_from_slice(bytemuck::cast_slice(bytes)),
         }
+    }
+
+    /// Mean and deviation of every column over all tokens of all items.
+    pub(super) fn moments(&self) -> Vec<(f32, f32)> {
+        let width = self.width();
+        let (mut sums, mut squares, mut count) = (vec![0.0f64; width], vec![0.0f64; width], 0usize);
+        let mut tokens = vec![0.0; self.tokens() * width];
+        for item in 1..=self.items() as u32 {
+            let length = self.length(item);
+            let own = &mut tokens[..length * width];
+            self.gather_into(item, length, own);
+            for token in own.chunks_exact(width) {
+                for ((sum, square), &x) in sums.iter_mut().zip(&mut squares).zip(token) {
+                    *sum += f64::from(x);
+                    *square += f64::from(x).powi(2);
+                }
+            }
+            count += length;
+        }
+        let n = count.max(1) as f64;
+        let column = |(sum, square): (&f64, &f64)| {
+            let mean = sum / n;
+            (mean as f32, (square / n - mean * mean).max(0.0).sqrt() as f32)
+        };
+        sums.iter().zip(&squares).map(column).collect()
     }
 
     /// Refuses a store that was made for a catalogue with other items or another numbering.
