@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::EncodeError;
 use super::encoder::Encoder;
@@ -171,25 +171,7 @@ fn finish(
     if let Some(table) = encoder.table() {
         table.write(&writer.beside(tfidf::FILE))?;
     }
-    let about = json!({
-        "source": format!("encoded by {}", encoder.name()),
-        "settings": encoder.settings(),
-        "recipe": recipe,
-        "recipe_sha256": recipe.fingerprint(),
-        "dataset": dataset.hash,
-        "item_ids_sha256": item_ids_hash(&dataset.items.ids),
-        "field": if recipe.modality == Modality::Text { json!(job.field) } else { json!("image") },
-        "batch": job.batch,
-        "limit": job.limit,
-        "empty": plan.empty,
-        "quarantined": refused.len(),
-        "pictures_root": dataset.items.pictures_root.as_ref().filter(|_| recipe.modality == Modality::Image),
-        "shared": plan.shared,
-        "shared_missing": plan.shared_missing,
-        "found_out": found_out(encoder.settings(), recipe),
-        "warnings": plan.warnings,
-    });
-    let manifest = writer.finish(about)?;
+    let manifest = writer.finish(about(dataset, encoder, job, plan, refused.len()))?;
     let encoded = partial.kept;
     partial.remove()?;
     Ok(Report {
@@ -205,6 +187,29 @@ fn finish(
         width: recipe.width,
         seconds: begun.elapsed().as_secs_f64(),
         hash: manifest.content_hash(),
+    })
+}
+
+/// What the store's manifest says of its making.
+fn about(dataset: &Dataset, encoder: &Encoder, job: &Job, plan: &Plan, refused: usize) -> Value {
+    let recipe = encoder.recipe();
+    json!({
+        "source": format!("encoded by {}", encoder.name()),
+        "settings": encoder.settings(),
+        "recipe": recipe,
+        "recipe_sha256": recipe.fingerprint(),
+        "dataset": dataset.hash,
+        "item_ids_sha256": item_ids_hash(&dataset.items.ids),
+        "field": if recipe.modality == Modality::Text { json!(job.field) } else { json!("image") },
+        "batch": job.batch,
+        "limit": job.limit,
+        "empty": plan.empty,
+        "quarantined": refused,
+        "pictures_root": dataset.items.pictures_root.as_ref().filter(|_| recipe.modality == Modality::Image),
+        "shared": plan.shared,
+        "shared_missing": plan.shared_missing,
+        "found_out": found_out(encoder.settings(), recipe),
+        "warnings": plan.warnings,
     })
 }
 

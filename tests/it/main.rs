@@ -34,6 +34,7 @@ mod resume;
 mod row_sparse;
 mod shop;
 mod silence;
+mod structure;
 mod tune;
 mod unread;
 mod worlds;
