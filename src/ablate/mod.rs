@@ -23,6 +23,8 @@ pub mod plan;
 pub mod report;
 pub mod retune;
 pub mod run;
+#[cfg(test)]
+mod run_tests;
 pub mod study;
 pub mod verdict;
 
