@@ -61,7 +61,7 @@ impl Default for Job {
     }
 }
 
-/// What becomes of items that share one picture with at least [`MANY`] - 1 others.
+/// What becomes of items that share one picture with at least [`crate::features::MANY`] - 1 others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SharedPictures {
