@@ -10,9 +10,9 @@ use super::validity::{ENOUGH, Validity, Variant};
 use crate::config::{Config, ENSEMBLE, ViewKind, load};
 use crate::eval::baseline::ContentView;
 use crate::eval::{Report, Scored};
-use crate::train::setup::feature_dir;
 use crate::train::inputs::{self, Asked};
 use crate::train::run_dir::RunDir;
+use crate::train::setup::feature_dir;
 
 /// The final metric that the figures are to predict.
 const METRIC: &str = "ndcg@10";
