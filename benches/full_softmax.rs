@@ -12,7 +12,8 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 use codistill::config::{
-    DistillConfig, DistillPair, EncoderConfig, ObjectiveConfig, ObjectiveKind, OptimConfig, SavingsConfig,
+    DistillConfig, DistillPair, EncoderConfig, Gru4recConfig, ObjectiveConfig, ObjectiveKind, OptimConfig,
+    SasrecConfig, SavingsConfig,
 };
 use codistill::device::process_memory;
 use codistill::model::{DataShape, Recommender};
@@ -37,8 +38,8 @@ fn main() {
     let students = numbers.next().unwrap_or(1).clamp(1, 2);
 
     let encoders = [
-        ("id", EncoderConfig::Sasrec { blocks: 1, heads: 1 }),
-        ("gru", EncoderConfig::Gru4rec { layers: 1 }),
+        ("id", EncoderConfig::Sasrec(SasrecConfig { blocks: 1, heads: 1 })),
+        ("gru", EncoderConfig::Gru4rec(Gru4recConfig { layers: 1 })),
     ];
     let encoders = &encoders[..students];
     let pair = |student: &str| DistillPair { student: student.into(), teacher: "ensemble".into() };

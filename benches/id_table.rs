@@ -11,7 +11,7 @@ mod common;
 use std::time::Instant;
 
 use burn::tensor::Device;
-use codistill::config::{EncoderConfig, ObjectiveConfig, OptimConfig, SavingsConfig};
+use codistill::config::{EncoderConfig, ObjectiveConfig, OptimConfig, SasrecConfig, SavingsConfig};
 use codistill::model::{DataShape, Recommender};
 use codistill::nn::Init;
 use codistill::objective::Objective;
@@ -65,7 +65,7 @@ struct Run {
 impl Run {
     fn new(items: usize, steps: usize, row_sparse: bool) -> Self {
         let device = Device::flex().autodiff();
-        let config = id_model(WIDTH, &[("id", EncoderConfig::Sasrec { blocks: 2, heads: 2 })]);
+        let config = id_model(WIDTH, &[("id", EncoderConfig::Sasrec(SasrecConfig { blocks: 2, heads: 2 }))]);
         let shape = DataShape { items, max_seq_len: INPUTS, feature_widths: vec![0] };
         let savings = SavingsConfig::default();
         let model = Recommender::new(&config, &savings, &shape, &|_| Vec::new(), &mut Init::new(1, &device));

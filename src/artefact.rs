@@ -4,6 +4,7 @@
 //! into place. `manifest.json` comes last and holds the SHA-256 of every other file, so that a flipped
 //! byte is found before anything is read from it.
 
+mod json;
 mod place;
 
 use std::fs::{self, File};
@@ -14,6 +15,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::hex::hex;
+
+pub use json::{json_line, json_text, json_value, write_json};
 pub use place::{Makes, may_make};
 
 /// Name of the file that closes every artefact.
@@ -93,7 +97,7 @@ impl Manifest {
             hasher.update(file.name.as_bytes());
             hasher.update(file.sha256.as_bytes());
         }
-        hex(&hasher.finalize())
+        hex(hasher.finalize())
     }
 }
 
@@ -126,14 +130,32 @@ impl Staging {
         self.scratch.path().join(name)
     }
 
-    /// Hashes and syncs every file, writes the manifest last, and renames the directory into place.
+    /// Writes the indented JSON of `value` to the file `name`.
+    ///
+    /// # Errors
+    /// `value` has no JSON form, or the file can't be written.
+    pub fn write_json(&self, name: &str, value: &(impl Serialize + ?Sized)) -> Result<(), ArtefactError> {
+        self.write(name, &json_text(name, value)?)
+    }
+
+    /// Writes a text to the file `name`.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn write(&self, name: &str, text: &str) -> Result<(), ArtefactError> {
+        let path = self.path(name);
+        fs::write(&path, text).map_err(at(&path))
+    }
+
+    /// Hashes every file, syncs all files and folders, writes the manifest last, and renames the directory into place.
     ///
     /// # Errors
     /// Any I/O failure; nothing is then left at the destination.
     pub fn commit(self, kind: &str, schema_version: u32, about: Value) -> Result<Manifest, ArtefactError> {
         let root = self.scratch.path();
         let mut files = Vec::new();
-        for name in list_files(root)? {
+        let Tree { files: names, folders } = Tree::read(root)?;
+        for name in names {
             let path = root.join(&name);
             File::open(&path).and_then(|f| f.sync_all()).map_err(at(&path))?;
             let (sha256, bytes) = hash_file(&path)?;
@@ -142,10 +164,11 @@ impl Staging {
         let program_version = env!("CARGO_PKG_VERSION").to_owned();
         let manifest = Manifest { kind: kind.to_owned(), schema_version, program_version, about, files };
         let path = root.join(MANIFEST);
-        let text = serde_json::to_string_pretty(&manifest).map_err(|e| at(&path)(e.into()))?;
-        write_synced(&path, text.as_bytes())?;
-        sync_dir(root)?;
-        make_readable(root)?;
+        write_synced(&path, json_text(MANIFEST, &manifest)?.as_bytes())?;
+        // The names of files are content of their folders: without them a power cut could leave a manifest over nothing.
+        for folder in folders.iter().rev() {
+            sync_dir(&root.join(folder))?;
+        }
         fs::rename(root, &self.destination).map_err(at(&self.destination))?;
         let _ = self.scratch.keep();
         if let Some(parent) = self.destination.parent().filter(|p| !p.as_os_str().is_empty()) {
@@ -198,19 +221,6 @@ pub fn verify(dir: &Path, kind: &str, schema_version: u32) -> Result<Manifest, A
         }
     }
     Ok(manifest)
-}
-
-/// Opens a scratch directory, which was made private, to whoever may read its neighbours.
-///
-/// # Errors
-/// Its permissions can't be set.
-pub fn make_readable(dir: &Path) -> Result<(), ArtefactError> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).map_err(at(dir))?;
-    }
-    Ok(())
 }
 
 /// Whether something is there that can be written to but not replaced: a pipe or a device.
@@ -311,15 +321,11 @@ pub fn hash_file(path: &Path) -> Result<(String, u64), ArtefactError> {
     loop {
         let n = file.read(&mut buffer).map_err(at(path))?;
         if n == 0 {
-            return Ok((hex(&hasher.finalize()), bytes));
+            return Ok((hex(hasher.finalize()), bytes));
         }
         hasher.update(&buffer[..n]);
         bytes += n as u64;
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn write_synced(path: &Path, content: &[u8]) -> Result<(), ArtefactError> {
@@ -331,24 +337,35 @@ fn sync_dir(dir: &Path) -> Result<(), ArtefactError> {
     File::open(dir).and_then(|d| d.sync_all()).map_err(at(dir))
 }
 
-/// Files below `root`, relative, sorted, with `/` as separator.
-fn list_files(root: &Path) -> Result<Vec<String>, ArtefactError> {
-    let mut names = Vec::new();
-    let mut folders = vec![PathBuf::new()];
-    while let Some(folder) = folders.pop() {
-        let dir = root.join(&folder);
-        for entry in fs::read_dir(&dir).map_err(at(&dir))? {
-            let entry = entry.map_err(at(&dir))?;
-            let relative = folder.join(entry.file_name());
-            if entry.file_type().map_err(at(&dir))?.is_dir() {
-                folders.push(relative);
-            } else {
-                names.push(relative.to_string_lossy().replace('\\', "/"));
+/// What lies below a directory, by paths relative to it.
+#[derive(Debug, PartialEq)]
+struct Tree {
+    /// Sorted, with `/` as separator.
+    files: Vec<String>,
+    /// The directory itself first, each before those inside it.
+    folders: Vec<PathBuf>,
+}
+
+impl Tree {
+    fn read(root: &Path) -> Result<Self, ArtefactError> {
+        let (mut files, mut folders) = (Vec::new(), vec![PathBuf::new()]);
+        let mut next = 0;
+        while let Some(folder) = folders.get(next).cloned() {
+            let dir = root.join(&folder);
+            for entry in fs::read_dir(&dir).map_err(at(&dir))? {
+                let entry = entry.map_err(at(&dir))?;
+                let relative = folder.join(entry.file_name());
+                if entry.file_type().map_err(at(&dir))?.is_dir() {
+                    folders.push(relative);
+                } else {
+                    files.push(relative.to_string_lossy().replace('\\', "/"));
+                }
             }
+            next += 1;
         }
+        files.sort();
+        Ok(Self { files, folders })
     }
-    names.sort();
-    Ok(names)
 }
 
 #[cfg(test)]
@@ -378,6 +395,24 @@ mod tests {
         fs::write(staging.path("a.txt"), b"one").unwrap();
         drop(staging);
         assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn every_folder_of_an_artefact_is_synced_once_and_every_file_named() {
+        let home = tempfile::tempdir().unwrap();
+        let staging = Staging::create(&home.path().join("x")).unwrap();
+        fs::create_dir_all(staging.path("b/c")).unwrap();
+        fs::create_dir(staging.path("a")).unwrap();
+        fs::write(staging.path("b/c/two.txt"), "2").unwrap();
+        fs::write(staging.path("one.txt"), "1").unwrap();
+        let Tree { files, folders } = Tree::read(staging.scratch.path()).unwrap();
+        assert_eq!(files, ["b/c/two.txt", "one.txt"]);
+        let place = |name: &str| folders.iter().position(|folder| folder == Path::new(name)).unwrap();
+        assert_eq!((folders.len(), place("")), (4, 0));
+        assert!(place("b") < place("b/c") && place("a") > 0);
+        let manifest = staging.commit("codistill/test", 1, Value::Null).unwrap();
+        assert_eq!(manifest.files.len(), 2);
+        assert_eq!(verify(&home.path().join("x"), "codistill/test", 1).unwrap(), manifest);
     }
 
     #[test]

@@ -8,13 +8,7 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor, TensorData};
 
-/// A parameter's values on the host.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Values {
-    pub shape: Vec<usize>,
-    /// Row-major.
-    pub values: Vec<f32>,
-}
+pub use crate::tensors::{Values, host};
 
 /// Why named values don't fit a model.
 #[derive(Debug, thiserror::Error, PartialEq)]
@@ -159,13 +153,4 @@ pub fn write<M: Module>(model: M, mut values: BTreeMap<String, Values>) -> Resul
         problem.get_or_insert(ParamsError::Unknown(name.clone()));
     }
     problem.map_or(Ok(model), Err)
-}
-
-/// A tensor's values on the host.
-///
-/// # Panics
-/// The device is lost; nothing of the run can go on then.
-pub fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    // Every tensor of this program is f32, so that the conversion can't fail; a lost device can.
-    tensor.try_into_vec_as::<f32>().unwrap_or_else(|e| panic!("the device lost a tensor: {e:?}"))
 }

@@ -4,9 +4,9 @@
     pip install tensorboard
     python3 tests/tensorboard_loader.py RUN_DIRECTORY [--unfinished]
 
-Checks that scalars are there, that none is doubled by a resume and all equal `metrics.jsonl`; that the
-text, the hyper-parameters with their metrics and the projector's tables are there. `--unfinished` asks for
-scalars and text only: the rest is written at the end of a run. Exit code 1 if anything fails.
+`tests/it/tensorboard.rs` runs it. Checks that scalars are there, that none is doubled by a resume and all equal
+`metrics.jsonl`; that the text, the hyper-parameters with their metrics and the projector's tables are there.
+`--unfinished` asks for scalars and text only: the rest is written at the end of a run. Exit code 1 if anything fails.
 """
 
 import argparse

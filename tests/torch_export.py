@@ -3,9 +3,9 @@
 
     python tests/torch_export.py weights.safetensors tests/fixtures/odmt_parity_v1.safetensors
 
-`weights.safetensors` comes from the test `fixture_weights_are_exported_for_pytorch`, which writes it where
-CODISTILL_EXPORT_WEIGHTS points. Needs torch, numpy and safetensors. The modules below are written from the
-model's description (odmt.md 2 and 3); their parameter names are the authors'. Exit status 1 on any difference.
+The test `exported_weights_load_in_pytorch_and_give_the_authors_logits` runs it. Needs torch, numpy and safetensors. The
+modules below are written from the model's description (docs/odmt.md); their parameter names are the authors'. Exit
+status 1 on any difference.
 """
 import math
 import sys

@@ -11,11 +11,11 @@ use super::gates::{Judged, Outcome};
 use super::plan::Plan;
 use super::report::StudyReport;
 use super::study::Study;
-use crate::artefact::write_atomic;
+use crate::artefact::{write_atomic, write_json};
 use crate::compare::group::comparable;
 use crate::compare::run::Run;
-use crate::compare::table::Table;
-use crate::probe::spearman::spearman;
+use crate::stats::spearman;
+use crate::table::Table;
 
 /// Fewest models whose order says anything.
 const LEAST_MODELS: usize = 4;
@@ -115,9 +115,8 @@ impl Across {
     /// # Errors
     /// They can't be written.
     pub fn write(&self, dir: &Path) -> Result<(), StudyError> {
-        let json = serde_json::to_string_pretty(self).unwrap_or_default();
         write_atomic(&dir.join("across.md"), self.markdown().as_bytes())?;
-        Ok(write_atomic(&dir.join("across.json"), json.as_bytes())?)
+        Ok(write_json(&dir.join("across.json"), self)?)
     }
 
     /// # Errors

@@ -1,15 +1,13 @@
 //! One training of a study, its directory, and where it stands.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::StudyError;
 use super::condition::Condition;
-use crate::artefact::{Manifest, read_manifest, write_atomic};
+use crate::artefact::{Manifest, read_manifest, write_atomic, write_json};
 use crate::compare::group::first_difference;
-use crate::compare::run::flatten;
 use crate::config::section::Fact;
 use crate::config::{Config, has_fact, load};
 use crate::eval::Report;
@@ -124,7 +122,7 @@ impl Cell {
         let run = RunDir::at(&self.dir);
         if let Ok(text) = std::fs::read_to_string(self.failed_path())
             && let Ok(failed) = serde_json::from_str::<Failed>(&text)
-            && self.difference(&failed.config).is_none()
+            && self.difference(&failed.config)?.is_none()
         {
             return Ok(State::Failed(failed.reason));
         }
@@ -135,7 +133,7 @@ impl Cell {
         let other = |(field, left, right): (String, String, String)| {
             Err(StudyError::OtherSettings { dir: self.dir.clone(), field, left, right })
         };
-        if let Some(difference) = self.difference(&then) {
+        if let Some(difference) = self.difference(&then)? {
             return other(difference);
         }
         let Ok(text) = std::fs::read_to_string(run.report()) else { return Ok(State::Unfinished) };
@@ -147,14 +145,9 @@ impl Cell {
     }
 
     /// The first setting that matters in which another configuration differs.
-    fn difference(&self, then: &Config) -> Option<(String, String, String)> {
-        let flat = |config: &Config| -> BTreeMap<String, String> {
-            let mut leaves = BTreeMap::new();
-            flatten("", &serde_json::to_value(config).unwrap_or_default(), &mut leaves);
-            leaves
-        };
+    fn difference(&self, then: &Config) -> Result<Option<(String, String, String)>, StudyError> {
         // The seed is part of what a cell is.
-        first_difference(&flat(then), &flat(&self.config), |key| has_fact(key, Fact::Idle))
+        Ok(first_difference(&then.leaves()?, &self.config.leaves()?, |key| has_fact(key, Fact::Idle)))
     }
 
     /// Clears the way for a training: the folder above the run exists, and the run directory of one that begins anew
@@ -190,8 +183,7 @@ impl Cell {
     /// It can't be written.
     pub fn write_failure(&self, reason: &str) -> Result<(), StudyError> {
         let failed = Failed { reason: reason.to_owned(), config: self.config.clone() };
-        let text = serde_json::to_string_pretty(&failed).unwrap_or_default();
-        Ok(write_atomic(&self.failed_path(), text.as_bytes())?)
+        Ok(write_json(&self.failed_path(), &failed)?)
     }
 
     /// Forgets a failure, so that the cell is tried again.

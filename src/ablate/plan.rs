@@ -7,7 +7,7 @@ use super::cell::{Cell, State};
 use super::condition::{AGAIN, Condition, Preset, REFERENCE, Views};
 use super::retune::{Choice, Chosen, Retune, with};
 use super::study::Study;
-use crate::artefact::{at, write_atomic};
+use crate::artefact::{at, write_json};
 use crate::compare::Options;
 use crate::config::Config;
 
@@ -223,8 +223,7 @@ impl Plan {
         let then: Option<serde_json::Value> =
             std::fs::read_to_string(&path).ok().and_then(|text| serde_json::from_str(&text).ok());
         let Some(then) = then else {
-            let text = serde_json::to_string_pretty(&now).unwrap_or_default();
-            write_atomic(&path, text.as_bytes())?;
+            write_json(&path, &now)?;
             return Ok(None);
         };
         let keys = ["metric", "contrasts", "margin", "confidence", "seeds"];

@@ -10,12 +10,13 @@ use super::gates::{Judged, Outcome};
 use super::plan::Plan;
 use super::retune::Chosen;
 use super::verdict::{ViewVerdict, settle_family};
-use crate::artefact::write_atomic;
+use crate::artefact::{write_atomic, write_json};
 use crate::compare::preface::{Item, Preface, Section};
-use crate::compare::table::{Table, sentence};
+use crate::compare::table::sentence;
 use crate::compare::{Asked, Comparison, Contrast, Failed, compare};
 use crate::eval::Report;
 use crate::stats::Verdict;
+use crate::table::Table;
 use crate::train::run_dir::RunDir;
 
 /// The whole answer, as `study.json` holds it.
@@ -96,12 +97,10 @@ impl StudyReport {
     /// # Errors
     /// They can't be written.
     pub fn write(&self, root: &Path) -> Result<(), StudyError> {
-        let json = serde_json::to_string_pretty(self).unwrap_or_default();
-        let files = [("study.md", self.markdown()), ("study.html", self.html()), ("study.json", json)];
-        for (name, text) in &files {
+        for (name, text) in [("study.md", self.markdown()), ("study.html", self.html())] {
             write_atomic(&root.join(name), text.as_bytes())?;
         }
-        Ok(())
+        Ok(write_json(&root.join("study.json"), self)?)
     }
 
     pub fn markdown(&self) -> String {

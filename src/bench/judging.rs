@@ -13,7 +13,6 @@ use crate::config::{ENSEMBLE, EvalConfig};
 use crate::data::{Choice, Dataset, Items, Part, Sequences, Target};
 use crate::eval::inner_product::{Catalogue, Found, Query, View};
 use crate::eval::{Evaluation, ScoreError, Scorer, evaluate};
-use crate::ops;
 use crate::recommend::scorer::branch_scores;
 
 /// A ranking workload, ready to run.
@@ -48,9 +47,7 @@ impl Judging {
             exact.push(branch.items);
             scorer.users.push(branch.users);
         }
-        if ops::kernels_are_on() {
-            scorer.catalogue = Catalogue::new(exact, width);
-        }
+        scorer.catalogue = Catalogue::new(exact, width);
         let config = training::config(&loaded.workload, &loaded.dir, sets)?.eval;
         Ok(Self { dataset: dataset(&histories, &targets, items), scorer, config })
     }

@@ -17,8 +17,8 @@ use super::{BenchError, Steps};
 use crate::config::section::Fact;
 use crate::config::{
     BranchConfig, Config, DataConfig, DistillConfig, DistillPair, ENSEMBLE, EncoderConfig, EvalConfig,
-    IdInit, ModelConfig, ObjectiveConfig, ObjectiveKind, OptimConfig, TowerConfig, TrainConfig, ViewConfig,
-    ViewKind, Windows, has_fact, keys_with, parse,
+    IdInit, ModelConfig, ObjectiveConfig, ObjectiveKind, OptimConfig, SasrecConfig, TowerConfig, TrainConfig,
+    ViewConfig, ViewKind, Windows, has_fact, keys_with, parse,
 };
 use crate::data::{Part, Sequences};
 use crate::features::FeatureStore;
@@ -243,7 +243,10 @@ fn defaults(workload: &Workload, dir: &Path) -> Config {
         // Without a tower all of them read the ID view.
         view: if odmt { name } else { BRANCHES[0] }.into(),
         item_mlp: odmt,
-        encoder: EncoderConfig::Sasrec { blocks: workload.encoder_blocks, heads: workload.encoder_heads },
+        encoder: EncoderConfig::Sasrec(SasrecConfig {
+            blocks: workload.encoder_blocks,
+            heads: workload.encoder_heads,
+        }),
     });
     let tower =
         TowerConfig { blocks: workload.tower_blocks, heads: workload.tower_heads, ..TowerConfig::default() };

@@ -1,6 +1,6 @@
 //! A workload generated and written, row by row.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
@@ -41,9 +41,7 @@ pub fn write(workload: &Workload, dir: &Path) -> Result<(), BenchError> {
             write_reviews(workload, &path).map_err(at(&path))?;
         }
     }
-    let path = staging.path(SHAPES);
-    let text = serde_json::to_string_pretty(workload).unwrap_or_default();
-    fs::write(&path, text).map_err(at(&path))?;
+    staging.write_json(SHAPES, workload)?;
     staging.commit(KIND, SCHEMA_VERSION, json!({ "name": workload.name, "seed": workload.seed }))?;
     Ok(())
 }

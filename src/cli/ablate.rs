@@ -11,6 +11,7 @@ use super::{Exit, Failure, Terminal};
 use crate::ablate::across::{Across, Model, same_metric};
 use crate::ablate::run::Reported;
 use crate::ablate::{Ended, Event, Outcome, Plan, Processes, Request, State, Study, run as run_study};
+use crate::table::{Column, Table};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -161,9 +162,10 @@ fn list(plan: &Plan, args: &AblateArgs, terminal: &Terminal) -> Result<(), Failu
         plan.options.metric,
         plan.contrasts.join(", ")
     );
-    for one in &standing {
-        text.push_str(&format!("{:24} {:10} {}\n", one.cell.name(), state(&one.state), one.label));
-    }
+    let rows =
+        standing.iter().map(|one| vec![one.cell.name(), state(&one.state), one.label.clone()]).collect();
+    let columns = [Column::left(24), Column::left(10), Column::left(0)];
+    text += &Table { header: Vec::new(), rows }.lines(&columns, " ");
     terminal.table(&text)
 }
 

@@ -11,6 +11,7 @@ use super::{Exit, Failure, Terminal};
 use crate::bench::named::{self, NAMED};
 use crate::bench::workload::Workload;
 use crate::bench::{BenchError, Kind, Loaded, Machine, Profile, Steps, training, write};
+use crate::table::listing;
 
 mod kinds;
 mod table;
@@ -206,11 +207,10 @@ fn list(terminal: &Terminal) -> Result<Exit, Failure> {
         terminal.data_json(&rows)?;
         return Ok(Exit::Done);
     }
-    let rows: String = all
-        .iter()
-        .map(|(w, purpose)| format!("{:<18} {}\n{:<18} {purpose}\n", w.name, w.shape(), ""))
-        .collect();
-    terminal.table(&rows)?;
+    let rows = all
+        .into_iter()
+        .flat_map(|(w, purpose)| [(w.name.clone(), w.shape()), (String::new(), purpose.to_owned())]);
+    terminal.table(&listing(18, rows))?;
     Ok(Exit::Done)
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Exit, Failure, Terminal};
 use crate::device;
+use crate::table::listing;
 
 pub fn run(terminal: &Terminal) -> Result<Exit, Failure> {
     let found = device::list();
@@ -13,8 +14,7 @@ pub fn run(terminal: &Terminal) -> Result<Exit, Failure> {
         terminal.data_json(&rows)?;
         return Ok(Exit::Done);
     }
-    let rows: String = found.iter().map(|f| format!("{:<8} {}\n", f.flag, f.name)).collect();
-    terminal.table(&rows)?;
+    terminal.table(&listing(8, found.iter().map(|f| (&f.flag, &f.name))))?;
     if found.len() == 1 {
         let why = if cfg!(feature = "wgpu") { "no GPU driver was found" } else { "built without `wgpu`" };
         terminal.say(format!("no other device: {why}"));

@@ -38,7 +38,7 @@ pub fn run(args: &EncodeArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     terminal.detail(format!("device {}: {}", device.flag, device.name));
     effect::check_recipe(args, encoder.recipe())?;
     terminal.say(encoder.description(args.encoder.is_none()));
-    terminal.detail(serde_json::to_string(encoder.recipe()).unwrap_or_default());
+    terminal.detail(encoder.recipe().json()?);
     if args.dry_run {
         return dry_run(&dataset, &encoder, &job, terminal);
     }

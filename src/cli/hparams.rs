@@ -5,6 +5,7 @@
 
 use serde_json::Value;
 
+use crate::artefact::{ArtefactError, json_value};
 use crate::config::section::Fact;
 use crate::config::{Config, ENSEMBLE, has_fact};
 use crate::eval::Report;
@@ -29,9 +30,12 @@ const ALWAYS: [&str; 12] = [
 const BRANCHES: &str = "model.branches";
 
 /// Columns of settings.
-pub fn settings(config: &Config) -> Vec<(String, HValue)> {
-    let own = serde_json::to_value(config).unwrap_or_default();
-    let usual = serde_json::to_value(Config::default()).unwrap_or_default();
+///
+/// # Errors
+/// The configuration has no JSON form.
+pub fn settings(config: &Config) -> Result<Vec<(String, HValue)>, ArtefactError> {
+    let own = json_value("the configuration", config)?;
+    let usual = json_value("the configuration", &Config::default())?;
     let mut shown: Vec<(String, HValue)> =
         ALWAYS.iter().filter_map(|key| Some(((*key).to_owned(), hvalue(at(&own, key)?)?))).collect();
     let branches: Vec<&str> = config.model.branches.iter().map(|b| b.name.as_str()).collect();
@@ -44,7 +48,7 @@ pub fn settings(config: &Config) -> Vec<(String, HValue)> {
         changes(table, value, at(&usual, table), &mut changed);
     }
     shown.extend(changed.into_iter().filter(|(key, _)| !ALWAYS.contains(&key.as_str())));
-    shown
+    Ok(shown)
 }
 
 /// Columns of figures, the one that was optimised first, as they are logged at the end.
@@ -120,14 +124,15 @@ mod tests {
 
     #[test]
     fn a_handful_of_settings_and_what_the_run_changed() {
-        let plain = settings(&config(""));
+        let plain = settings(&config("")).unwrap();
         assert!(plain.len() <= 13, "{plain:?}");
         let names: Vec<&str> = plain.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names[..3], ["seed", "model.branches", "optim.lr"]);
         assert!(!names.contains(&"model.tower.blocks"), "there is no tower");
         assert_eq!(plain[1].1, HValue::Text("nan".into()), "a name is no number");
         let changed =
-            settings(&config("[optim]\nwarmup_steps = 7\ndecay = \"matrices\"\n[train]\nkeep = 9\n"));
+            settings(&config("[optim]\nwarmup_steps = 7\ndecay = \"matrices\"\n[train]\nkeep = 9\n"))
+                .unwrap();
         let extra: Vec<_> = changed.into_iter().filter(|entry| !plain.contains(entry)).collect();
         let wanted = [
             ("optim.decay".to_owned(), HValue::Text("matrices".into())),

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::setup::{open_device, tell_taken};
 use super::{Exit, Failure, Terminal};
+use crate::artefact::json_text;
 use crate::config::{Loaded, load};
 use crate::export::import_weights;
 use crate::systems::CoDistill;
@@ -41,7 +42,7 @@ pub fn run(args: &ImportArgs, terminal: &Terminal) -> Result<Exit, Failure> {
         terminal.warn(format!("the weights lack {name}; it keeps its random start"));
     }
     let config = &system.setup.config;
-    let origins = serde_json::to_string_pretty(&origins).unwrap_or_default();
+    let origins = json_text("the origins of the values", &origins)?;
     let run = RunDir::create(&config.run.dir, &config.run.name, &config.to_toml()?, &origins)?;
     Inputs::new(&system, &run.root)?.write(&run)?;
     let state = RunState { epoch: 1, ..RunState::default() };

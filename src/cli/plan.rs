@@ -9,6 +9,7 @@ use super::watch::Watch;
 use crate::data::Part;
 use crate::monitor::Monitor;
 use crate::systems::AnySystem;
+use crate::table::listing;
 use crate::train::{TrainError, Training};
 
 /// The size of a run before it is started.
@@ -106,6 +107,6 @@ impl fmt::Display for Plan {
                 format!("{:.2} s for {} targets", self.evaluation_seconds, self.validation_targets),
             ),
         ];
-        rows.iter().try_for_each(|(name, value)| writeln!(f, "{name:<22} {value}"))
+        f.write_str(&listing(22, rows))
     }
 }

@@ -3,10 +3,10 @@
 mod args;
 mod columns;
 
-use serde_json::{Value, json, to_value};
+use serde_json::json;
 
 use super::{Exit, Failure, Terminal};
-use crate::artefact::{Makes, may_make};
+use crate::artefact::{Makes, json_value, may_make};
 use crate::data::{
     Dataset, PrepareOptions, PrepareReport, changed_items, prepare, replace_dataset, write_dataset,
 };
@@ -70,7 +70,7 @@ fn write(
     dataset: &Dataset,
     report: &PrepareReport,
 ) -> Result<String, Failure> {
-    let report: Value = to_value(report).unwrap_or_default();
+    let report = json_value("the report", report)?;
     let about = json!({"source": "prepare", "options": options, "report": report});
     let write = if args.overwrite { replace_dataset } else { write_dataset };
     Ok(write(&args.output, dataset, &report, about)?)

@@ -284,7 +284,9 @@ fn lists(
         tile.iter().zip(lists).try_for_each(|(history, list)| {
             let (source, list) = match &popular {
                 Some(popular) if !shelf.knows(&history.items) => match no_history {
-                    NoHistory::Popular => (Source::Popular, popular.list(&history.items, listing)),
+                    NoHistory::Popular => {
+                        (Source::Popular, popular.list(&history.seen().collect::<Vec<_>>(), listing))
+                    }
                     NoHistory::Empty => (Source::Nothing, Vec::new()),
                 },
                 _ => (Source::Model, list),

@@ -134,7 +134,7 @@ pub fn name_data(config: &mut Config) {
 
 /// Where the data set of `world` lies.
 fn generated(config: &Config, world: &SynthConfig) -> PathBuf {
-    config.run.dir.join("data").join(format!("synth-{}", fingerprint(world)))
+    config.run.dir.join("data").join(format!("synth-{}", crate::synth::fingerprint(world)))
 }
 
 /// Says that a run could not have the name it asked for, and which is which: whoever types the old name next means
@@ -159,13 +159,6 @@ pub fn tell_data(system: &dyn AnySystem, terminal: &Terminal) {
     if let Some(warning) = system.setup().hidden_targets(Part::Valid).warning() {
         terminal.warn(warning);
     }
-}
-
-/// Twelve hexadecimal digits that tell one set of parameters from another.
-fn fingerprint(world: &SynthConfig) -> String {
-    use sha2::{Digest, Sha256};
-    let text = format!("{world:?} {}", env!("CARGO_PKG_VERSION"));
-    Sha256::digest(text.as_bytes()).iter().take(6).map(|b| format!("{b:02x}")).collect()
 }
 
 /// Opens a device by its flag; Burn's own default follows it, which optimiser records would otherwise ignore.

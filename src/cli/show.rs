@@ -105,7 +105,7 @@ fn strips(
     let chosen: Vec<_> = targets.iter().step_by(stride).collect();
     let histories: Vec<History> = chosen
         .iter()
-        .map(|t| History { user: dataset.users[t.user as usize].clone(), items: dataset.history(t).to_vec() })
+        .map(|t| History::new(&dataset.users[t.user as usize], dataset.history(t).to_vec()))
         .collect();
     let s = system.setup.config.data.max_seq_len;
     let scorer = ModelScorer::new(model, vectors, None, s, &system.setup.device);

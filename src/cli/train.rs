@@ -104,7 +104,7 @@ fn start(args: &TrainArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     check_targets(system.setup())?;
     // What can't be trained leaves no directory behind.
     drop(system.training(&loaded.config.run.dir)?);
-    let origins = serde_json::to_string_pretty(&loaded.origins).unwrap_or_default();
+    let origins = artefact::json_text("the origins of the values", &loaded.origins)?;
     let place = &system.setup().config.run;
     let run = RunDir::create(&place.dir, &place.name, &loaded.config.to_toml()?, &origins)?;
     let _lock = lock(&run.root, COMMAND, Duration::ZERO, terminal)?;
@@ -208,12 +208,7 @@ fn begin_again(args: &TrainArgs, run: &RunDir, terminal: &Terminal) -> Result<Ex
 
 /// A configuration given together with `--resume` must be the run's own, save what may change.
 fn refuse_changes(before: &Config, now: &Config) -> Result<(), Failure> {
-    let flat = |config: &Config| -> std::collections::BTreeMap<String, String> {
-        let mut leaves = std::collections::BTreeMap::new();
-        flatten("", &serde_json::to_value(config).unwrap_or_default(), &mut leaves);
-        leaves
-    };
-    let (before, now) = (flat(before), flat(now));
+    let (before, now) = (before.leaves()?, now.leaves()?);
     let keys: std::collections::BTreeSet<&String> = before.keys().chain(now.keys()).collect();
     for key in keys {
         let free = is_resumable(key) || has_fact(key, Fact::KeptOnResume);
@@ -230,24 +225,6 @@ fn refuse_changes(before: &Config, now: &Config) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// Dotted leaves of a JSON value.
-pub(super) fn flatten(
-    prefix: &str,
-    value: &serde_json::Value,
-    leaves: &mut std::collections::BTreeMap<String, String>,
-) {
-    let join = |key: &str| if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") };
-    match value {
-        serde_json::Value::Object(map) => map.iter().for_each(|(k, v)| flatten(&join(k), v, leaves)),
-        serde_json::Value::Array(list) => {
-            list.iter().enumerate().for_each(|(i, v)| flatten(&join(&i.to_string()), v, leaves));
-        }
-        leaf => {
-            leaves.insert(prefix.to_owned(), leaf.to_string().trim_matches('"').to_owned());
-        }
-    }
 }
 
 /// Sets the flag when stdin closes, however the process at its other end came to its end.
@@ -310,7 +287,7 @@ fn finish(
     let model = system.fitted(&path, &best)?;
     let report = final_report(model.as_ref(), Part::Test, Some(run))?;
     let setup = system.setup();
-    log_final(&setup.config, &report, state, watch);
+    log_final(&setup.config, &report, state, watch)?;
     if let Some(Fitted { system, model }) = model.as_any().downcast_ref::<Fitted<CoDistill>>() {
         show(system, model, state.step, state.epoch as u64, &mut watch.monitor);
     }
@@ -332,7 +309,7 @@ fn finish(
 }
 
 /// Final figures as scalars and as the figures of TensorBoard's HParams page.
-fn log_final(config: &Config, report: &Report, state: &RunState, watch: &mut Watch) {
+fn log_final(config: &Config, report: &Report, state: &RunState, watch: &mut Watch) -> Result<(), Failure> {
     let shown = hparams::figures(config, report, state.best.map(|(value, _)| value));
     let tested = report.model().metrics();
     let tested = tested.into_iter().map(|(name, value)| (format!("{FINAL_TEST}{name}"), value));
@@ -340,7 +317,8 @@ fn log_final(config: &Config, report: &Report, state: &RunState, watch: &mut Wat
     let metrics: Vec<(String, f64)> = best.chain(tested).collect();
     let borrowed: Vec<(&str, f64)> = metrics.iter().map(|(tag, v)| (tag.as_str(), *v)).collect();
     watch.monitor.scalars(state.step, state.epoch as u64, &borrowed);
-    watch.monitor.hparams(state.step, state.epoch as u64, &hparams::settings(config), &shown);
+    watch.monitor.hparams(state.step, state.epoch as u64, &hparams::settings(config)?, &shown);
+    Ok(())
 }
 
 fn plan_line(system: &dyn AnySystem, training: &dyn Training) -> String {

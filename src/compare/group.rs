@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::CompareError;
-use super::run::{Opened, Run, flatten};
+use super::run::{Opened, Run};
 use crate::artefact::MANIFEST;
-use crate::config::has_fact;
 use crate::config::section::Fact;
+use crate::config::{Leaves, flatten, has_fact};
 use crate::eval::metrics::Protocol;
 
 /// An argument, taken apart: `[LABEL=]PATH[,PATH…][:NAME]`.
@@ -176,14 +176,13 @@ pub fn comparable(a: &Run, b: &Run) -> Result<(), CompareError> {
             cause.unwrap_or_else(|| ("data set hash".into(), short(&p.dataset), short(&q.dataset)));
         return Err(differ(&field, left, right));
     }
-    let word = |v: &dyn std::fmt::Debug| format!("{v:?}").to_lowercase();
     let chosen = |p: &Protocol| match &p.chosen {
         None => "every item".to_owned(),
         Some(chosen) => format!("{} items ({})", chosen.items, chosen.hash),
     };
     let fields = [
-        ("eval.history", word(&p.history), word(&q.history)),
-        ("eval.ties", word(&p.ties), word(&q.ties)),
+        ("eval.history", p.history.word().into(), q.history.word().into()),
+        ("eval.ties", p.ties.word().into(), q.ties.word().into()),
         ("the candidates", chosen(p), chosen(q)),
         ("the number of items", p.items.to_string(), q.items.to_string()),
         ("the number of targets", p.targets.to_string(), q.targets.to_string()),
@@ -210,16 +209,16 @@ pub fn comparable(a: &Run, b: &Run) -> Result<(), CompareError> {
 
 /// What the manifests of two data sets say differently, if they are still there.
 fn data_difference(a: &Run, b: &Run) -> Option<(String, String, String)> {
-    let about = |run: &Run| -> Option<BTreeMap<String, String>> {
+    let about = |run: &Run| -> Option<Leaves> {
         let text = std::fs::read_to_string(run.dataset_dir.as_ref()?.join(MANIFEST)).ok()?;
         let manifest: Value = serde_json::from_str(&text).ok()?;
-        let mut leaves = BTreeMap::new();
+        let mut leaves = Leaves::new();
         flatten("data", manifest.get("about")?, &mut leaves);
         Some(leaves)
     };
     let (left, right) = (about(a)?, about(b)?);
     // The cause before its consequences: options of `prepare`, the split first among them.
-    let split = |all: &BTreeMap<String, String>| -> BTreeMap<String, String> {
+    let split = |all: &Leaves| -> Leaves {
         all.iter().filter(|(k, _)| k.contains("split")).map(|(k, v)| (k.clone(), v.clone())).collect()
     };
     let (a, b) = (split(&left), split(&right));

@@ -6,8 +6,9 @@ use super::Comparison;
 use super::preface::Preface;
 use super::slices::Slice;
 use super::svg::{self, Axis, Series, Whisker, escape};
-use super::table::{Table, percent, sentence, signed};
+use super::table::{percent, sentence, signed};
 use crate::stats::Verdict;
+use crate::table::Table;
 
 const STYLE: &str = include_str!("style.css");
 

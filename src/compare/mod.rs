@@ -170,8 +170,8 @@ fn protocol(run: &run::Run, options: &Options) -> String {
         options.part,
         p.targets,
         p.candidates(),
-        format!("{:?}", p.history).to_lowercase(),
-        format!("{:?}", p.ties).to_lowercase()
+        p.history.word(),
+        p.ties.word()
     )
 }
 

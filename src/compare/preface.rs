@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::table::Table;
 use crate::stats::Verdict;
+use crate::table::Table;
 
 /// A title of its own, and sections before the comparison's figures.
 #[derive(Clone, Debug, Default, Serialize)]

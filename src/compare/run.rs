@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::CompareError;
 use crate::artefact::MANIFEST;
-use crate::config::{self, Config, ENSEMBLE};
+use crate::config::{self, Config, ENSEMBLE, flatten};
 use crate::eval::metrics::Protocol;
 use crate::eval::{Report, Row, Scored, kept, rows};
 use crate::train::run_dir::RunDir;
@@ -91,7 +91,7 @@ impl Opened {
             seed: judged.report.seed,
             trained,
             dataset_dir: inputs::dataset_dir(&run, &config),
-            settings: settings(&config, last.as_deref()),
+            settings: settings(&config, last.as_deref()).map_err(not_a_run)?,
             progress: if trained { metrics.progress } else { Vec::new() },
             warning: judged.report.time_order.and_then(|order| order.warning()),
             notes: judged.notes(dir),
@@ -174,13 +174,12 @@ impl Judged {
 }
 
 /// Dotted keys of the configuration, and content hashes of what the last checkpoint says was read.
-fn settings(config: &Config, last: Option<&Path>) -> BTreeMap<String, String> {
-    let mut settings = BTreeMap::new();
-    flatten("", &serde_json::to_value(config).unwrap_or_default(), &mut settings);
+fn settings(config: &Config, last: Option<&Path>) -> Result<BTreeMap<String, String>, String> {
+    let mut settings = config.leaves().map_err(|e| e.to_string())?;
     if let Some(step) = last {
         flatten("parents", &parents(step), &mut settings);
     }
-    settings
+    Ok(settings)
 }
 
 fn floor(report: &Report, part: &str) -> Option<BTreeMap<String, f64>> {
@@ -208,20 +207,6 @@ fn parents(step: &Path) -> Value {
     let manifest = fs::read_to_string(step.join(MANIFEST)).ok();
     let value: Option<Value> = manifest.and_then(|text| serde_json::from_str(&text).ok());
     value.and_then(|v| v.get("about")?.get("parents").cloned()).unwrap_or_default()
-}
-
-/// Dotted leaves of a JSON value.
-pub(crate) fn flatten(prefix: &str, value: &Value, leaves: &mut BTreeMap<String, String>) {
-    let join = |key: &str| if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") };
-    match value {
-        Value::Object(map) => map.iter().for_each(|(k, v)| flatten(&join(k), v, leaves)),
-        Value::Array(list) => {
-            list.iter().enumerate().for_each(|(i, v)| flatten(&join(&i.to_string()), v, leaves));
-        }
-        leaf => {
-            leaves.insert(prefix.to_owned(), leaf.to_string().trim_matches('"').to_owned());
-        }
-    }
 }
 
 /// Validation metrics of a run directory, by epoch.

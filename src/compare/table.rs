@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use super::preface::Preface;
 use super::{Basis, Comparison, Contrast, Options, Summary};
 use crate::stats::{Interval, MIN_USERS, Verdict};
+use crate::table::Table;
 
 /// One sentence that a reader without statistics can use, interval and reach included.
 pub fn sentence(contrast: &Contrast, options: &Options) -> String {
@@ -79,46 +80,6 @@ fn bounds(interval: &Interval, relative: bool) -> String {
 /// A p value: four digits, never 0.
 pub(crate) fn p_value(p: f64) -> String {
     if p < 0.0001 { "< 0.0001".to_owned() } else { format!("{p:.4}") }
-}
-
-/// A table of text cells with a header; the first column is a label.
-#[derive(Clone, Debug, Default)]
-pub struct Table {
-    pub header: Vec<String>,
-    pub rows: Vec<Vec<String>>,
-}
-
-impl Table {
-    /// Columns padded with spaces.
-    pub fn plain(&self) -> String {
-        let all = || std::iter::once(&self.header).chain(&self.rows);
-        let width = |column: usize| {
-            all().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..self.header.len()).map(width).collect();
-        let mut text = String::new();
-        for row in all() {
-            for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
-                if column == 0 {
-                    let _ = write!(text, "{cell:width$}");
-                } else {
-                    let _ = write!(text, "  {cell:>width$}");
-                }
-            }
-            let end = text.trim_end().len();
-            text.truncate(end);
-            text.push('\n');
-        }
-        text
-    }
-
-    pub fn markdown(&self) -> String {
-        let escape = |cell: &String| cell.replace('|', "\\|");
-        let line =
-            |row: &Vec<String>| format!("| {} |\n", row.iter().map(escape).collect::<Vec<_>>().join(" | "));
-        let rule = format!("|{}\n", "---|".repeat(self.header.len()));
-        format!("{}{rule}{}", line(&self.header), self.rows.iter().map(line).collect::<String>())
-    }
 }
 
 impl Comparison {
@@ -304,16 +265,6 @@ impl Comparison {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn tables_align_and_escape() {
-        let table = Table {
-            header: vec![String::new(), "mean".into()],
-            rows: vec![vec!["a|b".into(), "0.5".into()], vec!["longer".into(), "10.25".into()]],
-        };
-        assert_eq!(table.plain(), "         mean\na|b       0.5\nlonger  10.25\n");
-        assert_eq!(table.markdown(), "|  | mean |\n|---|---|\n| a\\|b | 0.5 |\n| longer | 10.25 |\n");
-    }
 
     #[test]
     fn a_p_value_is_never_shown_as_zero() {

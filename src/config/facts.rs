@@ -1,5 +1,7 @@
 //! Facts of keys, as commands ask for them.
 
+use serde_json::Value;
+
 use super::keys::ROOT;
 use super::rules::invalid;
 use super::section::{Fact, Form, Section};
@@ -71,9 +73,13 @@ impl Config {
         let given = serde_json::to_value(given).map_err(unwritten)?;
         for key in keys_with(has) {
             let pointer = format!("/{}", key.replace('.', "/"));
-            if let (Some(place), Some(value)) = (own.pointer_mut(&pointer), given.pointer(&pointer)) {
-                place.clone_from(value);
-            }
+            let (table, name) = pointer.rsplit_once('/').unwrap_or_default();
+            let Some(table) = own.pointer_mut(table).and_then(Value::as_object_mut) else { continue };
+            // What is not written has its default.
+            match given.pointer(&pointer) {
+                Some(value) => table.insert(name.to_owned(), value.clone()),
+                None => table.remove(name),
+            };
         }
         *self = serde_json::from_value(own).map_err(unwritten)?;
         Ok(())
@@ -117,7 +123,7 @@ mod tests {
             "train.epochs train.patience train.checkpoint_steps train.keep train.prefetch monitor";
         assert_eq!(named(Resumable), resumable);
         assert_eq!(named(KeptOnResume), "device run data.path");
-        assert_eq!(named(Unsearched), "device run train.epochs train.metric eval monitor");
+        assert_eq!(named(Unsearched), "device run system train.epochs train.metric eval monitor");
         let idle = "device run data.path train.checkpoint_steps train.keep train.prefetch monitor";
         assert_eq!(named(Idle), idle);
         assert_eq!(named(Replicate), "seed");

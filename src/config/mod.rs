@@ -14,6 +14,7 @@
 mod error;
 mod facts;
 mod keys;
+mod leaves;
 mod load;
 mod nearest;
 mod reduce;
@@ -30,6 +31,7 @@ mod schema;
 pub(crate) use error::one_line;
 pub use error::{ConfigError, Place};
 pub use facts::{has_fact, keys_with};
+pub use leaves::{Leaves, flatten};
 pub use load::{Loaded, Origin, load, load_on, parse};
 pub(crate) use nearest::nearest;
 pub use reduce::Dropped;
@@ -38,7 +40,7 @@ pub use crate::data::config::{ColdConfig, ColdId, DataConfig, Windows};
 pub use crate::eval::config::{EvalConfig, HistoryRule, METRICS, TieRule};
 pub use crate::features::config::{Replace, ReplaceKind};
 pub use crate::model::config::{BranchConfig, ENSEMBLE, IdVisibility, ModelConfig, TowerConfig};
-pub use crate::model::encoder_config::EncoderConfig;
+pub use crate::model::encoder::{EncoderConfig, Gru4recConfig, NextitnetConfig, SasrecConfig};
 pub use crate::model::view_config::{IdInit, ViewConfig, ViewKind};
 pub use crate::monitor::config::MonitorConfig;
 pub use crate::objective::config::{

@@ -2,7 +2,7 @@
 
 use super::facts::has_fact;
 use super::keys::ROOT;
-use super::section::{Fact, Form, KIND, Key, Section, listed};
+use super::section::{Fact, Form, KIND, Key, Section, TEST_KINDS, listed};
 
 /// How the page and the schema are made anew.
 pub(super) const COMMAND: &str = "CODISTILL_WRITE_DOCS=1 cargo test --release --lib config::reference";
@@ -100,7 +100,7 @@ fn tables<'f>(form: &'f Form, key: String, is_list: bool, found: &mut Vec<Table<
         Form::Kinds(kinds) => {
             let table =
                 |section: &'f Section| Table { key: key.clone(), is_list, kind: Some(section.name), section };
-            found.extend(kinds.iter().map(table));
+            found.extend(kinds.iter().filter(|kind| !TEST_KINDS.contains(&kind.name)).map(table));
         }
         Form::List(inner) => tables(inner, entry(&key), true, found),
         _ => {}
@@ -183,8 +183,11 @@ fn kind_of_value(form: &Form, key: &str) -> String {
         Form::Choice(words) => listed(words),
         Form::Table(_) => format!("[table](#{key})"),
         Form::Kinds(kinds) => {
-            let names: Vec<String> =
-                kinds.iter().map(|kind| format!("[{}](#{key}.{})", kind.name, kind.name)).collect();
+            let names: Vec<String> = kinds
+                .iter()
+                .filter(|kind| !TEST_KINDS.contains(&kind.name))
+                .map(|kind| format!("[{}](#{key}.{})", kind.name, kind.name))
+                .collect();
             format!("table of a kind: {}", names.join(", "))
         }
         Form::List(entry) => match &**entry {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::super::schema::schema;
 use super::*;
-use crate::config::Config;
+use crate::config::{Config, SystemConfig};
 
 fn repository() -> PathBuf {
     env!("CARGO_MANIFEST_DIR").into()
@@ -120,19 +120,29 @@ fn defaults(schema: &Value, form: &Form) -> Value {
     Value::Object(given.collect())
 }
 
-fn without_nulls(value: Value) -> Value {
+/// Without what is not written where it is empty.
+fn pruned(value: Value) -> Value {
+    let empty = |value: &Value| match value {
+        Value::Null => true,
+        Value::Array(list) => list.is_empty(),
+        Value::Object(table) => table.is_empty(),
+        _ => false,
+    };
     match value {
-        Value::Object(table) => Value::Object(
-            table.into_iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k, without_nulls(v))).collect(),
-        ),
+        Value::Object(table) => {
+            let kept = table.into_iter().map(|(key, value)| (key, pruned(value)));
+            Value::Object(kept.filter(|(_, value)| !empty(value)).collect())
+        }
         other => other,
     }
 }
 
 #[test]
 fn the_defaults_of_the_schema_are_those_of_the_configuration() {
-    let own = without_nulls(serde_json::to_value(Config::default()).unwrap());
-    assert_eq!(defaults(&schema(), &ROOT), own);
+    let mut own = serde_json::to_value(Config::default()).unwrap();
+    // Not written where it is the default.
+    own["system"] = serde_json::to_value(SystemConfig::default()).unwrap();
+    assert_eq!(pruned(defaults(&schema(), &ROOT)), pruned(own));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::keys::ROOT;
-use super::section::{Form, KIND, Key, Section};
+use super::section::{Form, KIND, Key, Section, TEST_KINDS, Word};
 
 /// The schema of a whole configuration.
 pub(super) fn schema() -> Value {
@@ -26,7 +26,7 @@ fn of_form(form: &Form) -> Value {
             "type": "string",
             "enum": words.iter().map(|word| word.word).collect::<Vec<_>>(),
             // Taplo shows these beside the words.
-            "x-taplo": { "docs": { "enumValues": words.iter().map(|word| word.about()).collect::<Vec<_>>() } },
+            "x-taplo": { "docs": { "enumValues": words.iter().map(Word::about).collect::<Vec<_>>() } },
         }),
         Form::List(entry) => json!({ "type": "array", "items": of_form(entry) }),
         Form::Map(entry) => json!({ "type": "object", "additionalProperties": of_form(entry) }),
@@ -35,7 +35,7 @@ fn of_form(form: &Form) -> Value {
         Form::Table(section) => of_section(section, None),
         Form::Kinds(kinds) => json!({
             "type": "object",
-            "oneOf": kinds.iter().map(|kind| of_section(kind, Some(kind.name))).collect::<Vec<_>>(),
+            "oneOf": kinds.iter().filter(|kind| !TEST_KINDS.contains(&kind.name)).map(|kind| of_section(kind, Some(kind.name))).collect::<Vec<_>>(),
         }),
     }
 }

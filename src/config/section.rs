@@ -1,11 +1,10 @@
 //! How a section of the configuration is written down: every key once, with its type, its default, what it is and
 //! the facts that commands ask for.
 //!
-//! A section lives with the module that reads it and is made by one of three macros:
+//! A section lives with the module that reads it and is made by one of two macros:
 //!
 //! - [`section!`](crate::section): a table, or an entry of a list of tables. A key without a default must be given.
 //! - [`choice!`](crate::choice): one word out of several.
-//! - [`kinds!`](crate::kinds): a table whose `kind` says which other keys it has.
 //!
 //! Each makes the type, how it is read (unknown keys are errors), its `Default` where every key has one, and its
 //! [`Form`]. The forms of all sections together say which keys exist: hints at misspelt keys, the rules of `--set`,
@@ -14,8 +13,8 @@
 //!
 //! A new key is one line in its section, with its description and its rule beside it. A new section is a
 //! [`section!`](crate::section) with its owner, a key of that type where it belongs, and a line that re-exports it in
-//! `config`; a list of tables is a key of type `Vec<…>`; a new kind is one more entry of its
-//! [`kinds!`](crate::kinds). `docs/` is made anew by the command that its test names.
+//! `config`; a list of tables is a key of type `Vec<…>`; a new kind of encoder is a line of `model::encoder`'s list.
+//! `docs/` is made anew by the command that its test names.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -47,6 +46,10 @@ pub enum Fact {
     /// It makes a workload of `bench` what it is, so that `--config-set` may not change it.
     Workload,
 }
+
+/// Kinds that exist in tests alone, which users are not told of.
+#[cfg(test)]
+pub(crate) const TEST_KINDS: [&str; 1] = ["toy"];
 
 /// What can stand in a place of the configuration.
 #[derive(Clone, Debug)]
@@ -131,6 +134,11 @@ impl Section {
         keys: Vec<Key>,
     ) -> Self {
         Self { name, about, facts, keys }
+    }
+
+    /// The section as the kind that is called so.
+    pub fn named(self, name: &'static str) -> Self {
+        Self { name, ..self }
     }
 
     pub fn about(&self) -> String {
@@ -252,7 +260,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Given<T> {
 /// assert!(toml::from_str::<ThingConfig>("counts = 3").is_err());
 /// ```
 ///
-/// Every struct derives `Clone`, `Debug`, `PartialEq` and `Serialize`, and more after its description
+/// Every struct derives `Clone`, `Debug`, `PartialEq` and serde's `Serialize`, and more after its description
 /// (`#[derive(Copy)]`). A key without `= default` must be given; a struct with such a key has no `Default`.
 /// `#[serde(…)]` behind the facts of a key says how it is written.
 #[macro_export]
@@ -359,6 +367,20 @@ macro_rules! section {
 
 /// One word out of several, as an enum that reads itself from the word ([`std::str::FromStr`]) and knows all words
 /// (`WORDS`).
+///
+/// ```
+/// codistill::choice! {
+///     /// How fast a thing goes.
+///     pub enum Pace {
+///         /// One step at a time.
+///         Slow = "slow",
+///         /// All at once.
+///         Fast = "fast",
+///     }
+/// }
+/// assert_eq!("fast".parse(), Ok(Pace::Fast));
+/// assert_eq!("swift".parse::<Pace>(), Err("use slow or fast".to_owned()));
+/// ```
 #[macro_export]
 macro_rules! choice {
     (
@@ -403,74 +425,4 @@ macro_rules! choice {
             }
         }
     };
-}
-
-/// A table whose key `kind` says which other keys it has, as an enum. All other keys have defaults; the first kind
-/// with its defaults is the default.
-#[macro_export]
-macro_rules! kinds {
-    (
-        $(#[doc = $about:literal])+
-        pub enum $name:ident {
-            $(
-                $(#[doc = $doc:literal])+
-                $variant:ident = $word:literal {
-                    $($(#[doc = $keydoc:literal])+ $key:ident: $type:ty = $default:expr),* $(,)?
-                }
-            ),+ $(,)?
-        }
-    ) => {
-        $(#[doc = $about])+
-        #[derive(Clone, Debug, PartialEq, serde::Serialize)]
-        #[serde(tag = "kind")]
-        pub enum $name {
-            $(
-                $(#[doc = $doc])+
-                #[serde(rename = $word)]
-                $variant { $($(#[doc = $keydoc])+ $key: $type),* }
-            ),+
-        }
-
-        impl Default for $name {
-            fn default() -> Self {
-                $crate::kinds!(@first $($variant { $($key: $default),* })+)
-            }
-        }
-
-        impl<'de> serde::Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                type Whole = $name;
-                {
-                    // Of the same name, which messages of the reader tell.
-                    #[derive(serde::Deserialize)]
-                    #[serde(tag = "kind", deny_unknown_fields)]
-                    enum $name {
-                        $(
-                            #[serde(rename = $word)]
-                            $variant {
-                                $(#[serde(default)] $key: $crate::config::section::Given<$type>),*
-                            }
-                        ),+
-                    }
-                    Ok(match <$name as serde::Deserialize>::deserialize(deserializer)? {
-                        $($name::$variant { $($key),* } => Whole::$variant {
-                            $($key: $key.0.unwrap_or_else(|| $default)),*
-                        }),+
-                    })
-                }
-            }
-        }
-
-        impl $crate::config::section::Described for $name {
-            fn form() -> $crate::config::section::Form {
-                use $crate::config::section::{Form, Key, Section};
-                Form::Kinds(vec![
-                    $(Section::new($word, &[$($doc),+], &[], vec![
-                        $(Key::new::<$type>(stringify!($key), &[$($keydoc),+], &[], Some($default))),*
-                    ])),+
-                ])
-            }
-        }
-    };
-    (@first $variant:ident { $($fields:tt)* } $($others:tt)*) => { Self::$variant { $($fields)* } };
 }

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::{DataError, Dataset, Items, Part, Sequences};
 use crate::artefact::at;
 use crate::config::ColdConfig;
+use crate::hex::hex;
 
 impl Dataset {
     /// Takes the items that `config` names from everything but the test targets: they are no input, no
@@ -24,7 +25,7 @@ impl Dataset {
         let mut hasher = Sha256::new();
         hasher.update(self.hash.as_bytes());
         hasher.update(cold.iter().map(|&c| u8::from(c)).collect::<Vec<u8>>());
-        self.hash = hasher.finalize().iter().map(|b| format!("{b:02x}")).collect();
+        self.hash = hex(hasher.finalize());
         Ok(())
     }
 }

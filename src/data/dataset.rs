@@ -208,6 +208,19 @@ impl Dataset {
         }
         counts
     }
+
+    /// Time of each item's first training interaction, in microseconds; absent for items without one and for padding,
+    /// entry 0.
+    pub fn first_training_times(&self) -> Vec<Option<i64>> {
+        let mut first_times: Vec<Option<i64>> = vec![None; self.items.count() + 1];
+        for u in 0..self.sequences.users() {
+            for (&item, &time) in self.sequences.train_of(u).iter().zip(self.sequences.times_of(u)) {
+                let first = &mut first_times[item as usize];
+                *first = Some(first.map_or(time, |t| t.min(time)));
+            }
+        }
+        first_times
+    }
 }
 
 #[cfg(test)]

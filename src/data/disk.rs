@@ -134,8 +134,7 @@ pub fn write_dataset(
         text_column(group, &dataset.users[rows])
     })
     .map_err(|e| failed(USERS, e))?;
-    let path = staging.path(REPORT);
-    fs::write(&path, serde_json::to_string_pretty(report).unwrap_or_default()).map_err(at(&path))?;
+    staging.write_json(REPORT, report)?;
     if let (Some(root), Some(about)) = (&items.pictures_root, about.as_object_mut()) {
         about.insert(PICTURES_ROOT.into(), root.display().to_string().into());
     }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::rng::finalise;
+
 /// One interaction with numbered ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interaction {
@@ -73,7 +75,7 @@ pub fn sort_by_hash(interactions: &mut [Interaction], user_ids: &[String], item_
     let (users, items) = (hashes(user_ids), hashes(item_ids));
     interactions.sort_by_key(|i| {
         let (user, item) = (users[i.user as usize], items[i.item as usize]);
-        (i.user, i.time, mix(user ^ mix(item)))
+        (i.user, i.time, finalise(user ^ finalise(item)))
     });
 }
 
@@ -81,13 +83,6 @@ pub fn sort_by_hash(interactions: &mut [Interaction], user_ids: &[String], item_
 fn fnv(text: &str) -> u64 {
     text.bytes()
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-/// The last step of SplitMix64.
-fn mix(mut x: u64) -> u64 {
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }
 
 /// What neighbouring interactions of a user with equal times look like.

@@ -1,7 +1,9 @@
 //! A preparation's report as text for the terminal.
 
 use super::PrepareReport;
+use super::filter::StepCounts;
 use super::source::{Role, SourcePlan};
+use crate::table::{Column, Table};
 
 impl PrepareReport {
     /// How both files were read, a line a fact, what was not asked for marked as a guess; then what was kept, step by
@@ -60,10 +62,15 @@ fn name_of(delimiter: char) -> String {
 
 /// What every step left, how it was split, and what is missing.
 fn steps(report: &PrepareReport) -> String {
-    let mut text = format!("{:<32} {:>10} {:>10} {:>13}\n", "step", "users", "items", "interactions");
-    for s in &report.steps {
-        text += &format!("{:<32} {:>10} {:>10} {:>13}\n", s.step, s.users, s.items, s.interactions);
-    }
+    let row = |s: &StepCounts| {
+        vec![s.step.clone(), s.users.to_string(), s.items.to_string(), s.interactions.to_string()]
+    };
+    let steps = Table {
+        header: ["step", "users", "items", "interactions"].map(str::to_owned).to_vec(),
+        rows: report.steps.iter().map(row).collect(),
+    };
+    let columns = [Column::left(32), Column::right(10), Column::right(10), Column::right(13)];
+    let mut text = steps.lines(&columns, " ");
     if report.repeats_dropped > 0 {
         text += &format!(
             "{} interactions with an item that the user had already are dropped; --duplicates keep_returns keeps true returns\n",

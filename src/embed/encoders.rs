@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::Device;
-use serde_json::Value;
 
 use super::{EmbedError, NewItem};
+use crate::artefact::MANIFEST;
 use crate::encode::{EncodeError, Encoder, Modality, Recipe, TextField};
 use crate::features::FeatureStore;
 use crate::systems::CoDistill;
@@ -42,7 +42,7 @@ pub fn fill_features(
     for config in &system.setup.config.model.views {
         let view = &config.name;
         let Some((store, recipe)) = encoded_store(system, view) else { continue };
-        let field = text_field(store.about());
+        let field = text_field(store, recipe.modality)?;
         let todo: Vec<usize> = (0..items.len())
             .filter(|&n| !items[n].features.contains_key(view))
             .filter(|&n| !input(&items[n], recipe.modality, field).trim().is_empty())
@@ -76,8 +76,14 @@ pub fn encoded_store<'e>(system: &'e CoDistill, view: &str) -> Option<(&'e Featu
     Some((store, Recipe::of(store.about())?))
 }
 
-fn text_field(about: &Value) -> TextField {
-    about.get("field").and_then(|field| serde_json::from_value(field.clone()).ok()).unwrap_or_default()
+/// What the texts of a store were made of: titles, where a store does not say; pictures have no field.
+fn text_field(store: &FeatureStore, modality: Modality) -> Result<TextField, EmbedError> {
+    match store.about().get("field") {
+        Some(field) if modality == Modality::Text => serde_json::from_value(field.clone()).map_err(|e| {
+            EmbedError::Malformed { path: store.dir().join(MANIFEST), reason: format!("field: {e}") }
+        }),
+        _ => Ok(TextField::default()),
+    }
 }
 
 fn input(item: &NewItem, modality: Modality, field: TextField) -> &str {

@@ -11,9 +11,9 @@ use super::canary::Canary;
 use super::cold::ColdRule;
 use super::encode::Encoded;
 use super::{EmbedError, NewItem};
-use crate::artefact::{self, ArtefactError, Staging, at};
-use crate::model::params::Values;
+use crate::artefact::{self, ArtefactError, Staging, json_line, json_value};
 use crate::tensors;
+use crate::tensors::Values;
 
 /// Manifest kind and layout version of a generation.
 pub const KIND: &str = "codistill/vectors";
@@ -137,8 +137,8 @@ pub(super) fn commit(
         tensors::write(&staging.path(VECTORS), &tensors.collect())?;
     }
     let stored = StoredRows { rows: change.rows, deleted: change.deleted };
-    write_json(&staging.path(ROWS), &stored)?;
-    let manifest = staging.commit(KIND, SCHEMA, serde_json::to_value(&about).unwrap_or_default())?;
+    staging.write(ROWS, &json_line(ROWS, &stored)?)?;
+    let manifest = staging.commit(KIND, SCHEMA, json_value("the manifest", &about)?)?;
     let change = Change { rows: stored.rows, vectors: change.vectors, deleted: stored.deleted };
     Ok((about, manifest.content_hash(), change))
 }
@@ -183,12 +183,6 @@ impl Generation {
         let change = Change { rows: stored.rows, vectors, deleted: stored.deleted };
         Ok(Self { about, hash: manifest.content_hash(), change })
     }
-}
-
-pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), EmbedError> {
-    let text = serde_json::to_string(value)
-        .map_err(|e| EmbedError::Malformed { path: path.to_owned(), reason: e.to_string() })?;
-    Ok(fs::write(path, text).map_err(at(path))?)
 }
 
 pub(super) fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, EmbedError> {

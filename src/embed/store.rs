@@ -11,9 +11,9 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::EmbedError;
-use super::generation::{self, Generation, ROWS, read_json, write_json};
+use super::generation::{self, Generation, ROWS, read_json};
 pub use super::generation::{About, Change, Head, Row};
-use crate::artefact::{self, Makes, Staging, at};
+use crate::artefact::{self, Makes, Staging, at, json_line};
 use crate::lock::DirLock;
 
 const PREFIX: &str = "generation-";
@@ -110,8 +110,7 @@ impl Writer {
         head: &Head,
         change: Change,
     ) -> Result<Snapshot, EmbedError> {
-        let path = draft.staging.path(HEAD);
-        write_json(&path, head)?;
+        draft.staging.write(HEAD, &json_line(HEAD, head)?)?;
         let (about, hash, change) =
             generation::commit(draft.staging, draft.generation, About { parent: None, ..about }, change)?;
         let mut snapshot = Snapshot {

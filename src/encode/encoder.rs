@@ -133,7 +133,7 @@ impl Encoder {
         };
         // What a picture may cost decides which are refused, not what the others give.
         let same = Recipe { bounds: recipe.bounds, ..encoder.recipe.clone() };
-        match same.difference(&recipe) {
+        match same.difference(&recipe)? {
             None => Ok(encoder),
             Some(what) => Err(other(what)),
         }

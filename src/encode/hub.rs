@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::EncodeError;
 use super::error::at;
 use super::{sentence, weights};
+use crate::hex::hex;
 
 const BASE: &str = "https://huggingface.co";
 /// Small files beside `config.json`; most models have only some of them.
@@ -62,7 +63,8 @@ impl Hub {
         Self { base: base.trim_end_matches('/').to_owned(), cache, token }
     }
 
-    /// The folder of `name` (`owner/model` or `owner/model@revision`), downloaded if it is not there yet.
+    /// The folder of `name` (`owner/model` or `owner/model@revision`), downloaded if it is not there yet. What was
+    /// downloaded once is not asked for again, `main` included, so that an encoder stays what it was.
     /// `tell` hears of every file: name, bytes so far, bytes in all if known.
     ///
     /// # Errors
@@ -73,9 +75,11 @@ impl Hub {
         tell: &mut dyn FnMut(&str, u64, Option<u64>),
     ) -> Result<PathBuf, EncodeError> {
         let (repo, revision) = name.split_once('@').unwrap_or((name, "main"));
-        if !is_name(repo) || !is_part(revision) {
+        if !is_name(repo) || !revision.split('/').all(is_part) {
             return Err(EncodeError::NoEncoder(name.to_owned()));
         }
+        // A revision is one part of the address, and one folder of the cache, also where its name has slashes.
+        let revision = &revision.replace('/', "%2F");
         let folder = self.cache.join("hub").join(repo.replace('/', "--")).join(revision);
         if folder.join(DONE).exists() {
             return Ok(folder);
@@ -146,7 +150,7 @@ impl Hub {
         if length.is_some_and(|n| n != done) || done > most {
             return Err(failed(format!("cut short or too long at {done} bytes"), None));
         }
-        let found: String = hasher.finalize().iter().map(|b| format!("{b:02x}")).collect();
+        let found = hex(hasher.finalize());
         if sha256.is_some_and(|wanted| wanted != found) {
             return Err(failed("the file differs from its SHA-256".into(), None));
         }

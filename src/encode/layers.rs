@@ -11,6 +11,7 @@ use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, Tensor};
 
 use super::EncodeError;
+use super::gelu::gelu;
 use super::weights::Weights;
 use crate::nn::over_rows;
 
@@ -50,7 +51,7 @@ impl Activation {
 
     fn apply(self, x_btf: Tensor<3>) -> Tensor<3> {
         match self {
-            Self::Gelu => crate::ops::gelu::gelu(x_btf),
+            Self::Gelu => gelu(x_btf),
             Self::GeluTanh => gelu_approximate(x_btf),
             Self::QuickGelu => sigmoid(x_btf.clone() * 1.702) * x_btf,
             Self::Relu => relu(x_btf),

@@ -5,7 +5,7 @@
 //! resumably; [`Encoder::reopen`] opens the encoder that a store was made with, for items that come later.
 //!
 //! Reading order: `recipe` (what is asked and what is recorded), `sentence` (what a sentence-transformers folder says),
-//! `resolve`, `encoder`; then the native encoders `weights`, `layers`, `pool`, `tower`, `families`; `onnx`; `head`;
+//! `resolve`, `encoder`; then the native encoders `weights`, `gelu`, `layers`, `pool`, `tower`, `families`; `onnx`; `head`;
 //! `tfidf`; their inputs `tokenizer` and `picture`; `hub`; and the drive over a data set, `job`,
 //! `plan`, `partial` and `run`.
 
@@ -13,6 +13,7 @@ mod encoder;
 mod error;
 mod families;
 mod files;
+mod gelu;
 mod head;
 pub mod hub;
 mod job;

@@ -113,8 +113,9 @@ impl Partial {
         self.file.set_len(self.end)
     }
 
-    /// Notes where the rows of a record lie; none if it contradicts itself.
+    /// Notes where the rows of a record lie; none, and nothing noted, if it contradicts itself.
     fn index(&mut self, payload: &[u8], rows: u32, start: u64) -> Option<()> {
+        let (mut places, mut refused) = (Vec::new(), Vec::new());
         let mut place = 0usize;
         let word = |place: usize| -> Option<u32> {
             let b = payload.get(place..place + 4)?;
@@ -128,15 +129,20 @@ impl Partial {
             }
             if count == 0 {
                 let text = payload.get(place..place + reason as usize)?;
-                self.refused.push((item, String::from_utf8_lossy(text).into_owned()));
+                refused.push((item, String::from_utf8_lossy(text).into_owned()));
                 place += reason as usize;
             } else {
-                self.places[item as usize] = (start + place as u64, count);
-                self.kept += 1;
+                places.push((item, (start + place as u64, count)));
                 place += count as usize * self.precision.bytes();
             }
         }
-        (place == payload.len()).then_some(())
+        if place != payload.len() {
+            return None;
+        }
+        self.kept += places.len();
+        places.into_iter().for_each(|(item, place)| self.places[item as usize] = place);
+        self.refused.append(&mut refused);
+        Some(())
     }
 
     /// Appends a batch. It is on its way to the disk when this returns, which outlives a kill of the process.
@@ -262,6 +268,23 @@ mod tests {
             assert_eq!(back.read(1).unwrap(), None);
             assert_eq!(fs::metadata(dir.join(ROWS)).unwrap().len(), whole);
         }
+    }
+
+    #[test]
+    fn a_record_that_contradicts_itself_is_forgotten_as_a_whole() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("p");
+        let plan = serde_json::json!({});
+        open(&dir, &plan).unwrap().push(0, &rows(0)).unwrap();
+        // A third row that is not there, under a hash that fits.
+        let mut bytes = fs::read(dir.join(ROWS)).unwrap();
+        bytes[4] = 3;
+        fs::write(dir.join(ROWS), bytes).unwrap();
+        let mut back = open(&dir, &plan).unwrap();
+        assert_eq!((back.kept, back.end, back.refused.clone()), (0, 0, Vec::new()));
+        assert_eq!((back.done[0], back.read(1).unwrap()), (false, None));
+        back.push(0, &rows(0)).unwrap();
+        assert_eq!((back.kept, back.refused.len()), (1, 1));
     }
 
     #[test]

@@ -6,10 +6,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::EncodeError;
 use super::families::{Family, Modality};
 use super::picture::{Bounds, Preprocessing};
 use super::pool::Pool;
 use super::tower::Output;
+use crate::artefact::{json_line, json_value};
+use crate::hex::hex;
 
 /// What the user asks for; everything absent follows from the encoder. A store's manifest holds it under `settings`,
 /// so that items which come later are encoded alike.
@@ -187,21 +190,34 @@ impl Recipe {
         parts.join("; ")
     }
 
+    /// All of it on one line.
+    ///
+    /// # Errors
+    /// It has no JSON form.
+    pub fn json(&self) -> Result<String, EncodeError> {
+        Ok(json_line("a recipe", self)?)
+    }
+
     /// SHA-256 over all of it.
-    pub fn fingerprint(&self) -> String {
-        // A struct of numbers and strings always has a JSON form.
-        let text = serde_json::to_string(self).unwrap_or_default();
-        Sha256::digest(text.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
+    ///
+    /// # Errors
+    /// It has no JSON form: the hash of nothing would be that of every such recipe.
+    pub fn fingerprint(&self) -> Result<String, EncodeError> {
+        Ok(hex(Sha256::digest(self.json()?)))
     }
 
     /// The first field in which the two differ.
-    pub fn difference(&self, other: &Self) -> Option<String> {
-        let (a, b) = (serde_json::to_value(self).ok()?, serde_json::to_value(other).ok()?);
-        let (a, b) = (a.as_object()?, b.as_object()?);
-        let keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
+    ///
+    /// # Errors
+    /// One of them has no JSON form.
+    pub fn difference(&self, other: &Self) -> Result<Option<String>, EncodeError> {
+        let (a, b) = (json_value("a recipe", self)?, json_value("a recipe", other)?);
+        let fields = |recipe: &Value| recipe.as_object().cloned().unwrap_or_default();
+        let (a, b) = (fields(&a), fields(&b));
+        let mut keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
         let shown = |v: Option<&Value>| v.map_or("nothing".to_owned(), Value::to_string);
-        keys.filter(|key| a.get(*key) != b.get(*key))
-            .map(|key| format!("{key}: {} instead of {}", shown(a.get(key)), shown(b.get(key))))
-            .next()
+        Ok(keys
+            .find(|key| a.get(*key) != b.get(*key))
+            .map(|key| format!("{key}: {} instead of {}", shown(a.get(key)), shown(b.get(key)))))
     }
 }

@@ -16,6 +16,7 @@ use super::sentence::{Sentence, pooling_of};
 use super::tokenizer::Tokenizer;
 use super::tower::Output;
 use crate::artefact::hash_file;
+use crate::hex::hex;
 
 /// Tokens of a text where neither user nor model say.
 pub(super) const MAX_TOKENS: usize = 128;
@@ -49,7 +50,7 @@ pub(super) fn open_tokenizer(
         [] => hash,
         departures => {
             let whole = format!("{hash} {}", departures.join(" "));
-            Sha256::digest(whole.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
+            hex(Sha256::digest(whole.as_bytes()))
         }
     };
     Ok((tokenizer, hash))

@@ -171,7 +171,7 @@ fn finish(
     if let Some(table) = encoder.table() {
         table.write(&writer.beside(tfidf::FILE))?;
     }
-    let manifest = writer.finish(about(dataset, encoder, job, plan, refused.len()))?;
+    let manifest = writer.finish(about(dataset, encoder, job, plan, refused.len())?)?;
     let encoded = partial.kept;
     partial.remove()?;
     Ok(Report {
@@ -191,13 +191,19 @@ fn finish(
 }
 
 /// What the store's manifest says of its making.
-fn about(dataset: &Dataset, encoder: &Encoder, job: &Job, plan: &Plan, refused: usize) -> Value {
+fn about(
+    dataset: &Dataset,
+    encoder: &Encoder,
+    job: &Job,
+    plan: &Plan,
+    refused: usize,
+) -> Result<Value, EncodeError> {
     let recipe = encoder.recipe();
-    json!({
+    Ok(json!({
         "source": format!("encoded by {}", encoder.name()),
         "settings": encoder.settings(),
         "recipe": recipe,
-        "recipe_sha256": recipe.fingerprint(),
+        "recipe_sha256": recipe.fingerprint()?,
         "dataset": dataset.hash,
         "item_ids_sha256": item_ids_hash(&dataset.items.ids),
         "field": if recipe.modality == Modality::Text { json!(job.field) } else { json!("image") },
@@ -210,7 +216,7 @@ fn about(dataset: &Dataset, encoder: &Encoder, job: &Job, plan: &Plan, refused: 
         "shared_missing": plan.shared_missing,
         "found_out": found_out(encoder.settings(), recipe),
         "warnings": plan.warnings,
-    })
+    }))
 }
 
 fn write_quarantine(path: &Path, dataset: &Dataset, refused: &[(u32, String)]) -> Result<(), EncodeError> {

@@ -17,8 +17,10 @@ use sha2::{Digest, Sha256};
 
 use super::EncodeError;
 use super::error::malformed;
-use crate::model::params::Values;
+use crate::hex::hex;
+use crate::rng::mix64;
 use crate::tensors;
+use crate::tensors::Values;
 
 /// Buckets of the hash.
 const BUCKETS: usize = 1 << 18;
@@ -68,7 +70,7 @@ impl Tfidf {
         let mut vector = vec![0.0f64; self.width];
         for (bucket, weight) in weighted {
             for (block, values) in vector.chunks_mut(64).enumerate() {
-                let bits = mix((u64::from(bucket) << 20) ^ block as u64);
+                let bits = mix64((u64::from(bucket) << 20) ^ block as u64);
                 for (n, value) in values.iter_mut().enumerate() {
                     *value += if bits >> n & 1 == 1 { weight } else { -weight };
                 }
@@ -88,7 +90,7 @@ impl Tfidf {
         let mut hasher = Sha256::new();
         hasher.update((self.width as u64).to_le_bytes());
         hasher.update(bytemuck::cast_slice::<f32, u8>(&self.idf));
-        hasher.finalize().iter().map(|b| format!("{b:02x}")).collect()
+        hex(hasher.finalize())
     }
 
     /// Writes the table.
@@ -138,17 +140,9 @@ fn features(text: &str) -> HashMap<u32, u32> {
 
 /// FNV-1a with a seed per sort of feature, mixed.
 fn bucket(seed: u64, bytes: impl Iterator<Item = u8>) -> u32 {
-    let start = 0xcbf2_9ce4_8422_2325 ^ mix(seed);
+    let start = 0xcbf2_9ce4_8422_2325 ^ mix64(seed);
     let hash = bytes.fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    (mix(hash) % BUCKETS as u64) as u32
-}
-
-/// The finaliser of SplitMix64.
-fn mix(x: u64) -> u64 {
-    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
+    (mix64(hash) % BUCKETS as u64) as u32
 }
 
 #[cfg(test)]

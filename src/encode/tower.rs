@@ -8,6 +8,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::layers::{Block, Linear, Norm, padding_mask};
 use super::pool::{Pool, Pooling, Pools};
+use crate::tensors::host;
 
 /// What is taken out of a tower.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -241,9 +242,4 @@ impl Tower {
         let divisors_b1 = Tensor::<2>::from_data(TensorData::new(divisors, [b, 1]), &self.device);
         (x_btd * weights_bt1).sum_dim(1).squeeze_dim::<2>(1) / divisors_b1
     }
-}
-
-fn host<const N: usize>(x: Tensor<N>) -> Vec<f32> {
-    // Towers are made of float32 tensors throughout, so the conversion changes nothing and can't fail.
-    x.into_data().convert::<f32>().try_into_vec().unwrap_or_default()
 }

@@ -20,6 +20,7 @@ use super::error::{at, malformed};
 use super::files::optional;
 use crate::artefact::hash_file;
 use crate::features::header::{Header, Place};
+use crate::hex::hex;
 
 /// Problems named in one error; the rest is counted.
 const MOST_PROBLEMS: usize = 8;
@@ -70,7 +71,7 @@ pub(super) fn hash(files: &[PathBuf]) -> Result<String, EncodeError> {
         files.iter().map(|path| Ok(hash_file(path)?.0)).collect::<Result<_, EncodeError>>()?;
     match &hashes[..] {
         [one] => Ok(one.clone()),
-        _ => Ok(Sha256::digest(hashes.concat()).iter().map(|b| format!("{b:02x}")).collect()),
+        _ => Ok(hex(Sha256::digest(hashes.concat()))),
     }
 }
 

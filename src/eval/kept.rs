@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::metrics::{Scored, recall_ndcg};
 use super::report::Report;
 use super::rows::{self, Row, RowsError, StoredRows};
-use crate::artefact::{ArtefactError, write_atomic};
+use crate::artefact::{ArtefactError, write_json};
 
 /// Largest difference between a figure of a report and the same one computed from its rows: what summing in
 /// another order may make.
@@ -25,9 +25,7 @@ pub fn keep(report: &mut Report, rows: &Path, file: &Path) -> Result<(), RowsErr
         }
     }
     rows::write_all(rows, &report.evaluations)?;
-    let text = serde_json::to_string_pretty(report)
-        .map_err(|e| RowsError::Content { path: file.to_owned(), reason: e.to_string() })?;
-    Ok(write_atomic(file, text.as_bytes())?)
+    Ok(write_json(file, report)?)
 }
 
 /// The reports that may stand beside the rows at `rows`: those of `files` that are there.

@@ -46,7 +46,7 @@ pub fn evaluate_among(
     choice: Option<&Choice>,
     on_progress: &mut dyn FnMut(usize),
 ) -> Result<Evaluation, ScoreError> {
-    let part_name = if part == Part::Valid { "valid" } else { "test" };
+    let part_name = part.name();
     let mut targets = dataset.targets(part);
     if targets.is_empty() {
         return Err(ScoreError::NoTargets(part_name));
@@ -222,16 +222,13 @@ struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     fn of(dataset: &'a Dataset) -> Self {
-        let mut first_seen: Vec<Option<i64>> = vec![None; dataset.items.count() + 1];
-        let sequences = &dataset.sequences;
         // Without times no item has an age.
-        for u in (0..sequences.users()).filter(|_| dataset.timed) {
-            for (&item, &time) in sequences.train_of(u).iter().zip(sequences.times_of(u)) {
-                let first = &mut first_seen[item as usize];
-                *first = Some(first.map_or(time, |t| t.min(time)));
-            }
-        }
-        Self { sequences, train_counts: dataset.train_counts(), first_seen }
+        let first_seen = if dataset.timed {
+            dataset.first_training_times()
+        } else {
+            vec![None; dataset.items.count() + 1]
+        };
+        Self { sequences: &dataset.sequences, train_counts: dataset.train_counts(), first_seen }
     }
 
     fn row(&self, target: &Target, found: &Standing, ties: TieRule) -> Row {

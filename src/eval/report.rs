@@ -9,6 +9,7 @@ use super::global_time::GlobalTime;
 use super::metrics::{Bucket, Evaluation, Scored};
 use super::time_order::TimeOrder;
 use crate::config::EvalConfig;
+use crate::table::{Column, Table};
 
 /// Score name of the planted truth.
 pub const ORACLE: &str = "oracle";
@@ -19,30 +20,28 @@ const COLUMNS: [&str; 4] = ["recall", "ndcg", "mrr", "coverage"];
 /// Columns of the table of cold items.
 const COLD_COLUMNS: [&str; 5] = ["cold", "warm", "cold among cold", "warm among warm", "share shown"];
 
-/// One cell a column.
-fn cells(scored: &Scored, columns: &[String]) -> Vec<String> {
-    columns.iter().map(|column| figure(scored.metrics.get(column).copied())).collect()
-}
-
-/// The name, then its cells.
+/// The name, then a cell for each column.
 fn row(scored: &Scored, columns: &[String]) -> Vec<String> {
-    std::iter::once(scored.name.clone()).chain(cells(scored, columns)).collect()
+    let cells = columns.iter().map(|column| figure(scored.metrics.get(column).copied()));
+    std::iter::once(scored.name.clone()).chain(cells).collect()
 }
 
 fn columns(k: usize) -> Vec<String> {
     COLUMNS.iter().map(|metric| format!("{metric}@{k}")).collect()
 }
 
-fn cold_cells(scored: &ColdScored, k: usize) -> [Option<f64>; 5] {
+/// The name, then a cell for each of [`COLD_COLUMNS`].
+fn cold_row(scored: &ColdScored, k: usize) -> Vec<String> {
     let recall =
         |figures: &std::collections::BTreeMap<String, f64>| figures.get(&format!("recall@{k}")).copied();
-    [
+    let cells = [
         recall(&scored.cold),
         recall(&scored.warm),
         recall(&scored.cold_among_cold),
         recall(&scored.warm_among_warm),
         scored.share.get(&k).copied(),
-    ]
+    ];
+    std::iter::once(scored.name.clone()).chain(cells.map(figure)).collect()
 }
 
 /// What a finished run reports.
@@ -117,15 +116,8 @@ impl Report {
         let width = self.rows().map(|s| s.name.len()).max().unwrap_or(0).max(10);
         for &k in ks {
             let columns = columns(k);
-            let mut line = |name: &str, cells: &[String]| {
-                let _ = write!(text, "{name:width$}");
-                for cell in cells {
-                    let _ = write!(text, "  {cell:>11}");
-                }
-                text.push('\n');
-            };
-            line("", &columns);
-            all.iter().for_each(|scored| line(&scored.name, &cells(scored, &columns)));
+            let table = table(&columns, all.iter().map(|scored| row(scored, &columns)));
+            text.push_str(&table.lines(&padded(width, 11, columns.len()), "  "));
         }
     }
 
@@ -159,10 +151,7 @@ impl Report {
                 cold.rule,
                 cold.true_share()
             );
-            let rows = cold.scored.iter().map(|scored| {
-                let cells = cold_cells(scored, k).map(figure);
-                std::iter::once(scored.name.clone()).chain(cells).collect()
-            });
+            let rows = cold.scored.iter().map(|scored| cold_row(scored, k));
             markdown_table(&mut text, &COLD_COLUMNS.map(str::to_owned), rows);
         }
         text
@@ -221,8 +210,8 @@ impl Report {
             first.part,
             p.targets,
             p.candidates(),
-            word(&p.history),
-            word(&p.ties)
+            p.history.word(),
+            p.ties.word()
         );
         if p.masked_targets > 0 {
             let n = p.masked_targets;
@@ -245,11 +234,21 @@ fn split_in_time(cut: &GlobalTime) -> String {
     )
 }
 
-fn markdown_table(text: &mut String, columns: &[String], rows: impl Iterator<Item = Vec<String>>) {
-    let _ = writeln!(text, "| | {} |\n{}|", columns.join(" | "), "|---".repeat(columns.len() + 1));
-    for row in rows {
-        let _ = writeln!(text, "| {} |", row.join(" | "));
+/// Rows of a label and a cell for each of `columns`.
+fn table(columns: &[String], rows: impl Iterator<Item = Vec<String>>) -> Table {
+    Table {
+        header: std::iter::once(String::new()).chain(columns.iter().cloned()).collect(),
+        rows: rows.collect(),
     }
+}
+
+/// Labels to the left and `count` columns of figures to the right, of these widths.
+fn padded(labels: usize, figures: usize, count: usize) -> Vec<Column> {
+    std::iter::once(Column::left(labels)).chain(std::iter::repeat_n(Column::right(figures), count)).collect()
+}
+
+fn markdown_table(text: &mut String, columns: &[String], rows: impl Iterator<Item = Vec<String>>) {
+    text.push_str(&table(columns, rows).markdown_without_corner());
 }
 
 fn figure(value: Option<f64>) -> String {
@@ -265,35 +264,20 @@ pub fn range(from: u32, to: Option<u32>) -> String {
     }
 }
 
-/// A configuration word as the configuration file spells it.
-fn word(value: &impl Serialize) -> String {
-    serde_json::to_value(value).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
-}
-
 /// Recall of cold and warm targets apart, and how often cold items are shown.
 fn cold_table(text: &mut String, cold: &ColdReport, k: usize) {
     let _ = write!(
         text,
-        "\ncold items (ID vectors: {}): {} of {} items, {} of {} targets ({:.4}); recall@{k}\n{:10}",
+        "\ncold items (ID vectors: {}): {} of {} items, {} of {} targets ({:.4}); recall@{k}\n",
         cold.rule,
         cold.cold_items,
         cold.cold_items + cold.warm_items,
         cold.cold_targets,
         cold.cold_targets + cold.warm_targets,
-        cold.true_share(),
-        ""
+        cold.true_share()
     );
-    for column in COLD_COLUMNS {
-        let _ = write!(text, "  {column:>15}");
-    }
-    text.push('\n');
-    for scored in &cold.scored {
-        let _ = write!(text, "{:10}", scored.name);
-        for value in cold_cells(scored, k) {
-            let _ = write!(text, "  {:>15}", figure(value));
-        }
-        text.push('\n');
-    }
+    let table = table(&COLD_COLUMNS.map(str::to_owned), cold.scored.iter().map(|scored| cold_row(scored, k)));
+    text.push_str(&table.lines(&padded(10, 15, COLD_COLUMNS.len()), "  "));
 }
 
 #[cfg(test)]

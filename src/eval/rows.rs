@@ -22,6 +22,7 @@ use sha2::{Digest, Sha256};
 use super::metrics::{Evaluation, Protocol, Scored};
 use crate::artefact::{ArtefactError, write_atomic};
 use crate::data::guarded;
+use crate::hex::hex;
 
 const PART: &str = "codistill.part";
 const PROTOCOL: &str = "codistill.protocol";
@@ -177,7 +178,7 @@ pub fn digest(part: &str, name: &str, rows: &[Row]) -> String {
         hasher.update(column.as_bytes());
         rows.iter().for_each(|row| field.hash(row, &mut hasher));
     }
-    hasher.finalize().iter().map(|b| format!("{b:02x}")).collect()
+    hex(hasher.finalize())
 }
 
 /// Writes the rows of an evaluation beside `path` and renames them into place.

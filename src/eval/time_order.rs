@@ -26,19 +26,15 @@ impl TimeOrder {
     pub fn of(dataset: &Dataset, part: Part) -> Option<Self> {
         let sequences = &dataset.sequences;
         let mut times = Vec::new();
-        let mut first_seen: Vec<Option<i64>> = vec![None; dataset.items.count() + 1];
         for u in 0..sequences.users() {
-            for (&item, &time) in sequences.train_of(u).iter().zip(sequences.times_of(u)) {
-                times.push(time);
-                let first = &mut first_seen[item as usize];
-                *first = Some(first.map_or(time, |t| t.min(time)));
-            }
+            times.extend(sequences.train_of(u).iter().zip(sequences.times_of(u)).map(|(_, &time)| time));
         }
         times.sort_unstable();
         let targets = dataset.targets(part);
         if !dataset.timed || targets.is_empty() || times.is_empty() {
             return None;
         }
+        let first_seen = dataset.first_training_times();
         let (mut later, mut future, mut same) = (0.0, 0usize, 0usize);
         for target in &targets {
             let own = sequences.times_of(target.user as usize);

@@ -75,13 +75,9 @@ pub fn write(dest: &Path, export: &Export<'_>) -> Result<(), ExportError> {
         let safe = staging.path(&format!("items.{name}.safetensors"));
         tensors::write(&safe, &[("vectors".to_owned(), values.clone())].into())?;
     }
-    let text = |name: &str, content: String| {
-        let path = staging.path(name);
-        fs::write(&path, content).map_err(at(&path))
-    };
-    text("items.json", serde_json::to_string_pretty(&json!({"ids": export.items.ids})).unwrap_or_default())?;
-    text("config.json", serde_json::to_string_pretty(export.config).unwrap_or_default())?;
-    text("README.md", export.card.to_owned())?;
+    staging.write_json("items.json", &json!({"ids": export.items.ids}))?;
+    staging.write_json("config.json", export.config)?;
+    staging.write("README.md", export.card)?;
     staging.commit(KIND, SCHEMA, json!({"parents": export.parents}))?;
     Ok(())
 }

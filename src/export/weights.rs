@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::params::Values;
+use crate::tensors::Values;
 
 /// Prefix of parameters that the authors' model does not have.
 pub const OWN_PREFIX: &str = "codistill.";

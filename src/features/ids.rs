@@ -12,6 +12,7 @@ use super::FeatureError;
 use super::array::{Array, ArrayRef};
 use super::error::{at, malformed};
 use super::table;
+use crate::hex::hex;
 
 /// A file of item ids, one per row of a matrix and in its order. The extension decides how it is read:
 /// `.npy` and `.safetensors` (integers or fixed strings), `.csv` and `.tsv` (with a header line), `.json`
@@ -109,7 +110,7 @@ pub fn item_ids_hash(ids: &[String]) -> String {
         hasher.update((id.len() as u64).to_le_bytes());
         hasher.update(id.as_bytes());
     }
-    hasher.finalize().iter().map(|b| format!("{b:02x}")).collect()
+    hex(hasher.finalize())
 }
 
 fn parse_json(path: &Path, bytes: &[u8]) -> Result<Vec<String>, FeatureError> {

@@ -11,6 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use statrs::distribution::{ContinuousCDF, Normal};
 
 use crate::config::{Replace, ReplaceKind};
+use crate::rng::mix64;
 
 /// Mean and deviation of `noise`, as the published study draws it (companions.md 5.4).
 const NOISE: (f32, f32) = (1.0, 0.1);
@@ -41,7 +42,7 @@ impl Replacement {
         replace: Replace,
         run_seed: u64,
     ) -> Self {
-        let key = mix(mix(run_seed) ^ replace.seed);
+        let key = mix64(mix64(run_seed) ^ replace.seed);
         let mut rows = Vec::new();
         let mut columns = Vec::new();
         match replace.kind {
@@ -87,24 +88,16 @@ impl Replacement {
 
     /// Component k of an item's row is a function of (key, draw, item, k), however many are asked for.
     fn normals(&self, item: u32, draw: u64, out: &mut [f32]) {
-        let row = mix(self.key ^ mix(draw) ^ (u64::from(item) << 32));
+        let row = mix64(self.key ^ mix64(draw) ^ (u64::from(item) << 32));
         let mut bits = 0;
         for (k, (x, column)) in out.iter_mut().zip(self.columns.iter().cycle()).enumerate() {
             if k % 4 == 0 {
-                bits = mix(row.wrapping_add(k as u64));
+                bits = mix64(row.wrapping_add(k as u64));
             }
             *x = column.0 + column.1 * NORMAL[(bits & 0xffff) as usize];
             bits >>= 16;
         }
     }
-}
-
-/// The finalizer of SplitMix64: neighbouring inputs give unrelated outputs.
-fn mix(x: u64) -> u64 {
-    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }
 
 #[cfg(test)]

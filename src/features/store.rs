@@ -115,8 +115,7 @@ impl FeatureStore {
     pub fn replaced(mut self, replace: Replace, run_seed: u64) -> Self {
         let replacement = Replacement::new(self.items(), self.width(), || self.moments(), replace, run_seed);
         self.lengths = replacement.lengths(&self.lengths);
-        let kind = format!("{:?}", replace.kind).to_lowercase();
-        self.hash = format!("{}+{kind}.{}", self.hash, replace.seed);
+        self.hash = format!("{}+{}.{}", self.hash, replace.kind.word(), replace.seed);
         self.replacement = Some(replacement);
         self
     }

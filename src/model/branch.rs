@@ -7,7 +7,7 @@ use burn::nn::Linear;
 use burn::tensor::Tensor;
 use burn::tensor::activation::leaky_relu;
 
-use super::encoder::UserEncoder;
+use super::encoder::{EncoderContext, UserEncoder};
 use crate::config::{BranchConfig, ModelConfig};
 use crate::nn::Init;
 use crate::nn::init::Scheme;
@@ -36,7 +36,8 @@ impl Branch {
             first: init.linear(d, d, true, Scheme::Uniform),
             second: init.linear(d, d, true, Scheme::Uniform),
         });
-        Self { mlp, encoder: UserEncoder::new(&branch.encoder, model, max_seq_len, init) }
+        let context = EncoderContext { width: d, max_seq_len, layer_norm_eps: model.layer_norm_eps };
+        Self { mlp, encoder: UserEncoder::new(&branch.encoder, context, init) }
     }
 
     /// # Shapes

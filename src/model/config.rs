@@ -1,7 +1,7 @@
 //! Settings of the model: its width, the tower and the branches. Views are in `view_config`, user encoders in
-//! `encoder_config`. Rules that compare views and branches stand here, since both are the model's.
+//! `encoder`. Rules that compare views and branches stand here, since both are the model's.
 
-use super::encoder_config::EncoderConfig;
+use super::encoder::EncoderConfig;
 use super::view_config::{ViewConfig, check_views};
 use crate::config::rules::{Checked, at_least, check_name, divides, invalid, known, positive, within};
 use crate::{choice, section};

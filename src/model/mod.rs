@@ -10,7 +10,6 @@
 pub mod branch;
 pub mod config;
 pub mod encoder;
-pub mod encoder_config;
 pub mod input;
 pub mod rows;
 pub mod tower;

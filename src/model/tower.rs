@@ -15,7 +15,9 @@ use crate::ops::Noise;
 use crate::ops::rows::Rows;
 use crate::ops::self_attention::{Added, Mask};
 
-/// Additive score of a pair that may not attend (the authors' value; its exponential is exactly 0).
+/// Additive score of a pair that may not attend: the authors' value for the tower, which numbers of 16 bits hold too. Its
+/// exponential is exactly 0, and that is all that is needed where every query can read itself; see the user encoders'
+/// -1e9 in [`crate::nn::transformer`].
 const MASKED: f32 = -10_000.0;
 
 /// Transformer blocks over the tokens of one item.

@@ -15,7 +15,9 @@ use crate::ops::rows::Rows;
 use crate::ops::self_attention::{Added, AttentionWeights, Mask, SelfAttention, self_attention};
 use crate::ops::{Noise, use_kernels};
 
-/// Score of a key that may not be read (the authors' value).
+/// Added to the score of a key that may not be read: the authors' value for user encoders. In f32 it swallows the score
+/// (the next number is 64 away), so that a padded query, which has no readable key, weighs all keys alike. The item tower,
+/// where every query can read itself, and the objective need no such value and have others.
 const BLOCKED: f32 = -1e9;
 
 /// What a block needs to know.

@@ -3,9 +3,10 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::*;
-use crate::model::params::host;
+use crate::need::need;
 use crate::ops::kernels_are_on;
 use crate::ops::spared::{ALONE, Spared};
+use crate::tensors::host;
 
 const D: usize = 12;
 const L: usize = 9;
@@ -176,8 +177,8 @@ fn long_sequences_and_many_chunks_equal_the_composed_block() {
 fn slopes_of_the_kernels_equal_finite_differences() {
     // The composed body adds -1e9 to every score of a padded query: in f32 nothing of the score is left, but automatic
     // differentiation goes on through it. Kernels give such rows 0. Nobody reads them.
-    if !kernels_are_on() {
-        eprintln!("skipped: no kernels");
+    let on = kernels_are_on().then_some(()).ok_or("CODISTILL_KERNELS turns them off");
+    if need("kernels", on).is_none() {
         return;
     }
     let block = block(D, 2);

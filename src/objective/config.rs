@@ -28,7 +28,6 @@ section! {
         /// What branches teach each other.
         pub distill: DistillConfig = DistillConfig::default(),
         /// Further terms of the loss.
-        #[facts(Unsearched)]
         #[serde(skip_serializing_if = "Vec::is_empty")]
         pub terms: Vec<TermConfig> = Vec::new(),
     }

@@ -9,7 +9,7 @@ use crate::config::{DistillConfig, Divergence, Teacher};
 use crate::ops::losses::Terms;
 
 /// Teacher name of the mean of all branches' logits.
-pub const ENSEMBLE: &str = "ensemble";
+pub use crate::config::ENSEMBLE;
 
 /// Who a student learns from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

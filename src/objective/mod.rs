@@ -25,8 +25,9 @@ pub use self::term::{Forward, Term, TermLosses};
 use crate::config::{ObjectiveConfig, ObjectiveKind, TermConfig};
 use crate::train::phase::Phase;
 
-/// Log-weight of a column that is no candidate of the row: its exponential is exactly 0, and unlike
-/// infinity it stays finite when multiplied by 0.
+/// Log-weight of a column that is no candidate of the row: its exponential is exactly 0, and unlike infinity it stays
+/// finite when multiplied by 0. Attention masks are lower (-1e9 in user encoders): this one is added to logits whose sums
+/// over all columns must stay small numbers.
 pub const BLOCKED: f32 = -1e5;
 
 /// Makes a term out of its settings; the reason where they are wrong.

@@ -30,7 +30,7 @@ pub trait Forward {
     /// Dot products of users and candidates, `[N, R, U]`; `[N, R, 1 + K]` where candidates are drawn.
     fn scores(&self) -> Tensor<3>;
 
-    /// Vectors of the whole catalogue, `[I + 1, D]` per branch. Where a term asks for them, it asks before all others: the
+    /// Vectors of all items that training may see, `[E + 1, D]` per branch with padding first. Where a term asks for them, it asks before all others: the
     /// batch's items are then looked up among them. Empty where a branch has none without a pass over all features.
     fn catalogue(&self) -> Vec<Tensor<2>>;
 }

@@ -204,7 +204,7 @@ impl Update {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::params::host;
+    use crate::tensors::host;
     use burn::tensor::Device;
 
     fn tensor(n: usize, f: fn(f32) -> f32) -> Tensor<1> {

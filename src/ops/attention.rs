@@ -14,7 +14,7 @@ const BLOCK: usize = 96;
 #[derive(Clone, Copy, Debug)]
 pub struct Reach<'a> {
     /// Flat place of the query's first weight, by which dropout knows it.
-    pub first: u32,
+    pub first: usize,
     /// Readable keys: the first of them so many; the rest have weight 0.
     pub keys: usize,
     /// Added to the scores, `[L]`.

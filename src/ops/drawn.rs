@@ -251,7 +251,7 @@ fn dims(x: &FlexTensor) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::params::host;
+    use crate::tensors::host;
     use burn::tensor::Device;
     use rand::{RngExt, SeedableRng};
 

@@ -13,6 +13,8 @@ use burn::tensor::{DType, Device, Int, Tensor};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
+use crate::rng::{GOLDEN, mix64};
+
 /// Elements one thread fills at a time; the result does not depend on it.
 const CHUNK: usize = 1 << 14;
 
@@ -70,7 +72,7 @@ impl Noise {
             return Draw::ALL;
         }
         self.calls += 1;
-        Draw::new(probability, mix64(self.key ^ self.calls.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
+        Draw::new(probability, mix64(self.key ^ self.calls.wrapping_mul(GOLDEN)))
     }
 }
 
@@ -103,20 +105,30 @@ impl Draw {
         self.threshold == 0
     }
 
-    /// 0 or the scale, for the element at flat place `element`.
+    /// 0 or the scale, for the element at flat place `element`; the upper half of a place that takes more than 32 bits is
+    /// mixed into the key.
     #[inline(always)]
-    pub fn factor(&self, element: u32) -> f32 {
+    fn factor(&self, element: u32) -> f32 {
         if hash32(element, self.low, self.high) >= self.threshold { self.scale } else { 0.0 }
     }
 
     /// Multiplies the elements from flat place `first` on.
     #[inline(always)]
-    pub fn multiply(&self, values: &mut [f32], first: u32) {
+    pub fn multiply(&self, values: &mut [f32], first: usize) {
         if self.keeps_all() {
             return;
         }
-        for (i, value) in values.iter_mut().enumerate() {
-            *value *= self.factor(first.wrapping_add(i as u32));
+        let (mut left, mut first) = (values, first as u64);
+        // One round, save where the lower half of the places wraps around.
+        while !left.is_empty() {
+            let (high, low) = ((first >> 32) as u32, first as u32);
+            let run = left.len().min((u32::MAX - low) as usize + 1);
+            let (now, later) = left.split_at_mut(run);
+            let draw = Self { high: self.high ^ high, ..*self };
+            for (i, value) in now.iter_mut().enumerate() {
+                *value *= draw.factor(low + i as u32);
+            }
+            (left, first) = (later, first + run as u64);
         }
     }
 
@@ -131,7 +143,7 @@ impl Draw {
     }
 
     /// The factors of the first `n` elements, computed on the device itself: the same bits as [`Self::factor`], and nothing
-    /// to upload.
+    /// to upload. No device holds a tensor of 2^32 elements.
     fn factors(self, n: usize, device: &Device) -> Tensor<1> {
         // 32-bit products wrap; the shift of a signed number drags its sign along, which a mask takes off.
         let shifted = |x: Tensor<1, Int>, bits: u32| {
@@ -154,7 +166,7 @@ impl Draw {
         values.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, values)| {
             super::simd::dispatch(
                 #[inline(always)]
-                || self.multiply(values, (chunk * CHUNK) as u32),
+                || self.multiply(values, chunk * CHUNK),
             );
         });
     }
@@ -214,14 +226,6 @@ fn hash32(counter: u32, low: u32, high: u32) -> u32 {
     round(round(counter ^ low) ^ high)
 }
 
-/// Bijective 64-bit finaliser; also used wherever coordinates become a random key.
-pub fn mix64(mut x: u64) -> u64 {
-    x = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    x ^ (x >> 31)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,10 +264,27 @@ mod tests {
     fn factors_computed_by_a_device_are_the_same_bits() {
         for (probability, seed) in [(0.1, 1), (0.5, 2), (0.9, 3)] {
             let key = Noise::key(seed, 2, 3, 0);
-            let found =
-                crate::model::params::host(Draw::new(probability, key).factors(50_000, &Device::flex()));
+            let found = crate::tensors::host(Draw::new(probability, key).factors(50_000, &Device::flex()));
             assert_eq!(found, keep_mask(50_000, probability, key));
         }
+    }
+
+    #[test]
+    fn places_beyond_32_bits_have_noise_of_their_own() {
+        let draw = Draw::new(0.5, 9);
+        let mask = |first: usize, n: usize| {
+            let mut values = vec![1.0f32; n];
+            draw.multiply(&mut values, first);
+            values
+        };
+        let n = 1 << 16;
+        let (start, later) = (mask(0, n), mask(1 << 32, n));
+        let same = start.iter().zip(&later).filter(|(a, b)| a == b).count() as f64 / n as f64;
+        assert!((same - 0.5).abs() < 5.0 * 0.5 / (n as f64).sqrt(), "{same}");
+        // A run across the boundary is its two parts.
+        let joined = mask((1 << 32) - 100, 300);
+        assert_eq!(joined[..100], mask((1 << 32) - 100, 100));
+        assert_eq!(joined[100..], later[..200]);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::model::params::host;
 use crate::ops::losses::{Candidates, softmax_losses};
+use crate::tensors::host;
 use burn::tensor::Device;
 use rand::{RngExt, SeedableRng};
 

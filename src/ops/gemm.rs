@@ -49,7 +49,7 @@ impl<'a> Mat<'a> {
     /// There are fewer.
     pub fn rows(self, rows: Range<usize>) -> Self {
         assert!(rows.start <= rows.end && rows.end <= self.rows, "rows beyond a matrix");
-        let start = if rows.is_empty() { 0 } else { rows.start * self.row_stride };
+        let start = if rows.is_empty() || self.cols == 0 { 0 } else { rows.start * self.row_stride };
         Self { data: &self.data[start..], rows: rows.len(), ..self }
     }
 
@@ -89,14 +89,20 @@ impl MatMut<'_> {
     /// There are fewer.
     pub fn rows(&mut self, rows: Range<usize>) -> MatMut<'_> {
         assert!(rows.start <= rows.end && rows.end <= self.rows, "rows beyond a matrix");
-        let start = if rows.is_empty() { 0 } else { rows.start * self.row_stride };
+        let start = if rows.is_empty() || self.cols == 0 { 0 } else { rows.start * self.row_stride };
         let (cols, row_stride) = (self.cols, self.row_stride);
         MatMut { data: &mut self.data[start..], rows: rows.len(), cols, row_stride }
     }
 }
 
+/// Whether a matrix lies inside a slice of `len` entries. Safe code chooses the numbers, and what is read rests on this:
+/// a sum that does not fit is no.
 fn spans(len: usize, rows: usize, cols: usize, row_stride: usize) -> bool {
-    rows == 0 || cols == 0 || (rows - 1) * row_stride + cols <= len
+    if rows == 0 || cols == 0 {
+        return true;
+    }
+    let end = (rows - 1).checked_mul(row_stride).and_then(|last| last.checked_add(cols));
+    end.is_some_and(|end| end <= len)
 }
 
 /// `into = factor · a b`
@@ -185,5 +191,17 @@ mod tests {
     #[should_panic(expected = "beyond its slice")]
     fn a_matrix_beyond_its_slice_is_refused() {
         let _ = Mat::strided(&[0.0; 10], 3, 4, 4);
+    }
+
+    #[test]
+    fn sizes_that_wrap_around_are_beyond_every_slice() {
+        // (2 - 1) · stride + 4 wraps to 1.
+        assert!(!spans(10, 2, 4, usize::MAX - 2));
+        assert!(!spans(10, usize::MAX, 1, usize::MAX));
+        assert!(!spans(10, usize::MAX / 2 + 2, 4, 2));
+        assert!(!spans(10, 1, usize::MAX, 0) && spans(10, 1, 10, usize::MAX));
+        // Nothing is read of a matrix without entries.
+        assert!(spans(0, usize::MAX, 0, usize::MAX));
+        assert_eq!(Mat::strided(&[], usize::MAX, 0, usize::MAX).rows(5..9).height(), 4);
     }
 }

@@ -215,7 +215,7 @@ mod tests {
             };
             let weighted = (found.clone() * Tensor::from_inner(weights.clone())).sum();
             let grad = table.grad(&weighted.backward()).unwrap();
-            (crate::model::params::host(found.inner()), crate::model::params::host(grad))
+            (crate::tensors::host(found.inner()), crate::tensors::host(grad))
         })
     }
 

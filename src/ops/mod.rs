@@ -10,7 +10,6 @@ pub mod drawn;
 pub mod dropout;
 pub mod feed_forward;
 pub mod full_softmax;
-pub mod gelu;
 pub mod gemm;
 pub mod lookup;
 pub mod losses;

@@ -12,7 +12,6 @@ use burn_flex::FlexTensor;
 use super::attention::{Head, Inputs, Reach, Slopes, Work};
 use super::dropout::Draw;
 use super::gemm::{Mat, MatMut, add_product, product};
-use super::norm::Norm;
 use super::residual::Residual;
 use super::rows::{Chunk, Rows, for_each_chunk};
 use super::self_attention::{Added, AttentionWeights};
@@ -88,9 +87,9 @@ struct BackScratch {
 
 impl Bound {
     pub(super) fn new(tensors: [FlexTensor; 7], layer: Readout) -> Self {
-        let [x, query, key, value, output, gamma, beta] = tensors;
-        let d = gamma.layout().num_elements();
-        Self { x, w: AttentionWeights { query, key, value, output, gamma, beta }, layer, d }
+        let [x, parameters @ ..] = tensors;
+        let w = AttentionWeights::from_parameters(parameters);
+        Self { x, d: w.width(), w, layer }
     }
 
     /// Rows that come out: all of them are real.
@@ -99,12 +98,7 @@ impl Bound {
     }
 
     fn residual(&self) -> Residual<'_> {
-        let norm = Norm { gamma: self.w.gamma.storage(), beta: self.w.beta.storage(), eps: self.layer.eps };
-        Residual { norm, draw: self.layer.output }
-    }
-
-    fn matrix<'a>(&self, tensor: &'a FlexTensor) -> Mat<'a> {
-        Mat::new(tensor.storage(), self.d, self.d)
+        self.w.residual(self.layer.eps, self.layer.output)
     }
 
     /// Columns of head `h` of a `[D, H·E]` map, `[D, E]`.
@@ -120,7 +114,7 @@ impl Bound {
         let reach = move |row: usize| {
             let (q, h) = (row / heads, row % heads);
             Reach {
-                first: (((n * heads + h) * queries + q) * tokens) as u32,
+                first: ((n * heads + h) * queries + q) * tokens,
                 keys: *tokens,
                 added: mask.as_ref().map(|added| added.row(n, q)),
             }
@@ -144,7 +138,7 @@ impl Bound {
             self.layer.queries.iter().for_each(|q| s.x.extend_from_slice(&tokens[q * d..(q + 1) * d]));
         }
         s.q.resize(r * d, 0.0);
-        product(MatMut::new(&mut s.q, r, d), Mat::new(&s.x, r, d), self.matrix(&self.w.query), 1.0);
+        product(MatMut::new(&mut s.q, r, d), Mat::new(&s.x, r, d), self.w.square(&self.w.query), 1.0);
         s.probe.resize(r * heads * d, 0.0);
         for h in 0..heads {
             let q = Mat::strided(&s.q[h * e..], r, e, d);
@@ -175,7 +169,7 @@ impl Bound {
                 }
                 self.values(r, s);
                 s.out.resize(r * d, 0.0);
-                let output = self.matrix(&self.w.output);
+                let output = self.w.square(&self.w.output);
                 product(MatMut::new(&mut s.out, r, d), Mat::new(&s.read, r, d), output, 1.0);
                 s.inverse.resize(r, 0.0);
                 residual.forward(&rows, chunk, &mut s.x, &mut s.out, &mut s.inverse);
@@ -254,7 +248,7 @@ impl Bound {
         self.probes(chunk, s);
         let d_out = Mat::new(&b.d_out, r, d);
         b.d_read.resize(r * d, 0.0);
-        product(MatMut::new(&mut b.d_read, r, d), d_out, self.matrix(&self.w.output).t(), 1.0);
+        product(MatMut::new(&mut b.d_read, r, d), d_out, self.w.square(&self.w.output).t(), 1.0);
         for buffer in [&mut s.mixed, &mut b.d_mixed, &mut b.d_probe] {
             buffer.resize(r * heads * d, 0.0);
         }
@@ -293,7 +287,7 @@ impl Bound {
         }
         let d_q = Mat::new(&b.d_q, r, d);
         add_product(MatMut::new(of_query, d, d), Mat::new(&s.x, r, d).t(), d_q, 1.0);
-        add_product(MatMut::new(&mut b.grad, r, d), d_q, self.matrix(&self.w.query).t(), 1.0);
+        add_product(MatMut::new(&mut b.grad, r, d), d_q, self.w.square(&self.w.query).t(), 1.0);
         let places = self.layer.queries.iter().map(|q| q * d);
         for (d_x, grad) in d_x.chunks_exact_mut(tokens * d).zip(b.grad.chunks_exact(queries * d)) {
             for (place, grad) in places.clone().zip(grad.chunks_exact(d)) {

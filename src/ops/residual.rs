@@ -28,7 +28,7 @@ impl Residual<'_> {
                     let each = x[first..end].chunks_exact_mut(d).zip(o[first..end].chunks_exact_mut(d));
                     let each = each.zip(&mut inverse[start..start + range.len()]);
                     for (place, ((x, o), inverse)) in range.zip(each) {
-                        self.draw.multiply(o, (place * d) as u32);
+                        self.draw.multiply(o, place * d);
                         for i in 0..d {
                             o[i] += x[i];
                         }
@@ -64,7 +64,7 @@ impl Residual<'_> {
                         self.norm.backward(grad, normed, inverse[place], sums);
                         let d_o = &mut d_o[at];
                         d_o.copy_from_slice(grad);
-                        self.draw.multiply(d_o, (place * d) as u32);
+                        self.draw.multiply(d_o, place * d);
                     }
                 }
             },

@@ -95,6 +95,28 @@ impl AttentionWeights<Tensor<2>, Tensor<1>> {
     }
 }
 
+impl AttentionWeights<FlexTensor, FlexTensor> {
+    /// In the order of the operation's arguments.
+    pub(super) fn from_parameters([query, key, value, output, gamma, beta]: [FlexTensor; 6]) -> Self {
+        Self { query, key, value, output, gamma, beta }
+    }
+
+    /// D
+    pub(super) fn width(&self) -> usize {
+        self.gamma.layout().num_elements()
+    }
+
+    /// One of the maps, `[D, D]`.
+    pub(super) fn square<'a>(&self, map: &'a FlexTensor) -> Mat<'a> {
+        Mat::new(map.storage(), self.width(), self.width())
+    }
+
+    /// What follows the output map: `draw` drops entries of its result.
+    pub(super) fn residual(&self, eps: f32, draw: Draw) -> Residual<'_> {
+        Residual { norm: Norm { gamma: self.gamma.storage(), beta: self.beta.storage(), eps }, draw }
+    }
+}
+
 /// The sublayer's result; padded rows are 0. For the CPU device only.
 ///
 /// # Shapes
@@ -144,22 +166,17 @@ struct BackScratch {
 
 impl Bound {
     pub(super) fn new(tensors: [FlexTensor; 7], layer: SelfAttention) -> Self {
-        let [x, query, key, value, output, gamma, beta] = tensors;
-        let d = gamma.layout().num_elements();
-        Self { x, w: AttentionWeights { query, key, value, output, gamma, beta }, layer, d }
+        let [x, parameters @ ..] = tensors;
+        let w = AttentionWeights::from_parameters(parameters);
+        Self { x, d: w.width(), w, layer }
     }
 
     fn residual(&self) -> Residual<'_> {
-        let norm = Norm { gamma: self.w.gamma.storage(), beta: self.w.beta.storage(), eps: self.layer.eps };
-        Residual { norm, draw: self.layer.output }
+        self.w.residual(self.layer.eps, self.layer.output)
     }
 
     fn shape(&self) -> [usize; 3] {
         [self.layer.rows.sequences, self.layer.rows.positions, self.d]
-    }
-
-    fn matrix<'a>(&self, tensor: &'a FlexTensor) -> Mat<'a> {
-        Mat::new(tensor.storage(), self.d, self.d)
     }
 
     /// Head `h` of sequence `n`, whose real rows begin at position `skipped`.
@@ -169,7 +186,7 @@ impl Bound {
         let skipped = positions - real;
         let base = (n * heads + h) * positions;
         let reach = move |i: usize| Reach {
-            first: ((base + skipped + i) * positions + skipped) as u32,
+            first: (base + skipped + i) * positions + skipped,
             keys: if *mask == Mask::Causal { i + 1 } else { real },
             added: match mask {
                 Mask::Added(added) => Some(added.row(n, i)),
@@ -185,7 +202,7 @@ impl Bound {
         let x = Mat::new(&s.x, rows, d);
         for (into, map) in [(&mut s.q, &self.w.query), (&mut s.k, &self.w.key), (&mut s.v, &self.w.value)] {
             into.resize(rows * d, 0.0);
-            product(MatMut::new(into, rows, d), x, self.matrix(map), 1.0);
+            product(MatMut::new(into, rows, d), x, self.w.square(map), 1.0);
         }
     }
 
@@ -216,7 +233,7 @@ impl Bound {
                     }
                 }
                 s.out.resize(r * d, 0.0);
-                let output = self.matrix(&self.w.output);
+                let output = self.w.square(&self.w.output);
                 product(MatMut::new(&mut s.out, r, d), Mat::new(&s.read, r, d), output, 1.0);
                 s.inverse.resize(r, 0.0);
                 residual.forward(rows, chunk, &mut s.x, &mut s.out, &mut s.inverse);
@@ -272,7 +289,7 @@ impl Bound {
         read.resize(r * d, 0.0);
         b.d_read.resize(r * d, 0.0);
         let d_out = Mat::new(&b.d_out, r, d);
-        product(MatMut::new(&mut b.d_read, r, d), d_out, self.matrix(&self.w.output).t(), 1.0);
+        product(MatMut::new(&mut b.d_read, r, d), d_out, self.w.square(&self.w.output).t(), 1.0);
         b.d_q.resize(r * d, 0.0);
         for into in [&mut b.d_k, &mut b.d_v] {
             into.clear();
@@ -299,7 +316,7 @@ impl Bound {
         for ((map, slope), of_map) in maps.into_iter().zip(of_maps.chunks_exact_mut(d * d)) {
             let slope = Mat::new(slope, r, d);
             add_product(MatMut::new(of_map, d, d), x.t(), slope, 1.0);
-            add_product(MatMut::new(&mut b.grad, r, d), slope, self.matrix(map).t(), 1.0);
+            add_product(MatMut::new(&mut b.grad, r, d), slope, self.w.square(map).t(), 1.0);
         }
     }
 }

@@ -5,13 +5,12 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::spearman::spearman;
 use super::vectors::{Against, Vectors, nearest};
 use crate::data::Dataset;
-use crate::ops::dropout::mix64;
+use crate::eval::baseline::Baskets;
+use crate::rng::mix64;
+use crate::stats::spearman;
 
-/// Added to the cosine's denominator.
-pub const SHRINKAGE: f64 = 10.0;
 /// Items with fewer users have no neighbours by behaviour.
 pub const MIN_USERS: usize = 5;
 /// A pair of items counts as one of behaviour from so many common users.
@@ -23,10 +22,7 @@ const PAIRS: usize = 20_000;
 
 /// Who was taken together in training.
 pub struct Behaviour {
-    /// By item: ascending users.
-    owners: Vec<Vec<u32>>,
-    /// By user: ascending distinct items.
-    baskets: Vec<Vec<u32>>,
+    baskets: Baskets,
     /// Items with at least [`MIN_USERS`] users.
     pub eligible: Vec<bool>,
     /// By item: (similarity, other, common users) of all eligible items that share a user, most similar first.
@@ -39,24 +35,15 @@ pub struct Behaviour {
 impl Behaviour {
     /// Counts the training interactions. At most `keep` similar items are kept per item.
     pub fn of(dataset: &Dataset, keep: usize) -> Self {
-        let width = dataset.items.count() + 1;
-        let basket = |u: usize| {
-            let mut items = dataset.sequences.train_of(u).to_vec();
-            items.sort_unstable();
-            items.dedup();
-            items
-        };
-        let baskets: Vec<Vec<u32>> = (0..dataset.sequences.users()).into_par_iter().map(basket).collect();
-        let mut owners = vec![Vec::new(); width];
-        for (u, basket) in baskets.iter().enumerate() {
-            basket.iter().for_each(|&item| owners[item as usize].push(u as u32));
-        }
-        let eligible: Vec<bool> = owners.iter().map(|o| o.len() >= MIN_USERS).collect();
+        let sequences = &dataset.sequences;
+        let baskets = Baskets::new(sequences.users(), dataset.items.count(), |u| sequences.train_of(u));
+        let width = baskets.width();
+        let eligible: Vec<bool> = (0..width).map(|i| baskets.users(i).len() >= MIN_USERS).collect();
         let mut by_popularity: Vec<u32> = (0..width as u32).filter(|&i| eligible[i as usize]).collect();
-        by_popularity.sort_by_key(|&i| (owners[i as usize].len(), i));
+        by_popularity.sort_by_key(|&i| (baskets.users(i as usize).len(), i));
         let mut place = vec![0; width];
         by_popularity.iter().enumerate().for_each(|(p, &i)| place[i as usize] = p);
-        let mut behaviour = Self { owners, baskets, eligible, similar: Vec::new(), by_popularity, place };
+        let mut behaviour = Self { baskets, eligible, similar: Vec::new(), by_popularity, place };
         behaviour.similar = (0..width)
             .into_par_iter()
             .map_init(|| vec![0u32; width], |common, item| behaviour.similar_to(item, keep, common))
@@ -69,39 +56,14 @@ impl Behaviour {
         if !self.eligible[item] {
             return Vec::new();
         }
-        let mut met = Vec::new();
-        for &user in &self.owners[item] {
-            for &other in &self.baskets[user as usize] {
-                if common[other as usize] == 0 {
-                    met.push(other);
-                }
-                common[other as usize] += 1;
-            }
-        }
-        let mut similar: Vec<(f32, u32, u32)> = met
-            .iter()
-            .filter(|&&other| other as usize != item && self.eligible[other as usize])
-            .map(|&other| {
-                let both = common[other as usize];
-                (self.similarity(item, other as usize, both) as f32, other, both)
-            })
+        let shared = self.baskets.sharing(item, common).into_iter();
+        let mut similar: Vec<(f32, u32, u32)> = shared
+            .filter(|&(other, _)| self.eligible[other as usize])
+            .map(|(other, both)| (self.baskets.similarity(item, other as usize, both) as f32, other, both))
             .collect();
-        met.iter().for_each(|&other| common[other as usize] = 0);
         similar.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         similar.truncate(keep);
         similar
-    }
-
-    /// Cosine of the binary user columns, with shrinkage.
-    fn similarity(&self, a: usize, b: usize, common: u32) -> f64 {
-        let norm = (self.owners[a].len() as f64 * self.owners[b].len() as f64).sqrt();
-        f64::from(common) / (norm + SHRINKAGE)
-    }
-
-    /// Common users of two items.
-    fn common(&self, a: usize, b: usize) -> u32 {
-        let (short, long) = if self.owners[a].len() < self.owners[b].len() { (a, b) } else { (b, a) };
-        self.owners[short].iter().filter(|u| self.owners[long].binary_search(u).is_ok()).count() as u32
     }
 }
 
@@ -221,7 +183,7 @@ fn correlation(behaviour: &Behaviour, vectors: &Vectors, items: &[usize], seed: 
             }
             let pairs = vectors.row(a).iter().zip(vectors.row(b));
             let cosine = pairs.map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
-            Some((cosine, behaviour.similarity(a, b, behaviour.common(a, b))))
+            Some((cosine, behaviour.baskets.similarity(a, b, behaviour.baskets.common(a, b))))
         })
         .collect();
     let (x, y): (Vec<f64>, Vec<f64>) = sampled.into_iter().unzip();

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::figures::Figures;
-use crate::ops::dropout::mix64;
+use crate::rng::mix64;
 
 /// Shares of the items that lose the view.
 pub const RATIOS: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];

@@ -6,7 +6,7 @@
 //!
 //! Reading order: [`vectors`] (pooling, products in tiles), [`rank`] (P1, P2 a), [`mod@agreement`] (P2 b), [`mask`] (P3),
 //! [`geometry`] (P5), [`chance`], `measure` (all of them, to a `report`), [`validity`] (P4) of finished `runs`,
-//! [`spearman`], [`table`] (terminal and Markdown); `stores` (which features of a data set).
+//! [`table`] (terminal and Markdown); `stores` (which features of a data set).
 
 pub mod agreement;
 pub mod chance;
@@ -18,7 +18,6 @@ mod measure;
 pub mod rank;
 mod report;
 mod runs;
-pub mod spearman;
 mod stores;
 pub mod table;
 #[cfg(test)]

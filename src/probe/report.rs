@@ -11,7 +11,7 @@ use super::figures::Figures;
 use super::geometry::{CrossModal, Geometry};
 use super::mask::MaskCurve;
 use super::validity::Validity;
-use crate::artefact::{ArtefactError, at, write_atomic};
+use crate::artefact::{ArtefactError, at, write_atomic, write_json};
 
 /// Everything that was measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,8 +42,7 @@ impl Report {
     pub fn write(&self, dir: &Path) -> Result<(), ArtefactError> {
         std::fs::create_dir_all(dir).map_err(at(dir))?;
         write_atomic(&dir.join("probe.md"), self.markdown().as_bytes())?;
-        let text = serde_json::to_string_pretty(self).unwrap_or_default();
-        write_atomic(&dir.join("probe.json"), text.as_bytes())
+        write_json(&dir.join("probe.json"), self)
     }
 }
 

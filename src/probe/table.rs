@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::figures::Figures;
 use super::geometry::Verdict;
 use super::report::Report;
-use crate::compare::table::Table;
+use crate::table::Table;
 
 fn figure(value: f64) -> String {
     format!("{value:.4}")

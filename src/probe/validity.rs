@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::spearman::{interval, spearman};
+use crate::stats::spearman::{interval, spearman};
 
 /// With fewer variants the answer is not worth its name.
 pub const ENOUGH: usize = 6;

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::eval::baseline::ContentView;
 use crate::features::{mean_token, normalise};
-use crate::ops::dropout::mix64;
+use crate::rng::mix64;
 
 /// Bytes of one tile of products.
 const TILE_BYTES: usize = 64 << 20;

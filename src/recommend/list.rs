@@ -15,6 +15,20 @@ pub struct History {
     pub user: String,
     /// Oldest first; only the last S are read by the model.
     pub items: Vec<u32>,
+    /// Further items that the user had, which the model is not told of: they are not listed again either.
+    pub unread: Vec<u32>,
+}
+
+impl History {
+    /// A history that the model is told as a whole.
+    pub fn new(user: impl Into<String>, items: Vec<u32>) -> Self {
+        Self { user: user.into(), items, unread: Vec::new() }
+    }
+
+    /// All items that the user had.
+    pub fn seen(&self) -> impl Iterator<Item = u32> + '_ {
+        self.items.iter().chain(&self.unread).copied()
+    }
 }
 
 /// What may stand in a list.
@@ -105,7 +119,7 @@ fn best_of(
             hide(&mut scores);
             listing.hide(&mut scores);
             if !listing.allow_seen {
-                history.items.iter().for_each(|&item| scores[item as usize] = f32::NEG_INFINITY);
+                history.seen().for_each(|item| scores[item as usize] = f32::NEG_INFINITY);
             }
             let each = Best::places(&scores, listing.k).into_iter().map(|item| Recommendation {
                 item,

@@ -309,7 +309,8 @@ impl Scorer for MixedScorer<'_> {
         };
         let histories: Vec<&[u32]> = targets.iter().map(|t| dataset.history(t)).collect();
         for (out, mut scores) in out.iter_mut().zip(self.score_histories(&histories)) {
-            // What a branch can't score is not ranked by it: behind all that it can.
+            // What a branch can't score stands behind all that it can, and level with the rest of its kind: the tie rule says
+            // where among them, and lists leave such items out.
             scores.iter_mut().filter(|s| s.is_nan()).for_each(|s| *s = f32::NEG_INFINITY);
             *out = scores;
         }

@@ -21,11 +21,12 @@ impl Popular {
         Self { order }
     }
 
-    /// The most popular items for a history; the score is the number of training interactions, branches have none.
-    pub fn list(&self, history: &[u32], listing: &Listing<'_>) -> Vec<Recommendation> {
+    /// The most popular items for whoever had the items `seen`; the score is the number of training interactions, branches
+    /// have none.
+    pub fn list(&self, seen: &[u32], listing: &Listing<'_>) -> Vec<Recommendation> {
         let is_candidate = |item: u32| {
             listing.among.is_none_or(|choice| choice.place(item).is_some())
-                && (listing.allow_seen || !history.contains(&item))
+                && (listing.allow_seen || !seen.contains(&item))
         };
         let each = self.order.iter().filter(|(item, _)| is_candidate(*item)).take(listing.k);
         each.map(|&(item, n)| Recommendation { item, score: n as f32, branches: Vec::new() }).collect()

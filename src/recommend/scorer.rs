@@ -12,8 +12,8 @@ use crate::eval::inner_product::{Catalogue, Found, Query, View};
 use crate::eval::{ScoreError, Scorer};
 use crate::model::{Recommender, params};
 use crate::objective::distill::ENSEMBLE;
+use crate::ops::Noise;
 use crate::ops::rows::Rows;
-use crate::ops::{Noise, kernels_are_on};
 
 /// Histories of a tile are padded in at most so many groups of similar length.
 const LENGTH_GROUPS: usize = 4;
@@ -98,7 +98,7 @@ impl<'a> ModelScorer<'a> {
             }
         };
         let host = || self.vectors.branches.iter().cloned().map(params::host).map(chosen).collect();
-        let catalogue = if kernels_are_on() { Catalogue::new(host(), d) } else { None };
+        let catalogue = Catalogue::new(host(), d);
         self.catalogue = Some(Shelved { among: among.cloned(), catalogue });
     }
 

@@ -7,7 +7,8 @@
 //! [`Verdict`] from these. [`wilcoxon()`], [`bootstrap()`] and [`sign_flips`] stand beside it, for the trained
 //! models as they are.
 //!
-//! Reading order: [`estimate`], [`two_way`], [`verdict`], then [`resample`], [`mod@wilcoxon`], [`mod@holm`].
+//! Reading order: [`estimate`], [`two_way`], [`verdict`], then [`resample`], [`mod@wilcoxon`], [`mod@holm`],
+//! [`mod@spearman`].
 
 mod distribution;
 mod error;
@@ -16,6 +17,7 @@ pub mod holm;
 pub mod resample;
 #[cfg(test)]
 mod simulations;
+pub mod spearman;
 #[cfg(test)]
 mod tests;
 pub mod two_way;
@@ -27,6 +29,7 @@ pub use estimate::{Component, Equivalence, Estimate, Interval};
 pub use holm::holm;
 pub(crate) use resample::quantile;
 pub use resample::{bootstrap, sign_flips};
+pub use spearman::spearman;
 pub use two_way::TwoWay;
 pub use verdict::{MIN_USERS, Rule, Verdict};
 pub use wilcoxon::{Wilcoxon, wilcoxon};

@@ -3,6 +3,8 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use crate::rng::unit;
+
 /// What the draws are for. Each purpose has its own streams, so that a change in one (longer texts, say)
 /// leaves all others as they were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +48,7 @@ impl Draws {
 
     /// Uniform in [0, 1), 53 bits.
     pub fn uniform(&mut self) -> f64 {
-        (self.rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64
+        unit(self.rng.next_u64())
     }
 
     /// Uniform in `0..n`; `n` > 0. The bias of at most n / 2^53 is of no matter here.

@@ -18,6 +18,7 @@ mod catalogue;
 pub mod config;
 pub(crate) mod draws;
 mod error;
+mod fingerprint;
 mod picture;
 mod tokens;
 mod truth;
@@ -28,6 +29,7 @@ mod words;
 mod tests;
 
 pub use error::SynthError;
+pub use fingerprint::{GENERATOR, fingerprint};
 pub use tokens::ViewRows;
 pub use truth::Truth;
 

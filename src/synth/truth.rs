@@ -12,6 +12,7 @@ use super::catalogue::Catalogue;
 use crate::artefact::{self, Staging};
 use crate::config::SynthConfig;
 use crate::features::header::Header;
+use crate::tensors::write_views;
 
 /// Kind of artefact in the manifest.
 const KIND: &str = "codistill/truth";
@@ -110,7 +111,7 @@ impl Truth {
             let view = TensorView::new(dtype, shape, bytes).map_err(|e| fail(e.to_string()))?;
             views.push((name.to_owned(), view));
         }
-        safetensors::serialize_to_file(views, None, &path).map_err(|e| fail(e.to_string()))?;
+        write_views(&path, views).map_err(|e| fail(e.to_string()))?;
         let about = json!({ "dataset": dataset_hash, "synth": self.config });
         staging.commit(KIND, SCHEMA_VERSION, about)?;
         Ok(())

@@ -49,7 +49,6 @@ section! {
         /// Work that need not be done.
         pub savings: SavingsConfig = SavingsConfig::default(),
         /// Stages of the training, one after the other. Without any, there is one in which everything learns.
-        #[facts(Unsearched)]
         #[serde(skip_serializing_if = "Vec::is_empty")]
         pub stages: Vec<StageConfig> = Vec::new(),
     }

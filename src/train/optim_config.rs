@@ -30,7 +30,6 @@ section! {
         /// Share of `lr` that is left at the end of a cosine or linear schedule, from 0 to 1.
         pub final_lr_share: f64 = 0.0,
         /// Parameters with a rate or decay of their own. The first group that matches a parameter has it.
-        #[facts(Unsearched)]
         #[serde(skip_serializing_if = "Vec::is_empty")]
         pub groups: Vec<GroupConfig> = Vec::new(),
     }

@@ -50,7 +50,6 @@ impl RunDir {
         let inside = Self::at(scratch.path());
         inside.write(&inside.config(), config)?;
         inside.write(&inside.origins(), origins)?;
-        artefact::make_readable(scratch.path())?;
         for n in 1u32.. {
             let root = dir.join(if n == 1 { name.to_owned() } else { format!("{name}-{n}") });
             // Renaming would replace an empty directory, which may be somebody's.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::TuneError;
 use crate::config::has_fact;
 use crate::config::section::Fact;
-use crate::ops::dropout::mix64;
+use crate::rng::{mix64, unit};
 
 /// A study as its file describes it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -137,7 +137,7 @@ impl Space {
         let value = |(key, range): (&String, &Range)| {
             let name = key.bytes().fold(seed, |hash, byte| mix64(hash ^ u64::from(byte)));
             let bits = mix64(mix64(name) ^ trial as u64);
-            (key.clone(), range.at((bits >> 11) as f64 / (1u64 << 53) as f64))
+            (key.clone(), range.at(unit(bits)))
         };
         self.0.iter().map(value).collect()
     }

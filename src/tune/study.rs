@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Spec, TuneError};
-use crate::artefact::write_atomic;
+use crate::artefact::write_json;
 use crate::config::{Config, RunConfig};
+use crate::hex::hex;
 
 /// File of a trial's record in its folder.
 const RECORD: &str = "trial.json";
@@ -68,7 +69,7 @@ impl Trial {
 pub fn config_hash(config: &Config) -> Result<String, TuneError> {
     let placeless = Config { run: RunConfig::default(), device: String::new(), ..config.clone() };
     let digest = Sha256::digest(placeless.to_toml()?.as_bytes());
-    Ok(digest.iter().map(|b| format!("{b:02x}")).collect())
+    Ok(hex(digest))
 }
 
 /// The folder of all trials.
@@ -116,8 +117,7 @@ impl Study {
     pub fn write(&self, trial: &Trial) -> Result<(), TuneError> {
         let dir = self.trial_dir(trial.number);
         std::fs::create_dir_all(&dir).map_err(|source| TuneError::Io { path: dir.clone(), source })?;
-        let text = serde_json::to_string_pretty(trial).unwrap_or_default();
-        Ok(write_atomic(&dir.join(RECORD), text.as_bytes())?)
+        Ok(write_json(&dir.join(RECORD), trial)?)
     }
 }
 

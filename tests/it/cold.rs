@@ -1,12 +1,13 @@
 //! Items held out of all training, against the same items trained on.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use codistill::config::{self, Config, SynthConfig};
-use codistill::data::{Part, write_dataset};
+use codistill::config::{self, ColdConfig, Config, SynthConfig};
+use codistill::data::{Dataset, Part, write_dataset};
 use codistill::embed::store::{Change, Head, Writer};
 use codistill::embed::{ColdId, ColdRule, EmbedError, Embedder, encode};
 use codistill::eval::cold::OwnKind;
@@ -14,11 +15,15 @@ use codistill::eval::content::ContentNearest;
 use codistill::eval::{ColdReport, Evaluation};
 use codistill::features::{Precision, StoreWriter, item_ids_hash};
 use codistill::model::Recommender;
+use codistill::params;
 use codistill::recommend::{Calibration, Mixed, MixedScorer};
 use codistill::synth::{self, ViewRows, World};
 use codistill::systems::CoDistill;
+use codistill::train::system::Place;
 use codistill::train::trainer::{Observer, StepReport};
 use codistill::train::{Setup, System, Trainer, Training};
+
+use crate::program::{dataset, path, run, tiny};
 
 struct Silent;
 
@@ -237,6 +242,67 @@ fn cold_items_are_no_negatives_either() {
         let whole = open(kind, draw, false);
         assert_eq!(whole.sampler().drawable(), 100);
     }
+}
+
+#[test]
+fn the_full_softmax_gives_cold_items_no_gradient() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    let small = SynthConfig { users: 120, items: 100, ..world(5) };
+    let world = synth::generate(&small).unwrap();
+    let nothing = serde_json::json!({});
+    let hash = write_dataset(&data, &world.dataset, &nothing, nothing.clone()).unwrap();
+    world.write_beside(&data, &hash).unwrap();
+    let text = include_str!("../../configs/sasrec.toml");
+    let gradients = |sets: &[&str]| {
+        let path = format!("data.path={}", data.display());
+        let sets: Vec<String> =
+            [path.as_str(), "objective.kind=full"].iter().chain(sets).map(ToString::to_string).collect();
+        let config = config::parse(text, Path::new("sasrec.toml"), &sets).unwrap().config;
+        let system = CoDistill::open(Setup::open(config, &Device::flex()).unwrap()).unwrap();
+        let batch = system.batch(&system.order(1), Place { epoch: 1, index: 0 });
+        let (losses, gradients) = system.step().gradients(&system.new_model(), &batch, 1);
+        let rows = params::host(gradients["views.id.table"].values());
+        let moved: Vec<bool> =
+            rows.chunks(rows.len() / 101).map(|row| row.iter().any(|&g| g != 0.0)).collect();
+        (losses.total, moved, system.setup.dataset.train_counts())
+    };
+    let (whole, moved, _) = gradients(&[]);
+    assert!(moved[1..].iter().all(|&moved| moved) && !moved[0]);
+    let (held, moved, counts) = gradients(&["data.cold={ share = 0.3, seed = 3 }"]);
+    let cold = counts[1..].iter().filter(|&&count| count == 0).count();
+    assert!(cold >= 30, "{cold}");
+    assert!((1..=100).all(|item| moved[item] == (counts[item] > 0)), "{moved:?}");
+    // A fresh model knows nothing: it chooses among fewer items.
+    let fewer = (100.0 / (100 - cold) as f64).ln();
+    assert!((whole - held - fewer).abs() < 0.1, "{whole} {held} {fewer}");
+}
+
+#[test]
+fn held_out_items_that_a_user_had_are_not_recommended_again() {
+    let home = tempfile::tempdir().unwrap();
+    run(&tiny(home.path(), &["data.cold={ share = 0.3, seed = 3 }", "train.epochs=1"])).fine();
+    let whole = Dataset::open(&dataset(home.path())).unwrap();
+    let mut told = whole.clone();
+    told.hold_out(&ColdConfig { share: 0.3, seed: 3, ..ColdConfig::default() }).unwrap();
+    let run_dir = home.path().join("quickstart");
+    let said = run(&["recommend", path(&run_dir), "--all", "-k", "80", "--device", "cpu", "--json"]).fine();
+    let mut held_out = 0;
+    for (u, line) in said.stdout.lines().enumerate() {
+        let list: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(list["user"], whole.users[u].as_str());
+        let listed: HashSet<&str> =
+            list["items"].as_array().unwrap().iter().map(|item| item["item"].as_str().unwrap()).collect();
+        let had = whole.sequences.items_of(u);
+        held_out += had.len() - told.sequences.items_of(u).len();
+        for &item in had {
+            let id = whole.items.ids[item as usize].as_str();
+            assert!(!listed.contains(id), "{} had {id}", whole.users[u]);
+        }
+        let distinct: HashSet<u32> = had.iter().copied().collect();
+        assert_eq!(listed.len(), whole.items.count() - distinct.len());
+    }
+    assert!(held_out > 100, "{held_out} interactions are held out");
 }
 
 #[test]

@@ -362,7 +362,7 @@ fn service_level_from_a_line_to_a_list() {
         // A planted user: the new item has the content that the text and image branches like best for it.
         let user = n * 29;
         let history = dataset.sequences.items_of(user).to_vec();
-        let history = codistill::recommend::History { user: String::new(), items: history };
+        let history = codistill::recommend::History::new("", history);
         let all =
             codistill::recommend::top_k(&scorer, &[history], &codistill::recommend::Listing::best(2000))
                 .remove(0);

@@ -300,7 +300,8 @@ fn answer(mut stream: TcpStream, folder: &Path, token: Option<&str>, heard: &Mut
     }
     let asked = request.split(' ').nth(1).unwrap_or("").to_owned();
     heard.lock().unwrap().push(format!("{asked}{}", if given.is_some() { "!" } else { "" }));
-    let file = asked.strip_prefix("/owner/model/resolve/main/").or(asked.strip_prefix("/cdn/"));
+    let file = ["/owner/model/resolve/main/", "/owner/model/resolve/refs%2Fpr%2F1/", "/cdn/"];
+    let file = file.iter().find_map(|start| asked.strip_prefix(start));
     let bytes = file.and_then(|file| fs::read(folder.join(file)).ok());
     let head = |status: &str, more: &str| format!("HTTP/1.1 {status}\r\nConnection: close\r\n{more}\r\n");
     if token.is_some() && given.as_deref() != token && !asked.starts_with("/cdn/") {
@@ -348,6 +349,11 @@ fn an_encoder_is_downloaded_once_by_its_hub_name() {
     assert!(asked.contains(&"/owner/model/resolve/main/tokenizer.json".to_owned()), "{asked:?}");
     // The second time nothing is asked: the server could as well be gone.
     encode("owner/model", "b", "http://127.0.0.1:9").fine();
+    // A revision whose name has slashes is one part of the address.
+    encode("owner/model@refs/pr/1", "d", &hub.address).fine();
+    let asked = hub.asked.lock().unwrap().clone();
+    assert!(asked.contains(&"/owner/model/resolve/refs%2Fpr%2F1/config.json".to_owned()), "{asked:?}");
+    encode("owner/model@refs/../main", "e", &hub.address).refused("owner/model@refs/../main", "");
     let local = features(&data, &["--modality", "text", "--encoder", path(&fixtures("bert")), "--view", "c"]);
     run(&local).fine();
     let tokens = |view: &str| fs::read(data.join("features").join(view).join("tokens.safetensors")).unwrap();

@@ -36,7 +36,7 @@ fn mine(arguments: &[&str]) -> Said {
 
 fn configuration(home: &Path) -> PathBuf {
     let data = home.join("data");
-    run(&["synth", "--users", "150", "--items", "60", "--output", path(&data)]).fine();
+    run(&["synth", "--set", "users=150", "--set", "items=60", "--output", path(&data)]).fine();
     let file = home.join("mf.toml");
     let text = format!(
         "[run]\ndir = {home:?}\n[system]\nkind = \"mf\"\n[system.settings]\nwidth = 8\n[data]\npath = {data:?}\n\
@@ -108,6 +108,12 @@ fn a_program_without_the_system_and_settings_it_does_not_know_are_refused() {
     let config = configuration(home.path());
     let config = path(&config);
     run(&["train", config]).refused("there is no system `mf`", "codistill");
-    mine(&["train", config, "--set", "system.settings.depth=2"]).refused("depth", "");
-    mine(&["train", config, "--set", "model.width=4"]).refused("model", "system.kind");
+    let refused = |set: &str, what: &str, hint: &str| {
+        let said = mine(&["train", config, "--device", "cpu", "--set", set]);
+        assert_eq!(said.code, Some(1), "{}", said.stderr);
+        assert!(said.stderr.contains(what) && said.stderr.contains(hint), "{}", said.stderr);
+    };
+    refused("system.settings.depth=2", "unknown field `depth`", "those of the system `mf`");
+    refused("model.width=4", "`model` does nothing with system.kind", "set system.kind to codistill");
+    assert!(!home.path().join("mf").exists(), "a refused training leaves nothing behind");
 }

@@ -24,20 +24,23 @@ use codistill::train::system::Phase;
 use codistill::train::update::{Rates, update};
 
 use crate::fixture::{Case, ITEMS, World};
+use crate::need::need;
 use crate::program::{codistill, tiny};
 
 /// Hard limit of one process; a software device takes minutes to compile its kernels.
 const LIMIT: Duration = Duration::from_mins(15);
 
-/// Why this build has nothing to compare on this machine.
-fn why_not() -> Option<&'static str> {
+/// An error where this build has nothing to compare on this machine.
+fn gpu() -> Result<(), &'static str> {
     let gpus: Vec<_> = device::list().into_iter().filter(|found| found.flag != "cpu").collect();
     if gpus.is_empty() {
-        return Some("this machine has no GPU, not even a software one");
+        return Err("this machine has none, not even a software one");
     }
     let tunes = cfg!(any(feature = "autotune", feature = "spirv"));
-    (tunes && gpus.iter().all(|found| found.software))
-        .then_some("this machine has no GPU, and a software one needs a build without `autotune` and `spirv`")
+    if tunes && gpus.iter().all(|found| found.software) {
+        return Err("a software GPU needs a build without `autotune` and `spirv`");
+    }
+    Ok(())
 }
 
 /// Runs a command to its end, which must be a good one.
@@ -62,7 +65,11 @@ fn within_the_limit(mut command: Command) {
 }
 
 /// Runs [`child_compares_one_step`] with the given environment.
+#[track_caller]
 fn in_a_process_of_its_own(environment: &[(&str, &str)]) {
+    if need("gpu", gpu()).is_none() {
+        return;
+    }
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .args(["--ignored", "--exact", "gpu::child_compares_one_step", "--nocapture"])
@@ -95,8 +102,7 @@ fn curve(run: &Path) -> Vec<(String, f64)> {
 
 #[test]
 fn a_training_on_the_gpu_has_the_curve_of_the_cpu() {
-    if let Some(why) = why_not() {
-        eprintln!("skipped: {why}");
+    if need("gpu", gpu()).is_none() {
         return;
     }
     let home = tempfile::tempdir().unwrap();
@@ -159,10 +165,6 @@ fn one_step(world: &World, device: &Device) -> OneStep {
 #[ignore = "run by the two tests above, in a process of its own"]
 fn child_compares_one_step() {
     let world = World::load();
-    if let Some(why) = why_not() {
-        eprintln!("skipped: {why}");
-        return;
-    }
     let gpu = device::open("wgpu").unwrap();
     println!("{}", gpu.name);
     let cpu = one_step(&world, &Device::flex().autodiff());

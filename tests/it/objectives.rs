@@ -6,8 +6,9 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::Device;
 use codistill::config::{
-    BranchConfig, DistillConfig, DistillPair, Draw, EncoderConfig, IdInit, ModelConfig, NegativesConfig,
-    ObjectiveConfig, ObjectiveKind, SavingsConfig, Shared, ViewConfig, ViewKind, Windows,
+    BranchConfig, DistillConfig, DistillPair, Draw, EncoderConfig, Gru4recConfig, IdInit, ModelConfig,
+    NegativesConfig, ObjectiveConfig, ObjectiveKind, SasrecConfig, SavingsConfig, Shared, ViewConfig,
+    ViewKind, Windows,
 };
 use codistill::data::{Part, Sequences};
 use codistill::model::{DataShape, Recommender, params};
@@ -46,7 +47,7 @@ fn model_config(mapped: bool) -> ModelConfig {
             name: "id".into(),
             view: "id".into(),
             item_mlp: mapped,
-            encoder: EncoderConfig::Sasrec { blocks: 1, heads: 2 },
+            encoder: EncoderConfig::Sasrec(SasrecConfig { blocks: 1, heads: 2 }),
         }],
         ..ModelConfig::default()
     }
@@ -205,7 +206,7 @@ fn two_students(kind: ObjectiveKind) -> (Recommender, Step, Batch) {
         name: "gru".into(),
         view: "id".into(),
         item_mlp: false,
-        encoder: EncoderConfig::Gru4rec { layers: 1 },
+        encoder: EncoderConfig::Gru4rec(Gru4recConfig { layers: 1 }),
     });
     let pair =
         |student: &str, teacher: &str| DistillPair { student: student.into(), teacher: teacher.into() };

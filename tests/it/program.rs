@@ -97,3 +97,24 @@ pub fn flip(path: &Path) {
     bytes[middle] ^= 1;
     std::fs::write(path, bytes).unwrap();
 }
+
+/// The Python interpreter (`CODISTILL_PYTHON`, or else `python3`), if it has these modules.
+pub fn python(modules: &[&str]) -> Result<String, String> {
+    let python = std::env::var("CODISTILL_PYTHON").unwrap_or_else(|_| "python3".into());
+    let import = format!("import {}", modules.join(", "));
+    let tried = Command::new(&python).args(["-c", &import]).stdin(Stdio::null()).output();
+    let output = tried.map_err(|error| format!("{python}: {error}"))?;
+    if output.status.success() {
+        return Ok(python);
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{python}: {}", said.trim_end().lines().last().unwrap_or_default()))
+}
+
+/// Runs a script of `tests/` from the repository's root.
+pub fn script(python: &str, name: &str, args: &[&str]) -> Said {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = Command::new(python);
+    command.arg(root.join("tests").join(name)).args(args).current_dir(root).stdin(Stdio::null());
+    command.output().unwrap().into()
+}

@@ -1,5 +1,4 @@
-//! Known figures on real data sets. They can't be shipped; where `CODISTILL_REAL_DATA` names no folder that
-//! holds them, these tests say so and pass.
+//! Known figures on real data sets. They can't be shipped: `CODISTILL_REAL_DATA` names the folder that holds them.
 
 use std::path::PathBuf;
 
@@ -9,13 +8,10 @@ use codistill::data::{Dataset, Part, PrepareOptions, prepare};
 use codistill::eval::baseline::{Popularity, Transitions};
 use codistill::eval::{Scorer, evaluate};
 
+use crate::need::{below, need};
+
 fn real(path: &str) -> Option<PathBuf> {
-    let found =
-        std::env::var_os("CODISTILL_REAL_DATA").map(|d| PathBuf::from(d).join(path)).filter(|p| p.exists());
-    if found.is_none() {
-        eprintln!("skipped: {path} is not below CODISTILL_REAL_DATA");
-    }
-    found
+    need("real-data", below("CODISTILL_REAL_DATA", path))
 }
 
 /// Recall@10 and NDCG@10 on the test targets.

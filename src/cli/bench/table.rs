@@ -6,6 +6,7 @@ use crate::bench::flops::Flops;
 use crate::bench::{BenchError, Loaded, Machine, Steps, Summary, machine as machine_of};
 use crate::cli::{Exit, Failure, Terminal};
 use crate::device::{Opened, process_memory};
+use crate::table::listing;
 
 const GIB: f64 = (1u64 << 30) as f64;
 
@@ -139,5 +140,5 @@ fn operations(flops: f64) -> String {
 }
 
 fn aligned(rows: &[Row<'_>]) -> String {
-    rows.iter().map(|(name, value)| format!("{name:<12} {value}\n")).collect()
+    listing(12, rows.iter().map(|(name, value)| (*name, value)))
 }

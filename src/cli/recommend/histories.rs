@@ -8,8 +8,8 @@ use serde::Deserialize;
 use super::super::setup::Trained;
 use super::super::{Failure, Terminal};
 use super::Who;
-use crate::data::Items;
 use crate::data::join::{Names, explain};
+use crate::data::{Dataset, Items};
 use crate::recommend::History;
 
 /// Unknown items that a warning names.
@@ -32,12 +32,18 @@ pub fn histories(
     items: &Items,
     terminal: &Terminal,
 ) -> Result<Vec<History>, Failure> {
-    let dataset = &trained.system().setup.dataset;
-    let of_user =
-        |u: usize| History { user: dataset.users[u].clone(), items: dataset.sequences.items_of(u).to_vec() };
     if let Some(path) = &who.histories {
         return read_histories(path, &items.ids, terminal);
     }
+    let setup = &trained.system().setup;
+    let (dataset, config) = (&setup.dataset, &setup.config.data);
+    // Interactions with held-out items, which the model was not told of, are known to the data set on disk alone.
+    let whole = config.path.as_ref().filter(|_| config.cold.is_some()).map(|path| Dataset::open(path));
+    let whole = whole.transpose()?;
+    let of_user = |u: usize| History {
+        unread: whole.as_ref().map(|whole| whole.sequences.items_of(u).to_vec()).unwrap_or_default(),
+        ..History::new(&dataset.users[u], dataset.sequences.items_of(u).to_vec())
+    };
     if who.all {
         return Ok((0..dataset.users.len()).map(of_user).collect());
     }
@@ -87,7 +93,7 @@ fn read_histories(path: &Path, ids: &[String], terminal: &Terminal) -> Result<Ve
             }
         }
         let user = if parsed.user.is_null() { (n + 1).to_string() } else { word(&parsed.user) };
-        histories.push(History { user, items });
+        histories.push(History::new(user, items));
     }
     if unknown > 0 {
         let names = Names { left: "the histories", things: "unknown ids", right: "the catalogue" };

@@ -11,6 +11,7 @@ use super::super::{Exit, Failure};
 use crate::artefact;
 use crate::data::Items;
 use crate::recommend::Recommendation;
+use crate::table::{Column, Table};
 
 /// Characters of a title that the table shows.
 const TITLE: usize = 60;
@@ -200,27 +201,19 @@ impl<'a> Writer<'a> {
             }
             return text;
         }
-        let cells: Vec<(String, String)> = list
-            .iter()
-            .map(|r| {
-                let i = r.item as usize;
-                (one_line(&self.items.ids[i]), one_line(&self.items.titles[i]))
-            })
-            .collect();
-        let width = |texts: &mut dyn Iterator<Item = &String>, least: usize| {
-            texts.map(|t| t.chars().count()).max().unwrap_or(0).max(least)
-        };
-        let ids = width(&mut cells.iter().map(|(id, _)| id), "item".len());
-        let titles = width(&mut cells.iter().map(|(_, title)| title), "title".len());
-        let _ = writeln!(text, "rank  {:ids$}  {:titles$}  {score:>12}", "item", "title");
-        for ((rank, r), (id, title)) in list.iter().enumerate().zip(&cells) {
+        let row = |(rank, r): (usize, &Recommendation)| {
             let figure = match key {
                 Key::User(_, Source::Popular) => format!("{:.0}", r.score),
                 _ => format!("{:.4}", r.score),
             };
-            let _ = writeln!(text, "{:>4}  {id:ids$}  {title:titles$}  {figure:>12}", rank + 1);
-        }
-        text
+            let i = r.item as usize;
+            let (id, title) = (one_line(&self.items.ids[i]), one_line(&self.items.titles[i]));
+            vec![(rank + 1).to_string(), id, title, figure]
+        };
+        let header = ["rank", "item", "title", score].map(str::to_owned).to_vec();
+        let table = Table { header, rows: list.iter().enumerate().map(row).collect() };
+        let fitted = Column::left(0).fitted();
+        text + &table.lines(&[Column::right(4), fitted, fitted, Column::right(12)], "  ")
     }
 
     pub fn finish(mut self) -> Result<(), Failure> {

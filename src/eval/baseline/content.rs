@@ -7,8 +7,8 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::knn::{Neighbours, nearest};
-use super::{known_counts, part_of};
-use crate::data::{Dataset, Part, Target};
+use super::{Counted, known_counts};
+use crate::data::{Dataset, Target};
 use crate::eval::scorer::{ScoreError, Scorer};
 use crate::features::{FeatureStore, mean_token, normalise};
 use crate::ops::simd;
@@ -31,13 +31,13 @@ pub struct ContentKnn<'a> {
     name: String,
     views: Vec<ContentView>,
     /// Neighbours don't depend on the part, the popularity that breaks ties does.
-    counted: Option<(Part, Neighbours)>,
+    counted: Counted<Neighbours>,
 }
 
 impl<'a> ContentKnn<'a> {
     /// Rows are called `<name>`; the stores cover the items of `dataset`.
     pub fn new(dataset: &'a Dataset, name: &str, views: Vec<ContentView>) -> Self {
-        Self { dataset, name: name.to_owned(), views, counted: None }
+        Self { dataset, name: name.to_owned(), views, counted: Counted::nothing() }
     }
 
     /// Multiplications that finding the neighbours takes.
@@ -108,15 +108,10 @@ impl Scorer for ContentKnn<'_> {
     }
 
     fn score(&mut self, targets: &[Target], out: &mut [Vec<f32>]) -> Result<(), ScoreError> {
-        let part = part_of(self.dataset, targets);
-        let (_, neighbours) = match self.counted.take() {
-            Some(counted) if counted.0 == part => self.counted.insert(counted),
-            _ => {
-                let lists = neighbours(&self.views, self.dataset.items.count());
-                let found = Neighbours::new(lists, &known_counts(self.dataset, part));
-                self.counted.insert((part, found))
-            }
-        };
+        let neighbours = self.counted.get(self.dataset, targets, |part| {
+            let lists = neighbours(&self.views, self.dataset.items.count());
+            Neighbours::new(lists, &known_counts(self.dataset, part))
+        });
         out.iter_mut().for_each(|out| neighbours.score(self.dataset, targets, out));
         Ok(())
     }
@@ -125,6 +120,7 @@ impl Scorer for ContentKnn<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Part;
     use crate::eval::fixtures::{dataset, leave_one_out};
     use crate::features::{Precision, StoreWriter};
 

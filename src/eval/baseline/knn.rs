@@ -2,14 +2,13 @@
 
 use rayon::prelude::*;
 
-use super::{dense_ranks, known, known_counts, part_of, place};
+use super::baskets::Baskets;
+use super::{Counted, dense_ranks, known, known_counts, place};
 use crate::data::{Dataset, Part, Target};
 use crate::eval::scorer::{ScoreError, Scorer};
 
 /// K: neighbours kept per item.
 pub(super) const NEIGHBOURS: usize = 50;
-/// Added to the cosine's denominator, so that two items with one common user are no twins (companions.md 3.7).
-const SHRINKAGE: f64 = 10.0;
 
 /// The most similar items of each item.
 pub(super) struct Neighbours {
@@ -65,61 +64,25 @@ pub(super) fn nearest(mut similar: Vec<(f32, u32)>) -> Vec<(f32, u32)> {
 /// Items that the same users had: cosine of binary user columns with shrinkage, 50 neighbours.
 pub struct ItemKnn<'a> {
     dataset: &'a Dataset,
-    counted: Option<(Part, Neighbours)>,
+    counted: Counted<Neighbours>,
 }
 
 impl<'a> ItemKnn<'a> {
     pub fn new(dataset: &'a Dataset) -> Self {
-        Self { dataset, counted: None }
+        Self { dataset, counted: Counted::nothing() }
     }
 }
 
 /// Memory: the known interactions twice, and K neighbours per item.
 fn behaviour(dataset: &Dataset, part: Part) -> Neighbours {
-    let users = dataset.sequences.users();
-    let width = dataset.items.count() + 1;
-    let baskets: Vec<Vec<u32>> = (0..users)
-        .into_par_iter()
-        .map(|u| {
-            let mut items = known(dataset, u, part).to_vec();
-            items.sort_unstable();
-            items.dedup();
-            items
-        })
-        .collect();
-    let mut owners: Vec<Vec<u32>> = vec![Vec::new(); width];
-    for (u, basket) in baskets.iter().enumerate() {
-        for &item in basket {
-            owners[item as usize].push(u as u32);
-        }
-    }
-    let lists = (0..width)
-        .into_par_iter()
-        .map_init(
-            || vec![0u32; width],
-            |common, item| {
-                let mut met = Vec::new();
-                for &user in &owners[item] {
-                    for &other in &baskets[user as usize] {
-                        if common[other as usize] == 0 {
-                            met.push(other);
-                        }
-                        common[other as usize] += 1;
-                    }
-                }
-                let own = owners[item].len() as f64;
-                let cosine = |other: u32| {
-                    let both = f64::from(common[other as usize]);
-                    let norm = (own * owners[other as usize].len() as f64).sqrt();
-                    ((both / (norm + SHRINKAGE)) as f32, other)
-                };
-                let others = met.iter().filter(|&&other| other as usize != item);
-                let list = nearest(others.map(|&other| cosine(other)).collect());
-                met.iter().for_each(|&other| common[other as usize] = 0);
-                list
-            },
-        )
-        .collect();
+    let baskets = Baskets::new(dataset.sequences.users(), dataset.items.count(), |u| known(dataset, u, part));
+    let list = |common: &mut Vec<u32>, item: usize| {
+        let shared = baskets.sharing(item, common).into_iter();
+        let similar = |(other, both)| (baskets.similarity(item, other as usize, both) as f32, other);
+        nearest(shared.map(similar).collect())
+    };
+    let zeros = || vec![0u32; baskets.width()];
+    let lists = (0..baskets.width()).into_par_iter().map_init(zeros, list).collect();
     Neighbours::new(lists, &known_counts(dataset, part))
 }
 
@@ -133,11 +96,7 @@ impl Scorer for ItemKnn<'_> {
     }
 
     fn score(&mut self, targets: &[Target], out: &mut [Vec<f32>]) -> Result<(), ScoreError> {
-        let part = part_of(self.dataset, targets);
-        let (_, neighbours) = match self.counted.take() {
-            Some(counted) if counted.0 == part => self.counted.insert(counted),
-            _ => self.counted.insert((part, behaviour(self.dataset, part))),
-        };
+        let neighbours = self.counted.get(self.dataset, targets, |part| behaviour(self.dataset, part));
         out.iter_mut().for_each(|out| neighbours.score(self.dataset, targets, out));
         Ok(())
     }

@@ -4,11 +4,13 @@
 //! interactions, for test targets the validation items as well. Published floors are counted so; a model
 //! trained on the training part alone meets the validation items in histories only.
 
+mod baskets;
 mod content;
 mod knn;
 mod popularity;
 mod transitions;
 
+pub use baskets::Baskets;
 pub use content::{ContentKnn, ContentView};
 pub use knn::ItemKnn;
 pub use popularity::{Popularity, RecentPopularity};
@@ -34,10 +36,21 @@ fn known_counts(dataset: &Dataset, part: Part) -> Vec<u32> {
     counts
 }
 
-/// The part that targets of a tile belong to. An evaluation has targets of one part only.
-fn part_of(dataset: &Dataset, targets: &[Target]) -> Part {
-    let part = |t: &Target| dataset.sequences.parts_of(t.user as usize)[t.position as usize];
-    targets.first().map_or(Part::Valid, part)
+/// What a baseline has counted for the part that is judged at present.
+struct Counted<T>(Option<(Part, T)>);
+
+impl<T> Counted<T> {
+    fn nothing() -> Self {
+        Self(None)
+    }
+
+    /// The counts for `targets`, which belong to one part: `count` makes them where they are another part's.
+    fn get(&mut self, dataset: &Dataset, targets: &[Target], count: impl FnOnce(Part) -> T) -> &T {
+        let part = |t: &Target| dataset.sequences.parts_of(t.user as usize)[t.position as usize];
+        let part = targets.first().map_or(Part::Valid, part);
+        let counted = self.0.take().filter(|counted| counted.0 == part);
+        &self.0.insert(counted.unwrap_or_else(|| (part, count(part)))).1
+    }
 }
 
 /// Place of each count among the distinct counts, from 0.

@@ -1,18 +1,18 @@
 //! Popularity: overall, and of late.
 
-use super::{known, known_counts, part_of};
+use super::{Counted, known, known_counts};
 use crate::data::{Dataset, Part, Target};
 use crate::eval::scorer::{ScoreError, Scorer};
 
 /// Every item by its count.
 pub struct Popularity<'a> {
     dataset: &'a Dataset,
-    counted: Option<(Part, Vec<f32>)>,
+    counted: Counted<Vec<f32>>,
 }
 
 impl<'a> Popularity<'a> {
     pub fn new(dataset: &'a Dataset) -> Self {
-        Self { dataset, counted: None }
+        Self { dataset, counted: Counted::nothing() }
     }
 }
 
@@ -26,14 +26,9 @@ impl Scorer for Popularity<'_> {
     }
 
     fn score(&mut self, targets: &[Target], out: &mut [Vec<f32>]) -> Result<(), ScoreError> {
-        let part = part_of(self.dataset, targets);
-        let (_, scores) = match self.counted.take() {
-            Some(counted) if counted.0 == part => self.counted.insert(counted),
-            _ => {
-                let counts = known_counts(self.dataset, part);
-                self.counted.insert((part, counts.iter().map(|&c| c as f32).collect()))
-            }
-        };
+        let scores = self.counted.get(self.dataset, targets, |part| {
+            known_counts(self.dataset, part).into_iter().map(|count| count as f32).collect()
+        });
         for out in out {
             out.clear();
             for _ in targets {
@@ -56,12 +51,12 @@ const RECENT: usize = 5;
 /// later; before the first slices have passed the overall count alone decides.
 pub struct RecentPopularity<'a> {
     dataset: &'a Dataset,
-    counted: Option<(Part, Timeline)>,
+    counted: Counted<Timeline>,
 }
 
 impl<'a> RecentPopularity<'a> {
     pub fn new(dataset: &'a Dataset) -> Self {
-        Self { dataset, counted: None }
+        Self { dataset, counted: Counted::nothing() }
     }
 }
 
@@ -75,7 +70,7 @@ struct Timeline {
 }
 
 impl Timeline {
-    fn of(dataset: &Dataset, part: Part) -> Self {
+    fn new(dataset: &Dataset, part: Part) -> Self {
         let mut events: Vec<(i64, u32)> = Vec::new();
         for u in 0..dataset.sequences.users() {
             let times = dataset.sequences.times_of(u).iter().copied();
@@ -122,11 +117,7 @@ impl Scorer for RecentPopularity<'_> {
     }
 
     fn score(&mut self, targets: &[Target], out: &mut [Vec<f32>]) -> Result<(), ScoreError> {
-        let part = part_of(self.dataset, targets);
-        let (_, timeline) = match self.counted.take() {
-            Some(counted) if counted.0 == part => self.counted.insert(counted),
-            _ => self.counted.insert((part, Timeline::of(self.dataset, part))),
-        };
+        let timeline = self.counted.get(self.dataset, targets, |part| Timeline::new(self.dataset, part));
         let moment = |t: &Target| {
             timeline.slices_before(self.dataset.sequences.times_of(t.user as usize)[t.position as usize])
         };

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{dense_ranks, known, known_counts, part_of, place};
+use super::{Counted, dense_ranks, known, known_counts, place};
 use crate::data::{Dataset, Part, Target};
 use crate::eval::scorer::{ScoreError, Scorer};
 
@@ -21,12 +21,12 @@ const DECAY: f64 = 0.8;
 /// item × 0.8^age (age 0 is the newest); ties go by popularity.
 pub struct Transitions<'a> {
     dataset: &'a Dataset,
-    counted: Option<(Part, Pairs)>,
+    counted: Counted<Pairs>,
 }
 
 impl<'a> Transitions<'a> {
     pub fn new(dataset: &'a Dataset) -> Self {
-        Self { dataset, counted: None }
+        Self { dataset, counted: Counted::nothing() }
     }
 }
 
@@ -40,11 +40,7 @@ impl Scorer for Transitions<'_> {
     }
 
     fn score(&mut self, targets: &[Target], out: &mut [Vec<f32>]) -> Result<(), ScoreError> {
-        let part = part_of(self.dataset, targets);
-        let (_, pairs) = match self.counted.take() {
-            Some(counted) if counted.0 == part => self.counted.insert(counted),
-            _ => self.counted.insert((part, Pairs::count(self.dataset, part))),
-        };
+        let pairs = self.counted.get(self.dataset, targets, |part| Pairs::count(self.dataset, part));
         let width = pairs.counts.len();
         for out in out {
             out.resize(targets.len() * width, 0.0);

@@ -27,6 +27,8 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::rank::{Best, Standing, standing};
+#[cfg(target_arch = "x86_64")]
+use crate::ops::kernels_are_on;
 use kernel::{Kernel, Plain};
 use quantized::{MAX_WIDTH, Quantized};
 use tile::Tile;
@@ -111,18 +113,17 @@ struct Branch {
 }
 
 impl Catalogue {
-    /// Absent where the machine lacks the instructions, or a vector is not finite: scores are then written down and
-    /// ranked as they are.
+    /// Absent where a vector is not finite: scores are then written down and ranked as they are.
     ///
     /// # Shapes
     /// - branches: `[I + 1, D]` each
     pub fn new(branches: Vec<Vec<f32>>, d: usize) -> Option<Self> {
         let items = (branches.first()?.len() / d.max(1)).checked_sub(1)?;
         let finite = || branches.iter().all(|rows| rows.par_iter().all(|x| x.is_finite()));
-        (kernel::is_fast() && d <= MAX_WIDTH && finite()).then(|| Self::of_finite(branches, d, items))
+        (d <= MAX_WIDTH && finite()).then(|| Self::from_finite(branches, d, items))
     }
 
-    fn of_finite(branches: Vec<Vec<f32>>, d: usize, items: usize) -> Self {
+    fn from_finite(branches: Vec<Vec<f32>>, d: usize, items: usize) -> Self {
         let branches = branches.into_iter().map(|exact| {
             let quantized = Quantized::new(&exact[d..], d);
             let norm = quantized.units.iter().fold(0.0f64, |most, unit| most.max(unit.norm));
@@ -171,8 +172,13 @@ impl Catalogue {
     /// There are not as many users as queries.
     pub fn rank(&self, views: &[View], users: &[Vec<f32>], queries: &[Query], k: usize) -> Vec<Vec<Found>> {
         #[cfg(target_arch = "x86_64")]
-        if let Some(kernel) = kernel::Wide::detect() {
-            return self.rank_with(kernel, views, users, queries, k);
+        if kernels_are_on() {
+            if let Some(kernel) = kernel::Wide::detect() {
+                return self.rank_with(kernel, views, users, queries, k);
+            }
+            if let Some(kernel) = kernel::Avx2::detect() {
+                return self.rank_with(kernel, views, users, queries, k);
+            }
         }
         self.rank_with(Plain, views, users, queries, k)
     }

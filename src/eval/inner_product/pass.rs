@@ -136,8 +136,10 @@ impl Pass {
         for (v, view) in tile.views.iter().enumerate() {
             for (g, n) in users.clone().enumerate() {
                 let mut slack = 0.0;
-                for b in view.branches(tile.catalogue.branches.len()) {
-                    slack += tile.units[b][n].slack(&tile.catalogue.branches[b].quantized.units[block]);
+                let branches = view.branches(tile.catalogue.branches.len());
+                for b in branches.clone() {
+                    let items = &tile.catalogue.branches[b].quantized.units[block];
+                    slack += tile.units[b][n].slack(items, branches.len());
                 }
                 self.slack[v][g] = slack;
                 self.set_bars(&tile.searches[n * tile.views.len() + v], v, *view, g);

@@ -21,9 +21,8 @@ pub const MAX_WIDTH: usize = 1 << 16;
 const LONGEST: f64 = 46_000.0;
 const LARGEST: f64 = i16::MAX as f64;
 
-/// What f32 takes in scaling, adding up and rounding scores, relative to the vectors' lengths; eight roundings and
-/// more.
-const ROUNDING: f64 = 1.0 / (1u64 << 19) as f64;
+/// One rounding to f32, relative to what is rounded: 2^-24.
+const ROUNDING: f64 = 1.0 / (1u64 << 24) as f64;
 /// What f32 takes where it runs out of small numbers: half the smallest step, 2^-150, in the value of a unit, times the
 /// largest product, 2^31; and more.
 const SMALLEST: f64 = 1e-35;
@@ -62,14 +61,24 @@ impl Unit {
     }
 
     /// Most by which the product of a vector of `self` and one of `other` in integers, or its exact score, misses the
-    /// product: |u·v - û·v̂| ≤ |u - û| |v| + |û| |v - v̂|.
+    /// product, as one of the `branches` that a score is the mean of: |u·v - û·v̂| ≤ |u - û| |v| + |û| |v - v̂|, and
+    /// what [`roundings`] take.
     #[inline(always)]
-    pub fn slack(&self, other: &Self) -> f64 {
+    pub fn slack(&self, other: &Self, branches: usize) -> f64 {
         self.lost * other.norm
             + (self.norm + self.lost) * other.lost
-            + ROUNDING * self.norm * other.norm
+            + roundings(branches) * ROUNDING * self.norm * other.norm
             + SMALLEST
     }
+}
+
+/// Roundings to f32 between the sum of the products of some branches and the comparison of a score with a bar. The exact
+/// score rounds each product, the sum after each further branch, and the quotient: B + 1 in all. The filter rounds each
+/// integer product and each unit, and the sum after each branch: B + 2. The bar is rounded once. Two more are for what
+/// is relative to a number that is itself rounded.
+#[inline(always)]
+fn roundings(branches: usize) -> f64 {
+    (2 * branches + 6) as f64
 }
 
 /// Length of a vector.

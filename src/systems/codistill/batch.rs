@@ -34,7 +34,7 @@ pub struct Batch {
     /// `[R]` flattened places of real inputs, ascending.
     pub rows: Vec<u32>,
     /// Labels, weights and popularity of the rows' softmax: over the block's items, over the drawn ones, or over
-    /// the catalogue, which needs labels alone (item numbers).
+    /// the catalogue, which needs labels alone (rows among the items that training may see).
     pub candidates: Arc<Candidates>,
     /// Which of the block's items each row is scored against, where they are drawn.
     pub drawn: Option<Arc<Drawn>>,
@@ -52,6 +52,7 @@ pub struct Sampler {
     savings: SavingsConfig,
     objective: ObjectiveKind,
     negatives: NegativeSampler,
+    eligible: Option<Arc<[u32]>>,
     seed: u64,
     batch_users: usize,
     /// Whole training sequences are masked, not only the window.
@@ -90,6 +91,7 @@ impl Sampler {
             savings: options.savings.clone(),
             objective: options.objective.kind,
             negatives: NegativeSampler::new(&options.objective.negatives, &counts),
+            eligible: None,
             seed: options.seed,
             batch_users: options.batch_users,
             mask_whole: options.windows == Windows::All,
@@ -101,7 +103,23 @@ impl Sampler {
     #[must_use]
     pub fn sparing(mut self, cold: &[bool]) -> Self {
         self.negatives = self.negatives.sparing(cold);
+        let eligible = (0..cold.len() as u32).filter(|&item| item == 0 || !cold[item as usize]);
+        self.eligible = cold[1..].contains(&true).then(|| eligible.collect());
         self
+    }
+
+    /// Rows of the catalogue that training may see, ascending with padding first; none where these are all.
+    pub fn eligible(&self) -> Option<&Arc<[u32]>> {
+        self.eligible.as_ref()
+    }
+
+    /// The row of an item among those of the full softmax.
+    fn row(&self, item: u32) -> u32 {
+        match &self.eligible {
+            None => item,
+            // A label is an item of a training window, and is eligible.
+            Some(eligible) => eligible.partition_point(|&other| other < item) as u32,
+        }
     }
 
     /// Items that can be drawn as negatives.
@@ -172,7 +190,7 @@ impl Sampler {
                 labels: vec![0; labels.len()],
             },
             (None, ObjectiveKind::Full) => {
-                let items = labels.iter().map(|&column| block.items[column as usize]);
+                let items = labels.iter().map(|&column| self.row(block.items[column as usize]));
                 Candidates { labels: items.collect(), ..Candidates::default() }
             }
             (None, _) => Candidates {

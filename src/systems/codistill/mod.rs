@@ -79,6 +79,7 @@ impl CoDistill {
             let objective = objective.extended(&config.objective.terms).expect("checked when it was opened");
             Step::new(objective, &device, dropout, config.train.savings.length_groups)
                 .with_row_sparse(config.optim.id_table == IdTable::RowSparse)
+                .with_eligible(self.sampler().eligible().cloned())
         })
     }
 

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::config::{Draw, NegativesConfig, Shared};
 use crate::objective::BLOCKED;
 use crate::ops::drawn::Drawn;
-use crate::ops::dropout::mix64;
+use crate::rng::mix64;
 
 /// Separates the draws of a batch from its dropout noise.
 const STREAM: u64 = 0x6e65_6761_7469_7665;
@@ -106,9 +106,15 @@ impl NegativeSampler {
             let drawable = self.spared.as_ref().and_then(|spared| spared.drawable.get(place as usize - 1));
             return drawable.copied().unwrap_or(place);
         }
-        let at = rng.random::<f64>() * self.cumulative.last().copied().unwrap_or(0.0);
-        // The first item whose running sum exceeds the point; rounding can put the point on the very end.
-        (self.cumulative.partition_point(|&sum| sum <= at) as u32).min(self.items as u32)
+        self.item_at(rng.random::<f64>() * self.cumulative.last().copied().unwrap_or(0.0))
+    }
+
+    /// The first item whose running sum exceeds `point`; at the very end the last item that has a count, because those
+    /// behind it have probability 0.
+    fn item_at(&self, point: f64) -> u32 {
+        let total = self.cumulative.last().copied().unwrap_or(0.0);
+        let last = self.cumulative.partition_point(|&sum| sum < total);
+        self.cumulative.partition_point(|&sum| sum <= point).min(last) as u32
     }
 
     /// `[R, 1 + K]` weights of the columns that [`Drawn`] describes, as logarithms: 0 for the right answer; for a
@@ -210,6 +216,16 @@ mod tests {
             assert_eq!(plain.draw(vec![1], vec![1], 3), sparing.draw(vec![1], vec![1], 3), "{draw:?}");
             assert_eq!(sparing.drawable(), 5);
         }
+    }
+
+    #[test]
+    fn the_end_of_the_running_sum_is_the_last_item_with_a_count() {
+        let config =
+            NegativesConfig { draw: Draw::Popularity, log_q: true, count: 1, ..NegativesConfig::default() };
+        let sampler = NegativeSampler::new(&config, &[0, 0, 3, 1, 0, 0]);
+        let total = *sampler.cumulative.last().unwrap();
+        assert_eq!([0.0, total.next_down(), total].map(|point| sampler.item_at(point)), [2, 3, 3]);
+        assert!(sampler.probability(sampler.item_at(total)) > 0.0);
     }
 
     #[test]

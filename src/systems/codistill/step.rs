@@ -27,6 +27,8 @@ pub struct Step {
     dropout: Dropout,
     length_groups: usize,
     row_sparse: bool,
+    /// Rows of the catalogue that the full softmax chooses from, where these are not all.
+    eligible: Option<Arc<[u32]>>,
 }
 
 /// Probabilities of dropping.
@@ -43,13 +45,19 @@ impl Step {
     ///
     /// Histories of a batch are padded in at most `length_groups` groups.
     pub fn new(objective: Objective, device: &Device, dropout: Dropout, length_groups: usize) -> Self {
-        Self { objective, device: device.clone(), dropout, length_groups, row_sparse: false }
+        Self { objective, device: device.clone(), dropout, length_groups, row_sparse: false, eligible: None }
     }
 
     /// Whether [`Self::gradients`] gives the ID table's as those of the rows that the batch reads. For objectives that
     /// do not read the catalogue.
     pub fn with_row_sparse(self, row_sparse: bool) -> Self {
         Self { row_sparse, ..self }
+    }
+
+    /// The full softmax chooses from these rows of the catalogue alone, which ascend and begin with padding; the others get
+    /// no gradient.
+    pub fn with_eligible(self, eligible: Option<Arc<[u32]>>) -> Self {
+        Self { eligible, ..self }
     }
 
     pub fn objective(&self) -> &Objective {
@@ -193,6 +201,10 @@ impl Forward for Pass<'_> {
             let branches = 0..self.model.branches.len();
             self.dropped(branches.filter_map(|branch| self.model.catalogue_vectors(branch)).collect())
         };
-        self.catalogue.get_or_init(all).clone()
+        let catalogue = self.catalogue.get_or_init(all);
+        match &self.step.eligible {
+            None => catalogue.clone(),
+            Some(rows) => catalogue.iter().map(|x_id| lookup(x_id.clone(), rows)).collect(),
+        }
     }
 }

@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::super::time::no_text;
 use super::super::value::parse_value;
 use super::super::{RawTime, SourceError};
+use crate::hex::hex;
 
 /// What a column is read as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -338,7 +339,7 @@ pub fn big_endian(bytes: &[u8]) -> Option<i128> {
 }
 
 fn uuid(bytes: &[u8]) -> String {
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex(bytes);
     let at = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
     [at(0, 8), at(8, 12), at(12, 16), at(16, 20), at(20, 32)].join("-")
 }

@@ -1,13 +1,76 @@
 //! What is done for every pair of a user and an item, and so needs vector instructions.
 //!
-//! [`Plain`] says what is computed; `Wide` computes the same bits with AVX-512.
+//! [`Plain`] says what is computed; `Wide` computes the same bits with AVX-512, `Avx2` with AVX2.
 //!
 //! Shapes: `P` pairs of coordinates, `D` width.
 
+/// [`Kernel`] by the functions of the same names beside it, which need instructions: whoever holds the type has them.
+#[cfg(target_arch = "x86_64")]
+macro_rules! instruction_kernel {
+    ($kernel:ty) => {
+        // SAFETY, of all these: who holds the kernel has the instructions.
+        impl super::Kernel for $kernel {
+            #[inline(always)]
+            fn products(self, users: &[i32], panel: &[i16], acc: &mut Grid<i32>) {
+                let p = super::pairs(users, panel);
+                unsafe { products(users, p, panel, acc) }
+            }
+
+            #[inline(always)]
+            fn part(
+                self,
+                acc: &Grid<i32>,
+                bars: &[Bars<[i16; 2]>; GROUP],
+                candidates: &[u32; GROUP],
+                above: &mut [u32; GROUP],
+            ) -> Parted {
+                unsafe { part(acc, bars, candidates, above) }
+            }
+
+            #[inline(always)]
+            fn part_sums(
+                self,
+                accs: &[Grid<i32>],
+                units: &[[f32; GROUP]],
+                bars: &[Bars<f32>; GROUP],
+                candidates: &[u32; GROUP],
+                above: &mut [u32; GROUP],
+            ) -> Parted {
+                unsafe { part_sums(accs, units, bars, candidates, above) }
+            }
+
+            #[inline(always)]
+            fn raise(
+                self,
+                accs: &[Grid<i32>],
+                units: &[[f32; GROUP]],
+                candidates: &[u32; GROUP],
+                highest: &mut Grid<f32>,
+            ) {
+                unsafe { raise(accs, units, candidates, highest) }
+            }
+
+            #[inline(always)]
+            fn dot(self, a: &[f64], b: &[f32]) -> f32 {
+                assert!(a.len() == b.len(), "vectors of one width");
+                unsafe { dot(a, b) }
+            }
+
+            fn with_instructions<R>(self, body: impl FnOnce() -> R) -> R {
+                unsafe { with_instructions(body) }
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 mod plain;
 #[cfg(target_arch = "x86_64")]
 mod wide;
 
+#[cfg(target_arch = "x86_64")]
+pub use avx2::Avx2;
 pub use plain::Plain;
 #[cfg(target_arch = "x86_64")]
 pub use wide::Wide;
@@ -51,6 +114,26 @@ pub struct Parted {
     pub keep: [u32; GROUP],
     /// The users that have any of either, as bits.
     pub users: u32,
+}
+
+impl Parted {
+    /// Sets the bits of user `g` by those of items that surely score more than the target, that don't surely score less,
+    /// and that may be among the best; counts the first of them in `above`.
+    #[inline(always)]
+    fn settle(
+        &mut self,
+        g: usize,
+        over: u32,
+        not_below: u32,
+        keep: u32,
+        candidates: &[u32; GROUP],
+        above: &mut [u32; GROUP],
+    ) {
+        above[g] += (over & candidates[g]).count_ones();
+        self.open[g] = not_below & !over & candidates[g];
+        self.keep[g] = keep & candidates[g];
+        self.users |= u32::from(self.open[g] | self.keep[g] != 0) << g;
+    }
 }
 
 /// Loops over pairs of a user and an item.
@@ -105,19 +188,10 @@ pub trait Kernel: Copy + Send + Sync {
     fn with_instructions<R>(self, body: impl FnOnce() -> R) -> R;
 }
 
-/// Whether the machine has AVX-512 with VNNI. Without it everything here is right, but slower than a matrix product in
-/// floating point.
-pub fn is_fast() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return Wide::detect().is_some();
-    #[cfg(not(target_arch = "x86_64"))]
-    false
-}
-
 /// Place of a panel's item among its products: the even ones come first, so that the upper halves of two registers can
 /// be laid into one, in the items' order.
 #[inline(always)]
-pub fn slot(item: usize) -> usize {
+pub const fn slot(item: usize) -> usize {
     item / 2 + item % 2 * (PANEL / 2)
 }
 

@@ -27,7 +27,11 @@ impl Kernel for Plain {
         candidates: &[u32; GROUP],
         above: &mut [u32; GROUP],
     ) -> Parted {
-        by_item(bars, candidates, above, |g, i| [(acc[g][slot(i)] >> 16) as i16; 2])
+        part_slots(candidates, above, |g| {
+            let bar = |[bar, _]: [i16; 2]| i32::from(bar);
+            let Bars { above, below, keep } = bars[g];
+            (acc[g].map(|sum| sum >> 16), Bars { above: bar(above), below: bar(below), keep: bar(keep) })
+        })
     }
 
     fn part_sums(
@@ -38,7 +42,7 @@ impl Kernel for Plain {
         candidates: &[u32; GROUP],
         above: &mut [u32; GROUP],
     ) -> Parted {
-        by_item(bars, candidates, above, |g, i| sum(accs, units, g, slot(i)))
+        part_slots(candidates, above, |g| (sums(accs, units, g), bars[g]))
     }
 
     fn raise(
@@ -49,8 +53,8 @@ impl Kernel for Plain {
         highest: &mut Grid<f32>,
     ) {
         for (g, highest) in highest.iter_mut().enumerate() {
-            for i in (0..PANEL).filter(|i| candidates[g] >> i & 1 == 1) {
-                highest[slot(i)] = highest[slot(i)].max(sum(accs, units, g, slot(i)));
+            for ((highest, sum), bit) in highest.iter_mut().zip(sums(accs, units, g)).zip(BITS) {
+                *highest = if candidates[g] & bit == 0 { *highest } else { highest.max(sum) };
             }
         }
     }
@@ -73,26 +77,46 @@ impl Kernel for Plain {
     }
 }
 
-fn sum(accs: &[Grid<i32>], units: &[[f32; GROUP]], g: usize, slot: usize) -> f32 {
-    let each = accs.iter().zip(units);
-    each.fold(0.0, |sum, (acc, unit)| (acc[g][slot] as f32).mul_add(unit[g], sum))
+/// Bit of the item whose product stands in each slot.
+const BITS: [u32; PANEL] = {
+    let mut bits = [0; PANEL];
+    let mut item = 0;
+    while item < PANEL {
+        bits[slot(item)] = 1 << item;
+        item += 1;
+    }
+    bits
+};
+
+/// Sums over branches for user `g`, by slot.
+#[inline(always)]
+fn sums(accs: &[Grid<i32>], units: &[[f32; GROUP]], g: usize) -> [f32; PANEL] {
+    let mut sums = [0.0; PANEL];
+    for (acc, unit) in accs.iter().zip(units) {
+        for (sum, &x) in sums.iter_mut().zip(&acc[g]) {
+            *sum = (x as f32).mul_add(unit[g], *sum);
+        }
+    }
+    sums
 }
 
-fn by_item<T: PartialOrd + Copy>(
-    bars: &[Bars<T>; GROUP],
+/// Parts the numbers by slot that `of` gives for each user. Without branches, so that the compiler finds vectors in it.
+#[inline(always)]
+fn part_slots<T: PartialOrd + Copy>(
     candidates: &[u32; GROUP],
     above: &mut [u32; GROUP],
-    of: impl Fn(usize, usize) -> T,
+    of: impl Fn(usize) -> ([T; PANEL], Bars<T>),
 ) -> Parted {
     let mut parted = Parted::default();
-    for (g, bars) in bars.iter().enumerate() {
-        for i in (0..PANEL).filter(|i| candidates[g] >> i & 1 == 1) {
-            let x = of(g, i);
-            above[g] += u32::from(x > bars.above);
-            parted.open[g] |= u32::from(x <= bars.above && x >= bars.below) << i;
-            parted.keep[g] |= u32::from(x >= bars.keep) << i;
+    for g in 0..GROUP {
+        let (numbers, bars) = of(g);
+        let (mut over, mut not_below, mut keep) = (0, 0, 0);
+        for (x, bit) in numbers.into_iter().zip(BITS) {
+            over |= if x > bars.above { bit } else { 0 };
+            not_below |= if x >= bars.below { bit } else { 0 };
+            keep |= if x >= bars.keep { bit } else { 0 };
         }
-        parted.users |= u32::from(parted.open[g] | parted.keep[g] != 0) << g;
+        parted.settle(g, over, not_below, keep, candidates, above);
     }
     parted
 }

@@ -5,7 +5,7 @@ use std::arch::asm;
 #[allow(clippy::wildcard_imports, reason = "two dozen names of instructions")]
 use std::arch::x86_64::*;
 
-use super::{Bars, GROUP, Grid, Kernel, LANES, PANEL, Parted, pairs, rest};
+use super::{Bars, GROUP, Grid, LANES, PANEL, Parted, rest};
 
 /// Numbers of 32 bits in a register.
 const WIDE: usize = 16;
@@ -27,58 +27,7 @@ impl Wide {
     }
 }
 
-// SAFETY, of all these: who holds a `Wide` has the instructions.
-impl Kernel for Wide {
-    #[inline(always)]
-    fn products(self, users: &[i32], panel: &[i16], acc: &mut Grid<i32>) {
-        let p = pairs(users, panel);
-        unsafe { products(users, p, panel, acc) }
-    }
-
-    #[inline(always)]
-    fn part(
-        self,
-        acc: &Grid<i32>,
-        bars: &[Bars<[i16; 2]>; GROUP],
-        candidates: &[u32; GROUP],
-        above: &mut [u32; GROUP],
-    ) -> Parted {
-        unsafe { part(acc, bars, candidates, above) }
-    }
-
-    #[inline(always)]
-    fn part_sums(
-        self,
-        accs: &[Grid<i32>],
-        units: &[[f32; GROUP]],
-        bars: &[Bars<f32>; GROUP],
-        candidates: &[u32; GROUP],
-        above: &mut [u32; GROUP],
-    ) -> Parted {
-        unsafe { part_sums(accs, units, bars, candidates, above) }
-    }
-
-    #[inline(always)]
-    fn raise(
-        self,
-        accs: &[Grid<i32>],
-        units: &[[f32; GROUP]],
-        candidates: &[u32; GROUP],
-        highest: &mut Grid<f32>,
-    ) {
-        unsafe { raise(accs, units, candidates, highest) }
-    }
-
-    #[inline(always)]
-    fn dot(self, a: &[f64], b: &[f32]) -> f32 {
-        assert!(a.len() == b.len(), "vectors of one width");
-        unsafe { dot(a, b) }
-    }
-
-    fn with_instructions<R>(self, body: impl FnOnce() -> R) -> R {
-        unsafe { with_instructions(body) }
-    }
-}
+instruction_kernel!(Wide);
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,bmi1,bmi2,fma,popcnt")]
 fn with_instructions<R>(body: impl FnOnce() -> R) -> R {
@@ -135,7 +84,7 @@ fn part(
         let over = _mm512_cmpgt_epi16_mask(x, twice(bars[g].above));
         let not_below = _mm512_cmpge_epi16_mask(x, twice(bars[g].below));
         let keep = _mm512_cmpge_epi16_mask(x, twice(bars[g].keep));
-        settle(&mut parted, g, over, not_below, keep, candidates, above);
+        parted.settle(g, over, not_below, keep, candidates, above);
     }
     parted
 }
@@ -153,12 +102,12 @@ fn part_sums(
     for g in 0..GROUP {
         let sums = sum(accs, units, g);
         let bar = _mm512_set1_ps(bars[g].above);
-        let over = in_order(sums.map(|x| _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, bar)));
+        let over = ordered(sums.map(|x| _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, bar)));
         let bar = _mm512_set1_ps(bars[g].below);
-        let not_below = in_order(sums.map(|x| _mm512_cmp_ps_mask::<_CMP_GE_OQ>(x, bar)));
+        let not_below = ordered(sums.map(|x| _mm512_cmp_ps_mask::<_CMP_GE_OQ>(x, bar)));
         let bar = _mm512_set1_ps(bars[g].keep);
-        let keep = in_order(sums.map(|x| _mm512_cmp_ps_mask::<_CMP_GE_OQ>(x, bar)));
-        settle(&mut parted, g, over, not_below, keep, candidates, above);
+        let keep = ordered(sums.map(|x| _mm512_cmp_ps_mask::<_CMP_GE_OQ>(x, bar)));
+        parted.settle(g, over, not_below, keep, candidates, above);
     }
     parted
 }
@@ -191,7 +140,7 @@ const EVEN: u32 = 0x5555_5555;
 /// Bits of the even and the odd items, in the items' order.
 #[target_feature(enable = "bmi2")]
 #[inline]
-fn in_order([even, odd]: [u16; 2]) -> u32 {
+fn ordered([even, odd]: [u16; 2]) -> u32 {
     _pdep_u32(even.into(), EVEN) | _pdep_u32(odd.into(), EVEN << 1)
 }
 
@@ -214,23 +163,6 @@ fn sum(accs: &[Grid<i32>], units: &[[f32; GROUP]], g: usize) -> [__m512; 2] {
         }
     }
     sums
-}
-
-#[target_feature(enable = "popcnt")]
-#[inline]
-fn settle(
-    parted: &mut Parted,
-    g: usize,
-    over: u32,
-    not_below: u32,
-    keep: u32,
-    candidates: &[u32; GROUP],
-    above: &mut [u32; GROUP],
-) {
-    above[g] += (over & candidates[g]).count_ones();
-    parted.open[g] = not_below & !over & candidates[g];
-    parted.keep[g] = keep & candidates[g];
-    parted.users |= u32::from(parted.open[g] | parted.keep[g] != 0) << g;
 }
 
 /// Lengths are equal.

@@ -1,20 +1,21 @@
-//! x Φ(x), the activation of BERT and its relatives, for inference: no gradient flows through the CPU kernel.
+//! x Φ(x), the activation of BERT and its relatives (Hendrycks and Gimpel 2016, "Gaussian error linear units").
 
 use burn::tensor::{Tensor, activation};
 use rayon::prelude::*;
 
-use super::simd;
+use crate::ops::{simd, use_kernels};
 
 /// Elements one thread takes at a time.
 const CHUNK: usize = 1 << 14;
 
-/// x Φ(x) with Φ the normal distribution function, within 2e-7 |x|; exact bodies on other devices.
+/// x Φ(x) with Φ the normal distribution function, within 2e-7 |x|. The CPU kernel knows no gradient, so that a tensor
+/// which may have one takes the composed body, as other devices do.
 ///
 /// # Shapes
 /// `[..] -> [..]`
-pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+pub(super) fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let device = x.device();
-    if !super::use_kernels(&device) {
+    if x.is_autodiff() || !use_kernels(&device) {
         return activation::gelu(x);
     }
     let mut data = x.into_data();
@@ -60,5 +61,20 @@ mod tests {
         let edges = Tensor::<1>::from_floats([f32::NAN, f32::INFINITY, -100.0, 0.0], &device);
         let edges = gelu(edges).into_data().try_into_vec::<f32>().unwrap();
         assert!(edges[0].is_nan() && edges[1..] == [f32::INFINITY, 0.0, 0.0], "{edges:?}");
+    }
+
+    #[test]
+    fn a_tracked_tensor_has_the_gradient_of_the_function() {
+        let device = Device::flex().autodiff();
+        let at = [-3.0f32, -0.5, 0.0, 0.7, 2.0];
+        let x = Tensor::<1>::from_floats(at, &device).require_grad();
+        let grads = gelu(x.clone()).sum().backward();
+        let found = x.grad(&grads).expect("a gradient").into_data().try_into_vec::<f32>().unwrap();
+        // Φ(x) + x φ(x), by central differences of the function itself in f64.
+        let value = |x: f64| x * 0.5 * statrs::function::erf::erfc(-x / std::f64::consts::SQRT_2);
+        for (found, x) in found.iter().zip(at.map(f64::from)) {
+            let expected = (value(x + 1e-5) - value(x - 1e-5)) / 2e-5;
+            assert!((f64::from(*found) - expected).abs() < 1e-5, "{found} for {expected} at {x}");
+        }
     }
 }
