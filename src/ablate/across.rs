@@ -1,6 +1,7 @@
 //! Several studies side by side: a row a model, a column a condition (companions.md 5.7 and 5.8).
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -10,6 +11,7 @@ use super::gates::{Judged, Outcome};
 use super::plan::Plan;
 use super::report::StudyReport;
 use super::study::Study;
+use crate::artefact::{write_atomic, write_json};
 use crate::compare::group::comparable;
 use crate::compare::run::Run;
 use crate::stats::spearman;
@@ -55,7 +57,7 @@ pub struct Figure {
 
 impl Model {
     /// Takes a sound run of the full model out of `judged`; absent where there is none.
-    pub fn new(plan: &Plan, judged: &mut [Judged], report: StudyReport) -> Option<Self> {
+    pub fn new(plan: &Plan, judged: &mut [Judged], report: &StudyReport) -> Option<Self> {
         let metric = plan.options.metric.to_string();
         let content = Views::new(&plan.base).content;
         let figure = |condition: &super::Condition| {
@@ -74,7 +76,8 @@ impl Model {
         let place = judged.iter().position(|j| j.cell.condition == REFERENCE && j.run().is_some())?;
         let outcome = std::mem::replace(&mut judged[place].outcome, Outcome::Pending);
         let Outcome::Sound(asked) = outcome else { return None };
-        Some(Self { name: report.name, metric, asked, figures, floors: report.floors })
+        let (name, floors) = (report.name.clone(), report.floors.clone());
+        Some(Self { name, metric, asked, figures, floors })
     }
 
     fn full(&self) -> f64 {
@@ -107,6 +110,15 @@ pub struct Across {
 }
 
 impl Across {
+    /// Writes `across.md` and `across.json` to `dir`.
+    ///
+    /// # Errors
+    /// They can't be written.
+    pub fn write(&self, dir: &Path) -> Result<(), StudyError> {
+        write_atomic(&dir.join("across.md"), self.markdown().as_bytes())?;
+        Ok(write_json(&dir.join("across.json"), self)?)
+    }
+
     /// # Errors
     /// The models were evaluated on other data, splits, targets or candidates.
     pub fn new(models: &[Model]) -> Result<Self, StudyError> {

@@ -150,6 +150,22 @@ impl Cell {
         Ok(first_difference(&then.leaves()?, &self.config.leaves()?, |key| has_fact(key, Fact::Idle)))
     }
 
+    /// Clears the way for a training: the folder above the run exists, and the run directory of one that begins anew
+    /// does not.
+    ///
+    /// # Errors
+    /// Something lies there that is no run, or the folder can't be made.
+    pub(super) fn make_room(&self, resume: bool) -> Result<(), StudyError> {
+        if resume {
+            return Ok(());
+        }
+        let folder = &self.config.run.dir;
+        std::fs::create_dir_all(folder).map_err(crate::artefact::at(folder))?;
+        // An empty directory would make the training choose another name.
+        let _ = std::fs::remove_dir(&self.dir);
+        if self.dir.exists() { Err(StudyError::InTheWay { dir: self.dir.clone() }) } else { Ok(()) }
+    }
+
     /// Writes the configuration that the training is started with.
     ///
     /// # Errors

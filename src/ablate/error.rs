@@ -3,7 +3,10 @@ use std::path::PathBuf;
 use crate::artefact::ArtefactError;
 use crate::compare::CompareError;
 use crate::config::ConfigError;
+use crate::data::DataError;
+use crate::device::DeviceError;
 use crate::eval::{RowsError, ScoreError};
+use crate::lock::LockError;
 use crate::train::SystemError;
 use crate::train::checkpoint::CheckpointError;
 use crate::train::inputs::InputsError;
@@ -21,6 +24,13 @@ pub enum StudyError {
     Invalid { path: PathBuf, key: String, reason: String, hint: String },
     #[error("`{id}` is not a condition that this model can have{reason}")]
     Condition { id: String, reason: String, hint: String },
+    #[error("the study has no condition `{id}`")]
+    NoCondition { id: String, known: Vec<String> },
+    #[error("{path} has no [retune]: it does not say what to draw")]
+    NoRetune { path: PathBuf },
+    /// Something lies where a cell's run directory is to be.
+    #[error("{dir} is in the way: it is no run")]
+    InTheWay { dir: PathBuf },
     #[error("condition {id}: {source}")]
     Config { id: String, source: ConfigError },
     #[error(transparent)]
@@ -47,6 +57,12 @@ pub enum StudyError {
     Rows(#[from] RowsError),
     #[error(transparent)]
     Artefact(#[from] ArtefactError),
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
 }
 
 impl StudyError {
@@ -57,6 +73,11 @@ impl StudyError {
             }
             Self::Malformed { hint, .. } => hint.clone(),
             Self::Invalid { hint, .. } | Self::Condition { hint, .. } => Some(hint.clone()),
+            Self::NoCondition { known, .. } => Some(format!("it has {}", known.join(", "))),
+            Self::NoRetune { .. } => Some(
+                "add e.g. [retune] trials = 8 and [retune.space] \"optim.lr\" = { log_uniform = [1e-4, 1e-2] }".into(),
+            ),
+            Self::InTheWay { .. } => Some("move it elsewhere".into()),
             Self::Config { source, .. } | Self::Base(source) => source.hint(),
             Self::OtherSettings { dir, .. } => {
                 Some(format!("give the study another name, or remove {} to train it anew", dir.display()))
@@ -75,6 +96,9 @@ impl StudyError {
             Self::Score(e) => e.hint(),
             Self::Rows(e) => e.hint(),
             Self::Artefact(e) => e.hint(),
+            Self::Data(e) => e.hint(),
+            Self::Device(e) => e.hint(),
+            Self::Lock(e) => e.hint(),
         }
     }
 }

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use super::StudyError;
-use super::cell::Cell;
+use super::cell::{Cell, State};
 use super::condition::{AGAIN, Condition, Preset, REFERENCE, Views};
-use super::retune::{Choice, Chosen, with};
+use super::retune::{Choice, Chosen, Retune, with};
 use super::study::Study;
 use crate::artefact::{at, write_json};
 use crate::compare::Options;
@@ -31,6 +31,14 @@ pub struct Plan {
     /// Conditions of the preset that this model can't have, or that have no hyper-parameters, and why.
     pub skipped: Vec<String>,
     pub options: Options,
+}
+
+/// Where a cell stands.
+pub struct Standing<'a> {
+    pub cell: &'a Cell,
+    /// Of its condition.
+    pub label: String,
+    pub state: State,
 }
 
 impl Plan {
@@ -156,7 +164,7 @@ impl Plan {
     fn retune(&mut self) -> Result<(), StudyError> {
         let Some(retune) = self.study.retune.clone() else { return Ok(()) };
         for condition in self.conditions.iter().filter(|c| c.id == tuned_as(c)) {
-            let trials = retune.cells(&self.study, condition, &self.base)?;
+            let trials = self.make_trials(&retune, condition)?;
             match retune.choose(condition, &trials)? {
                 Choice::Open => {}
                 Choice::Made(chosen) => self.chosen.push(chosen),
@@ -167,6 +175,17 @@ impl Plan {
             self.trials.extend(trials);
         }
         Ok(())
+    }
+
+    /// The trials of a condition, under the study's first seed.
+    fn make_trials(&self, retune: &Retune, condition: &Condition) -> Result<Vec<Cell>, StudyError> {
+        let seed = self.study.seeds.first().copied().unwrap_or_default();
+        let cell = |trial: usize| {
+            let config =
+                with(condition, retune.overrides(trial)).apply(&self.base, self.study.replace_seed)?;
+            Cell::trial(&self.root, condition, &config, seed, trial)
+        };
+        (0..retune.trials).map(cell).collect()
     }
 
     fn make_cells(&self) -> Result<Vec<Cell>, StudyError> {
@@ -215,6 +234,39 @@ impl Plan {
                 then[key], now[key]
             )
         }))
+    }
+
+    /// Returns those of `cells` whose condition is among `only`; all of them where that is empty.
+    ///
+    /// # Errors
+    /// The study has no such condition.
+    pub fn chosen<'a>(&self, cells: &'a [Cell], only: &[String]) -> Result<Vec<&'a Cell>, StudyError> {
+        let views = Views::new(&self.base);
+        let mut ids = Vec::new();
+        for asked in only {
+            let own = self.condition(asked).map(|c| c.id.clone());
+            let id = own.map_or_else(|| Condition::named(asked, &views).map(|c| c.id), Ok)?;
+            if self.condition(&id).is_none() {
+                let known = self.conditions.iter().map(|c| c.id.clone()).collect();
+                return Err(StudyError::NoCondition { id, known });
+            }
+            ids.push(id);
+        }
+        Ok(cells.iter().filter(|cell| ids.is_empty() || ids.contains(&cell.condition)).collect())
+    }
+
+    /// Where the trials and cells of the conditions `only` stand; of all where that is empty.
+    ///
+    /// # Errors
+    /// The study has no such condition, or a run was made with other settings.
+    pub fn standing(&self, only: &[String]) -> Result<Vec<Standing<'_>>, StudyError> {
+        let cells = [self.chosen(&self.trials, only)?, self.chosen(&self.cells, only)?].concat();
+        let mut all = Vec::new();
+        for cell in cells {
+            let label = self.condition(&cell.condition).map(|c| c.label.clone()).unwrap_or_default();
+            all.push(Standing { cell, label, state: cell.state(None)? });
+        }
+        Ok(all)
     }
 
     pub fn condition(&self, id: &str) -> Option<&Condition> {

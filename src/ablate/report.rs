@@ -1,5 +1,7 @@
 //! The study's report: verdicts, then the comparison of its conditions.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use super::StudyError;
@@ -8,6 +10,7 @@ use super::gates::{Judged, Outcome};
 use super::plan::Plan;
 use super::retune::Chosen;
 use super::verdict::{ViewVerdict, settle_family};
+use crate::artefact::{write_atomic, write_json};
 use crate::compare::preface::{Item, Preface, Section};
 use crate::compare::table::sentence;
 use crate::compare::{Asked, Comparison, Contrast, Failed, compare};
@@ -87,6 +90,17 @@ impl StudyReport {
         };
         report.preface = report.make_preface(plan);
         Ok(report)
+    }
+
+    /// Writes `study.md`, `study.html` and `study.json` to `root`.
+    ///
+    /// # Errors
+    /// They can't be written.
+    pub fn write(&self, root: &Path) -> Result<(), StudyError> {
+        for (name, text) in [("study.md", self.markdown()), ("study.html", self.html())] {
+            write_atomic(&root.join(name), text.as_bytes())?;
+        }
+        Ok(write_json(&root.join("study.json"), self)?)
     }
 
     pub fn markdown(&self) -> String {

@@ -7,9 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::StudyError;
 use super::cell::{Cell, State};
 use super::condition::Condition;
-use super::study::Study;
 use crate::compare::run::progress;
-use crate::config::Config;
 use crate::tune::Space;
 
 /// `[retune]` of a study file.
@@ -58,22 +56,8 @@ impl Retune {
         self.space.0.keys().find(fixed).map(|key| format!("`{key}` is the same for every condition"))
     }
 
-    /// The trials of a condition, under the study's first seed.
-    pub(super) fn cells(
-        &self,
-        study: &Study,
-        condition: &Condition,
-        base: &Config,
-    ) -> Result<Vec<Cell>, StudyError> {
-        let seed = study.seeds.first().copied().unwrap_or_default();
-        let cell = |trial: usize| {
-            let config = with(condition, self.overrides(trial)).apply(base, study.replace_seed)?;
-            Cell::trial(&study.root(), condition, &config, seed, trial)
-        };
-        (0..self.trials).map(cell).collect()
-    }
-
-    fn overrides(&self, trial: usize) -> Vec<String> {
+    /// What trial number `trial` changes, as `--set` has it.
+    pub(super) fn overrides(&self, trial: usize) -> Vec<String> {
         self.space.draw(self.seed, trial).iter().map(|(key, value)| format!("{key}={value}")).collect()
     }
 

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::condition::{Condition, Preset};
 use super::{Retune, StudyError};
-use crate::compare::{Metric, Options};
-use crate::config::{Config, load, nearest, one_line};
+use crate::compare::Options;
+use crate::config::{Config, load};
 use crate::stats::Rule;
 
 /// What is done with a run that a gate finds at fault.
@@ -103,102 +103,15 @@ impl Default for Study {
 }
 
 impl Study {
-    /// Reads a study file.
+    /// Takes another number of draws of hyper-parameters; 0 keeps those of the base. `path` is the study's file.
     ///
     /// # Errors
-    /// It can't be read, is not TOML, has an unknown key, or a value that can't be meant.
-    pub fn load(path: &Path) -> Result<Self, StudyError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| StudyError::Read { path: path.to_owned(), source })?;
-        let mut study: Self = toml::from_str(&text).map_err(|e| malformed(path, &text, &e))?;
-        if study.name.is_empty() {
-            study.name =
-                path.file_stem().map_or_else(|| "study".into(), |s| s.to_string_lossy().into_owned());
-        }
-        study.check(path)?;
-        Ok(study)
-    }
-
-    fn check(&self, path: &Path) -> Result<(), StudyError> {
-        let refuse = |key: &str, reason: String, hint: &str| {
-            let (key, hint) = (key.to_owned(), hint.to_owned());
-            Err(StudyError::Invalid { path: path.to_owned(), key, reason, hint })
-        };
-        if self.base.as_os_str().is_empty() {
-            return refuse(
-                "base",
-                "is missing".into(),
-                "name the full model, e.g. base = \"configs/quickstart.toml\"",
-            );
-        }
-        let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-        if self.name.starts_with('.') || !self.name.chars().all(fits) {
-            return refuse(
-                "name",
-                format!("= {:?} can't be a folder", self.name),
-                "use letters, digits, `_`, `-`",
-            );
-        }
-        if self.seeds.is_empty() {
-            return refuse("seeds", "is empty".into(), "three seeds give a verdict: seeds = [1, 2, 3]");
-        }
-        let twice =
-            |seeds: &[u64]| (1..seeds.len()).find(|&i| seeds[..i].contains(&seeds[i])).map(|i| seeds[i]);
-        if let Some(seed) = twice(&self.seeds) {
-            return refuse("seeds", format!("names {seed} twice"), "the same seed twice is no second sample");
-        }
-        if let Some(seed) = self.again_seeds.iter().find(|seed| self.seeds.contains(seed)) {
-            return refuse(
-                "again_seeds",
-                format!("shares {seed} with seeds"),
-                "choose seeds of their own, or none",
-            );
-        }
-        if let Some(seed) = twice(&self.again_seeds) {
-            return refuse("again_seeds", format!("names {seed} twice"), "choose other seeds, or none");
-        }
-        if self.metric.parse::<Metric>().is_err() {
-            return refuse(
-                "metric",
-                format!("= {:?} is not a metric", self.metric),
-                "use recall@K, ndcg@K or mrr@K",
-            );
-        }
-        let inside = |key: &str, value: f64, low: f64| {
-            if value > low && value < 1.0 {
-                return Ok(());
-            }
-            refuse(key, format!("= {value} is out of range"), &format!("use a value between {low} and 1"))
-        };
-        inside("margin", self.margin, 0.0)?;
-        inside("confidence", self.confidence, 0.5)?;
-        inside("power", self.power, 0.5)?;
-        if !(2..=10_000_000).contains(&self.draws) {
-            return refuse("draws", format!("= {} is out of range", self.draws), "use 2 to 10000000");
-        }
-        if self.jobs == 0 || self.jobs > 1024 {
-            return refuse(
-                "jobs",
-                format!("= {} is out of range", self.jobs),
-                "1 trains one cell after the other",
-            );
-        }
-        if self.replace_seed > 1 << 62 {
-            return refuse(
-                "replace_seed",
-                format!("= {} is too large", self.replace_seed),
-                "use a small number",
-            );
-        }
-        if let Some(reason) = self.retune.as_ref().and_then(Retune::fault) {
-            return refuse("retune", reason, "see `[retune]` in configs/studies/quickstart.toml");
-        }
-        if self.preset.is_none() && self.conditions.is_empty() && self.condition.is_empty() && !self.quick {
-            return refuse(
-                "preset",
-                "is missing, and there are no conditions".into(),
-                "add preset = \"seed\"",
-            );
+    /// The study draws none.
+    pub fn set_trials(&mut self, trials: usize, path: &Path) -> Result<(), StudyError> {
+        match &mut self.retune {
+            retune if trials == 0 => *retune = None,
+            Some(retune) => retune.trials = trials,
+            None => return Err(StudyError::NoRetune { path: path.to_owned() }),
         }
         Ok(())
     }
@@ -231,29 +144,4 @@ impl Study {
         let rule = Rule { confidence: self.confidence, margin: self.margin, power: self.power };
         Ok(Options { metric: self.metric.parse()?, rule, draws: self.draws, ..Options::default() })
     }
-}
-
-/// The TOML reader's message with its place; a misspelt key or word gets the nearest known one.
-fn malformed(path: &Path, text: &str, error: &toml::de::Error) -> StudyError {
-    let place = error.span().map_or_else(String::new, |span| {
-        let before = &text[..span.start.min(text.len())];
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        format!(":{line}:{column}")
-    });
-    let message = one_line(error.message());
-    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    let listed = message.starts_with("unknown field") || message.starts_with("unknown variant");
-    let (reason, hint) = match quoted.split_first() {
-        Some((given, known)) if listed => {
-            let what = if message.starts_with("unknown field") { "unknown key" } else { "unknown word" };
-            let hint = match nearest(given, known.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("known here: {}", known.join(", ")),
-            };
-            (format!("{what} `{given}`"), Some(hint))
-        }
-        _ => (message.clone(), None),
-    };
-    StudyError::Malformed { path: path.to_owned(), place, reason, hint }
 }

@@ -1,198 +1,29 @@
-//! A workload's directory: written once, row by row, and read by us and by the other contenders.
+//! A workload's directory, read. Other contenders read it too.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use half::f16;
 use safetensors::Dtype;
-use serde_json::json;
 
-use super::columns::{Column, write_columns};
-use super::generate::{self, Items};
+use super::BenchError;
 use super::workload::{Kind, Workload};
-use super::{BenchError, saving, training};
-use crate::artefact::{self, Makes, Staging, at, may_make};
+use crate::artefact::{self, at};
 use crate::features::header::Header;
-use crate::features::{FeatureStore, Precision, StoreWriter};
-use crate::model::params::{self, Values};
+use crate::model::params::Values;
 use crate::ops::full_softmax::Branch;
 use crate::tensors;
-use crate::train::setup::feature_dir;
 
-const KIND: &str = "codistill/workload";
-const SCHEMA_VERSION: u32 = 1;
-const SHAPES: &str = "workload.json";
-const TENSORS: &str = "workload.safetensors";
-const REVIEWS: &str = "reviews.jsonl";
+pub(super) const KIND: &str = "codistill/workload";
+pub(super) const SCHEMA_VERSION: u32 = 1;
+pub(super) const SHAPES: &str = "workload.json";
+pub(super) const TENSORS: &str = "workload.safetensors";
+pub(super) const REVIEWS: &str = "reviews.jsonl";
 
 /// Names of the feature stores.
 pub(super) const TEXT: &str = "text";
 pub(super) const IMAGE: &str = "image";
-
-/// Generates `workload` into the directory `dir`.
-///
-/// # Errors
-/// The directory exists or can't be written.
-pub fn write(workload: &Workload, dir: &Path) -> Result<(), BenchError> {
-    may_make(dir, Makes::Other)?;
-    let staging = Staging::create(dir)?;
-    let path = staging.path(TENSORS);
-    match workload.kind {
-        Kind::Odmt => write_odmt(workload, &staging, &path)?,
-        Kind::Sasrec => {
-            let padded = padded(&sequences(workload), workload.positions + 1);
-            write_columns(&path, vec![sequences_column(workload, &padded)])?;
-        }
-        Kind::Evaluate => write_evaluate(workload, &path)?,
-        Kind::Loss => write_loss(workload, &path)?,
-        Kind::Checkpoint => tensors::write(&path, &params::read(&saving::fresh(workload)?))?,
-        Kind::Prepare => {
-            let path = staging.path(REVIEWS);
-            write_reviews(workload, &path).map_err(at(&path))?;
-        }
-    }
-    staging.write_json(SHAPES, workload)?;
-    staging.commit(KIND, SCHEMA_VERSION, json!({ "name": workload.name, "seed": workload.seed }))?;
-    Ok(())
-}
-
-fn sequences(workload: &Workload) -> Vec<Vec<u32>> {
-    let items = Items::new(workload);
-    (0..workload.windows()).map(|row| generate::sequence(workload, &items, row)).collect()
-}
-
-/// `[rows, span]`, left-padded with 0.
-fn padded(rows: &[Vec<u32>], span: usize) -> Vec<i32> {
-    let mut all = vec![0; rows.len() * span];
-    for (row, slots) in rows.iter().zip(all.chunks_exact_mut(span)) {
-        let start = span - row.len();
-        slots[start..].iter_mut().zip(row).for_each(|(slot, &item)| *slot = item as i32);
-    }
-    all
-}
-
-fn sequences_column<'a>(workload: &Workload, padded: &'a [i32]) -> Column<'a> {
-    let shape = [workload.windows(), workload.positions + 1];
-    Column::of("sequences", Dtype::I32, &shape, padded)
-}
-
-/// One row of token features after another: of item 1, 2, …
-type Rows = fn(&Workload, usize) -> Vec<f32>;
-
-fn write_odmt(workload: &Workload, staging: &Staging, path: &Path) -> Result<(), BenchError> {
-    let Workload { items, feature_width: f, .. } = *workload;
-    let views: [(&str, usize, Rows); 2] =
-        [(TEXT, workload.text_tokens, generate::text), (IMAGE, workload.image_tokens, generate::image)];
-    let mut stores = Vec::new();
-    for (name, tokens, row) in views {
-        let dir = feature_dir(&staging.path(""), name);
-        let mut writer = StoreWriter::create(&dir, items, tokens, f, Precision::F16)?;
-        for item in 1..=items {
-            writer.push(item as u32, &row(workload, item))?;
-        }
-        writer.finish(json!({ "source": "bench", "seed": workload.seed }))?;
-        stores.push((name, FeatureStore::open(&dir)?));
-    }
-    let rows = sequences(workload);
-    let padded = padded(&rows, workload.positions + 1);
-    let log_popularity = training::log_popularity(workload, &rows);
-    let lengths = (0..=items).map(|i| if i == 0 { 0 } else { generate::text_length(workload, i) as i32 });
-    let lengths: Vec<i32> = lengths.collect();
-    let mut columns = vec![
-        sequences_column(workload, &padded),
-        Column::of("log_popularity", Dtype::F32, &[items + 1], &log_popularity),
-        Column::of("text_length", Dtype::I32, &[items + 1], &lengths),
-    ];
-    for (name, store) in &stores {
-        let tokens = store.tokens();
-        columns.push(Column::new(*name, Dtype::F16, &[items + 1, tokens, f], move |out| {
-            let mut row = vec![0.0; tokens * f];
-            for item in 0..=items as u32 {
-                store.gather_into(item, tokens, &mut row);
-                let halves: Vec<f16> = row.iter().map(|&x| f16::from_f32(x)).collect();
-                out.write_all(bytemuck::cast_slice(&halves))?;
-            }
-            Ok(())
-        }));
-    }
-    write_columns(path, columns)
-}
-
-fn write_evaluate(workload: &Workload, path: &Path) -> Result<(), BenchError> {
-    let mut offsets = vec![0i64];
-    let (mut history, mut targets) = (Vec::new(), Vec::new());
-    for row in sequences(workload) {
-        let Some((&target, before)) = row.split_last() else { continue };
-        history.extend(before.iter().map(|&item| item as i32));
-        offsets.push(history.len() as i64);
-        targets.push(target as i32);
-    }
-    let mut columns = vec![
-        // The widest type first keeps every tensor aligned.
-        Column::of("history_offsets", Dtype::I64, &[workload.users + 1], &offsets),
-        Column::of("history_items", Dtype::I32, &[history.len()], &history),
-        Column::of("targets", Dtype::I32, &[workload.users], &targets),
-    ];
-    columns.extend(vector_columns(workload, &targets, generate::item_vector));
-    write_columns(path, columns)
-}
-
-fn write_loss(workload: &Workload, path: &Path) -> Result<(), BenchError> {
-    let items = Items::new(workload);
-    let labels: Vec<i32> =
-        (0..workload.users).map(|row| generate::label(workload, &items, row) as i32).collect();
-    let mut columns = vec![Column::of("labels", Dtype::I32, &[workload.users], &labels)];
-    columns.extend(vector_columns(workload, &labels, generate::table_row));
-    write_columns(path, columns)
-}
-
-/// Reviews of all users, mixed: no user's stand together, as in the files that are to be had.
-fn write_reviews(workload: &Workload, path: &Path) -> std::io::Result<()> {
-    let items = Items::new(workload);
-    let ends: Vec<usize> = (0..workload.users)
-        .scan(0, |end, user| {
-            *end += generate::review_count(workload, user);
-            Some(*end)
-        })
-        .collect();
-    let count = ends.last().copied().unwrap_or(0);
-    // Steps of a length that shares no divisor with the count reach every review once.
-    let step = (count * 5 / 8..=count).find(|&step| gcd(step, count) == 1).unwrap_or(1);
-    let mut out = BufWriter::with_capacity(1 << 20, File::create_new(path)?);
-    for line in 0..count {
-        let number = (line as u128 * step as u128 % count as u128) as usize;
-        let user = ends.partition_point(|&end| end <= number);
-        writeln!(out, "{}", generate::review(workload, &items, number, user))?;
-    }
-    out.flush()
-}
-
-fn gcd(a: usize, b: usize) -> usize {
-    if b == 0 { a } else { gcd(b, a % b) }
-}
-
-/// Users, of whom each leans towards its target, and items, which `item` makes from branch and number.
-fn vector_columns<'a>(
-    workload: &'a Workload,
-    targets: &'a [i32],
-    item: fn(&Workload, usize, usize) -> Vec<f32>,
-) -> impl Iterator<Item = Column<'a>> {
-    let Workload { users, items, width, .. } = *workload;
-    (0..workload.branches().len()).flat_map(move |b| {
-        let of_users = Column::new(format!("users.{b}"), Dtype::F32, &[users, width], move |out| {
-            targets.iter().enumerate().try_for_each(|(user, &target)| {
-                let vector = generate::user_vector(workload, b, user, target as u32);
-                out.write_all(bytemuck::cast_slice(&vector))
-            })
-        });
-        let of_items = Column::new(format!("items.{b}"), Dtype::F32, &[items + 1, width], move |out| {
-            (0..=items).try_for_each(|number| out.write_all(bytemuck::cast_slice(&item(workload, b, number))))
-        });
-        [of_users, of_items]
-    })
-}
 
 /// A workload's directory, opened. Token features stay on disk.
 pub struct Loaded {
@@ -203,7 +34,7 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Opens what [`write()`] made.
+    /// Opens what [`super::write()`] made.
     ///
     /// # Errors
     /// The directory is none, or its files contradict each other.

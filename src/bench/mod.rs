@@ -16,13 +16,14 @@
 //! 0 too. `features/text` and `features/image` hold the token features once more as the feature stores that
 //! training maps into memory.
 //!
-//! Reading order: [`workload`] and [`named`] (what there is), [`generate`] (made), [`disk`] (written and read),
+//! Reading order: [`workload`] and [`named`] (what there is), [`generate`] (made), [`mod@write`] (written), [`disk`] (read),
 //! [`training`], [`judging`], [`catalogue_loss`], [`preparing`] and [`saving`] (run), [`flops`] (the arithmetic of a
 //! step), [`machine`] (what the machine can do), [`summary`].
 
 pub mod catalogue_loss;
 mod columns;
 pub mod disk;
+mod error;
 pub mod flops;
 pub mod generate;
 pub mod judging;
@@ -33,9 +34,11 @@ pub mod saving;
 pub mod summary;
 pub mod training;
 pub mod workload;
+pub mod write;
 
 pub use catalogue_loss::CatalogueLoss;
 pub use disk::Loaded;
+pub use error::BenchError;
 pub use judging::Judging;
 pub use machine::Machine;
 pub use preparing::Preparing;
@@ -43,16 +46,7 @@ pub use saving::Saving;
 pub use summary::Summary;
 pub use training::Training;
 pub use workload::{Kind, Profile, Workload};
-
-use std::path::PathBuf;
-
-use crate::artefact::ArtefactError;
-use crate::config::{ConfigError, keys_with};
-use crate::data::DataError;
-use crate::eval::ScoreError;
-use crate::features::FeatureError;
-use crate::tensors::TensorsError;
-use crate::train::checkpoint::CheckpointError;
+pub use write::write;
 
 /// How many steps are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,77 +71,5 @@ impl Steps {
             step(index, index)?;
         }
         (0..self.timed).try_for_each(|index| on_step(&step(index, self.warmup + index)?))
-    }
-}
-
-/// Why a workload can't be made or run.
-#[derive(Debug, thiserror::Error)]
-pub enum BenchError {
-    #[error("there is no workload `{0}`")]
-    Unknown(String),
-    #[error("--set {set}: {reason}")]
-    Override { set: String, reason: String, hint: String },
-    #[error("--config-set {0}: nothing here reads it")]
-    Idle(String),
-    #[error("--config-set {0}: this workload has no model")]
-    NoModel(String),
-    #[error("--config-set {0}: that is another workload")]
-    Fixed(String),
-    #[error("{dir} holds `{found}`, not `{wanted}`")]
-    OtherWorkload { dir: PathBuf, found: String, wanted: String },
-    #[error("{path}: {reason}")]
-    Malformed { path: PathBuf, reason: String },
-    #[error("the loss is {loss} at step {step}")]
-    Diverged { loss: f64, step: usize },
-    #[error(transparent)]
-    Artefact(#[from] ArtefactError),
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    #[error(transparent)]
-    Data(#[from] DataError),
-    #[error(transparent)]
-    Features(#[from] FeatureError),
-    #[error(transparent)]
-    Score(#[from] ScoreError),
-    #[error(transparent)]
-    Tensors(#[from] TensorsError),
-    #[error("the device could not finish a step: {0}")]
-    Device(String),
-}
-
-impl BenchError {
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Unknown(name) => {
-                let near = crate::config::nearest(name, named::names().chain(["list", "machine"]));
-                Some(near.map_or_else(
-                    || "`codistill bench list` shows them".into(),
-                    |near| format!("did you mean `{near}`?"),
-                ))
-            }
-            Self::Override { hint, .. } => Some(hint.clone()),
-            Self::Idle(_) => Some(format!("read are {}", keys_with(training::is_read).join(", "))),
-            Self::NoModel(_) => Some("leave it out".into()),
-            Self::Fixed(_) => Some("override its dimensions with --set, e.g. --set width=128".into()),
-            Self::OtherWorkload { found, .. } => Some(format!("run `codistill bench {found}` on it")),
-            Self::Malformed { .. } => Some("write the workload anew with --write".into()),
-            Self::Diverged { .. } => Some("a time of broken numbers means nothing; lower optim.lr".into()),
-            Self::Artefact(ArtefactError::Exists(_)) => {
-                Some("choose another path, or remove the old directory first".into())
-            }
-            Self::Artefact(ArtefactError::NotAnArtefact { .. }) => {
-                Some("make it with `codistill bench NAME --write DIR`".into())
-            }
-            Self::Artefact(e @ ArtefactError::Inside { .. }) => e.hint(),
-            Self::Artefact(_) | Self::Device(_) => None,
-            Self::Tensors(_) => Some("write the workload anew with --write".into()),
-            Self::Checkpoint(e) => e.hint(),
-            Self::Config(e) => e.hint(),
-            Self::Data(e) => e.hint(),
-            Self::Features(e) => e.hint(),
-            Self::Score(e) => e.hint(),
-        }
     }
 }

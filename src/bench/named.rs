@@ -1,6 +1,8 @@
 //! Every workload by its name: what it is for, and its exact shapes.
 
+use super::BenchError;
 use super::workload::{Kind, Profile, Workload};
+use crate::config::nearest;
 
 /// A workload that has a name.
 pub struct Named {
@@ -78,14 +80,30 @@ pub const NAMED: [Named; 12] = [
 const BEAUTY_ITEMS: usize = 12_101;
 const ARTS_ITEMS: usize = 21_020;
 
-/// The workload `name`, if there is one.
-pub fn find(name: &str) -> Option<&'static Named> {
-    NAMED.iter().find(|named| named.name == name)
+/// Returns the workload `name`.
+///
+/// # Errors
+/// There is none of that name.
+pub fn find(name: &str) -> Result<&'static Named, BenchError> {
+    NAMED.iter().find(|named| named.name == name).ok_or_else(|| BenchError::Unknown {
+        name: name.to_owned(),
+        near: nearest(name, names().chain(["list", "machine"])),
+    })
 }
 
 /// All names, in the order in which they are listed.
 pub fn names() -> impl Iterator<Item = &'static str> {
     NAMED.iter().map(|named| named.name)
+}
+
+impl Workload {
+    /// Returns the workload `name` with its own shapes.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub fn named(name: &str, profile: Profile) -> Result<Self, BenchError> {
+        Ok(Self { name: name.to_owned(), profile, ..(find(name)?.shape)() })
+    }
 }
 
 fn odmt() -> Workload {
@@ -162,5 +180,17 @@ mod tests {
             let workload = Workload::named(named.name, Profile::Dense).unwrap();
             assert_eq!((workload.name.as_str(), workload.profile), (named.name, Profile::Dense));
         }
+    }
+
+    #[test]
+    fn overrides_take_only_what_the_kind_has_and_numbers_in_range() {
+        let mut workload = Workload::named("sasrec-ml1m", Profile::Dense).unwrap();
+        workload.set("users=4").unwrap();
+        assert_eq!(workload.users, 4);
+        for bad in ["users", "users=", "users=1", "users=-3", "users=99999999999", "text_tokens=4", "heads=2"]
+        {
+            assert!(matches!(workload.set(bad), Err(BenchError::Override { .. })), "{bad}");
+        }
+        assert_eq!(workload.set("positoins=3").unwrap_err().hint().unwrap(), "did you mean `positions`?");
     }
 }

@@ -18,7 +18,7 @@ use crate::config::section::Fact;
 use crate::config::{
     BranchConfig, Config, DataConfig, DistillConfig, DistillPair, ENSEMBLE, EncoderConfig, EvalConfig,
     IdInit, ModelConfig, ObjectiveConfig, ObjectiveKind, OptimConfig, SasrecConfig, TowerConfig, TrainConfig,
-    ViewConfig, ViewKind, Windows, has_fact, parse,
+    ViewConfig, ViewKind, Windows, has_fact, keys_with, parse,
 };
 use crate::data::{Part, Sequences};
 use crate::features::FeatureStore;
@@ -213,7 +213,7 @@ fn open_views(config: &Config) -> Result<Vec<Option<ViewSource>>, BenchError> {
 }
 
 /// Whether a training or a ranking reads a key of the configuration.
-pub(super) fn is_read(key: &str) -> bool {
+fn is_read(key: &str) -> bool {
     has_fact(key, Fact::Benched) || has_fact(key, Fact::Workload)
 }
 
@@ -227,7 +227,7 @@ pub fn config(workload: &Workload, dir: &Path, sets: &[String]) -> Result<Config
     for set in sets {
         let key = set.split('=').next().unwrap_or_default().trim();
         if !is_read(key) {
-            return Err(BenchError::Idle(set.clone()));
+            return Err(BenchError::Idle { set: set.clone(), read: keys_with(is_read).join(", ") });
         }
         if has_fact(key, Fact::Workload) {
             return Err(BenchError::Fixed(set.clone()));

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BenchError, named};
+use super::BenchError;
 use crate::config::nearest;
 
 /// What a step of a workload is.
@@ -25,7 +25,7 @@ pub enum Kind {
 }
 
 /// How long histories and texts are, and which items are frequent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Profile {
     /// Nothing can be skipped: all users and texts of full length, items uniform.
@@ -100,15 +100,6 @@ pub const OVERRIDES: [&str; 9] = [
 const MOST: u64 = (1 << 31) - 2;
 
 impl Workload {
-    /// The workload `name` with its own shapes.
-    ///
-    /// # Errors
-    /// There is none of that name.
-    pub fn named(name: &str, profile: Profile) -> Result<Self, BenchError> {
-        let named = named::find(name).ok_or_else(|| BenchError::Unknown(name.to_owned()))?;
-        Ok(Self { name: name.to_owned(), profile, ..(named.shape)() })
-    }
-
     /// Applies `field=number`.
     ///
     /// # Errors
@@ -200,20 +191,3 @@ impl Workload {
 /// All branches that a workload may have.
 pub const BRANCHES: [&str; BRANCH_COUNT] = ["id", "text", "image"];
 pub(super) const BRANCH_COUNT: usize = 3;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn overrides_take_only_what_the_kind_has_and_numbers_in_range() {
-        let mut workload = Workload::named("sasrec-ml1m", Profile::Dense).unwrap();
-        workload.set("users=4").unwrap();
-        assert_eq!(workload.users, 4);
-        for bad in ["users", "users=", "users=1", "users=-3", "users=99999999999", "text_tokens=4", "heads=2"]
-        {
-            assert!(matches!(workload.set(bad), Err(BenchError::Override { .. })), "{bad}");
-        }
-        assert_eq!(workload.set("positoins=3").unwrap_err().hint().unwrap(), "did you mean `positions`?");
-    }
-}

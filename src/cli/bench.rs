@@ -3,18 +3,36 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::setup::open_device;
 use super::{Exit, Failure, Terminal};
 use crate::bench::named::{self, NAMED};
 use crate::bench::workload::Workload;
-use crate::bench::{BenchError, Kind, Loaded, Machine, Profile, Steps, disk, training};
+use crate::bench::{BenchError, Kind, Loaded, Machine, Profile, Steps, training, write};
 use crate::table::listing;
 
 mod kinds;
 mod table;
+
+/// How long histories and texts are, and which items are frequent.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ProfileName {
+    /// Nothing can be skipped: all users and texts of full length, items uniform.
+    Dense,
+    /// Short users, item frequency 1/rank, short texts.
+    Sparse,
+}
+
+impl From<ProfileName> for Profile {
+    fn from(name: ProfileName) -> Self {
+        match name {
+            ProfileName::Dense => Self::Dense,
+            ProfileName::Sparse => Self::Sparse,
+        }
+    }
+}
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -31,7 +49,7 @@ pub struct BenchArgs {
     name: String,
     /// How long histories and texts are, and which items are frequent. Default: sparse.
     #[arg(long, value_enum, conflicts_with = "workload")]
-    profile: Option<Profile>,
+    profile: Option<ProfileName>,
     /// Override a dimension, e.g. `users=64` or `width=128`.
     #[arg(long = "set", value_name = "KEY=NUMBER", conflicts_with = "workload")]
     sets: Vec<String>,
@@ -88,8 +106,8 @@ fn refuse_idle(args: &BenchArgs) -> Result<(), Failure> {
     if args.name == "list" && args.threads.is_some() {
         return refused("threads", "nothing is computed".into(), "leave it out");
     }
-    let kind = named::find(&args.name).map(|_| Workload::named(&args.name, Profile::Sparse)).transpose()?;
-    let kind = kind.map(|workload| workload.kind);
+    // An unknown name is refused later, with the nearest one.
+    let kind = Workload::named(&args.name, Profile::Sparse).ok().map(|workload| workload.kind);
     let for_gpu = !matches!(args.device.as_str(), "auto" | "cpu");
     if for_gpu && (args.name == "list" || args.write.is_some() || kind == Some(Kind::Prepare)) {
         return refused("device", "the CPU does all of it".into(), "leave it out");
@@ -120,10 +138,15 @@ pub fn run(args: &BenchArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     }
     if let Some(dir) = &args.write {
         let workload = described(args)?;
-        disk::write(&workload, dir)?;
+        write(&workload, dir)?;
         terminal.say(format!("{}: {}, {}", dir.display(), workload.name, workload.shape()));
         return Ok(Exit::Done);
     }
+    measure(args, terminal)
+}
+
+/// Runs the workload, which is generated where none is given.
+fn measure(args: &BenchArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let home;
     let mut loaded = if let Some(dir) = &args.workload {
         open_named(dir, &args.name)?
@@ -132,7 +155,7 @@ pub fn run(args: &BenchArgs, terminal: &Terminal) -> Result<Exit, Failure> {
         terminal.say(format!("generating {}, {}", workload.name, workload.shape()));
         home = tempfile::tempdir().map_err(|e| Failure::io(&std::env::temp_dir(), &e))?;
         let dir = home.path().join("workload");
-        disk::write(&workload, &dir)?;
+        write(&workload, &dir)?;
         Loaded::open(&dir)?
     };
     if let Some(dropout) = args.dropout {
@@ -143,12 +166,12 @@ pub fn run(args: &BenchArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let device = open_device(flag, terminal)?;
     let timed = args.steps.map_or(STEPS, NonZeroUsize::get);
     let steps = Steps { warmup: args.warmup.unwrap_or(WARMUP), timed };
-    kinds::run(&kinds::Run { loaded: &loaded, sets: &args.config_sets, steps, device: &device, terminal })
+    kinds::run(&table::Run { loaded: &loaded, sets: &args.config_sets, steps, device: &device, terminal })
 }
 
 /// The workload that the arguments describe, of shapes that make a model.
 fn described(args: &BenchArgs) -> Result<Workload, Failure> {
-    let mut workload = Workload::named(&args.name, args.profile.unwrap_or(Profile::Sparse))?;
+    let mut workload = Workload::named(&args.name, args.profile.map_or(Profile::Sparse, Profile::from))?;
     args.sets.iter().try_for_each(|set| workload.set(set))?;
     if let Some(dropout) = args.dropout {
         workload.dropout = dropout;
@@ -162,9 +185,7 @@ fn described(args: &BenchArgs) -> Result<Workload, Failure> {
 }
 
 fn open_named(dir: &Path, name: &str) -> Result<Loaded, BenchError> {
-    if named::find(name).is_none() {
-        return Err(BenchError::Unknown(name.to_owned()));
-    }
+    named::find(name)?;
     let loaded = Loaded::open(dir)?;
     if loaded.workload.name != name {
         let found = loaded.workload.name;
@@ -191,4 +212,14 @@ fn list(terminal: &Terminal) -> Result<Exit, Failure> {
         .flat_map(|(w, purpose)| [(w.name.clone(), w.shape()), (String::new(), purpose.to_owned())]);
     terminal.table(&listing(18, rows))?;
     Ok(Exit::Done)
+}
+
+impl From<BenchError> for Failure {
+    fn from(e: BenchError) -> Self {
+        let exit = match e {
+            BenchError::Diverged { .. } => Exit::Diverged,
+            _ => Exit::User,
+        };
+        Self { exit, message: e.to_string(), hint: e.hint() }
+    }
 }

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use crate::ablate::StudyError;
 use crate::artefact::ArtefactError;
-use crate::bench::BenchError;
 use crate::compare::CompareError;
 use crate::config::ConfigError;
 use crate::data::{ChoiceError, DataError};
@@ -15,6 +14,7 @@ use crate::export::ExportError;
 use crate::features::FeatureError;
 use crate::judge::JudgeError;
 use crate::lock::LockError;
+use crate::probe::ProbeError;
 use crate::run::RunError;
 use crate::synth::SynthError;
 use crate::train::checkpoint::CheckpointError;
@@ -88,6 +88,7 @@ failures!(
     InputsError,
     JudgeError,
     LockError,
+    ProbeError,
     RunError,
     SystemError,
     TuneError
@@ -108,16 +109,6 @@ impl From<RowsError> for Failure {
 impl From<EncodeError> for Failure {
     fn from(e: EncodeError) -> Self {
         let exit = if matches!(e, EncodeError::Interrupted { .. }) { Exit::Interrupted } else { Exit::User };
-        Self { exit, message: e.to_string(), hint: e.hint() }
-    }
-}
-
-impl From<BenchError> for Failure {
-    fn from(e: BenchError) -> Self {
-        let exit = match e {
-            BenchError::Diverged { .. } => Exit::Diverged,
-            _ => Exit::User,
-        };
         Self { exit, message: e.to_string(), hint: e.hint() }
     }
 }

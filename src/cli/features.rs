@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{Exit, Failure, Terminal};
+use super::store_args::{SharedRule, Stored, refuse_taken};
+use super::{Exit, Failure, Terminal, encode};
 use crate::artefact::{Makes, may_make, replacing};
 use crate::data::Dataset;
 use crate::features::{
@@ -17,7 +18,7 @@ pub enum FeaturesCommand {
     /// Make a feature store from a `.npy` or safetensors matrix
     Import(ImportArgs),
     /// Make a feature store from the catalogue's texts or pictures
-    Encode(super::encode::EncodeArgs),
+    Encode(encode::EncodeArgs),
 }
 
 #[derive(Debug, Args)]
@@ -72,66 +73,31 @@ pub struct ImportArgs {
     strict: bool,
 }
 
-/// What becomes of what several items share.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum SharedRule {
-    Keep,
-    Missing,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Missing {
     Zeros,
     Nan,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Stored {
-    F16,
-    F32,
-}
-
-impl From<Stored> for Precision {
-    fn from(stored: Stored) -> Self {
-        match stored {
-            Stored::F16 => Self::F16,
-            Stored::F32 => Self::F32,
-        }
+pub fn run(command: &FeaturesCommand, terminal: &Terminal) -> Result<Exit, Failure> {
+    match command {
+        FeaturesCommand::Import(args) => run_import(args, terminal),
+        FeaturesCommand::Encode(args) => encode::run(args, terminal),
     }
 }
 
-pub fn run(command: &FeaturesCommand, terminal: &Terminal) -> Result<Exit, Failure> {
-    let args = match command {
-        FeaturesCommand::Import(args) => args,
-        FeaturesCommand::Encode(args) => return super::encode::run(args, terminal),
-    };
+fn run_import(args: &ImportArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     check_view_name(&args.view)?;
     let dest = match &args.output {
         Some(dest) => dest.clone(),
         None => view_dir(&args.dataset, &args.view)?,
     };
-    if dest.exists() && !args.overwrite {
-        return Err(taken(&dest));
-    }
+    refuse_taken(&dest, args.overwrite)?;
     let dataset = Dataset::open(&args.dataset)?;
     may_make(&dest, Makes::Features)?;
     let matrix = ArrayRef { path: args.matrix.clone(), tensor: args.tensor.clone() };
     let ids = IdTable { path: args.ids.clone(), column: args.id_column.clone() };
-    let options = ImportOptions {
-        lengths: args.lengths.clone().map(|path| ArrayRef { path, tensor: None }),
-        precision: args.precision.map(Precision::from),
-        source: args.matrix.display().to_string(),
-        missing: MissingRows {
-            zeros: args.missing.contains(&Missing::Zeros),
-            nan: args.missing.contains(&Missing::Nan),
-        },
-        shared: match args.shared_rows {
-            None => SharedRows::Told,
-            Some(SharedRule::Keep) => SharedRows::Keep,
-            Some(SharedRule::Missing) => SharedRows::Missing,
-        },
-        strict: args.strict,
-    };
+    let options = args.options();
     let report = replacing(&dest, KIND, SCHEMA_VERSION, |dest| -> Result<_, Failure> {
         Ok(import(&dataset, &matrix, &ids, dest, &options)?)
     })?;
@@ -142,12 +108,24 @@ pub fn run(command: &FeaturesCommand, terminal: &Terminal) -> Result<Exit, Failu
     Ok(Exit::Done)
 }
 
-/// A store is in the way.
-pub fn taken(dest: &Path) -> Failure {
-    Failure::user(
-        format!("{} already exists", dest.display()),
-        "choose another --view, or replace the old store with --overwrite",
-    )
+impl ImportArgs {
+    fn options(&self) -> ImportOptions {
+        ImportOptions {
+            lengths: self.lengths.clone().map(|path| ArrayRef { path, tensor: None }),
+            precision: self.precision.map(Precision::from),
+            source: self.matrix.display().to_string(),
+            missing: MissingRows {
+                zeros: self.missing.contains(&Missing::Zeros),
+                nan: self.missing.contains(&Missing::Nan),
+            },
+            shared: match self.shared_rows {
+                None => SharedRows::Told,
+                Some(SharedRule::Keep) => SharedRows::Keep,
+                Some(SharedRule::Missing) => SharedRows::Missing,
+            },
+            strict: self.strict,
+        }
+    }
 }
 
 fn tell(report: &ImportReport, dest: &Path, args: &ImportArgs, terminal: &Terminal) {

@@ -7,13 +7,14 @@ use std::time::Duration;
 use clap::Args;
 use tempfile::TempDir;
 
-use super::{Failure, Terminal, synth};
+use super::{Failure, Terminal};
 use crate::config::{Config, ConfigError, Dropped, Loaded, RunConfig, SynthConfig, load, load_on};
 use crate::data::Part;
 use crate::device::{self, Opened};
 use crate::lock::DirLock;
 use crate::model::Recommender;
 use crate::run::{OpenOptions, Protocol, Run};
+use crate::synth;
 use crate::systems::{self, AnySystem, CoDistill, Fitted};
 use crate::train::checkpoint::Parents;
 use crate::train::inputs::{self, Asked};
@@ -103,7 +104,7 @@ pub fn ensure_data(config: &mut Config, terminal: &Terminal) -> Result<(), Failu
             std::fs::remove_dir_all(&path).map_err(|e| Failure::io(&path, &e))?;
         }
         terminal.say(format!("generating {} users x {} items with planted truth", world.users, world.items));
-        synth::generate(world, &path)?;
+        synth::write(world, &path)?;
     }
     config.data.path = Some(path);
     Ok(())

@@ -6,8 +6,7 @@ use clap::Args;
 
 use super::{Exit, Failure, Terminal};
 use crate::artefact::{Makes, may_make};
-use crate::config::{SynthConfig, load, parse};
-use crate::data::write_dataset;
+use crate::config::{load, parse};
 use crate::synth;
 
 /// The quick start's configuration, so that `synth` works anywhere.
@@ -41,7 +40,7 @@ pub fn run(args: &SynthArgs, terminal: &Terminal) -> Result<Exit, Failure> {
         ));
     };
     may_make(&args.output, Makes::Other)?;
-    let hash = generate(&world, &args.output)?;
+    let hash = synth::write(&world, &args.output)?;
     terminal.say(format!(
         "{}: {} users, {} items, planted truth beside it",
         args.output.display(),
@@ -52,19 +51,4 @@ pub fn run(args: &SynthArgs, terminal: &Terminal) -> Result<Exit, Failure> {
         terminal.data_json(&serde_json::json!({"path": args.output, "hash": hash, "config": world}))?;
     }
     Ok(Exit::Done)
-}
-
-/// Generates a world into the dataset directory `output`, with feature stores and truth beside it.
-pub fn generate(config: &SynthConfig, output: &Path) -> Result<String, Failure> {
-    let world = synth::generate(config)?;
-    let counts = serde_json::json!({
-        "users": world.dataset.sequences.users(),
-        "items": world.dataset.items.count(),
-        "interactions": world.dataset.sequences.items.len(),
-    });
-    let about =
-        serde_json::json!({"source": "synth", "config": config, "seed": config.seed, "counts": counts});
-    let hash = write_dataset(output, &world.dataset, &counts, about)?;
-    world.write_beside(output, &hash)?;
-    Ok(hash)
 }

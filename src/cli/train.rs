@@ -13,6 +13,7 @@ use super::setup::{
     InputArgs, borrow_data, ensure_data, load_config, lock, open_device, open_inputs, tell_data, tell_taken,
 };
 use super::show::show;
+use super::signals::stop_flag;
 use super::watch::Watch;
 use super::{Exit, Failure, Terminal, advice, hparams};
 use crate::artefact;
@@ -224,25 +225,6 @@ fn refuse_changes(before: &Config, now: &Config) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// Set by Ctrl-C and SIGTERM.
-pub(super) fn stop_flag(terminal: &Terminal) -> Arc<AtomicBool> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    let handler = move || {
-        if flag.swap(true, Ordering::SeqCst) {
-            // Asked twice: leave at once. The last checkpoint is whole.
-            eprintln!(
-                "stopped at once; what was saved last is whole, and `codistill train --resume RUN` goes on from it"
-            );
-            std::process::exit(Exit::Interrupted as i32);
-        }
-    };
-    if ctrlc::set_handler(handler).is_err() {
-        terminal.warn("Ctrl-C will end the training without saving");
-    }
-    stop
 }
 
 /// Sets the flag when stdin closes, however the process at its other end came to its end.

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::setup::{
     InputArgs, ensure_data, lock, name_data, open_any_run, open_device, tell_data, tell_inputs,
 };
-use super::train::stop_flag;
+use super::signals::stop_flag;
 use super::watch::Watch;
 use super::{Exit, Failure, Terminal};
 use crate::artefact::{self, Makes, write_atomic};

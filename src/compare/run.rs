@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::CompareError;
 use crate::artefact::MANIFEST;
-use crate::config::{self, ENSEMBLE, flatten};
+use crate::config::{self, Config, ENSEMBLE, flatten};
 use crate::eval::metrics::Protocol;
 use crate::eval::{Report, Row, Scored, kept, rows};
 use crate::train::run_dir::RunDir;
@@ -69,19 +69,60 @@ impl Opened {
             return Err(not_a_run("it has no config.toml".into()));
         }
         let config = config::load(&run.config(), &[]).map_err(|e| not_a_run(e.to_string()))?.config;
-        let failed = |reason: String| Self::Failed { dir: dir.to_owned(), reason };
+        let failed = |reason: String| Ok(Self::Failed { dir: dir.to_owned(), reason });
         let metrics = Metrics::read(&dir.join("metrics.jsonl"));
-        let last = checkpoint::list(&run.steps()).pop();
+        let last = checkpoint::list(&run.steps()).pop().map(|(_, path)| path);
         let Some(report) = fs::read_to_string(run.report()).ok() else {
-            return Ok(failed(metrics.why_unfinished()));
+            return failed(metrics.why_unfinished());
         };
-        if last.as_ref().and_then(|(_, path)| finished(path)) == Some(false) {
-            return Ok(failed(metrics.why_unfinished()));
+        if last.as_deref().and_then(finished) == Some(false) {
+            return failed(metrics.why_unfinished());
         }
         serde_json::from_str::<Report>(&report).map_err(|e| not_a_run(format!("report.json: {e}")))?;
+        let judged = Judged::open(&run, part, score)?;
+        if let Some(reason) = judged.fault() {
+            return failed(reason);
+        }
+        // The model's own evaluation is a report's first.
+        let own = judged.report.evaluations.first();
+        let trained = own.is_some_and(|e| e.scored.iter().any(|s| s.name == judged.score));
+        Ok(Self::Finished(Box::new(Run {
+            dir: dir.to_owned(),
+            seed: judged.report.seed,
+            trained,
+            dataset_dir: inputs::dataset_dir(&run, &config),
+            settings: settings(&config, last.as_deref()).map_err(not_a_run)?,
+            progress: if trained { metrics.progress } else { Vec::new() },
+            warning: judged.report.time_order.and_then(|order| order.warning()),
+            notes: judged.notes(dir),
+            popularity: floor(&judged.report, part),
+            score: judged.score,
+            protocol: judged.protocol,
+            rows: judged.rows,
+            reported: judged.reported,
+        })))
+    }
+}
+
+/// The rows of one score, and the report that they belong to.
+struct Judged {
+    score: String,
+    protocol: Protocol,
+    rows: Vec<Row>,
+    report: Report,
+    /// Figures of the score in the report.
+    reported: Option<Scored>,
+    /// The report is that of a later `codistill evaluate`.
+    anew: bool,
+}
+
+impl Judged {
+    /// Opens the rows of `part` under `score`; without one: `ensemble`, or the model's first.
+    fn open(run: &RunDir, part: &str, score: Option<&str>) -> Result<Self, CompareError> {
+        let dir = || run.root.clone();
         let path = run.rows(part);
         if !path.is_file() {
-            return Err(CompareError::NoRows { dir: dir.to_owned(), part: part.to_owned() });
+            return Err(CompareError::NoRows { dir: dir(), part: part.to_owned() });
         }
         // Names first, rows of one of them then: a file holds the model's branches and all baselines.
         let names: Vec<String> =
@@ -93,57 +134,52 @@ impl Opened {
         };
         let stored = rows::read_where(&path, &|name| name == score)?;
         if !stored.scored.iter().any(|(name, rows)| *name == score && !rows.is_empty()) {
-            return Err(CompareError::NoScore { dir: dir.to_owned(), name: score, found: names.join(", ") });
+            return Err(CompareError::NoScore { dir: dir(), name: score, found: names.join(", ") });
         }
         let reports = kept::reports(&[run.report(), run.report_of(part)])?;
         let owner = kept::owner(&path, &stored, &score, &reports)?;
         let Some((file, report)) = reports.into_iter().nth(owner.unwrap_or(0)) else {
-            return Err(not_a_run("its report.json is gone".into()));
+            return Err(CompareError::NotARun { dir: dir(), reason: "its report.json is gone".into() });
         };
-        let anew = file != run.report();
         let found = stored.scored.into_iter().find(|(name, _)| *name == score);
-        let rows = found.map(|(_, rows)| rows).unwrap_or_default();
-        if let Some(reason) = broken(&rows) {
-            return Ok(failed(reason));
-        }
-        let evaluations = report.evaluations.iter().enumerate().filter(|(_, e)| e.part == part);
-        let reported = evaluations
-            .flat_map(|(place, e)| e.scored.iter().map(move |s| (place, s)))
-            .find(|(_, s)| s.name == score);
-        if let Some((_, scored)) = reported.filter(|(_, s)| s.nan_targets > 0) {
-            return Ok(failed(format!("NaN scores for {} targets", scored.nan_targets)));
-        }
-        // The model's own evaluation is a report's first.
-        let own = report.evaluations.first().is_some_and(|e| e.scored.iter().any(|s| s.name == score));
-        let dataset_dir = inputs::dataset_dir(&run, &config);
-        let mut settings = config.leaves().map_err(|e| not_a_run(e.to_string()))?;
-        if let Some((_, path)) = &last {
-            flatten("parents", &parents(path), &mut settings);
-        }
-        let judged = anew.then(|| "its figures are those of a later `codistill evaluate`".to_owned());
-        let accepted = report
+        let of_part = report.evaluations.iter().filter(|e| e.part == part);
+        let reported = of_part.flat_map(|e| &e.scored).find(|s| s.name == score).cloned();
+        Ok(Self {
+            rows: found.map(|(_, rows)| rows).unwrap_or_default(),
+            protocol: stored.protocol,
+            anew: file != run.report(),
+            score,
+            report,
+            reported,
+        })
+    }
+
+    /// Why the rows are no figures.
+    fn fault(&self) -> Option<String> {
+        let without_scores = self.reported.as_ref().map_or(0, |scored| scored.nan_targets);
+        broken(&self.rows)
+            .or_else(|| (without_scores > 0).then(|| format!("NaN scores for {without_scores} targets")))
+    }
+
+    /// What a reader of the figures must know.
+    fn notes(&self, dir: &Path) -> Vec<String> {
+        let judged = self.anew.then(|| "its figures are those of a later `codistill evaluate`".to_owned());
+        let accepted = self
+            .report
             .accepted
             .iter()
             .map(|c| format!("it was judged on other inputs than it learned from: {c}"));
-        let order = report.time_order.and_then(|order| order.warning());
-        let notes =
-            judged.into_iter().chain(accepted).map(|note| format!("{}: {note}", dir.display())).collect();
-        Ok(Self::Finished(Box::new(Run {
-            dir: dir.to_owned(),
-            seed: report.seed,
-            score,
-            trained: own,
-            protocol: stored.protocol,
-            rows,
-            reported: reported.map(|(_, s)| s.clone()),
-            settings,
-            dataset_dir,
-            progress: if own { metrics.progress } else { Vec::new() },
-            warning: order,
-            notes,
-            popularity: floor(&report, part),
-        })))
+        judged.into_iter().chain(accepted).map(|note| format!("{}: {note}", dir.display())).collect()
     }
+}
+
+/// Dotted keys of the configuration, and content hashes of what the last checkpoint says was read.
+fn settings(config: &Config, last: Option<&Path>) -> Result<BTreeMap<String, String>, String> {
+    let mut settings = config.leaves().map_err(|e| e.to_string())?;
+    if let Some(step) = last {
+        flatten("parents", &parents(step), &mut settings);
+    }
+    Ok(settings)
 }
 
 fn floor(report: &Report, part: &str) -> Option<BTreeMap<String, f64>> {

@@ -137,13 +137,33 @@ pub fn lines(
     axis: &Axis<'_>,
     from_zero: bool,
 ) -> String {
+    let Some((x, y)) = scales(series, axis, from_zero) else { return String::new() };
+    let mut svg = open(HEIGHT, title);
+    draw_rows(&mut svg, &y);
+    draw_axis(&mut svg, &x, axis);
+    let _ = writeln!(
+        svg,
+        "<text x=\"{:.1}\" y=\"{:.1}\" class=\"mid\">{}</text>",
+        f64::midpoint(LEFT, WIDTH - RIGHT),
+        HEIGHT - 5.0,
+        escape(x_title)
+    );
+    for one in series {
+        draw_series(&mut svg, one, &x, &y, y_title);
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
+/// The scales of x and y over all points; none where there are no points.
+fn scales(series: &[Series], axis: &Axis<'_>, from_zero: bool) -> Option<(Scale, Scale)> {
     let points = || series.iter().flat_map(|s| &s.points);
     let bound = |pick: fn(&(f64, f64)) -> f64| {
         points().map(pick).fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)))
     };
     let ((x_low, x_high), (y_low, y_high)) = (bound(|p| p.0), bound(|p| p.1));
     if !(x_low.is_finite() && y_low.is_finite()) {
-        return String::new();
+        return None;
     }
     let (x_low, x_high) = match axis {
         Axis::Names(names) => (-0.5, names.len() as f64 - 0.5),
@@ -154,7 +174,11 @@ pub fn lines(
     let y_low = if from_zero { 0f64.min(y_low) } else { y_low - margin };
     let x = Scale { low: x_low, high: x_high, from: LEFT, to: WIDTH - RIGHT };
     let y = Scale { low: y_low, high: y_high + margin, from: HEIGHT - BOTTOM, to: TOP };
-    let mut svg = open(HEIGHT, title);
+    Some((x, y))
+}
+
+/// The grid and labels of the y axis.
+fn draw_rows(svg: &mut String, y: &Scale) {
     let rows = ticks(y.low, y.high, 5);
     for &tick in &rows {
         let at = y.place(tick);
@@ -163,6 +187,10 @@ pub fn lines(
         let _ =
             writeln!(svg, "<text x=\"{:.1}\" y=\"{:.1}\" class=\"end\">{text}</text>", LEFT - 6.0, at + 4.0);
     }
+}
+
+/// The labels of the x axis.
+fn draw_axis(svg: &mut String, x: &Scale, axis: &Axis<'_>) {
     let base = HEIGHT - BOTTOM;
     match axis {
         Axis::Numbers => {
@@ -186,26 +214,19 @@ pub fn lines(
             }
         }
     }
-    let _ = writeln!(
-        svg,
-        "<text x=\"{:.1}\" y=\"{:.1}\" class=\"mid\">{}</text>",
-        f64::midpoint(LEFT, WIDTH - RIGHT),
-        HEIGHT - 5.0,
-        escape(x_title)
-    );
-    for one in series {
-        let style = one.group % STYLES;
-        let path: Vec<String> =
-            one.points.iter().map(|(a, b)| format!("{:.1} {:.1}", x.place(*a), y.place(*b))).collect();
-        if path.len() > 1 {
-            let _ = writeln!(svg, "<path d=\"M{}\" class=\"l s{style}\"/>", path.join("L"));
-        }
-        for (a, b) in &one.points {
-            svg.push_str(&marker(one.group, x.place(*a), y.place(*b), &format!("{y_title} {b:.4}")));
-        }
+}
+
+/// One line with its markers.
+fn draw_series(svg: &mut String, one: &Series, x: &Scale, y: &Scale, y_title: &str) {
+    let style = one.group % STYLES;
+    let path: Vec<String> =
+        one.points.iter().map(|(a, b)| format!("{:.1} {:.1}", x.place(*a), y.place(*b))).collect();
+    if path.len() > 1 {
+        let _ = writeln!(svg, "<path d=\"M{}\" class=\"l s{style}\"/>", path.join("L"));
     }
-    svg.push_str("</svg>\n");
-    svg
+    for (a, b) in &one.points {
+        svg.push_str(&marker(one.group, x.place(*a), y.place(*b), &format!("{y_title} {b:.4}")));
+    }
 }
 
 /// Differences with their intervals, one row each, beside 0 and the margin of equivalence.

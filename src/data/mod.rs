@@ -6,6 +6,7 @@
 //! predicted); then [`dataset`] (the result), [`disk`] (its directory), [`cold`] (items held out of training) and [`choice`]
 //! (which items may be listed).
 
+mod changes;
 pub mod choice;
 pub mod cold;
 pub mod config;
@@ -21,11 +22,13 @@ pub mod join;
 pub(crate) mod literal;
 pub mod pictures;
 pub mod prepare;
+mod report_text;
 pub mod source;
 pub mod split;
 #[cfg(test)]
 mod tests;
 
+pub use changes::changed_items;
 pub use choice::{Choice, ChoiceError};
 pub use dataset::{Dataset, Items, KeptColumn, MICROS, Part, Sequences, Target};
 pub use disk::{replace_dataset, write_dataset};

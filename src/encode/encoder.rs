@@ -8,13 +8,13 @@ use serde_json::Value;
 
 use super::EncodeError;
 use super::error::malformed;
-use super::families::{self, Modality};
+use super::families::{self, Loaded, Modality};
 use super::head::Head;
 use super::hub::{self, Hub};
 use super::onnx::Onnx;
-use super::picture::{Refused, decode};
+use super::picture::{Preprocessing, Refused, decode};
 use super::pool::Pool;
-use super::recipe::{Engine, Recipe, Settings};
+use super::recipe::{Engine, Recipe, Settings, found_out};
 use super::resolve::{Asked, MAX_TOKENS, as_tokens, open_tokenizer, picture_settings, text_limit};
 use super::sentence;
 use super::tfidf::{self, Tfidf};
@@ -91,27 +91,7 @@ impl Encoder {
         let name = &settings.encoder;
         let path = PathBuf::from(name);
         if name == "tfidf" || name.starts_with("tfidf:") {
-            let width = match name.strip_prefix("tfidf:") {
-                None => tfidf::DEFAULT_WIDTH,
-                Some(width) => {
-                    width.parse().ok().filter(|w| (1..=65_536).contains(w)).ok_or_else(|| {
-                        EncodeError::Options(format!("`{name}`: the width is not 1 to 65536"))
-                    })?
-                }
-            };
-            if modality != Modality::Text {
-                let reads = "text";
-                let family = name.clone();
-                return Err(EncodeError::WrongModality { path, family, reads, asked: modality.name() });
-            }
-            if settings.tokens == Some(true) || settings.layer.is_some() || settings.odmt {
-                return Err(EncodeError::Options(
-                    "tfidf has neither tokens nor layers, so --output tokens, --layer and --preset odmt don't fit"
-                        .into(),
-                ));
-            }
-            let table = Tfidf::fit(texts.iter().map(String::as_str), width);
-            return Ok(Self::of_table(table, settings));
+            return Self::open_tfidf(settings, modality, texts);
         }
         if path.extension().is_some_and(|e| e == "onnx") {
             return Self::open_onnx(&path, settings, modality, made);
@@ -147,7 +127,7 @@ impl Encoder {
             elsewhere.clone_into(&mut settings.encoder);
         }
         let encoder = if recipe.engine == Engine::Tfidf {
-            Self::of_table(Tfidf::read(&store.join(tfidf::FILE))?, &settings)
+            Self::from_table(Tfidf::read(&store.join(tfidf::FILE))?, &settings)
         } else {
             Self::open_as(&settings, recipe.modality, &[], device, Some(&recipe), tell)?
         };
@@ -159,30 +139,41 @@ impl Encoder {
         }
     }
 
-    fn of_table(table: Tfidf, settings: &Settings) -> Self {
+    fn open_tfidf(settings: &Settings, modality: Modality, texts: &[String]) -> Result<Self, EncodeError> {
+        let name = &settings.encoder;
+        let width = match name.strip_prefix("tfidf:") {
+            None => tfidf::DEFAULT_WIDTH,
+            Some(width) => width
+                .parse()
+                .ok()
+                .filter(|w| (1..=65_536).contains(w))
+                .ok_or_else(|| EncodeError::Options(format!("`{name}`: the width is not 1 to 65536")))?,
+        };
+        if modality != Modality::Text {
+            let (path, family, reads) = (PathBuf::from(name), name.clone(), "text");
+            return Err(EncodeError::WrongModality { path, family, reads, asked: modality.name() });
+        }
+        if settings.tokens == Some(true) || settings.layer.is_some() || settings.odmt {
+            return Err(EncodeError::Options(
+                "tfidf has neither tokens nor layers, so --output tokens, --layer and --preset odmt don't fit".into(),
+            ));
+        }
+        Ok(Self::from_table(Tfidf::fit(texts.iter().map(String::as_str), width), settings))
+    }
+
+    fn from_table(table: Tfidf, settings: &Settings) -> Self {
+        let output = Output {
+            layer: 0,
+            final_norm: false,
+            pool: Some(Pool::Mean.into()),
+            projection: false,
+            unit: true,
+            skip: 0,
+        };
         let recipe = Recipe {
-            modality: Modality::Text,
-            engine: Engine::Tfidf,
-            weights_sha256: table.hash(),
-            config_sha256: None,
-            tokenizer_sha256: None,
-            preprocessing: None,
-            output: Output {
-                layer: 0,
-                final_norm: false,
-                pool: Some(Pool::Mean.into()),
-                projection: false,
-                unit: true,
-                skip: 0,
-            },
-            onnx_output: None,
-            tokens: 1,
             width: table.width(),
-            max_tokens: None,
-            prompt: None,
-            lowercase: false,
-            modules: Vec::new(),
             bounds: settings.bounds,
+            ..Recipe::new(Modality::Text, Engine::Tfidf, table.hash(), output)
         };
         let settings = settings.anchored();
         Self { recipe, body: Body::Tfidf(table), head: Head::default(), tokenizer: None, settings }
@@ -202,51 +193,22 @@ impl Encoder {
         let (output, head) = asked.native_output(folder, &loaded)?;
         let width = loaded.tower.output_width(&output);
         let width = head.width(width).map_err(|reason| malformed(&folder.join(sentence::MODULES), reason))?;
+        let engine = Engine::Native(loaded.family);
         let mut recipe = Recipe {
-            modality,
-            engine: Engine::Native(loaded.family),
-            weights_sha256: weights::hash(&weights)?,
             config_sha256: Some(hash_file(&folder.join("config.json"))?.0),
-            tokenizer_sha256: None,
-            preprocessing: None,
             width,
-            output,
-            onnx_output: None,
-            tokens: 1,
-            max_tokens: None,
-            prompt: None,
-            lowercase: false,
             modules: head.described.clone(),
             bounds: settings.bounds,
+            ..Recipe::new(modality, engine, weights::hash(&weights)?, output)
         };
         let mut tokenizer = None;
         if modality == Modality::Text {
-            let (found, hash) = open_tokenizer(folder, settings, &asked)?;
-            if found.largest() as usize >= loaded.vocabulary {
-                let reason = format!(
-                    "its largest id is {}, but the model knows {} tokens",
-                    found.largest(),
-                    loaded.vocabulary
-                );
-                return Err(malformed(&folder.join("tokenizer.json"), reason));
-            }
-            let most = text_limit(settings, folder, asked.sentence.as_ref())?.min(loaded.input_size);
-            recipe.read_texts(&asked, &found, hash, most)?;
-            if recipe.output.pool.is_none() {
-                recipe.tokens = most;
-            }
-            tokenizer = Some(found);
+            tokenizer = Some(read_native_texts(folder, &asked, &loaded, &mut recipe)?);
         } else {
-            let found = picture_settings(folder, settings, Some(loaded.input_size as u32), made)?;
-            if found.side as usize != loaded.input_size {
-                let reason =
-                    format!("pictures of {} pixels, but the model reads {}", found.side, loaded.input_size);
-                return Err(EncodeError::Options(reason));
-            }
+            recipe.preprocessing = Some(read_native_pictures(folder, settings, made, &loaded)?);
             if recipe.output.pool.is_none() {
                 recipe.tokens = loaded.tower.picture_tokens();
             }
-            recipe.preprocessing = Some(found);
         }
         let settings = settings.anchored();
         Ok(Self { recipe, body: Body::Native(Box::new(loaded.tower)), head, tokenizer, settings })
@@ -269,28 +231,16 @@ impl Encoder {
         let folder = asked.transformer(&folder);
         let (output, mut head) = asked.onnx_output(modality)?;
         let mut recipe = Recipe {
-            modality,
-            engine: Engine::Onnx,
-            weights_sha256: hash_file(path)?.0,
-            config_sha256: None,
-            tokenizer_sha256: None,
-            preprocessing: None,
-            output,
             onnx_output: settings.onnx_output.clone(),
-            tokens: 1,
-            width: 1,
-            max_tokens: None,
-            prompt: None,
-            lowercase: false,
-            modules: Vec::new(),
             bounds: settings.bounds,
+            ..Recipe::new(modality, Engine::Onnx, hash_file(path)?.0, output)
         };
         let mut tokenizer = None;
         // A first run finds out the width, and that the model works at all.
         let (probe, vector) = if modality == Modality::Text {
             let (found, hash) = open_tokenizer(folder, settings, &asked)?;
             let most = text_limit(settings, folder, asked.sentence.as_ref())?;
-            recipe.read_texts(&asked, &found, hash, most)?;
+            asked.describe_texts(&mut recipe, &found, hash, most)?;
             let ids = found.encode("a", most)?;
             tokenizer = Some(found);
             onnx.encode_texts(&[&ids], &recipe.output)?
@@ -328,6 +278,24 @@ impl Encoder {
     /// What was asked for, with whole paths.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// One line for people: the encoder with its settings, and which of them nobody asked for. `default` where the
+    /// encoder itself was not asked for either.
+    pub fn description(&self, default: bool) -> String {
+        let named = if default { " (the default)" } else { "" };
+        let mut parts = vec![format!("encoder {}{named}", self.name())];
+        let recipe = &self.recipe;
+        if matches!(recipe.engine, Engine::Native(_)) {
+            let norm = if recipe.output.final_norm { "behind" } else { "before" };
+            parts.push(format!("layer {} {norm} the final norm", recipe.output.layer));
+        }
+        parts.extend(Some(recipe.told()).filter(|told| !told.is_empty()));
+        let found = found_out(&self.settings, recipe);
+        if !found.is_empty() {
+            parts.push(format!("found out and not asked for: {}", found.join(", ")));
+        }
+        parts.join("; ")
     }
 
     /// Inputs that are best computed at once; absent: any number.
@@ -456,6 +424,42 @@ impl Encoder {
         });
         Ok(rows.collect())
     }
+}
+
+/// The tokenizer of a native model, which `recipe` takes up.
+fn read_native_texts(
+    folder: &Path,
+    asked: &Asked<'_>,
+    loaded: &Loaded,
+    recipe: &mut Recipe,
+) -> Result<Tokenizer, EncodeError> {
+    let (tokenizer, hash) = open_tokenizer(folder, asked.settings, asked)?;
+    if tokenizer.largest() as usize >= loaded.vocabulary {
+        let (largest, known) = (tokenizer.largest(), loaded.vocabulary);
+        let reason = format!("its largest id is {largest}, but the model knows {known} tokens");
+        return Err(malformed(&folder.join("tokenizer.json"), reason));
+    }
+    let most = text_limit(asked.settings, folder, asked.sentence.as_ref())?.min(loaded.input_size);
+    asked.describe_texts(recipe, &tokenizer, hash, most)?;
+    if recipe.output.pool.is_none() {
+        recipe.tokens = most;
+    }
+    Ok(tokenizer)
+}
+
+/// How pictures are prepared for a native model.
+fn read_native_pictures(
+    folder: &Path,
+    settings: &Settings,
+    made: Option<&Recipe>,
+    loaded: &Loaded,
+) -> Result<Preprocessing, EncodeError> {
+    let found = picture_settings(folder, settings, Some(loaded.input_size as u32), made)?;
+    if found.side as usize != loaded.input_size {
+        let reason = format!("pictures of {} pixels, but the model reads {}", found.side, loaded.input_size);
+        return Err(EncodeError::Options(reason));
+    }
+    Ok(found)
 }
 
 /// Where the files that belong to an ONNX file lie: beside it, or one above where exporters put it into a folder of

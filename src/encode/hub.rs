@@ -85,61 +85,22 @@ impl Hub {
             return Ok(folder);
         }
         fs::create_dir_all(&folder).map_err(at(&folder))?;
-        let mut get = |file: &str| -> Result<bool, EncodeError> {
-            let url = format!("{}/{repo}/resolve/{revision}/{file}", self.base);
-            match self.fetch(&url, &folder.join(file), file, tell) {
-                Ok(()) => Ok(true),
-                Err(EncodeError::Download { status: Some(404), .. }) => Ok(false),
-                Err(e) => Err(e),
-            }
-        };
-        let missing = |file: &str| EncodeError::Download {
-            url: format!("{}/{repo}/resolve/{revision}/{file}", self.base),
-            reason: "not found".into(),
-            status: Some(404),
-        };
-        // Where the transformer lies, and the folders of the modules behind it.
-        let (mut transformer, mut modules) = (String::new(), Vec::new());
-        if get(sentence::MODULES)? {
-            get(sentence::PROMPTS)?;
-            let list = folder.join(sentence::MODULES);
-            let places = sentence::places(&list, MOST_MODULES)?;
-            transformer = places.first().map(|place| prefix(&place.inner)).unwrap_or_default();
-            modules = places.into_iter().skip(1).filter(|place| !place.inner.is_empty()).collect();
-            for file in sentence::SETTINGS {
-                if get(&format!("{transformer}{file}"))? {
-                    break;
-                }
-            }
-        }
-        let config = format!("{transformer}config.json");
-        if !get(&config)? {
-            return Err(missing(&config));
-        }
+        let mut files = Files { hub: self, repo, revision, folder: &folder, tell };
+        let (transformer, modules) = files.modules()?;
+        files.needed(&format!("{transformer}config.json"))?;
         for file in SMALL {
-            get(&format!("{transformer}{file}"))?;
+            files.get(&format!("{transformer}{file}"))?;
         }
         for module in &modules {
             let config = format!("{}config.json", prefix(&module.inner));
-            if !get(&config)? && module.needs_config {
-                return Err(missing(&config));
+            if module.needs_config {
+                files.needed(&config)?;
+            } else {
+                files.get(&config)?;
             }
-            get(&format!("{}{}", prefix(&module.inner), weights::FILE))?;
+            files.get(&format!("{}{}", prefix(&module.inner), weights::FILE))?;
         }
-        let single = format!("{transformer}{}", weights::FILE);
-        if !get(&single)? {
-            let index = format!("{transformer}{}", weights::INDEX);
-            if !get(&index)? {
-                return Err(missing(&single));
-            }
-            for path in weights::files(&folder.join(&transformer))? {
-                let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-                let shard = format!("{transformer}{name}");
-                if !get(&shard)? {
-                    return Err(missing(&shard));
-                }
-            }
-        }
+        files.weights(&transformer)?;
         let done = folder.join(DONE);
         fs::write(&done, b"").map_err(at(&done))?;
         Ok(folder)
@@ -160,26 +121,7 @@ impl Hub {
             fs::create_dir_all(parent).map_err(at(parent))?;
         }
         let failed = |reason: String, status| EncodeError::Download { url: url.to_owned(), reason, status };
-        let agent: ureq::Agent = ureq::Agent::config_builder()
-            .timeout_connect(Some(Duration::from_secs(30)))
-            .timeout_recv_response(Some(Duration::from_mins(1)))
-            .user_agent(concat!("codistill/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .into();
-        let mut request = agent.get(url);
-        if let Some(token) = &self.token {
-            // ureq does not hand it on where the hub redirects to another host.
-            request = request.header("Authorization", format!("Bearer {token}"));
-        }
-        let mut response = request.call().map_err(|e| match e {
-            ureq::Error::StatusCode(404) => failed("not found".into(), Some(404)),
-            ureq::Error::StatusCode(status @ (401 | 403)) => {
-                let with =
-                    if self.token.is_some() { "the token does not open it" } else { "not a public one" };
-                failed(format!("refused with status {status}: no such repository, or {with}"), Some(status))
-            }
-            other => failed(other.to_string(), None),
-        })?;
+        let mut response = self.request(url)?;
         let header =
             |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
         let length = header("content-length").and_then(|n| n.parse::<u64>().ok());
@@ -214,6 +156,97 @@ impl Hub {
         }
         out.as_file().sync_all().map_err(at(dest))?;
         out.persist(dest).map_err(|e| at(dest)(e.error))?;
+        Ok(())
+    }
+
+    /// Asks for a file; the token goes along where there is one.
+    fn request(&self, url: &str) -> Result<ureq::http::Response<ureq::Body>, EncodeError> {
+        let failed = |reason: String, status| EncodeError::Download { url: url.to_owned(), reason, status };
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .timeout_connect(Some(Duration::from_secs(30)))
+            .timeout_recv_response(Some(Duration::from_mins(1)))
+            .user_agent(concat!("codistill/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .into();
+        let mut request = agent.get(url);
+        if let Some(token) = &self.token {
+            // ureq does not hand it on where the hub redirects to another host.
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        request.call().map_err(|e| match e {
+            ureq::Error::StatusCode(404) => failed("not found".into(), Some(404)),
+            ureq::Error::StatusCode(status @ (401 | 403)) => {
+                let with =
+                    if self.token.is_some() { "the token does not open it" } else { "not a public one" };
+                failed(format!("refused with status {status}: no such repository, or {with}"), Some(status))
+            }
+            other => failed(other.to_string(), None),
+        })
+    }
+}
+
+/// The files of a model that are downloaded to `folder`.
+struct Files<'a> {
+    hub: &'a Hub,
+    repo: &'a str,
+    revision: &'a str,
+    folder: &'a Path,
+    tell: &'a mut dyn FnMut(&str, u64, Option<u64>),
+}
+
+impl Files<'_> {
+    fn url(&self, file: &str) -> String {
+        format!("{}/{}/resolve/{}/{file}", self.hub.base, self.repo, self.revision)
+    }
+
+    /// Downloads a file; false where the hub has none of this name.
+    fn get(&mut self, file: &str) -> Result<bool, EncodeError> {
+        match self.hub.fetch(&self.url(file), &self.folder.join(file), file, self.tell) {
+            Ok(()) => Ok(true),
+            Err(EncodeError::Download { status: Some(404), .. }) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Downloads a file without which the model is none.
+    fn needed(&mut self, file: &str) -> Result<(), EncodeError> {
+        if self.get(file)? { Ok(()) } else { Err(self.missing(file)) }
+    }
+
+    fn missing(&self, file: &str) -> EncodeError {
+        EncodeError::Download { url: self.url(file), reason: "not found".into(), status: Some(404) }
+    }
+
+    /// What stands before the names of the transformer's files, and the modules behind it that have a folder.
+    fn modules(&mut self) -> Result<(String, Vec<sentence::Place>), EncodeError> {
+        if !self.get(sentence::MODULES)? {
+            return Ok((String::new(), Vec::new()));
+        }
+        self.get(sentence::PROMPTS)?;
+        let places = sentence::places(&self.folder.join(sentence::MODULES), MOST_MODULES)?;
+        let transformer = places.first().map(|place| prefix(&place.inner)).unwrap_or_default();
+        for file in sentence::SETTINGS {
+            if self.get(&format!("{transformer}{file}"))? {
+                break;
+            }
+        }
+        let modules = places.into_iter().skip(1).filter(|place| !place.inner.is_empty()).collect();
+        Ok((transformer, modules))
+    }
+
+    /// The transformer's weights, in one file or in several that an index names.
+    fn weights(&mut self, transformer: &str) -> Result<(), EncodeError> {
+        let single = format!("{transformer}{}", weights::FILE);
+        if self.get(&single)? {
+            return Ok(());
+        }
+        if !self.get(&format!("{transformer}{}", weights::INDEX))? {
+            return Err(self.missing(&single));
+        }
+        for path in weights::files(&self.folder.join(transformer))? {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            self.needed(&format!("{transformer}{name}"))?;
+        }
         Ok(())
     }
 }

@@ -6,14 +6,17 @@
 //!
 //! Reading order: `recipe` (what is asked and what is recorded), `sentence` (what a sentence-transformers folder says),
 //! `resolve`, `encoder`; then the native encoders `weights`, `gelu`, `layers`, `pool`, `tower`, `families`; `onnx`; `head`;
-//! `tfidf`; their inputs `tokenizer` and `picture`; `hub`; and the drive over a data set, `plan`, `partial` and `run`.
+//! `tfidf`; their inputs `tokenizer` and `picture`; `hub`; and the drive over a data set, `job`,
+//! `plan`, `partial` and `run`.
 
 mod encoder;
 mod error;
 mod families;
+mod files;
 mod gelu;
 mod head;
 pub mod hub;
+mod job;
 mod layers;
 mod onnx;
 mod onnx_lengths;
@@ -35,8 +38,8 @@ mod weights;
 pub use encoder::Encoder;
 pub use error::EncodeError;
 pub use families::{Family, Modality};
-pub use plan::SharedPictures;
+pub use job::{Job, SharedPictures, TextField};
 pub use pool::{Pool, Pools};
 pub use recipe::{Engine, Recipe, Settings, found_out};
-pub use run::{Estimate, Job, Report, TextField, estimate, run};
+pub use run::{Estimate, QUARANTINE, Report, estimate, run};
 pub use tower::{Encoded, Output};

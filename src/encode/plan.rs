@@ -4,32 +4,18 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
 use super::EncodeError;
 use super::encoder::{Encoder, Ready};
 use super::families::Modality;
+use super::job::{Job, SharedPictures};
 use super::partial::Row;
-use super::run::{Job, TextField};
 use crate::data::pictures::{self, same_files};
 use crate::data::{Dataset, Items};
 use crate::features::{MANY, Shared};
 
 /// Letters of a text that are shown.
 const SHOWN: usize = 40;
-
-/// What becomes of items that share one picture with at least [`MANY`] - 1 others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SharedPictures {
-    /// Encoded, and warned about.
-    #[default]
-    Told,
-    /// Encoded: the picture is theirs.
-    Keep,
-    /// Items without a picture: it is a placeholder.
-    Missing,
-}
 
 /// The inputs of a data set and how they are grouped.
 pub(super) struct Plan<'d> {
@@ -60,10 +46,9 @@ impl<'d> Plan<'d> {
     pub fn new(dataset: &'d Dataset, encoder: &Encoder, job: &Job) -> Result<Self, EncodeError> {
         let modality = encoder.recipe().modality;
         let items = &dataset.items;
-        let (inputs, all) = match (modality, job.field) {
-            (Modality::Image, _) => (Inputs::Pictures(items), &items.images),
-            (Modality::Text, TextField::Title) => (Inputs::Texts(&items.titles), &items.titles),
-            (Modality::Text, TextField::Text) => (Inputs::Texts(&items.texts), &items.texts),
+        let (inputs, all) = match modality {
+            Modality::Image => (Inputs::Pictures(items), items.images.as_slice()),
+            Modality::Text => (Inputs::Texts(job.field.texts(items)), job.field.texts(items)),
         };
         let last = job.limit.unwrap_or(usize::MAX).min(items.count());
         let full: Vec<u32> =

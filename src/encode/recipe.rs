@@ -10,8 +10,6 @@ use super::EncodeError;
 use super::families::{Family, Modality};
 use super::picture::{Bounds, Preprocessing};
 use super::pool::Pool;
-use super::resolve::Asked;
-use super::tokenizer::Tokenizer;
 use super::tower::Output;
 use crate::artefact::{json_line, json_value};
 use crate::hex::hex;
@@ -136,28 +134,30 @@ pub fn found_out(settings: &Settings, recipe: &Recipe) -> Vec<&'static str> {
 }
 
 impl Recipe {
+    /// A recipe of which only the model and its output are known.
+    pub(super) fn new(modality: Modality, engine: Engine, weights_sha256: String, output: Output) -> Self {
+        Self {
+            modality,
+            engine,
+            weights_sha256,
+            config_sha256: None,
+            tokenizer_sha256: None,
+            preprocessing: None,
+            output,
+            onnx_output: None,
+            tokens: 1,
+            width: 1,
+            max_tokens: None,
+            prompt: None,
+            lowercase: false,
+            modules: Vec::new(),
+            bounds: Bounds::default(),
+        }
+    }
+
     /// The recipe that a store was made with, if it was made here.
     pub fn of(about: &Value) -> Option<Self> {
         serde_json::from_value(about.get("recipe")?.clone()).ok()
-    }
-
-    /// Takes up how texts become tokens, at most `most` each.
-    pub(super) fn read_texts(
-        &mut self,
-        asked: &Asked,
-        tokenizer: &Tokenizer,
-        hash: String,
-        most: usize,
-    ) -> Result<(), EncodeError> {
-        let skip = asked.skip(tokenizer, most)?;
-        if self.output.pool.is_some() {
-            self.output.skip = skip;
-        }
-        self.tokenizer_sha256 = Some(hash);
-        self.max_tokens = Some(most);
-        self.prompt = Some(asked.prompt().to_owned()).filter(|prompt| !prompt.is_empty());
-        self.lowercase = asked.lowercase();
-        Ok(())
     }
 
     /// How an input becomes its vector or states, in words: what was not asked for was read from the encoder's files.

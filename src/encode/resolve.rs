@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::EncodeError;
-use super::error::{at, malformed};
 use super::families::{self, Family, Modality};
+use super::files::optional;
 use super::head::Head;
 use super::picture::{PRESETS, Preprocessing};
 use super::pool::{Pool, Pools};
@@ -54,15 +54,6 @@ pub(super) fn open_tokenizer(
         }
     };
     Ok((tokenizer, hash))
-}
-
-/// A small JSON file that may be absent.
-pub(super) fn optional(path: &Path) -> Result<Option<Value>, EncodeError> {
-    if !path.exists() {
-        return Ok(None);
-    }
-    let text = std::fs::read_to_string(path).map_err(at(path))?;
-    serde_json::from_str(&text).map(Some).map_err(|e| malformed(path, e))
 }
 
 /// Longest text: asked for, ODMT's, sentence-transformers' own; of a plain folder what its tokenizer cuts at, or 128.
@@ -164,6 +155,25 @@ impl<'a> Asked<'a> {
     /// Where the transformer and its tokenizer lie.
     pub fn transformer<'p>(&'p self, folder: &'p Path) -> &'p Path {
         self.sentence.as_ref().map_or(folder, |sentence| &sentence.transformer)
+    }
+
+    /// Takes up in `recipe` how texts become tokens, at most `most` each; `hash` is that of the tokenizer.
+    pub fn describe_texts(
+        &self,
+        recipe: &mut Recipe,
+        tokenizer: &Tokenizer,
+        hash: String,
+        most: usize,
+    ) -> Result<(), EncodeError> {
+        let skip = self.skip(tokenizer, most)?;
+        if recipe.output.pool.is_some() {
+            recipe.output.skip = skip;
+        }
+        recipe.tokenizer_sha256 = Some(hash);
+        recipe.max_tokens = Some(most);
+        recipe.prompt = Some(self.prompt().to_owned()).filter(|prompt| !prompt.is_empty());
+        recipe.lowercase = self.lowercase();
+        Ok(())
     }
 
     /// What stands before every text; the published extraction has none.

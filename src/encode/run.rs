@@ -9,67 +9,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::EncodeError;
 use super::encoder::Encoder;
 use super::families::Modality;
+use super::job::Job;
 use super::partial::Partial;
-use super::plan::{Plan, SharedPictures, picture};
+use super::plan::{Plan, picture};
 use super::recipe::found_out;
 use super::tfidf;
 use crate::data::Dataset;
-use crate::features::{FeatureError, Precision, Shared, StoreWriter, item_ids_hash};
+use crate::features::{FeatureError, Shared, StoreWriter, item_ids_hash};
 
 /// Batches that are loaded ahead.
 const AHEAD: usize = 2;
 /// Quarantine list in the store.
 pub const QUARANTINE: &str = "quarantine.csv";
-
-/// Which column of the catalogue is read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TextField {
-    Title,
-    /// Title and all further text columns.
-    #[default]
-    Text,
-}
-
-/// What is to be done with an encoder.
-#[derive(Clone, Debug)]
-pub struct Job {
-    /// The store to make.
-    pub dest: PathBuf,
-    pub field: TextField,
-    pub precision: Precision,
-    /// Inputs computed at once.
-    pub batch: usize,
-    /// Only the first items of the catalogue; the others count as missing.
-    pub limit: Option<usize>,
-    /// Forget what an earlier run has kept.
-    pub restart: bool,
-    pub shared: SharedPictures,
-    /// Whatever should be warned about is an error.
-    pub strict: bool,
-}
-
-impl Default for Job {
-    /// As the command line has it, but for `dest`, which is empty.
-    fn default() -> Self {
-        Self {
-            dest: PathBuf::new(),
-            field: TextField::default(),
-            precision: Precision::F16,
-            batch: 32,
-            limit: None,
-            restart: false,
-            shared: SharedPictures::default(),
-            strict: false,
-        }
-    }
-}
 
 /// What a run found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -214,25 +171,7 @@ fn finish(
     if let Some(table) = encoder.table() {
         table.write(&writer.beside(tfidf::FILE))?;
     }
-    let about = json!({
-        "source": format!("encoded by {}", encoder.name()),
-        "settings": encoder.settings(),
-        "recipe": recipe,
-        "recipe_sha256": recipe.fingerprint()?,
-        "dataset": dataset.hash,
-        "item_ids_sha256": item_ids_hash(&dataset.items.ids),
-        "field": if recipe.modality == Modality::Text { json!(job.field) } else { json!("image") },
-        "batch": job.batch,
-        "limit": job.limit,
-        "empty": plan.empty,
-        "quarantined": refused.len(),
-        "pictures_root": dataset.items.pictures_root.as_ref().filter(|_| recipe.modality == Modality::Image),
-        "shared": plan.shared,
-        "shared_missing": plan.shared_missing,
-        "found_out": found_out(encoder.settings(), recipe),
-        "warnings": plan.warnings,
-    });
-    let manifest = writer.finish(about)?;
+    let manifest = writer.finish(about(dataset, encoder, job, plan, refused.len())?)?;
     let encoded = partial.kept;
     partial.remove()?;
     Ok(Report {
@@ -249,6 +188,35 @@ fn finish(
         seconds: begun.elapsed().as_secs_f64(),
         hash: manifest.content_hash(),
     })
+}
+
+/// What the store's manifest says of its making.
+fn about(
+    dataset: &Dataset,
+    encoder: &Encoder,
+    job: &Job,
+    plan: &Plan,
+    refused: usize,
+) -> Result<Value, EncodeError> {
+    let recipe = encoder.recipe();
+    Ok(json!({
+        "source": format!("encoded by {}", encoder.name()),
+        "settings": encoder.settings(),
+        "recipe": recipe,
+        "recipe_sha256": recipe.fingerprint()?,
+        "dataset": dataset.hash,
+        "item_ids_sha256": item_ids_hash(&dataset.items.ids),
+        "field": if recipe.modality == Modality::Text { json!(job.field) } else { json!("image") },
+        "batch": job.batch,
+        "limit": job.limit,
+        "empty": plan.empty,
+        "quarantined": refused,
+        "pictures_root": dataset.items.pictures_root.as_ref().filter(|_| recipe.modality == Modality::Image),
+        "shared": plan.shared,
+        "shared_missing": plan.shared_missing,
+        "found_out": found_out(encoder.settings(), recipe),
+        "warnings": plan.warnings,
+    }))
 }
 
 fn write_quarantine(path: &Path, dataset: &Dataset, refused: &[(u32, String)]) -> Result<(), EncodeError> {

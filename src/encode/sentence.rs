@@ -12,10 +12,10 @@ mod tokens;
 use super::EncodeError;
 use super::error::malformed;
 use super::families::Modality;
+use super::files::optional;
 use super::head::{Head, unknown};
 use super::pool::{Pool, Pools};
 use super::recipe::Recipe;
-use super::resolve::optional;
 pub(super) use tokens::SETTINGS;
 use tokens::{calls, handed, max_tokens, number, settings};
 

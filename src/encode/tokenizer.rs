@@ -11,7 +11,7 @@ use tokenizers::{NormalizerWrapper, PostProcessor, TruncationDirection};
 
 use super::EncodeError;
 use super::error::{at, malformed};
-use super::resolve::optional;
+use super::files::optional;
 
 /// Longest text that is read, in bytes; what lies behind it can't reach the first thousand tokens.
 const MOST_BYTES: usize = 64 << 10;

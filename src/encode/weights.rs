@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::EncodeError;
 use super::error::{at, malformed};
-use super::resolve::optional;
+use super::files::optional;
 use crate::artefact::hash_file;
 use crate::features::header::{Header, Place};
 use crate::hex::hex;

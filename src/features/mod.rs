@@ -5,15 +5,18 @@
 //! from a `.npy` or safetensors matrix and a table of item ids. This module knows no tensors with
 //! gradients: a missing item is a length of 0, and what the model puts in its place is the model's matter.
 //!
-//! Reading order: `store`, `pooled` (one vector per item), `replace` (knock-outs of a store), `writer`, `array` (with the two header parsers `npy` and `header`), `ids`
-//! and `table`, `shared` (what several items share), `import`, `view` (names of stores).
+//! Reading order: `store`, `pooled` (one vector per item), `replace` (knock-outs of a store), `writer`, `array` of `element`s (with the two header parsers `npy` and `header`), `ids`
+//! and `table`, `shared` (what several items share), `import` with its `findings`, `view` (names of stores).
 
 mod array;
 pub mod config;
+mod element;
 mod error;
+mod findings;
 pub(crate) mod header;
 mod ids;
 mod import;
+mod import_options;
 mod npy;
 mod pooled;
 mod replace;
@@ -28,9 +31,10 @@ mod writer;
 pub use array::ArrayRef;
 pub use error::FeatureError;
 pub use ids::{Choice, IdTable, Ids, item_ids_hash};
-pub use import::{ImportOptions, ImportReport, MissingRows, SharedRows, import};
+pub use import::import;
+pub use import_options::{ImportOptions, ImportReport, MissingRows, SharedRows};
 pub use pooled::{mean_token, normalise};
 pub use shared::{MANY, Shared};
 pub use store::{FeatureStore, KIND, Precision, SCHEMA_VERSION};
-pub use view::{check_view_name, view_dir};
+pub use view::{check_view_name, store_names, view_dir};
 pub use writer::StoreWriter;

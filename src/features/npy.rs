@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::array::Element;
+use super::element::Element;
 use crate::data::literal;
 
 /// Longest header that is read; `numpy.load` stops at 10,000 bytes by default.

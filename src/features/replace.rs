@@ -10,7 +10,6 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use statrs::distribution::{ContinuousCDF, Normal};
 
-use super::FeatureStore;
 use crate::config::{Replace, ReplaceKind};
 use crate::rng::mix64;
 
@@ -35,17 +34,24 @@ pub(super) struct Replacement {
 }
 
 impl Replacement {
-    pub fn new(store: &FeatureStore, replace: Replace, run_seed: u64) -> Self {
+    /// For a store of `items` items and `width` columns; `moments` gives the mean and deviation of every column.
+    pub fn new(
+        items: usize,
+        width: usize,
+        moments: impl FnOnce() -> Vec<(f32, f32)>,
+        replace: Replace,
+        run_seed: u64,
+    ) -> Self {
         let key = mix64(mix64(run_seed) ^ replace.seed);
         let mut rows = Vec::new();
         let mut columns = Vec::new();
         match replace.kind {
             ReplaceKind::Shuffle => {
-                rows = (0..=store.items() as u32).collect();
+                rows = (0..=items as u32).collect();
                 rows[1..].shuffle(&mut ChaCha8Rng::seed_from_u64(key));
             }
-            ReplaceKind::Moments | ReplaceKind::Fresh | ReplaceKind::Mean => columns = moments(store),
-            ReplaceKind::Noise => columns = vec![NOISE; store.width()],
+            ReplaceKind::Moments | ReplaceKind::Fresh | ReplaceKind::Mean => columns = moments(),
+            ReplaceKind::Noise => columns = vec![NOISE; width],
             ReplaceKind::Ones | ReplaceKind::Zeros | ReplaceKind::Hidden => {}
         }
         Self { kind: replace.kind, key, rows, columns }
@@ -94,37 +100,13 @@ impl Replacement {
     }
 }
 
-/// Mean and deviation of every column over all tokens of all items.
-fn moments(store: &FeatureStore) -> Vec<(f32, f32)> {
-    let width = store.width();
-    let (mut sums, mut squares, mut count) = (vec![0.0f64; width], vec![0.0f64; width], 0usize);
-    let mut tokens = vec![0.0; store.tokens() * width];
-    for item in 1..=store.items() as u32 {
-        let length = store.length(item);
-        let own = &mut tokens[..length * width];
-        store.gather_into(item, length, own);
-        for token in own.chunks_exact(width) {
-            for ((sum, square), &x) in sums.iter_mut().zip(&mut squares).zip(token) {
-                *sum += f64::from(x);
-                *square += f64::from(x).powi(2);
-            }
-        }
-        count += length;
-    }
-    let n = count.max(1) as f64;
-    let column = |(sum, square): (&f64, &f64)| {
-        let mean = sum / n;
-        (mean as f32, (square / n - mean * mean).max(0.0).sqrt() as f32)
-    };
-    sums.iter().zip(&squares).map(column).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
     use std::path::Path;
 
     use super::*;
+    use crate::features::FeatureStore;
     use crate::features::{Precision, StoreWriter};
 
     const ITEMS: usize = 400;
@@ -204,8 +186,8 @@ mod tests {
     #[test]
     fn moments_are_those_of_the_columns_and_fresh_noise_has_no_identity() {
         let home = tempfile::tempdir().unwrap();
-        let own = moments(&store(home.path()));
-        let drawn = moments(&replaced(home.path(), ReplaceKind::Moments, 1));
+        let own = store(home.path()).moments();
+        let drawn = replaced(home.path(), ReplaceKind::Moments, 1).moments();
         for (own, drawn) in own.iter().zip(&drawn) {
             // 640 tokens: a standard error of 4 % of the deviation.
             assert!((own.0 - drawn.0).abs() < 0.16 * own.1, "{own:?} {drawn:?}");
@@ -222,7 +204,7 @@ mod tests {
     fn constants_are_exact_and_hidden_items_are_missing() {
         let home = tempfile::tempdir().unwrap();
         let own = store(home.path());
-        let means: Vec<f32> = moments(&own).iter().map(|c| c.0).collect();
+        let means: Vec<f32> = own.moments().iter().map(|c| c.0).collect();
         for (kind, expected) in [
             (ReplaceKind::Ones, vec![1.0; WIDTH]),
             (ReplaceKind::Zeros, vec![0.0; WIDTH]),

@@ -15,6 +15,7 @@ use super::error::{at, malformed};
 use super::header::{Header, Place};
 use super::ids::item_ids_hash;
 use super::replace::Replacement;
+use super::view::store_names;
 use crate::artefact;
 use crate::config::Replace;
 use crate::data::Dataset;
@@ -112,7 +113,7 @@ impl FeatureStore {
     /// `run_seed`; statistics of the features are taken in one pass over the store.
     #[must_use]
     pub fn replaced(mut self, replace: Replace, run_seed: u64) -> Self {
-        let replacement = Replacement::new(&self, replace, run_seed);
+        let replacement = Replacement::new(self.items(), self.width(), || self.moments(), replace, run_seed);
         self.lengths = replacement.lengths(&self.lengths);
         self.hash = format!("{}+{}.{}", self.hash, replace.kind.word(), replace.seed);
         self.replacement = Some(replacement);
@@ -226,6 +227,31 @@ impl FeatureStore {
         }
     }
 
+    /// Mean and deviation of every column over all tokens of all items.
+    pub(super) fn moments(&self) -> Vec<(f32, f32)> {
+        let width = self.width();
+        let (mut sums, mut squares, mut count) = (vec![0.0f64; width], vec![0.0f64; width], 0usize);
+        let mut tokens = vec![0.0; self.tokens() * width];
+        for item in 1..=self.items() as u32 {
+            let length = self.length(item);
+            let own = &mut tokens[..length * width];
+            self.gather_into(item, length, own);
+            for token in own.chunks_exact(width) {
+                for ((sum, square), &x) in sums.iter_mut().zip(&mut squares).zip(token) {
+                    *sum += f64::from(x);
+                    *square += f64::from(x).powi(2);
+                }
+            }
+            count += length;
+        }
+        let n = count.max(1) as f64;
+        let column = |(sum, square): (&f64, &f64)| {
+            let mean = sum / n;
+            (mean as f32, (square / n - mean * mean).max(0.0).sqrt() as f32)
+        };
+        sums.iter().zip(&squares).map(column).collect()
+    }
+
     /// Refuses a store that was made for a catalogue with other items or another numbering.
     ///
     /// # Errors
@@ -237,6 +263,14 @@ impl FeatureStore {
             return Ok(());
         }
         Err(FeatureError::OtherItems { dir: self.dir.clone() })
+    }
+
+    /// Stores of the data set `dataset`, which lies at `dataset_dir`, that were made for other items than it has now.
+    pub fn outdated(dataset_dir: &Path, dataset: &Dataset) -> Vec<PathBuf> {
+        let mut stores: Vec<PathBuf> =
+            store_names(dataset_dir).iter().map(|name| dataset_dir.join("features").join(name)).collect();
+        stores.retain(|dir| Self::open(dir).is_ok_and(|store| store.check_items(dataset).is_err()));
+        stores
     }
 }
 

@@ -16,6 +16,16 @@ pub fn view_dir(dataset_dir: &Path, name: &str) -> Result<PathBuf, FeatureError>
     Ok(dataset_dir.join("features").join(name))
 }
 
+/// Names in the `features` folder of the data set at `dataset_dir`, in order; without hidden ones, which are stores
+/// that are being written.
+pub fn store_names(dataset_dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dataset_dir.join("features")).into_iter().flatten();
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut names: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
+    names.sort();
+    names
+}
+
 /// Refuses a name that would lead out of the `features` folder, or could not be typed in a configuration.
 ///
 /// # Errors

@@ -2,10 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::vectors::{Against, Vectors};
-use super::{Figures, Probe, all_neighbours};
-use crate::eval::ScoreError;
-use crate::eval::baseline::ContentView;
+use super::figures::Figures;
 use crate::rng::mix64;
 
 /// Shares of the items that lose the view.
@@ -41,37 +38,8 @@ pub fn places(items: usize, seed: u64) -> Vec<usize> {
     places
 }
 
-impl Probe<'_> {
-    /// One curve per view.
-    pub(super) fn masks(&self, views: &[ContentView]) -> Result<Vec<MaskCurve>, ScoreError> {
-        let items = self.dataset.items.count();
-        let places = places(items, self.options.seed);
-        let mut curves: Vec<MaskCurve> = Vec::new();
-        for (masked_view, view) in views.iter().enumerate() {
-            let mut points: Vec<MaskPoint> = Vec::new();
-            for ratio in RATIOS {
-                // Without masks all curves begin at the same point.
-                if let Some(first) = curves.first().filter(|_| ratio == 0.0) {
-                    points.push(first.points[0].clone());
-                    continue;
-                }
-                let limit = (ratio * items as f64).round() as usize;
-                let vectors =
-                    Vectors::of("masked", views, items, |v, item| v == masked_view && places[item] < limit);
-                let against = Against::new(&vectors.values, vectors.width);
-                let most = self.options.neighbours.iter().copied().max().unwrap_or(10);
-                let zero_shot = Figures::of(&self.zero_shot(&vectors, &against)?);
-                let item_cf = self.item_cf(&all_neighbours(&vectors, &against, most))?;
-                points.push(MaskPoint { ratio, zero_shot, item_cf });
-            }
-            curves.push(MaskCurve::of(&view.name, points));
-        }
-        Ok(curves)
-    }
-}
-
 impl MaskCurve {
-    fn of(view: &str, points: Vec<MaskPoint>) -> Self {
+    pub(super) fn of(view: &str, points: Vec<MaskPoint>) -> Self {
         let height = |p: &MaskPoint| p.zero_shot.get("ndcg@10");
         let area = points
             .windows(2)

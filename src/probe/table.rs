@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::Report;
+use super::figures::Figures;
 use super::geometry::Verdict;
+use super::report::Report;
 use crate::table::Table;
 
 fn figure(value: f64) -> String {
@@ -55,7 +56,7 @@ impl Report {
     }
 
     fn ranking(&self) -> Table {
-        let row = |label: String, f: &super::Figures| {
+        let row = |label: String, f: &Figures| {
             let metrics = ["recall@10", "ndcg@10", "mrr@10", "recall@20", "recall@50"];
             std::iter::once(label).chain(metrics.iter().map(|m| figure(f.get(m)))).collect::<Vec<_>>()
         };

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::agreement::{Behaviour, agreement, eligible_neighbours};
 use super::geometry::{CrossModal, Geometry, Verdict};
+use super::measure::all_neighbours;
 use super::vectors::{Against, Vectors, nearest};
-use super::{Options, Probe, all_neighbours};
+use super::{Options, Probe};
 use crate::config::SynthConfig;
 use crate::data::{Dataset, Part};
 use crate::eval::baseline::ContentView;

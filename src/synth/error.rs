@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::artefact::ArtefactError;
 use crate::config::ConfigError;
+use crate::data::DataError;
 use crate::features::FeatureError;
 
 /// Errors of synthetic data.
@@ -17,6 +18,8 @@ pub enum SynthError {
     Io { path: PathBuf, source: io::Error },
     #[error("{path}: {source}")]
     Picture { path: PathBuf, source: image::ImageError },
+    #[error(transparent)]
+    Data(#[from] DataError),
     #[error(transparent)]
     Feature(#[from] FeatureError),
     #[error(transparent)]
@@ -32,6 +35,7 @@ impl SynthError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Config(error) => error.hint(),
+            Self::Data(error) => error.hint(),
             Self::Feature(error) => error.hint(),
             Self::Truth { .. } => Some("generate the data set again with `codistill synth`".into()),
             Self::Position { .. } => {

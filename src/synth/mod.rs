@@ -39,7 +39,7 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::config::SynthConfig;
-use crate::data::{Dataset, Items};
+use crate::data::{Dataset, Items, write_dataset};
 use crate::features::{Precision, StoreWriter, item_ids_hash};
 use catalogue::Catalogue;
 use draws::{Draws, Stream};
@@ -74,6 +74,24 @@ pub fn generate(config: &SynthConfig) -> Result<World, SynthError> {
     };
     let truth = Truth::new(config.clone(), catalogue, walks.preferences, walks.positions);
     Ok(World { config: config.clone(), dataset, text, image, truth })
+}
+
+/// Draws a world and writes it to the directory `dest`, which must not exist: a data set, with feature stores and truth
+/// beside it. Returns the data set's content hash.
+///
+/// # Errors
+/// As [`generate`]; or it can't be written.
+pub fn write(config: &SynthConfig, dest: &Path) -> Result<String, SynthError> {
+    let world = generate(config)?;
+    let counts = json!({
+        "users": world.dataset.sequences.users(),
+        "items": world.dataset.items.count(),
+        "interactions": world.dataset.sequences.items.len(),
+    });
+    let about = json!({"source": "synth", "config": config, "seed": config.seed, "counts": counts});
+    let hash = write_dataset(dest, &world.dataset, &counts, about)?;
+    world.write_beside(dest, &hash)?;
+    Ok(hash)
 }
 
 impl World {

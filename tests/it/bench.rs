@@ -4,7 +4,7 @@ use std::path::Path;
 
 use codistill::bench::named::names;
 use codistill::bench::workload::BRANCHES;
-use codistill::bench::{Loaded, Profile, Workload, disk};
+use codistill::bench::{self, Loaded, Profile, Workload};
 use safetensors::Dtype;
 use serde_json::Value;
 
@@ -28,7 +28,7 @@ const TINY: [&str; 8] = [
 ];
 
 pub fn written(dir: &Path, workload: &Workload) -> Loaded {
-    disk::write(workload, dir).unwrap();
+    bench::write(workload, dir).unwrap();
     Loaded::open(dir).unwrap()
 }
 

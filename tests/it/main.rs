@@ -38,6 +38,7 @@ mod resume;
 mod row_sparse;
 mod shop;
 mod silence;
+mod structure;
 mod tensorboard;
 mod tune;
 mod unread;

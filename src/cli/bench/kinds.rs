@@ -2,28 +2,15 @@
 
 use serde_json::{Map, Value, json};
 
-use super::table::{Done, Row, finish, print_line, times_text};
+use super::table::{Done, Row, Run, finish, print_line, times_text};
 use crate::bench::catalogue_loss::LossTime;
 use crate::bench::flops::{self, Flops};
 use crate::bench::judging::Ranking;
 use crate::bench::preparing::Prepared;
 use crate::bench::saving::Saved;
 use crate::bench::training::StepTime;
-use crate::bench::{
-    BenchError, CatalogueLoss, Judging, Kind, Loaded, Preparing, Saving, Steps, Summary, Training,
-};
-use crate::cli::{Exit, Failure, Terminal};
-use crate::device::Opened;
-
-/// A workload and how it is to be run.
-pub(super) struct Run<'a> {
-    pub loaded: &'a Loaded,
-    /// `key=value` of the configuration.
-    pub sets: &'a [String],
-    pub steps: Steps,
-    pub device: &'a Opened,
-    pub terminal: &'a Terminal,
-}
+use crate::bench::{BenchError, CatalogueLoss, Judging, Kind, Preparing, Saving, Summary, Training};
+use crate::cli::{Exit, Failure};
 
 pub(super) fn run(run: &Run) -> Result<Exit, Failure> {
     match run.loaded.workload.kind {

@@ -2,14 +2,23 @@
 
 use serde_json::{Value, json};
 
-use super::kinds::Run;
 use crate::bench::flops::Flops;
-use crate::bench::{BenchError, Machine, Steps, Summary, machine as machine_of};
+use crate::bench::{BenchError, Loaded, Machine, Steps, Summary, machine as machine_of};
 use crate::cli::{Exit, Failure, Terminal};
 use crate::device::{Opened, process_memory};
 use crate::table::listing;
 
 const GIB: f64 = (1u64 << 30) as f64;
+
+/// A workload and how it is to be run.
+pub(super) struct Run<'a> {
+    pub loaded: &'a Loaded,
+    /// `key=value` of the configuration.
+    pub sets: &'a [String],
+    pub steps: Steps,
+    pub device: &'a Opened,
+    pub terminal: &'a Terminal,
+}
 
 /// Name and text.
 pub(super) type Row<'a> = (&'a str, String);

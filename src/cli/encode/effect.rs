@@ -1,53 +1,24 @@
-//! Which options can act on what is encoded, and what was found out instead of asked for.
+//! Which options can act on what is encoded.
 
-use super::{EncodeArgs, Failure, Kind, What, When};
-use crate::encode::{Encoder, Engine, Recipe, found_out};
+use super::args::{EncodeArgs, Kind, What, When};
+use crate::cli::Failure;
+use crate::encode::Recipe;
+
+/// An option, whether it was given, and what to use instead.
+type Given<'a> = (&'static str, bool, &'a str);
 
 /// Refuses options that can't act on this modality and kind of encoder.
 pub fn check(args: &EncodeArgs) -> Result<(), Failure> {
-    let image = [
-        ("--preprocess", args.preprocess.is_some(), "--max-tokens bounds what is read of a text"),
-        ("--side", args.side.is_some(), "--max-tokens bounds what is read of a text"),
-        ("--max-file", args.max_file.is_some(), "--max-tokens bounds what is read of a text"),
-        ("--max-pixels", args.max_pixels.is_some(), "--max-tokens bounds what is read of a text"),
-        ("--pictures", args.pictures.is_some(), "--field says which texts are read"),
-        ("--shared-pictures", args.shared_pictures.is_some(), "identical texts are told of in any case"),
-    ];
-    let text = [
-        (
-            "--max-tokens",
-            args.max_tokens.is_some(),
-            "--max-pixels and --side bound what is read of a picture",
-        ),
-        ("--field", args.field.is_some(), "--pictures says where the pictures lie"),
-        ("--tokenizer", args.tokenizer.is_some(), "--preprocess says how pictures are read"),
-        ("--prompt", args.prompt.is_some(), "--preprocess says how pictures are read"),
-    ];
     match args.modality {
-        What::Text => refuse(&image, "it is about pictures, and texts are encoded")?,
-        What::Image => refuse(&text, "it is about texts, and pictures are encoded")?,
+        What::Text => refuse(&picture_options(args), "it is about pictures, and texts are encoded")?,
+        What::Image => refuse(&text_options(args), "it is about texts, and pictures are encoded")?,
     }
     let name = args.encoder.as_deref().unwrap_or("tfidf");
-    let on_device = !matches!(args.device.as_str(), "auto" | "cpu");
     if name == "tfidf" || name.starts_with("tfidf:") {
-        let width = "--encoder tfidf:WIDTH is all that can be chosen";
-        return refuse(
-            &[
-                ("--norm", args.norm.is_some(), width),
-                ("--pool", args.pool.is_some(), width),
-                ("--unit", args.unit.is_some(), width),
-                ("--max-tokens", args.max_tokens.is_some(), width),
-                ("--tokenizer", args.tokenizer.is_some(), width),
-                ("--prompt", args.prompt.is_some(), width),
-                ("--onnx-output", args.onnx_output.is_some(), width),
-                ("--device", on_device, "leave it out, or give cpu"),
-            ],
-            "TF-IDF counts words, on the CPU",
-        );
+        return refuse(&model_options(args), "TF-IDF counts words, on the CPU");
     }
     if std::path::Path::new(name).extension().is_some_and(|end| end == "onnx") {
-        let cpu = "leave it out, or give cpu";
-        refuse(&[("--device", on_device, cpu)], "ONNX files run on the CPU")?;
+        refuse(&[device_option(args)], "ONNX files run on the CPU")?;
     } else {
         let layer = "--layer and --output choose what a folder's model gives";
         refuse(&[("--onnx-output", args.onnx_output.is_some(), layer)], "the encoder is no .onnx file")?;
@@ -61,6 +32,51 @@ pub fn check(args: &EncodeArgs) -> Result<(), Failure> {
         )?;
     }
     Ok(())
+}
+
+/// Options about pictures.
+fn picture_options(args: &EncodeArgs) -> [Given<'static>; 6] {
+    let bound = "--max-tokens bounds what is read of a text";
+    [
+        ("--preprocess", args.preprocess.is_some(), bound),
+        ("--side", args.side.is_some(), bound),
+        ("--max-file", args.max_file.is_some(), bound),
+        ("--max-pixels", args.max_pixels.is_some(), bound),
+        ("--pictures", args.pictures.is_some(), "--field says which texts are read"),
+        ("--shared-pictures", args.shared_pictures.is_some(), "identical texts are told of in any case"),
+    ]
+}
+
+/// Options about texts.
+fn text_options(args: &EncodeArgs) -> [Given<'static>; 4] {
+    let bound = "--max-pixels and --side bound what is read of a picture";
+    let read = "--preprocess says how pictures are read";
+    [
+        ("--max-tokens", args.max_tokens.is_some(), bound),
+        ("--field", args.field.is_some(), "--pictures says where the pictures lie"),
+        ("--tokenizer", args.tokenizer.is_some(), read),
+        ("--prompt", args.prompt.is_some(), read),
+    ]
+}
+
+/// Options that TF-IDF has no use for.
+fn model_options(args: &EncodeArgs) -> [Given<'static>; 8] {
+    let width = "--encoder tfidf:WIDTH is all that can be chosen";
+    [
+        ("--norm", args.norm.is_some(), width),
+        ("--pool", args.pool.is_some(), width),
+        ("--unit", args.unit.is_some(), width),
+        ("--max-tokens", args.max_tokens.is_some(), width),
+        ("--tokenizer", args.tokenizer.is_some(), width),
+        ("--prompt", args.prompt.is_some(), width),
+        ("--onnx-output", args.onnx_output.is_some(), width),
+        device_option(args),
+    ]
+}
+
+/// A device that is not the CPU.
+fn device_option(args: &EncodeArgs) -> Given<'static> {
+    ("--device", !matches!(args.device.as_str(), "auto" | "cpu"), "leave it out, or give cpu")
 }
 
 /// Refuses options that the opened encoder did not follow.
@@ -84,26 +100,9 @@ pub fn check_recipe(args: &EncodeArgs, recipe: &Recipe) -> Result<(), Failure> {
 }
 
 /// Refuses the first option that was given.
-fn refuse(options: &[(&str, bool, &str)], reason: &str) -> Result<(), Failure> {
+fn refuse(options: &[Given<'_>], reason: &str) -> Result<(), Failure> {
     match options.iter().find(|(_, given, _)| *given) {
         None => Ok(()),
         Some((option, _, hint)) => Err(Failure::user(format!("{option} has no effect: {reason}"), *hint)),
     }
-}
-
-/// The encoder with its settings, and which of them nobody asked for.
-pub fn described(args: &EncodeArgs, encoder: &Encoder) -> String {
-    let (recipe, settings) = (encoder.recipe(), encoder.settings());
-    let named = if args.encoder.is_none() { " (the default)" } else { "" };
-    let mut parts = vec![format!("encoder {}{named}", encoder.name())];
-    if matches!(recipe.engine, Engine::Native(_)) {
-        let norm = if recipe.output.final_norm { "behind" } else { "before" };
-        parts.push(format!("layer {} {norm} the final norm", recipe.output.layer));
-    }
-    parts.extend(Some(recipe.told()).filter(|told| !told.is_empty()));
-    let found = found_out(settings, recipe);
-    if !found.is_empty() {
-        parts.push(format!("found out and not asked for: {}", found.join(", ")));
-    }
-    parts.join("; ")
 }

@@ -10,7 +10,7 @@ use super::class::{CLIP, Class, EFFICIENT_NET, IMAGENET, Size};
 use super::resize::{Filter, resize};
 use crate::encode::EncodeError;
 use crate::encode::error::{at, malformed};
-use crate::encode::resolve::optional;
+use crate::encode::files::optional;
 
 /// How a picture gets to its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,94 +88,15 @@ impl Preprocessing {
     }
 
     fn parse(root: &Value, model: Option<&str>) -> Result<Self, String> {
-        let flag = |key: &str| root.get(key).and_then(Value::as_bool);
         let class = Class::of(root, model)?;
-        let efficient = class.name == EFFICIENT_NET;
-        // A step that is not taken here would give plausible and wrong pixels.
-        let known = |key: &str| SWITCHES.contains(&key) || (efficient && EFFICIENT.contains(&key));
-        let mut on = root.as_object().into_iter().flatten().filter(|(_, value)| **value == Value::Bool(true));
-        if let Some((step, _)) = on.find(|(key, _)| !known(key)) {
-            return Err(format!(
-                "{step} is true, which is not supported; name the preprocessing with --preprocess"
-            ));
-        }
-        for key in ["crop_pct", "size_divisor"] {
-            if let Some(value) = root.get(key).filter(|v| !v.is_null()) {
-                return Err(format!(
-                    "{key} {value} is not supported; name the preprocessing with --preprocess"
-                ));
-            }
-        }
-        let unstated = |key: &str| {
-            format!(
-                "it states neither {key} nor an image_processor_type, whose class would; name the preprocessing \
-                 with --preprocess"
-            )
-        };
-        if flag("do_resize") == Some(false) {
-            return Err("do_resize is false, but encoders read one size only".into());
-        }
-        let crop = flag("do_center_crop").unwrap_or(class.crops);
-        let square = flag("default_to_square").or(class.square);
-        if crop && square.is_none() && root.get("size").is_some_and(Value::is_number) {
-            return Err(unstated("default_to_square"));
-        }
-        let size = size_of("size", root, square.unwrap_or(true))?.or(class.size);
-        let size = size.ok_or_else(|| unstated("size"))?;
-        let (side, fit) = if crop {
-            let side = match size_of("crop_size", root, true)? {
-                Some(Size::Square(side)) => Some(side),
-                Some(Size::Shorter(_)) => return Err("crop_size needs a height and a width".into()),
-                None => class.crop_size,
-            };
-            let side = side.ok_or("do_center_crop is true, and it states no crop_size")?;
-            match size {
-                Size::Shorter(short) => (side, Fit::CropFrom(short)),
-                Size::Square(whole) if whole == side => (side, Fit::Stretch),
-                Size::Square(whole) => (side, Fit::CropFromSquare(whole)),
-            }
-        } else {
-            match size {
-                Size::Square(side) => (side, Fit::Stretch),
-                Size::Shorter(_) => {
-                    return Err(
-                        "the shorter side is scaled and nothing is cut, so pictures differ in size".into()
-                    );
-                }
-            }
-        };
+        refuse_unknown(root, &class)?;
+        let (side, fit) = fit(root, &class)?;
         let filter = match root.get("resample").and_then(Value::as_u64) {
             None => class.filter.ok_or_else(|| unstated("resample"))?,
             Some(n) => Filter::numbered(n).ok_or(format!("resample {n} is not known"))?,
         };
-        let rescale = root.get("rescale_factor").and_then(Value::as_f64).unwrap_or(1.0 / 255.0);
-        // Folded into mean and deviation, which here are of samples in 0..1.
-        let factor = if flag("do_rescale") == Some(false) { 1.0 } else { rescale } * 255.0;
-        let (mean, std) = if flag("do_normalize") == Some(false) {
-            ([0.0; 3], [1.0; 3])
-        } else {
-            let colours =
-                |key: &str, own: Option<[f64; 3]>| triple(root, key)?.or(own).ok_or_else(|| unstated(key));
-            let own = class.colours;
-            (colours("image_mean", own.map(|c| c.0))?, colours("image_std", own.map(|c| c.1))?)
-        };
-        // EfficientNet's processor takes 1 from the rescaled samples if asked, and divides by the deviation a second
-        // time unless told otherwise (`include_top`).
-        let mean = if efficient && flag("do_rescale") != Some(false) && flag("rescale_offset") == Some(true) {
-            mean.map(|m| m + 1.0)
-        } else {
-            mean
-        };
-        let std = if efficient && flag("include_top").unwrap_or(true) {
-            let again = triple(root, "image_std")?.unwrap_or(HALF);
-            [0, 1, 2].map(|c| std[c] * again[c])
-        } else {
-            std
-        };
-        if std.contains(&0.0) || factor == 0.0 {
-            return Err("a deviation or the rescale_factor is 0".into());
-        }
-        Ok(Self { side, fit, filter, mean: mean.map(|m| m / factor), std: std.map(|s| s / factor) })
+        let (mean, std) = colours(root, &class)?;
+        Ok(Self { side, fit, filter, mean, std })
     }
 
     /// `[3, side, side]`, appended to `out`.
@@ -215,6 +136,97 @@ impl Preprocessing {
 fn centre(size: u32, cut: u32) -> i64 {
     let rest = i64::from(size) - i64::from(cut);
     rest.div_euclid(2)
+}
+
+fn flag(root: &Value, key: &str) -> Option<bool> {
+    root.get(key).and_then(Value::as_bool)
+}
+
+fn unstated(key: &str) -> String {
+    format!(
+        "it states neither {key} nor an image_processor_type, whose class would; name the preprocessing \
+         with --preprocess"
+    )
+}
+
+/// Refuses steps that are not taken here: they would give plausible and wrong pixels.
+fn refuse_unknown(root: &Value, class: &Class) -> Result<(), String> {
+    let efficient = class.name == EFFICIENT_NET;
+    let known = |key: &str| SWITCHES.contains(&key) || (efficient && EFFICIENT.contains(&key));
+    let mut on = root.as_object().into_iter().flatten().filter(|(_, value)| **value == Value::Bool(true));
+    if let Some((step, _)) = on.find(|(key, _)| !known(key)) {
+        return Err(format!(
+            "{step} is true, which is not supported; name the preprocessing with --preprocess"
+        ));
+    }
+    for key in ["crop_pct", "size_divisor"] {
+        if let Some(value) = root.get(key).filter(|v| !v.is_null()) {
+            return Err(format!("{key} {value} is not supported; name the preprocessing with --preprocess"));
+        }
+    }
+    if flag(root, "do_resize") == Some(false) {
+        return Err("do_resize is false, but encoders read one size only".into());
+    }
+    Ok(())
+}
+
+/// The side of a prepared picture, and how a picture comes to it.
+fn fit(root: &Value, class: &Class) -> Result<(u32, Fit), String> {
+    let crop = flag(root, "do_center_crop").unwrap_or(class.crops);
+    let square = flag(root, "default_to_square").or(class.square);
+    if crop && square.is_none() && root.get("size").is_some_and(Value::is_number) {
+        return Err(unstated("default_to_square"));
+    }
+    let size = size_of("size", root, square.unwrap_or(true))?.or(class.size);
+    let size = size.ok_or_else(|| unstated("size"))?;
+    if !crop {
+        return match size {
+            Size::Square(side) => Ok((side, Fit::Stretch)),
+            Size::Shorter(_) => {
+                Err("the shorter side is scaled and nothing is cut, so pictures differ in size".into())
+            }
+        };
+    }
+    let side = match size_of("crop_size", root, true)? {
+        Some(Size::Square(side)) => Some(side),
+        Some(Size::Shorter(_)) => return Err("crop_size needs a height and a width".into()),
+        None => class.crop_size,
+    };
+    let side = side.ok_or("do_center_crop is true, and it states no crop_size")?;
+    Ok(match size {
+        Size::Shorter(short) => (side, Fit::CropFrom(short)),
+        Size::Square(whole) if whole == side => (side, Fit::Stretch),
+        Size::Square(whole) => (side, Fit::CropFromSquare(whole)),
+    })
+}
+
+/// Mean and deviation of samples in 0..1, into which rescaling is folded.
+fn colours(root: &Value, class: &Class) -> Result<([f64; 3], [f64; 3]), String> {
+    let rescale = root.get("rescale_factor").and_then(Value::as_f64).unwrap_or(1.0 / 255.0);
+    let rescales = flag(root, "do_rescale") != Some(false);
+    let factor = if rescales { rescale } else { 1.0 } * 255.0;
+    let (mut mean, mut std) = if flag(root, "do_normalize") == Some(false) {
+        ([0.0; 3], [1.0; 3])
+    } else {
+        let stated =
+            |key: &str, own: Option<[f64; 3]>| triple(root, key)?.or(own).ok_or_else(|| unstated(key));
+        let own = class.colours;
+        (stated("image_mean", own.map(|c| c.0))?, stated("image_std", own.map(|c| c.1))?)
+    };
+    // EfficientNet's processor takes 1 from the rescaled samples if asked, and divides by the deviation a second
+    // time unless told otherwise (`include_top`).
+    let efficient = class.name == EFFICIENT_NET;
+    if efficient && rescales && flag(root, "rescale_offset") == Some(true) {
+        mean = mean.map(|m| m + 1.0);
+    }
+    if efficient && flag(root, "include_top").unwrap_or(true) {
+        let again = triple(root, "image_std")?.unwrap_or(HALF);
+        std = [0, 1, 2].map(|c| std[c] * again[c]);
+    }
+    if std.contains(&0.0) || factor == 0.0 {
+        return Err("a deviation or the rescale_factor is 0".into());
+    }
+    Ok((mean.map(|m| m / factor), std.map(|s| s / factor)))
 }
 
 /// `{"shortest_edge": n}`, `{"height": n, "width": n}`, `[n, n]`, or `n`, which is that of both sides if `square`.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::super::EncodeError;
 use super::super::families::Modality;
-use super::super::resolve::optional;
+use super::super::files::optional;
 
 /// Settings of the transformer module; the first that exists counts.
 pub(in crate::encode) const SETTINGS: [&str; 7] = [

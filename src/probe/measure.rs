@@ -1,0 +1,225 @@
+//! The probes of a data set.
+
+use super::agreement::{Behaviour, agreement, eligible_neighbours};
+use super::chance::Chance;
+use super::figures::Figures;
+use super::geometry::{CrossModal, Geometry};
+use super::mask::{self, MaskCurve, MaskPoint};
+use super::rank::{ItemCf, ZeroShot};
+use super::report::{FeatureReport, Report};
+use super::vectors::{Against, Vectors, nearest};
+use crate::config::EvalConfig;
+use crate::data::{Dataset, Part};
+use crate::eval::baseline::{ContentView, ItemKnn, Popularity};
+use crate::eval::{ScoreError, Scored, Scorer, evaluate};
+
+/// Width of the random features: enough for independent neighbourhoods, cheap.
+const RANDOM_WIDTH: usize = 64;
+/// Cut-off of behavioural agreement and of figures that stand for a list.
+const K: usize = 10;
+
+/// How to probe.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Whose targets are ranked.
+    pub part: Part,
+    /// Neighbours per item of P2 (a).
+    pub neighbours: Vec<usize>,
+    /// Last items of the history that P1 averages; 0: all.
+    pub last: usize,
+    /// Whether P3 runs.
+    pub masks: bool,
+    /// Of random features, masks and sampled pairs.
+    pub seed: u64,
+    pub eval: EvalConfig,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            part: Part::Valid,
+            neighbours: vec![10, 20, 50],
+            last: 0,
+            masks: true,
+            seed: 1,
+            eval: EvalConfig { ks: vec![10, 20, 50], ..EvalConfig::default() },
+        }
+    }
+}
+
+/// A data set with what all probes of it share.
+pub struct Probe<'a> {
+    pub(super) dataset: &'a Dataset,
+    options: &'a Options,
+    behaviour: Behaviour,
+}
+
+impl<'a> Probe<'a> {
+    pub fn new(dataset: &'a Dataset, options: &'a Options) -> Self {
+        Self { dataset, options, behaviour: Behaviour::of(dataset, 50) }
+    }
+
+    /// All probes but P4 of the views, each alone and, where there are several, joined.
+    ///
+    /// # Errors
+    /// The part has no targets.
+    pub fn report(&self, views: &[ContentView]) -> Result<Report, ScoreError> {
+        let items = self.dataset.items.count();
+        let single: Vec<Vectors> = views
+            .iter()
+            .map(|view| Vectors::of(&view.name, std::slice::from_ref(view), items, |_, _| false))
+            .collect();
+        let mut features = Vec::new();
+        for vectors in &single {
+            features.push(self.features(vectors)?.0);
+        }
+        if views.len() > 1 {
+            features.push(self.features(&joined(views, items))?.0);
+        }
+        let present: Vec<bool> =
+            (0..=items).map(|item| single.iter().any(|vectors| vectors.present[item])).collect();
+        let (mut random, rows) =
+            self.features(&Vectors::random(RANDOM_WIDTH, &vec![true; items + 1], self.options.seed))?;
+        let chance = Chance::of(&rows, K);
+        random.within_chance = Some(chance.holds(random.zero_shot.get("recall@10")));
+        features.push(random);
+        let masks = if self.options.masks { self.masks(views)? } else { Vec::new() };
+        let mut cross = Vec::new();
+        for (i, from) in single.iter().enumerate() {
+            cross.extend(single[i + 1..].iter().filter_map(|to| CrossModal::of(from, to)));
+        }
+        Ok(Report {
+            dataset: self.dataset.hash.clone(),
+            part: if self.options.part == Part::Test { "test" } else { "valid" }.into(),
+            targets: rows.len(),
+            items,
+            chance,
+            references: self.references()?,
+            notes: notes(&single, &features, &present),
+            features,
+            masks,
+            cross,
+            validity: None,
+        })
+    }
+
+    /// P1, P2 and P5 of one set of vectors, and the rows of P1.
+    ///
+    /// # Errors
+    /// The part has no targets.
+    pub fn features(&self, vectors: &Vectors) -> Result<(FeatureReport, Vec<crate::eval::Row>), ScoreError> {
+        let against = Against::new(&vectors.values, vectors.width);
+        let most = self.options.neighbours.iter().copied().max().unwrap_or(K);
+        let near = all_neighbours(vectors, &against, most);
+        let mut zero_shot = self.zero_shot(vectors, &against)?;
+        let item_cf = self.item_cf(&near)?;
+        let eligible = eligible_neighbours(&self.behaviour, vectors, &against, K);
+        let agreement = agreement(&self.behaviour, vectors, &eligible, K, self.options.seed);
+        let rows = std::mem::take(&mut zero_shot.rows);
+        let report = FeatureReport {
+            name: vectors.name.clone(),
+            width: vectors.width,
+            missing: vectors.missing(),
+            unusable: vectors.unusable,
+            zero_shot: Figures::of(&zero_shot),
+            item_cf,
+            agreement,
+            geometry: Geometry::of(vectors, &near),
+            within_chance: None,
+        };
+        Ok((report, rows))
+    }
+
+    /// One curve per view.
+    fn masks(&self, views: &[ContentView]) -> Result<Vec<MaskCurve>, ScoreError> {
+        let items = self.dataset.items.count();
+        let places = mask::places(items, self.options.seed);
+        let mut curves: Vec<MaskCurve> = Vec::new();
+        for (masked_view, view) in views.iter().enumerate() {
+            let mut points: Vec<MaskPoint> = Vec::new();
+            for ratio in mask::RATIOS {
+                // Without masks all curves begin at the same point.
+                if let Some(first) = curves.first().filter(|_| ratio == 0.0) {
+                    points.push(first.points[0].clone());
+                    continue;
+                }
+                let limit = (ratio * items as f64).round() as usize;
+                let vectors =
+                    Vectors::of("masked", views, items, |v, item| v == masked_view && places[item] < limit);
+                let against = Against::new(&vectors.values, vectors.width);
+                let most = self.options.neighbours.iter().copied().max().unwrap_or(10);
+                let zero_shot = Figures::of(&self.zero_shot(&vectors, &against)?);
+                let item_cf = self.item_cf(&all_neighbours(&vectors, &against, most))?;
+                points.push(MaskPoint { ratio, zero_shot, item_cf });
+            }
+            curves.push(MaskCurve::of(&view.name, points));
+        }
+        Ok(curves)
+    }
+
+    fn zero_shot(&self, vectors: &Vectors, against: &Against) -> Result<Scored, ScoreError> {
+        let last = self.options.last;
+        let mut scorer = ZeroShot { dataset: self.dataset, vectors, against, last };
+        let mut scored = self.evaluate(&mut scorer)?;
+        scored.pop().ok_or_else(|| ScoreError::new("zero-shot ranking gave no figures"))
+    }
+
+    fn item_cf(&self, near: &[Vec<(f32, u32)>]) -> Result<Vec<Figures>, ScoreError> {
+        let ks = &self.options.neighbours;
+        let mut scorer = ItemCf { dataset: self.dataset, neighbours: near, ks };
+        Ok(self.evaluate(&mut scorer)?.iter().map(Figures::of).collect())
+    }
+
+    fn references(&self) -> Result<Vec<Figures>, ScoreError> {
+        let mut all = self.evaluate(&mut Popularity::new(self.dataset))?;
+        all.extend(self.evaluate(&mut ItemKnn::new(self.dataset))?);
+        Ok(all.iter().map(Figures::of).collect())
+    }
+
+    fn evaluate(&self, scorer: &mut dyn Scorer) -> Result<Vec<Scored>, ScoreError> {
+        let Options { part, eval, .. } = self.options;
+        Ok(evaluate(scorer, self.dataset, *part, eval, usize::MAX / 2, &mut |_| {})?.scored)
+    }
+}
+
+/// All views joined.
+pub fn joined(views: &[ContentView], items: usize) -> Vectors {
+    let names: Vec<&str> = views.iter().map(|v| v.name.as_str()).collect();
+    Vectors::of(&names.join("+"), views, items, |_, _| false)
+}
+
+/// Of every item, among all items with vectors.
+pub(super) fn all_neighbours(vectors: &Vectors, against: &Against, k: usize) -> Vec<Vec<(f32, u32)>> {
+    against.each(&vectors.values, |item, products| {
+        if !vectors.present[item] {
+            return Vec::new();
+        }
+        nearest(products, k, |i| i != item && vectors.present[i])
+    })
+}
+
+fn notes(single: &[Vectors], features: &[FeatureReport], present: &[bool]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for f in features.iter().filter(|f| f.unusable > 0) {
+        notes.push(format!(
+            "{}: {} items have NaN, infinite or zero features and count as lacking them",
+            f.name, f.unusable
+        ));
+    }
+    let bare = present.iter().skip(1).filter(|&&p| !p).count();
+    if bare > 0 {
+        notes.push(format!("{bare} items have no features in any view and stand at the end of every list"));
+    }
+    if features.iter().any(|f| f.within_chance == Some(false)) {
+        notes.push("random features leave the chance interval: look at the split and the catalogue".into());
+    }
+    for (i, a) in single.iter().enumerate() {
+        for b in single[i + 1..].iter().filter(|b| b.width != a.width) {
+            notes.push(format!(
+                "{} ({} wide) and {} ({}) have no common space: no retrieval between them",
+                a.name, a.width, b.name, b.width
+            ));
+        }
+    }
+    notes
+}
