@@ -100,7 +100,8 @@ pub fn borrow_data(config: &mut Config, terminal: &Terminal) -> Result<Option<Te
     Ok(data::borrow(config, &mut |world| tell_generated(world, terminal))?)
 }
 
-fn tell_generated(world: &SynthConfig, terminal: &Terminal) {
+/// Says that a data set is about to be generated.
+pub fn tell_generated(world: &SynthConfig, terminal: &Terminal) {
     terminal.say(format!("generating {} users x {} items with planted truth", world.users, world.items));
 }
 

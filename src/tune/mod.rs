@@ -1,18 +1,26 @@
 //! Search over configuration keys: random, or successive halving by epochs. Selects on validation only.
 //!
 //! Reading order: `spec` (the study's file, and the draws from it), [`study`] (records on disk, and the next step).
-//! Trainings themselves are run by the command.
+//! [`search`] trains and selects.
 
+pub mod search;
 mod spec;
 pub mod study;
 
 use std::path::PathBuf;
 
+pub use search::{Event, Request, Search, run};
 pub use spec::{Method, Range, Space, Spec};
 pub use study::{Study, Trial};
 
 use crate::artefact::ArtefactError;
 use crate::config::ConfigError;
+use crate::device::DeviceError;
+use crate::lock::LockError;
+use crate::run::RunError;
+use crate::train::checkpoint::CheckpointError;
+use crate::train::inputs::InputsError;
+use crate::train::{SystemError, TrainError};
 
 /// Why a study can't continue.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +35,21 @@ pub enum TuneError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Artefact(#[from] ArtefactError),
+    #[error(transparent)]
+    Run(#[from] RunError),
 }
+
+macro_rules! run_errors {
+    ($($error:ty),+) => {$(
+        impl From<$error> for TuneError {
+            fn from(e: $error) -> Self {
+                Self::Run(e.into())
+            }
+        }
+    )+};
+}
+
+run_errors!(CheckpointError, DeviceError, InputsError, LockError, SystemError, TrainError);
 
 impl TuneError {
     /// What the user can do about it.
@@ -42,6 +64,7 @@ impl TuneError {
             }
             Self::Config(e) => e.hint(),
             Self::Artefact(e) => e.hint(),
+            Self::Run(e) => e.hint(),
         }
     }
 }
