@@ -5,7 +5,7 @@
 
 `weights.safetensors` comes from the test `fixture_weights_are_exported_for_pytorch`, which writes it where
 CODISTILL_EXPORT_WEIGHTS points. Needs torch, numpy and safetensors. The modules below are written from the
-model's description (odmt.md 2 and 3); their parameter names are the authors'. Exit status 1 on any difference.
+model's description (docs/odmt.md, sections 2 and 3); their parameter names are the authors'. Exit status 1 on any difference.
 """
 import math
 import sys

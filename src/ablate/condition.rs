@@ -1,4 +1,4 @@
-//! What is replaced, when and by what: the conditions of companions.md 5.8, and those that a study declares.
+//! What is replaced, when and by what: the conditions of docs/studies.md, section 4, and those that a study declares.
 
 use std::collections::BTreeMap;
 

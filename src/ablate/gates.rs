@@ -1,4 +1,4 @@
-//! What makes a run a failure instead of a number (companions.md 5.8).
+//! What makes a run a failure instead of a number (docs/studies.md, section 4).
 //!
 //! Divergence ends a training; scores that are all equal or NaN are found by [`Opened::open`]. The rest is here.
 

@@ -22,7 +22,7 @@ use crate::embed::{
 };
 use crate::train::run_dir::Which;
 
-/// Share of items with features below which a view is warned about (companions.md 6.8).
+/// Share of items with features below which a view is warned about (docs/studies.md, section 6.3).
 const COVERAGE: f64 = 0.99;
 
 #[derive(Debug, Subcommand)]

@@ -1,4 +1,4 @@
-//! Finished runs side by side: is one better than the other, and how sure is that? (companions.md 1.3, 5.8)
+//! Finished runs side by side: is one better than the other, and how sure is that? (docs/studies.md, sections 2 and 5)
 //!
 //! Only rows, reports and manifests of runs are read; nothing is trained or scored. Runs that differ by the seed
 //! only form a group; the first group is the reference, every other one is a contrast against it.

@@ -1,4 +1,4 @@
-//! New items without retraining (companions.md 6.6, 6.8): a store of item vectors in numbered generations.
+//! New items without retraining (docs/studies.md, section 6): a store of item vectors in numbered generations.
 //!
 //! Reading order: `item` (what arrives), `encoders` (its features), `cold` with `ridge` (what stands in for an ID vector), `encode`
 //! (vectors by the model's own path), `generation` and `store` (what lies on disk), `canary` (do vectors and model belong

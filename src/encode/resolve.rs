@@ -24,7 +24,7 @@ const MOST_TOKENS: usize = 1 << 16;
 /// Preprocessing of pictures: transformers' older file, and since release 5 a part of the processor's.
 const PREPROCESSOR: &str = "preprocessor_config.json";
 const PROCESSOR: &str = "processor_config.json";
-/// ODMT's texts (odmt.md 5.3).
+/// ODMT's texts (docs/odmt.md, section 5.3).
 const ODMT_TOKENS: usize = 30;
 
 /// The tokenizer and the hash of its file, and of what is read otherwise than the file states it.

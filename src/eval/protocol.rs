@@ -1,4 +1,4 @@
-//! Full ranking over the whole catalogue, in tiles of bounded memory (odmt.md 6).
+//! Full ranking over the whole catalogue, in tiles of bounded memory (docs/odmt.md, section 6).
 
 use rayon::prelude::*;
 
@@ -147,7 +147,7 @@ fn masked_items(
 /// The part of a target's history whose items the rule takes from the candidates.
 ///
 /// Under `window` these are the items that the authors keep: the last S + 3 interactions less the test
-/// item, and for validation less both targets (odmt.md 5.2, 6).
+/// item, and for validation less both targets (docs/odmt.md, sections 5.2 and 6).
 pub(super) fn kept_history<'a>(
     dataset: &'a Dataset,
     target: &Target,

@@ -1,4 +1,4 @@
-//! Weights under the authors' parameter names, in PyTorch's layout, and back (odmt.md 11, 12).
+//! Weights under the authors' parameter names, in PyTorch's layout, and back (docs/odmt.md, section 10).
 //!
 //! PyTorch keeps linear weights `[out, in]`, we keep `[in, out]`. What the authors' model does not have
 //! (missing tokens, other encoders) keeps our name behind [`OWN_PREFIX`].

@@ -1,4 +1,4 @@
-//! Knock-outs: other features in place of a store's own (companions.md 5.8).
+//! Knock-outs: other features in place of a store's own (docs/studies.md, section 4).
 //!
 //! Nothing is written or held in memory: a permutation, a column's moments or a counter-based draw gives a row
 //! when it is asked for, so that features of any size can be replaced.
@@ -12,7 +12,7 @@ use statrs::distribution::{ContinuousCDF, Normal};
 
 use crate::config::{Replace, ReplaceKind};
 
-/// Mean and deviation of `noise`, as the published study draws it (companions.md 5.4).
+/// Mean and deviation of `noise`, as the published study draws it (docs/studies.md, section 4).
 const NOISE: (f32, f32) = (1.0, 0.1);
 
 /// 65536 equally likely values of a standard normal: 16 random bits choose one.

@@ -77,7 +77,7 @@ fn real(rows: &Rows, device: &Device) -> Tensor<3> {
     Tensor::from_data(TensorData::new(real.collect(), [b, s, 1]), device)
 }
 
-/// Causal transformer over the history (odmt.md 2.4).
+/// Causal transformer over the history (docs/odmt.md, section 2.4).
 #[derive(Module, Debug)]
 pub struct Sasrec {
     /// `[S, D]`

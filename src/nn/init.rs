@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// How the matrices of a block start (odmt.md 2.5).
+/// How the matrices of a block start (docs/odmt.md, section 2.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     /// PyTorch's default: weight and bias uniform in ±1/sqrt(fan_in).

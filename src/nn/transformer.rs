@@ -1,4 +1,4 @@
-//! The post-norm transformer block of ODMT (odmt.md 2.2), used by the item tower and by SASRec.
+//! The post-norm transformer block of ODMT (docs/odmt.md, section 2.2), used by the item tower and by SASRec.
 //!
 //! Shapes: `N` sequences, `L` positions, `Q` query positions, `D` width, `H` heads, `E` = D/H head width.
 
@@ -83,7 +83,7 @@ impl Block {
 
     /// Only the positions `queries` are queries; all of `x_nld` are keys and values.
     ///
-    /// The key and value maps move to the query side (odmt.md 10.4, saving 2): their products run over Q
+    /// The key and value maps move to the query side (docs/odmt.md, section 7, saving 2): their products run over Q
     /// positions instead of L. Same result up to rounding.
     ///
     /// # Shapes

@@ -2,7 +2,7 @@
 //!
 //! A counter-based generator needs no state: a resumed run, another thread count and another device
 //! drop the same elements. It also replaces the device's own generator, which on the CPU costs as much
-//! as the matrix products (burn.md 14).
+//! as the matrix products (Burn 0.22).
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;

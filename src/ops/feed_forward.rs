@@ -1,5 +1,5 @@
 //! The feed-forward sublayer of a transformer block as one operation:
-//! `LayerNorm(x + dropout(relu(x W1 + b1) W2 + b2))` (odmt.md 2.2).
+//! `LayerNorm(x + dropout(relu(x W1 + b1) W2 + b2))` (docs/odmt.md, section 2.2).
 //!
 //! A thread takes some hundred rows through both maps while they are in its cache. Of the four widths in between nothing
 //! is stored but, while there is room, the inner one ([`super::spared`]).

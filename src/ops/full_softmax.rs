@@ -2,8 +2,8 @@
 //!
 //! The catalogue is walked in chunks, twice. The first walk finds of each row what `Terms::backward_row` needs:
 //! logarithms of normalisers, and the mean cost of each pair. The second computes the scores of a chunk again and
-//! makes the gradients, which enter the graph as [`slope`]s. Memory beyond the gradients is one chunk, `[N, R, C]`
-//! (burn.md 5). Small catalogues are walked row by row instead (`by_rows`).
+//! makes the gradients, which enter the graph as [`slope`]s. Memory beyond the gradients is one chunk, `[N, R, C]`.
+//! Small catalogues are walked row by row instead (`by_rows`).
 //!
 //! Shapes: `N` branches, `R` rows, `V` catalogue rows (row 0 is padding and no candidate), `D` width, `C` items of a
 //! chunk, `K` distillation pairs.

@@ -1,7 +1,7 @@
 //! Rows of a table by numbers that the host knows.
 //!
 //! On a GPU the gradient of Burn 0.22's own look-up is summed by one thread for each column, which walks all look-ups one
-//! after the other (burn.md 4). Here the host sorts the look-ups by row once, and the gradient is gathered and summed in
+//! after the other. Here the host sorts the look-ups by row once, and the gradient is gathered and summed in
 //! a few steps that are parallel over rows and columns, without atomic additions: always in the same order.
 //!
 //! Shapes: `U` rows of the table, `N` look-ups, `D` width.

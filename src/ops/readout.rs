@@ -1,4 +1,5 @@
-//! The attention sublayer of a block of which only a few tokens are read, as one operation (odmt.md 10.4, savings 1 and 2).
+//! The attention sublayer of a block of which only a few tokens are read, as one operation (docs/odmt.md, section 7,
+//! savings 1 and 2).
 //!
 //! Those tokens alone are queries, and the key and value maps move to their side: a query becomes a probe that raw tokens
 //! are scored with, and the mixture of raw tokens becomes a value afterwards. Heads then share keys and values: the

@@ -1,4 +1,5 @@
-//! The self-attention sublayer of a transformer block as one operation: `LayerNorm(x + dropout(MHA(x) Wo))` (odmt.md 2.2).
+//! The self-attention sublayer of a transformer block as one operation: `LayerNorm(x + dropout(MHA(x) Wo))`
+//! (docs/odmt.md, section 2.2).
 //!
 //! A thread takes some sequences through all of it while they are in its cache. Scores and probabilities
 //! are never stored, queries, keys and values while there is room ([`super::spared`]): the backward pass computes again

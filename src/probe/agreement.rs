@@ -1,4 +1,4 @@
-//! P2 (b): do the features' neighbours agree with the neighbours by behaviour (companions.md 3.7)?
+//! P2 (b): do the features' neighbours agree with the neighbours by behaviour (docs/studies.md, section 3)?
 //!
 //! Reads training interactions only.
 

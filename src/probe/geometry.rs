@@ -1,4 +1,4 @@
-//! P5: is the space of the features healthy (companions.md 3.7)? Gates that warn, with the figure they look at.
+//! P5: is the space of the features healthy (docs/studies.md, section 3)? Gates that warn, with the figure they look at.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! P3: what is left when more and more items lose a modality (companions.md 3.7).
+//! P3: what is left when more and more items lose a modality (docs/studies.md, section 3).
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! What frozen features are worth before anything is trained on them (companions.md 3.7).
+//! What frozen features are worth before anything is trained on them (docs/studies.md, section 3).
 //!
 //! P1 ranks by features alone, P2 by their neighbours and asks whether these agree with behaviour, P3 takes
 //! modalities away from more and more items, P4 asks whether all that foretells the final metric, P5 looks at the

@@ -1,4 +1,4 @@
-//! P1 and P2 (a): features as recommenders without a trained parameter (companions.md 3.7).
+//! P1 and P2 (a): features as recommenders without a trained parameter (docs/studies.md, section 3).
 
 use rayon::prelude::*;
 

@@ -1,4 +1,4 @@
-//! P4: do the probe's figures foretell the final metric on this data (companions.md 3.7)?
+//! P4: do the probe's figures foretell the final metric on this data (docs/studies.md, section 3)?
 
 use std::collections::BTreeMap;
 

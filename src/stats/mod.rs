@@ -1,4 +1,4 @@
-//! Is a difference real, and how large could it be? (companions.md 5.8)
+//! Is a difference real, and how large could it be? (docs/studies.md, section 5)
 //!
 //! All of it works on *paired differences*: `d[s][u]` is what user u gains when condition B replaces condition A
 //! under training seed s. An [`Estimate`] (effect, standard error, degrees of freedom) comes from

@@ -1,4 +1,4 @@
-//! Users × training seeds, both random (companions.md 5.8).
+//! Users × training seeds, both random (docs/studies.md, section 5).
 //!
 //! A test over users alone calls two trainings of the same model different as soon as there are users enough:
 //! its error knows the sampling of users, not the noise of training. Here both are in the interval.

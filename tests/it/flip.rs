@@ -1,5 +1,5 @@
 //! No stage reads validation or test interactions: with every one of them another item, weights and tables stay
-//! the same to the bit (companions.md 1.1).
+//! the same to the bit (docs/studies.md, section 2).
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -60,7 +60,7 @@ impl Preprocessing {
     pub fn named(name: &str, side: u32) -> Option<Self> {
         let new = |fit, filter, mean, std| Some(Self { side, fit, filter, mean, std });
         match name {
-            // odmt.md 5.3: mean and deviation of 0.5 even for CLIP, whose own differ.
+            // docs/odmt.md, section 5.3: mean and deviation of 0.5 even for CLIP, whose own differ.
             "odmt" | "vit" => new(Fit::Stretch, Filter::Bilinear, HALF, HALF),
             "clip" => new(Fit::CropFrom(side), Filter::Bicubic, CLIP.0, CLIP.1),
             "imagenet" => new(Fit::CropFrom(side * 256 / 224), Filter::Bilinear, IMAGENET.0, IMAGENET.1),

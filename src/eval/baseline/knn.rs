@@ -8,7 +8,7 @@ use crate::eval::scorer::{ScoreError, Scorer};
 
 /// K: neighbours kept per item.
 pub(super) const NEIGHBOURS: usize = 50;
-/// Added to the cosine's denominator, so that two items with one common user are no twins (companions.md 3.7).
+/// Added to the cosine's denominator, so that two items with one common user are no twins (docs/studies.md, section 3).
 const SHRINKAGE: f64 = 10.0;
 
 /// The most similar items of each item.
