@@ -136,7 +136,7 @@ impl Tower {
                 }
             }
         }
-        Some(Added { values: Arc::new(mask), by_sequence: padded, queries: queries.len(), keys: l })
+        Some(Added { values: Arc::new(mask), sequence_specific: padded, queries: queries.len(), keys: l })
     }
 }
 

@@ -223,7 +223,7 @@ fn mask_tensor(mask: &Mask, rows: &Rows, device: &Device) -> Option<Tensor<4>> {
             let causal_11ll = Tensor::<4>::from_data(TensorData::new(causal, [1, 1, l, l]), device);
             // A padded query has no key left; its softmax is uniform, and nothing reads it.
             let padding = (0..n).flat_map(|n| {
-                let real = rows.of(n);
+                let real = rows.range(n);
                 (n * l..(n + 1) * l).map(move |row| if real.contains(&row) { 0.0 } else { BLOCKED })
             });
             let padding: Vec<f32> = padding.collect();
