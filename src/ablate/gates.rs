@@ -205,7 +205,7 @@ fn above_popularity(plan: &Plan, all: &mut [Judged]) -> Result<(), StudyError> {
         let Some(run) = judged.run() else { continue };
         let own = by_user(&run.rows, metric);
         let below: Vec<f64> = own.iter().zip(&popular).map(|(own, popular)| own - popular).collect();
-        let Ok(estimate) = Estimate::over_users(&below) else { continue };
+        let Ok(estimate) = Estimate::from_users(&below) else { continue };
         if estimate.interval(plan.options.rule.confidence).high < 0.0 {
             let reason = format!(
                 "collapsed: {metric} {:.4} is below popularity's {:.4}, which the full model exceeds",

@@ -129,11 +129,11 @@ pub fn contrast(reference: &Group, condition: &Group, options: &Options) -> Resu
     let users = d.first().map_or(0, Vec::len);
     let seed_mean: Vec<f64> =
         (0..users).map(|u| d.iter().map(|s| s[u]).sum::<f64>() / d.len() as f64).collect();
-    let over_users = Estimate::over_users(&seed_mean).map_err(stats)?;
+    let user_estimate = Estimate::from_users(&seed_mean).map_err(stats)?;
     let (basis, estimate) = if !reference.trained() && !condition.trained() {
-        (Basis::Users, over_users)
+        (Basis::Users, user_estimate)
     } else if d.len() == 1 {
-        (Basis::SingleRun, over_users)
+        (Basis::SingleRun, user_estimate)
     } else {
         (Basis::UsersAndSeeds, TwoWay::fit(&d).map_err(stats)?.estimate())
     };
@@ -144,7 +144,7 @@ pub fn contrast(reference: &Group, condition: &Group, options: &Options) -> Resu
     let given_these_models = GivenModels {
         bootstrap: bootstrap(&seed_mean, rule.confidence, options.draws, options.seed).map_err(stats)?,
         p_sign_flips: sign_flips(&seed_mean, options.draws, options.seed).map_err(stats)?,
-        p_t: over_users.p_value(),
+        p_t: user_estimate.p_value(),
         wilcoxon: wilcoxon(&seed_mean).map_err(stats)?,
     };
     let identical = pairs.iter().all(|(a, b)| a.rows.iter().zip(&b.rows).all(|(x, y)| x.rank == y.rank));

@@ -83,7 +83,7 @@ fn slices(
         }
         let of_run = |run: &Run| mean(places.iter().map(|&place| metric.of(run.rows[place].rank)));
         let difference = |group: &Group| {
-            let estimate = Estimate::over_users(&paired(&groups[0], group, &places, metric)).ok()?;
+            let estimate = Estimate::from_users(&paired(&groups[0], group, &places, metric)).ok()?;
             let interval = estimate.interval(options.rule.confidence);
             Some(Difference { effect: estimate.effect, interval })
         };

@@ -12,7 +12,7 @@ use burn::tensor::{Bool, Tensor};
 
 use super::EncodeError;
 use super::weights::Weights;
-use crate::nn::over_rows;
+use crate::nn::map_rows;
 
 /// Widths that every block of a model shares.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -83,7 +83,7 @@ impl Linear {
     }
 
     pub fn forward<const N: usize>(&self, x: Tensor<N>) -> Tensor<N> {
-        over_rows(x, |x_ri| linear(x_ri, self.weight_io.clone(), self.bias_o.clone()))
+        map_rows(x, |x_ri| linear(x_ri, self.weight_io.clone(), self.bias_o.clone()))
     }
 }
 

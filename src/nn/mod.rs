@@ -1,4 +1,4 @@
-//! Neural blocks that know no recommender.
+//! Neural network blocks: linear maps, normalisation, transformer, recurrent and convolutional layers.
 
 pub mod conv;
 pub mod gru;
