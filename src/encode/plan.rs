@@ -86,12 +86,13 @@ impl<'d> Plan<'d> {
         }
         let mut groups: Vec<Vec<u32>> = groups.into_values().filter(|group| group.len() >= MANY).collect();
         groups.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        self.shared = Shared::of(&groups, &items.ids);
+        self.shared = Shared::find(&groups, &items.ids);
         if let Some(shared) = &self.shared {
             let text = texts[groups[0][0] as usize].trim();
             let short: String = text.chars().take(SHOWN).collect();
             let more = if short.len() < text.len() { "…" } else { "" };
-            self.warnings.push(format!("{}: {short:?}{more}; does it stand for none?", shared.told("text")));
+            self.warnings
+                .push(format!("{}: {short:?}{more}; does it stand for none?", shared.describe("text")));
         }
         full
     }
@@ -118,7 +119,7 @@ impl<'d> Plan<'d> {
         let numbers = |group: Vec<usize>| group.into_iter().map(|n| full[n]).collect::<Vec<u32>>();
         let groups: Vec<Vec<u32>> =
             same_files(&paths).into_iter().filter(|group| group.len() >= MANY).map(numbers).collect();
-        self.shared = Shared::of(&groups, &items.ids);
+        self.shared = Shared::find(&groups, &items.ids);
         let Some(shared) = &self.shared else { return Ok(full) };
         match job.shared {
             SharedPictures::Keep => Ok(full),
@@ -126,7 +127,7 @@ impl<'d> Plan<'d> {
                 self.warnings.push(format!(
                     "{}; is it a placeholder? --shared-pictures missing counts them as items without a picture, keep \
                      accepts them",
-                    shared.told("picture file")
+                    shared.describe("picture file")
                 ));
                 Ok(full)
             }
@@ -137,7 +138,7 @@ impl<'d> Plan<'d> {
                 if left.is_empty() {
                     return Err(EncodeError::Options(format!(
                         "{}, and under --shared-pictures missing no picture is left",
-                        shared.told("picture file")
+                        shared.describe("picture file")
                     )));
                 }
                 Ok(left)

@@ -165,11 +165,11 @@ fn finish(
         }
     }
     if recipe.modality == Modality::Image {
-        let path = writer.beside(QUARANTINE);
+        let path = writer.extra_path(QUARANTINE);
         write_quarantine(&path, dataset, &refused)?;
     }
     if let Some(table) = encoder.table() {
-        table.write(&writer.beside(tfidf::FILE))?;
+        table.write(&writer.extra_path(tfidf::FILE))?;
     }
     let manifest = writer.finish(about(dataset, encoder, job, plan, refused.len()))?;
     let encoded = partial.kept;
