@@ -1,4 +1,4 @@
-//! Features of new items from their titles and pictures, by the encoders that the model's features were made with.
+//! Features of new items, computed from titles and pictures by the encoders of the model's features.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,10 +11,10 @@ use crate::encode::{EncodeError, Encoder, Modality, Recipe, TextField};
 use crate::features::FeatureStore;
 use crate::systems::CoDistill;
 
-/// Inputs computed at once.
+/// Inputs of a batch.
 const BATCH: usize = 32;
 
-/// A picture that could not be used; its item lacks the view.
+/// A picture that can't be used; its item lacks the view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedInput {
     pub item: String,
@@ -22,12 +22,12 @@ pub struct RefusedInput {
     pub reason: String,
 }
 
-/// Fills in the features that `items` don't bring along, view by view, with the encoder that the view's store
-/// names. `elsewhere` says by view where an encoder lies that has moved. Views that were imported have no
-/// encoder, and items without title or picture have nothing to encode: both are left as they are.
+/// Computes the features that `items` lack, view by view, with the encoder that made the view's store. `elsewhere` has
+/// the place of encoders that have moved, by view. Imported views, which have no encoder, and items without title or
+/// picture are left as they are.
 ///
 /// # Errors
-/// An encoder is not there, is not the one that the model's features were made with, or fails.
+/// An encoder is missing, is not the one of the model's features, or fails.
 pub fn fill_features(
     system: &CoDistill,
     items: &mut [NewItem],
@@ -88,7 +88,7 @@ fn input(item: &NewItem, modality: Modality, field: TextField) -> &str {
     }
 }
 
-/// Tokens per input, or why there are none.
+/// The tokens of each input, or the reason why there are none.
 fn encode(
     encoder: &Encoder,
     modality: Modality,

@@ -1,9 +1,9 @@
-//! New items without retraining (docs/studies.md, section 6): a store of item vectors in numbered generations.
+//! Vectors of new items without retraining, in a store of numbered generations (docs/studies.md, section 6).
 //!
-//! Reading order: `item` (what arrives), `encoders` (its features), `cold` with `ridge` (what stands in for an ID vector), `encode`
-//! (vectors by the model's own path), `generation` and `store` (what lies on disk), `canary` (do vectors and model belong
-//! together), and [`Embedder`], which puts them together. How scores of new and old items are made
-//! comparable stands in [`crate::recommend::mixed`].
+//! Reading order: `item` (files of new items), `encoders` (their features), `cold` with `ridge` (rules for missing ID
+//! vectors), `encode` (vectors by the trained model), `generation` and `store` (files), `canary` (the check that
+//! vectors and model belong together), and [`Embedder`], which combines them. [`crate::recommend::mixed`] makes the
+//! scores of new and old items comparable.
 
 pub mod canary;
 pub mod cold;
@@ -34,7 +34,7 @@ use canary::Canary;
 use cold::Parts;
 use store::{About, Change, Head, Row, Writer};
 
-/// A trained model at the door of its store.
+/// Writes a trained model's vectors to a store, and opens the store for the model.
 pub struct Embedder<'a> {
     pub system: &'a CoDistill,
     /// Plain model.
@@ -44,10 +44,10 @@ pub struct Embedder<'a> {
 }
 
 impl Embedder<'_> {
-    /// Makes the first generation: vectors of the whole catalogue, the rule for new items, the canary.
+    /// Writes the first generation: vectors of the whole catalogue, the rule for new items, and the canary.
     ///
     /// # Errors
-    /// There is a store already, the rule does not fit the model, or the disk refuses.
+    /// There is a store already, the rule does not fit the model, or a file can't be written.
     pub fn build(&self, dir: &Path, kind: ColdId, min_events: u32) -> Result<Snapshot, EmbedError> {
         let writer = Writer::create(dir)?;
         if !store::generations(dir)?.is_empty() {
@@ -77,11 +77,10 @@ impl Embedder<'_> {
         writer.write_whole(writer.draft(1)?, self.about(), &head, change)
     }
 
-    /// Adds items with their features ([`encoders::fill_features`]), or replaces those that are there.
+    /// Adds items with their features ([`encoders::fill_features`]), or replaces existing ones.
     ///
     /// # Errors
-    /// The store is another model's, features don't fit, or the disk refuses; the store is then as it
-    /// was.
+    /// The store is another model's, features don't fit, or a file can't be written. The store is then unchanged.
     pub fn append(&self, dir: &Path, items: &[NewItem]) -> Result<Snapshot, EmbedError> {
         let writer = Writer::lock(dir)?;
         let mut snapshot = self.open(dir)?;
@@ -97,10 +96,10 @@ impl Embedder<'_> {
         Ok(snapshot)
     }
 
-    /// Opens a store for this model: hashes, widths and the canary are checked.
+    /// Opens a store for this model, and checks hashes, widths and the canary.
     ///
     /// # Errors
-    /// The store is damaged or another model's, or its vectors don't find what they did.
+    /// The store is damaged or another model's, or the canary fails.
     pub fn open(&self, dir: &Path) -> Result<Snapshot, EmbedError> {
         let snapshot = Snapshot::open(dir)?;
         let (theirs, ours) = (&snapshot.about, self.about());
@@ -131,7 +130,7 @@ impl Embedder<'_> {
             }
         }
         let shape = |about: &About| format!("{} of width {}", about.branches.join(", "), about.width);
-        let rule_fits = snapshot.head.rule.fits(&Parts::of(self.model));
+        let rule_fits = snapshot.head.rule.fits(&Parts::new(self.model));
         if theirs.branches != ours.branches || theirs.width != ours.width || !rule_fits {
             let (theirs, ours) = (shape(theirs), shape(&ours));
             return Err(EmbedError::OtherBranches { dir: dir.to_owned(), theirs, ours });
@@ -141,22 +140,22 @@ impl Embedder<'_> {
         Ok(snapshot)
     }
 
-    /// Whether a snapshot's first rows are the data set's items in their order.
+    /// Whether the first rows of a snapshot are the data set's items in their order.
     fn lists_the_catalogue(&self, snapshot: &Snapshot) -> bool {
         let items = &self.system.setup.dataset.items;
         let ids = snapshot.rows[..snapshot.head.catalogue].iter().map(|row| &row.id);
         items.count() == snapshot.head.catalogue && items.ids.iter().skip(1).eq(ids)
     }
 
-    /// Items of the catalogue whose rows say that they were trained, though no training window reads them: older
-    /// versions built stores with such rows.
+    /// Number of catalogue items that are marked as trained though no training window reads them, as in stores of older
+    /// versions.
     pub fn mistaken(&self, snapshot: &Snapshot) -> usize {
         let trained = self.system.trained_counts();
         let rows = snapshot.rows.iter().zip(trained.iter().skip(1));
         rows.filter(|(row, trained)| row.trained && **trained == 0).count()
     }
 
-    /// Scores of a snapshot's items.
+    /// A scorer of a snapshot's items.
     pub fn scorer<'a>(&'a self, mixed: &'a crate::recommend::Mixed) -> MixedScorer<'a> {
         let s = self.system.setup.config.data.max_seq_len;
         MixedScorer::new(self.model, mixed, None, s, Calibration::default(), &self.system.setup.device)
@@ -177,7 +176,7 @@ impl Embedder<'_> {
         }
     }
 
-    /// The canary with what the catalogue's vectors find.
+    /// A canary with the results of the catalogue's vectors.
     fn recorded(&self, change: &Change) -> Canary {
         let system = self.system;
         let mut canary = Canary::draw(
@@ -198,11 +197,10 @@ impl Embedder<'_> {
     }
 }
 
-/// Takes items away at once. Histories may still hold those of the catalogue; those that were appended are unknown from
-/// now on.
+/// Deletes items. Those of the catalogue may still occur in histories; appended ones become unknown.
 ///
 /// # Errors
-/// One is not there, or the disk refuses; the store is then as it was.
+/// An item is unknown, or a file can't be written. The store is then unchanged.
 pub fn delete(dir: &Path, ids: &[String]) -> Result<Snapshot, EmbedError> {
     let writer = Writer::lock(dir)?;
     let mut snapshot = Snapshot::open(dir)?;
@@ -215,10 +213,10 @@ pub fn delete(dir: &Path, ids: &[String]) -> Result<Snapshot, EmbedError> {
     Ok(snapshot)
 }
 
-/// Makes one generation of all.
+/// Merges all generations into one.
 ///
 /// # Errors
-/// The store is damaged, or the disk refuses; the store is then as it was.
+/// The store is damaged, or a file can't be written. The store is then unchanged.
 pub fn compact(dir: &Path) -> Result<Snapshot, EmbedError> {
     let writer = Writer::lock(dir)?;
     let snapshot = Snapshot::open(dir)?;
