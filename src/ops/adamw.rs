@@ -1,8 +1,8 @@
-//! One AdamW update of a parameter, or of some rows of a table, in a single pass.
+//! AdamW update of a parameter, or of some rows of a table, in a single pass.
 //!
-//! Composed of tensor operations, the update reads and writes the parameter some twenty times, which for an ID table
-//! takes longer than the rest of the step. The CPU kernel does the same arithmetic in the same order, and in place:
-//! values whose handle is passed as the only one are not copied.
+//! Composed of tensor operations, the update reads and writes the parameter about twenty times, which for an ID table
+//! takes longer than the rest of the step. The CPU kernel does the same arithmetic in the same order, in place: values
+//! are copied only if another handle shares them.
 //!
 //! Shapes: `V` rows of a table, `U` rows that are updated, `F` width.
 
@@ -22,7 +22,7 @@ pub struct Entries {
     pub second: Tensor<1>,
 }
 
-/// What an update multiplies with.
+/// Factors of an update.
 #[derive(Clone, Copy, Debug)]
 pub struct Factors {
     pub beta1: f64,
@@ -30,15 +30,15 @@ pub struct Factors {
     pub eps: f64,
     /// Learning rate over the correction of the first moment's bias.
     pub rate: f64,
-    /// Correction of the second moment's bias: it is divided by this.
+    /// Divisor that corrects the second moment's bias.
     pub correction: f64,
-    /// What decay leaves of the value.
+    /// Share of the value that decay leaves.
     pub keep: f64,
     /// Multiplies the gradient.
     pub scale: f64,
 }
 
-/// Entries a thread updates at a time; the result does not depend on it.
+/// Entries of a task; the result does not depend on it.
 const CHUNK: usize = 1 << 14;
 
 /// The entries after one update.
@@ -74,8 +74,8 @@ fn composed(Entries { value, first, second }: Entries, grad: Tensor<1>, f: &Fact
     Entries { value, first, second }
 }
 
-/// Rows are written by adding what they change by: no row comes twice, so that the order of additions, which
-/// devices leave open, makes no difference.
+/// Rows are written by adding their changes. No row occurs twice, so that the order of additions, which devices don't
+/// fix, makes no difference.
 fn composed_rows(entries: Entries, rows: &[u32], grad_uf: Tensor<2>, f: &Factors) -> Entries {
     let [u, width] = grad_uf.dims();
     let index: Vec<i32> = rows.iter().map(|&row| row as i32).collect();
@@ -138,7 +138,7 @@ fn kernel_rows(entries: Entries, rows: &[u32], grad_uf: Tensor<2>, f: &Factors) 
     Entries { value, first, second }
 }
 
-/// The rows `rows[ascending[..]]` of a table, apart from each other, so that threads can write to them.
+/// The rows `rows[ascending[..]]` of a table as separate slices, for threads to write to.
 fn rows_mut<'a>(table: &'a mut [f32], rows: &[u32], ascending: &[usize], width: usize) -> Vec<&'a mut [f32]> {
     let mut rest = table;
     let mut start = 0;
@@ -153,7 +153,7 @@ fn rows_mut<'a>(table: &'a mut [f32], rows: &[u32], ascending: &[usize], width: 
     parts
 }
 
-/// [`Factors`] as the kernel multiplies with them.
+/// [`Factors`] in float32, for the kernel.
 #[derive(Clone, Copy)]
 struct Update {
     beta1: f32,
