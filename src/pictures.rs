@@ -79,8 +79,8 @@ pub fn frame(picture: &mut RgbImage, colour: [u8; 3]) {
     let (width, height) = picture.dimensions();
     let thick = (width.min(height) / 16).max(1);
     for (x, y, pixel) in picture.enumerate_pixels_mut() {
-        let inside = x >= thick && y >= thick && x + thick < width && y + thick < height;
-        if !inside {
+        let is_inside = x >= thick && y >= thick && x + thick < width && y + thick < height;
+        if !is_inside {
             *pixel = Rgb(colour);
         }
     }

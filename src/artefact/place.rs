@@ -158,7 +158,7 @@ mod tests {
         staging.commit(&format!("codistill/{kind}"), 1, serde_json::json!({})).unwrap();
     }
 
-    fn with(dir: &Path, files: &[&str]) {
+    fn make(dir: &Path, files: &[&str]) {
         for file in files {
             let path = dir.join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -177,9 +177,9 @@ mod tests {
         for kind in ["dataset", "features", "checkpoint", "export", "workload", "truth"] {
             closed(&home.join(kind), kind);
         }
-        with(&home.join("run"), &["config.toml", "config.origins.json"]);
-        with(&home.join("ablation"), &["declared.json"]);
-        with(&home.join("search"), &["trial-000/trial.json"]);
+        make(&home.join("run"), &["config.toml", "config.origins.json"]);
+        make(&home.join("ablation"), &["declared.json"]);
+        make(&home.join("search"), &["trial-000/trial.json"]);
         fs::create_dir(home.join("store")).unwrap();
         closed(&home.join("store/generation-00000001"), "vectors");
         vec![
@@ -254,7 +254,7 @@ mod tests {
         assert!(may_make(&data.join("../x"), Makes::Other).is_ok());
         // Another program's manifest means nothing.
         let other = home.path().join("other");
-        with(&other, &["manifest.json", "config.toml"]);
+        make(&other, &["manifest.json", "config.toml"]);
         assert!(may_make(&other.join("x"), Makes::Other).is_ok());
     }
 }

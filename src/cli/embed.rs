@@ -280,7 +280,7 @@ fn is_zero(tokens: &[f32]) -> bool {
 }
 
 fn tell(snapshot: &Snapshot, terminal: &Terminal) -> Result<(), Failure> {
-    let (about, head) = (&snapshot.about, &snapshot.head);
+    let (description, head) = (&snapshot.description, &snapshot.head);
     if let Some(warning) = &snapshot.unguarded {
         terminal.warn(warning);
     }
@@ -291,12 +291,12 @@ fn tell(snapshot: &Snapshot, terminal: &Terminal) -> Result<(), Failure> {
     if terminal.json {
         return terminal.data_json(&json!({
             "store": snapshot.dir,
-            "generation": about.generation,
+            "generation": description.generation,
             "hash": snapshot.hash,
-            "model": about.model,
-            "dataset": about.dataset,
-            "branches": about.branches,
-            "width": about.width,
+            "model": description.model,
+            "dataset": description.dataset,
+            "branches": description.branches,
+            "width": description.width,
             "catalogue": head.catalogue,
             "appended": snapshot.appended(),
             "deleted": gone,
@@ -308,12 +308,12 @@ fn tell(snapshot: &Snapshot, terminal: &Terminal) -> Result<(), Failure> {
     terminal.table(&format!(
         "{}: generation {}, {} catalogue items, {} appended, {gone} deleted\nbranches {} of width {}, model {}\ncanary: recall@{} {:.4} over {} pairs",
         snapshot.dir.display(),
-        about.generation,
+        description.generation,
         head.catalogue,
         snapshot.appended(),
-        about.branches.join(", "),
-        about.width,
-        about.model.get(..12).unwrap_or(&about.model),
+        description.branches.join(", "),
+        description.width,
+        description.model.get(..12).unwrap_or(&description.model),
         head.canary.k,
         head.canary.recall(),
         head.canary.pairs.len()

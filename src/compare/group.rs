@@ -237,16 +237,16 @@ mod tests {
         for name in ["odmt-1", "odmt-2", "sasrec"] {
             std::fs::create_dir(home.path().join(name)).unwrap();
         }
-        let at = |name: &str| home.path().join(name);
+        let path = |name: &str| home.path().join(name);
         let root = home.path().display();
         let group = GroupSpec::parse(&format!("{root}/odmt-*")).unwrap();
-        assert_eq!(group.dirs, [at("odmt-1"), at("odmt-2")]);
+        assert_eq!(group.dirs, [path("odmt-1"), path("odmt-2")]);
         assert_eq!((group.label.as_str(), group.score), ("odmt", None));
         let one = GroupSpec::parse(&format!("{root}/sasrec:transitions")).unwrap();
         assert_eq!((one.label.as_str(), one.dirs.len()), ("sasrec:transitions", 1));
         assert_eq!(one.score.as_deref(), Some("transitions"));
         let named = GroupSpec::parse(&format!("ours={root}/odmt-2,{root}/odmt-*")).unwrap();
-        assert_eq!((named.label.as_str(), named.dirs), ("ours", vec![at("odmt-2"), at("odmt-1")]));
+        assert_eq!((named.label.as_str(), named.dirs), ("ours", vec![path("odmt-2"), path("odmt-1")]));
         assert!(matches!(GroupSpec::parse(&format!("{root}/x-*")), Err(CompareError::NoMatch { .. })));
         assert!(matches!(GroupSpec::parse(","), Err(CompareError::NoMatch { .. })));
     }

@@ -152,7 +152,7 @@ impl Comparison {
     }
 
     fn curves(&self) -> Vec<Series> {
-        let of_group = |(group, summary): (usize, &super::Summary)| -> Vec<Series> {
+        let series = |(group, summary): (usize, &super::Summary)| -> Vec<Series> {
             let runs = summary.progress.iter().filter(|points| !points.is_empty());
             runs.map(|points| Series {
                 group,
@@ -160,7 +160,7 @@ impl Comparison {
             })
             .collect()
         };
-        self.groups.iter().enumerate().flat_map(of_group).collect()
+        self.groups.iter().enumerate().flat_map(series).collect()
     }
 
     fn slice_series(&self, slices: &[Slice]) -> Vec<Series> {

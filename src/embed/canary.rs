@@ -143,7 +143,7 @@ impl Snapshot {
     pub fn mixed(&self, device: &burn::tensor::Device) -> Mixed {
         Mixed::new(
             &self.vectors,
-            self.about.width,
+            self.description.width,
             self.rows.iter().map(|row| row.trained).collect(),
             self.rows.iter().map(|row| row.live.clone()).collect(),
             self.rows.iter().map(|row| row.offered).collect(),

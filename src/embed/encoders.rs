@@ -76,8 +76,8 @@ pub fn encoded_store<'e>(system: &'e CoDistill, view: &str) -> Option<(&'e Featu
     Some((store, Recipe::of(store.about())?))
 }
 
-fn text_field(about: &Value) -> TextField {
-    about.get("field").and_then(|field| serde_json::from_value(field.clone()).ok()).unwrap_or_default()
+fn text_field(description: &Value) -> TextField {
+    description.get("field").and_then(|field| serde_json::from_value(field.clone()).ok()).unwrap_or_default()
 }
 
 fn input(item: &NewItem, modality: Modality, field: TextField) -> &str {

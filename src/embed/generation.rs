@@ -24,7 +24,7 @@ pub(super) const ROWS: &str = "rows.json";
 
 /// A generation's description in its manifest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct About {
+pub struct Description {
     pub generation: u32,
     /// Content hash of the previous generation; absent for one that is complete by itself.
     pub parent: Option<String>,
@@ -120,16 +120,17 @@ impl Change {
 pub(super) fn commit(
     staging: Staging,
     generation: u32,
-    about: About,
+    description: Description,
     mut change: Change,
-) -> Result<(About, String, Change), EmbedError> {
+) -> Result<(Description, String, Change), EmbedError> {
     for row in change.rows.iter_mut().filter(|row| row.generation == 0) {
         row.generation = generation;
     }
-    let about = About { generation, rows: change.rows.len(), deleted: change.deleted.len(), ..about };
-    let named = about.branches.iter().zip(&change.vectors);
+    let description =
+        Description { generation, rows: change.rows.len(), deleted: change.deleted.len(), ..description };
+    let named = description.branches.iter().zip(&change.vectors);
     let tensors = named.map(|(branch, values)| {
-        let shape = vec![change.rows.len(), about.width];
+        let shape = vec![change.rows.len(), description.width];
         (format!("branch.{branch}"), Values { shape, values: values.clone() })
     });
     // No file for an empty tensor.
@@ -138,14 +139,14 @@ pub(super) fn commit(
     }
     let stored = StoredRows { rows: change.rows, deleted: change.deleted };
     write_json(&staging.path(ROWS), &stored)?;
-    let manifest = staging.commit(KIND, SCHEMA, serde_json::to_value(&about).unwrap_or_default())?;
+    let manifest = staging.commit(KIND, SCHEMA, serde_json::to_value(&description).unwrap_or_default())?;
     let change = Change { rows: stored.rows, vectors: change.vectors, deleted: stored.deleted };
-    Ok((about, manifest.content_hash(), change))
+    Ok((description, manifest.content_hash(), change))
 }
 
 /// A generation, read and verified.
 pub(super) struct Generation {
-    pub about: About,
+    pub description: Description,
     pub hash: String,
     pub change: Change,
 }
@@ -155,22 +156,22 @@ impl Generation {
         let manifest = artefact::verify(dir, KIND, SCHEMA)?;
         let path = dir.join(artefact::MANIFEST);
         let malformed = |path: &Path, reason: String| EmbedError::Malformed { path: path.to_owned(), reason };
-        let about: About =
+        let description: Description =
             serde_json::from_value(manifest.about.clone()).map_err(|e| malformed(&path, e.to_string()))?;
         let path = dir.join(ROWS);
         let stored: StoredRows = read_json(&path)?;
-        if stored.rows.len() != about.rows || stored.deleted.len() != about.deleted {
+        if stored.rows.len() != description.rows || stored.deleted.len() != description.deleted {
             return Err(malformed(&path, "another number of rows than the manifest says".into()));
         }
-        if stored.rows.iter().any(|row| row.live.len() != about.branches.len()) {
+        if stored.rows.iter().any(|row| row.live.len() != description.branches.len()) {
             return Err(malformed(&path, "a row knows another number of branches".into()));
         }
         let path = dir.join(VECTORS);
         let mut tensors = if stored.rows.is_empty() { BTreeMap::default() } else { tensors::read(&path)? };
-        let mut vectors = Vec::with_capacity(about.branches.len());
-        for branch in &about.branches {
+        let mut vectors = Vec::with_capacity(description.branches.len());
+        for branch in &description.branches {
             let found = tensors.remove(&format!("branch.{branch}"));
-            let shape = [stored.rows.len(), about.width];
+            let shape = [stored.rows.len(), description.width];
             match found {
                 Some(values) if values.shape == shape => vectors.push(values.values),
                 None if stored.rows.is_empty() => vectors.push(Vec::new()),
@@ -181,7 +182,7 @@ impl Generation {
             }
         }
         let change = Change { rows: stored.rows, vectors, deleted: stored.deleted };
-        Ok(Self { about, hash: manifest.content_hash(), change })
+        Ok(Self { description, hash: manifest.content_hash(), change })
     }
 }
 

@@ -32,7 +32,7 @@ use crate::systems::CoDistill;
 use crate::train::System;
 use canary::Canary;
 use cold::Parts;
-use store::{About, Change, Head, Row, Writer};
+use store::{Change, Description, Head, Row, Writer};
 
 /// Writes a trained model's vectors to a store, and opens the store for the model.
 pub struct Embedder<'a> {
@@ -74,7 +74,7 @@ impl Embedder<'_> {
         let change = Change { rows: rows.collect(), vectors: encoded.branches, deleted: Vec::new() };
         let canary = self.recorded(&change);
         let head = Head { catalogue: items.count(), rule, canary };
-        writer.write_whole(writer.draft(1)?, self.about(), &head, change)
+        writer.write_whole(writer.draft(1)?, self.description(), &head, change)
     }
 
     /// Adds items with their features ([`encoders::fill_features`]), or replaces existing ones.
@@ -88,7 +88,7 @@ impl Embedder<'_> {
         let trained = |item: u32| counts.get(item as usize).is_some_and(|&n| n > 0);
         let known: Vec<Option<u32>> =
             items.iter().map(|item| snapshot.item(&item.id).filter(|&n| trained(n))).collect();
-        let draft = writer.draft(snapshot.about.generation + 1)?;
+        let draft = writer.draft(snapshot.description.generation + 1)?;
         let rule = &snapshot.head.rule;
         let features = draft.features();
         let encoded = encode::encode(self.system, self.model, rule, items, &known, &features)?;
@@ -102,7 +102,7 @@ impl Embedder<'_> {
     /// The store is damaged or another model's, or the canary fails.
     pub fn open(&self, dir: &Path) -> Result<Snapshot, EmbedError> {
         let snapshot = Snapshot::open(dir)?;
-        let (theirs, ours) = (&snapshot.about, self.about());
+        let (theirs, ours) = (&snapshot.description, self.description());
         let other = |what, theirs: &str, ours: &str| EmbedError::OtherParent {
             dir: dir.to_owned(),
             what,
@@ -129,7 +129,9 @@ impl Embedder<'_> {
                 });
             }
         }
-        let shape = |about: &About| format!("{} of width {}", about.branches.join(", "), about.width);
+        let shape = |description: &Description| {
+            format!("{} of width {}", description.branches.join(", "), description.width)
+        };
         let rule_fits = snapshot.head.rule.fits(&Parts::new(self.model));
         if theirs.branches != ours.branches || theirs.width != ours.width || !rule_fits {
             let (theirs, ours) = (shape(theirs), shape(&ours));
@@ -161,9 +163,9 @@ impl Embedder<'_> {
         MixedScorer::new(self.model, mixed, None, s, Calibration::default(), &self.system.setup.device)
     }
 
-    fn about(&self) -> About {
+    fn description(&self) -> Description {
         let config = self.model.config();
-        About {
+        Description {
             generation: 1,
             parent: None,
             model: self.hash.to_owned(),
@@ -206,8 +208,8 @@ pub fn delete(dir: &Path, ids: &[String]) -> Result<Snapshot, EmbedError> {
     let mut snapshot = Snapshot::open(dir)?;
     let found = snapshot.find(ids)?;
     let ids: Vec<String> = found.iter().map(|&item| snapshot.rows[item as usize - 1].id.clone()).collect();
-    let draft = writer.draft(snapshot.about.generation + 1)?;
-    let vectors = vec![Vec::new(); snapshot.about.branches.len()];
+    let draft = writer.draft(snapshot.description.generation + 1)?;
+    let vectors = vec![Vec::new(); snapshot.description.branches.len()];
     let change = Change { rows: Vec::new(), vectors, deleted: ids };
     writer.write_next(draft, &mut snapshot, change)?;
     Ok(snapshot)

@@ -37,8 +37,8 @@ impl Ridge {
     pub fn fit(x: &[f64], y: &[f64], p: usize, f: usize) -> Self {
         let n = x.len() / p.max(1);
         let (kept, back): (Vec<usize>, Vec<usize>) = (0..n).partition(|row| row % FOLD != 0);
-        let rows = |from: &[f64], width: usize, places: &[usize]| -> Vec<f64> {
-            places.iter().flat_map(|&row| from[row * width..(row + 1) * width].iter().copied()).collect()
+        let rows = |values: &[f64], width: usize, places: &[usize]| -> Vec<f64> {
+            places.iter().flat_map(|&row| values[row * width..(row + 1) * width].iter().copied()).collect()
         };
         let trial = Normal::new(&rows(x, p, &kept), &rows(y, f, &kept), p, f);
         let (x_back, y_back) = (rows(x, p, &back), rows(y, f, &back));

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::EmbedError;
 use super::generation::{self, Generation, ROWS, read_json, write_json};
-pub use super::generation::{About, Change, Head, Row};
+pub use super::generation::{Change, Description, Head, Row};
 use crate::artefact::{self, Makes, Staging, at};
 use crate::lock::DirLock;
 
@@ -25,7 +25,7 @@ const FEATURES: &str = "features";
 pub struct Snapshot {
     pub dir: PathBuf,
     /// Description of the newest generation.
-    pub about: About,
+    pub description: Description,
     /// Content hash of the newest generation.
     pub hash: String,
     pub head: Head,
@@ -105,17 +105,21 @@ impl Writer {
     pub fn write_whole(
         &self,
         draft: Draft,
-        about: About,
+        description: Description,
         head: &Head,
         change: Change,
     ) -> Result<Snapshot, EmbedError> {
         let path = draft.staging.path(HEAD);
         write_json(&path, head)?;
-        let (about, hash, change) =
-            generation::commit(draft.staging, draft.generation, About { parent: None, ..about }, change)?;
+        let (description, hash, change) = generation::commit(
+            draft.staging,
+            draft.generation,
+            Description { parent: None, ..description },
+            change,
+        )?;
         let mut snapshot = Snapshot {
             dir: self.dir.clone(),
-            about,
+            description,
             hash,
             head: head.clone(),
             rows: Vec::new(),
@@ -138,9 +142,10 @@ impl Writer {
         snapshot: &mut Snapshot,
         change: Change,
     ) -> Result<(), EmbedError> {
-        let about = About { parent: Some(snapshot.hash.clone()), ..snapshot.about.clone() };
-        let (about, hash, change) = generation::commit(draft.staging, draft.generation, about, change)?;
-        (snapshot.about, snapshot.hash) = (about, hash);
+        let description = Description { parent: Some(snapshot.hash.clone()), ..snapshot.description.clone() };
+        let (description, hash, change) =
+            generation::commit(draft.staging, draft.generation, description, change)?;
+        (snapshot.description, snapshot.hash) = (description, hash);
         snapshot.unguarded = self.lock.warning().map(str::to_owned);
         snapshot.apply(change);
         Ok(())
@@ -154,9 +159,9 @@ impl Writer {
     pub fn compact(&self, snapshot: &Snapshot) -> Result<Snapshot, EmbedError> {
         let change =
             Change { rows: snapshot.rows.clone(), vectors: snapshot.vectors.clone(), deleted: Vec::new() };
-        let draft = self.draft(snapshot.about.generation + 1)?;
-        let whole = self.write_whole(draft, snapshot.about.clone(), &snapshot.head, change)?;
-        for number in generations(&self.dir)?.into_iter().filter(|&n| n < whole.about.generation) {
+        let draft = self.draft(snapshot.description.generation + 1)?;
+        let whole = self.write_whole(draft, snapshot.description.clone(), &snapshot.head, change)?;
+        for number in generations(&self.dir)?.into_iter().filter(|&n| n < whole.description.generation) {
             artefact::remove(&self.dir.join(name(number)))?;
         }
         Ok(whole)
@@ -185,9 +190,9 @@ impl Snapshot {
         let mut number = newest;
         loop {
             let generation = Generation::read(&dir.join(name(number)))?;
-            let stands_alone = generation.about.parent.is_none();
+            let stands_alone = generation.description.parent.is_none();
             let broken = EmbedError::BrokenChain { dir: dir.to_owned(), generation: number };
-            if generation.about.generation != number {
+            if generation.description.generation != number {
                 return Err(broken);
             }
             chain.push(generation);
@@ -205,7 +210,7 @@ impl Snapshot {
         }
         let mut snapshot = Self {
             dir: dir.to_owned(),
-            about: base.about,
+            description: base.description,
             hash: base.hash,
             head,
             rows: Vec::new(),
@@ -216,26 +221,30 @@ impl Snapshot {
         };
         snapshot.apply(base.change);
         for next in chain.into_iter().rev() {
-            let follows = next.about.parent.as_ref() == Some(&snapshot.hash)
-                && (&next.about.model, &next.about.dataset, &next.about.branches, next.about.width)
-                    == (
-                        &snapshot.about.model,
-                        &snapshot.about.dataset,
-                        &snapshot.about.branches,
-                        snapshot.about.width,
-                    );
+            let follows = next.description.parent.as_ref() == Some(&snapshot.hash)
+                && (
+                    &next.description.model,
+                    &next.description.dataset,
+                    &next.description.branches,
+                    next.description.width,
+                ) == (
+                    &snapshot.description.model,
+                    &snapshot.description.dataset,
+                    &snapshot.description.branches,
+                    snapshot.description.width,
+                );
             if !follows {
-                let generation = next.about.generation;
+                let generation = next.description.generation;
                 return Err(EmbedError::BrokenChain { dir: dir.to_owned(), generation });
             }
-            (snapshot.about, snapshot.hash) = (next.about, next.hash);
+            (snapshot.description, snapshot.hash) = (next.description, next.hash);
             snapshot.apply(next.change);
         }
         Ok(snapshot)
     }
 
     fn apply(&mut self, change: Change) {
-        let d = self.about.width;
+        let d = self.description.width;
         for (n, row) in change.rows.into_iter().enumerate() {
             self.dropped.remove(&row.id);
             let next = self.rows.len();
@@ -265,7 +274,7 @@ impl Snapshot {
         }
         let ids = self.rows.iter().zip(&gone).filter(|(_, gone)| **gone).map(|(row, _)| row.id.clone());
         self.dropped.extend(ids);
-        let d = self.about.width;
+        let d = self.description.width;
         let kept = || (0..gone.len()).filter(|&n| !gone[n]);
         for all in &mut self.vectors {
             *all = kept().flat_map(|n| all[n * d..(n + 1) * d].iter().copied()).collect();

@@ -175,8 +175,8 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let values = |seed: u64, draw: u64| -> Vec<f32> {
             let noise = replaced(home.path(), ReplaceKind::Noise, seed);
-            let of = |item: u32| row(&noise, item, draw)[..noise.length(item) * WIDTH].to_vec();
-            (1..=ITEMS as u32).flat_map(of).collect()
+            let drawn = |item: u32| row(&noise, item, draw)[..noise.length(item) * WIDTH].to_vec();
+            (1..=ITEMS as u32).flat_map(drawn).collect()
         };
         // One store has too few components for three digits: draws under 40 seeds together.
         let many: Vec<f64> = (0..40).flat_map(|seed| values(seed, 0)).map(f64::from).collect();

@@ -86,21 +86,21 @@ fn composed_rows(entries: Entries, rows: &[u32], grad_uf: Tensor<2>, f: &Factors
         x.reshape([n / width, width])
     };
     let picked = |x: &Tensor<1>| as_table(x.clone()).select(0, index_u.clone()).reshape([u * width]);
-    let before = Entries {
+    let old = Entries {
         value: picked(&entries.value),
         first: picked(&entries.first),
         second: picked(&entries.second),
     };
-    let after = composed(before.clone(), grad_uf.reshape([u * width]), f);
-    let write = |x: Tensor<1>, before: Tensor<1>, after: Tensor<1>| {
+    let new = composed(old.clone(), grad_uf.reshape([u * width]), f);
+    let write = |x: Tensor<1>, old: Tensor<1>, new: Tensor<1>| {
         let [n] = x.dims();
-        let change_uf = (after - before).reshape([u, width]);
+        let change_uf = (new - old).reshape([u, width]);
         as_table(x).scatter(0, index_uf.clone(), change_uf, IndexingUpdateOp::Add).reshape([n])
     };
     Entries {
-        value: write(entries.value, before.value, after.value),
-        first: write(entries.first, before.first, after.first),
-        second: write(entries.second, before.second, after.second),
+        value: write(entries.value, old.value, new.value),
+        first: write(entries.first, old.first, new.first),
+        second: write(entries.second, old.second, new.second),
     }
 }
 
@@ -237,7 +237,7 @@ mod tests {
     }
 
     /// Value and moments after an update, in f64.
-    fn by_formula([w, m, v]: [f64; 3], g: f64, f: &Factors) -> [f64; 3] {
+    fn expected_update([w, m, v]: [f64; 3], g: f64, f: &Factors) -> [f64; 3] {
         let g = g * f.scale;
         let (m, v) = (f.beta1 * m + (1.0 - f.beta1) * g, f.beta2 * v + (1.0 - f.beta2) * g * g);
         [w * f.keep - f.rate * m / ((v / f.correction).sqrt() + f.eps), m, v]
@@ -248,14 +248,15 @@ mod tests {
         let n = 40_000;
         let (entries, f) = (entries(n), factors(3));
         let grad = tensor(n, |x| (x * 1.7).sin());
-        let (before, grads) = (read(&entries), host(grad.clone()));
+        let (old, grads) = (read(&entries), host(grad.clone()));
         let fast = read(&kernel(entries.clone(), grad.clone(), &f));
         let slow = read(&composed(entries, grad, &f));
         for (fast, slow) in fast.iter().flatten().zip(slow.iter().flatten()) {
             assert!((fast - slow).abs() <= 2e-7 * slow.abs().max(1e-3), "{fast} {slow}");
         }
         for i in (0..n).step_by(97) {
-            let [expected, ..] = by_formula([0, 1, 2].map(|k| f64::from(before[k][i])), grads[i].into(), &f);
+            let [expected, ..] =
+                expected_update([0, 1, 2].map(|k| f64::from(old[k][i])), grads[i].into(), &f);
             assert!((f64::from(fast[0][i]) - expected).abs() < 1e-6, "{i}: {} {expected}", fast[0][i]);
         }
     }
@@ -267,25 +268,25 @@ mod tests {
     fn updates_of_rows_follow_the_formula_and_leave_the_others_alone_to_the_bit() {
         for run in [kernel_rows, composed_rows] {
             let mut entries = entries(ROWS * WIDTH);
-            let before = read(&entries);
+            let old = read(&entries);
             let mut expected: Vec<[f64; 3]> =
-                (0..ROWS * WIDTH).map(|i| [0, 1, 2].map(|k| f64::from(before[k][i]))).collect();
+                (0..ROWS * WIDTH).map(|i| [0, 1, 2].map(|k| f64::from(old[k][i]))).collect();
             for (step, rows) in [&[7u32, 2, 3][..], &[3], &[8, 7, 3, 2, 0]].into_iter().enumerate() {
                 let f = factors(step as i32 + 1);
                 let grad = tensor(rows.len() * WIDTH, |x| (x * 1.7 + 1.0).sin());
                 for (place, g) in host(grad.clone()).into_iter().enumerate() {
-                    let at = rows[place / WIDTH] as usize * WIDTH + place % WIDTH;
-                    expected[at] = by_formula(expected[at], g.into(), &f);
+                    let entry = rows[place / WIDTH] as usize * WIDTH + place % WIDTH;
+                    expected[entry] = expected_update(expected[entry], g.into(), &f);
                 }
                 entries = run(entries, rows, grad.reshape([rows.len(), WIDTH]), &f);
             }
-            let after = read(&entries);
+            let new = read(&entries);
             for (i, expected) in expected.iter().enumerate() {
                 for k in 0..3 {
                     if [1, 4, 5, 6].contains(&(i / WIDTH)) {
-                        assert_eq!(after[k][i].to_bits(), before[k][i].to_bits(), "row {}", i / WIDTH);
+                        assert_eq!(new[k][i].to_bits(), old[k][i].to_bits(), "row {}", i / WIDTH);
                     }
-                    assert!((f64::from(after[k][i]) - expected[k]).abs() < 1e-6, "{i}: {after:?}");
+                    assert!((f64::from(new[k][i]) - expected[k]).abs() < 1e-6, "{i}: {new:?}");
                 }
             }
         }
@@ -312,9 +313,9 @@ mod tests {
         };
         let addresses = |e: &Entries| [&e.value, &e.first, &e.second].map(address);
         let entries = entries(ROWS * WIDTH);
-        let before = addresses(&entries);
+        let old = addresses(&entries);
         let entries = kernel(entries, tensor(ROWS * WIDTH, f32::cos), &factors(1));
         let entries = kernel_rows(entries, &[4], tensor(WIDTH, f32::cos).reshape([1, WIDTH]), &factors(2));
-        assert_eq!(addresses(&entries), before);
+        assert_eq!(addresses(&entries), old);
     }
 }

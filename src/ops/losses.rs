@@ -118,10 +118,10 @@ impl Kernel<'_> {
         let (n, r, u) = dims(scores);
         let values = scores.storage::<f32>();
         let k = self.terms.pairs.len();
-        let per_row = self.terms.kept_width(n);
-        let mut kept = vec![0.0f32; r * per_row];
+        let kept_width = self.terms.kept_width(n);
+        let mut kept = vec![0.0f32; r * kept_width];
         let mut rows = vec![0.0f32; r * (n + k)];
-        kept.par_chunks_mut(per_row).zip(rows.par_chunks_mut(n + k)).enumerate().for_each_init(
+        kept.par_chunks_mut(kept_width).zip(rows.par_chunks_mut(n + k)).enumerate().for_each_init(
             || Scratch::new(n, u),
             |scratch, (row, (kept, out))| {
                 simd::dispatch(
@@ -146,7 +146,7 @@ impl Kernel<'_> {
     fn backward(&self, scores: &FlexTensor, kept: &[f32], grad: &[f32]) -> FlexTensor {
         let (n, r, u) = dims(scores);
         let values = scores.storage::<f32>();
-        let per_row = self.terms.kept_width(n);
+        let kept_width = self.terms.kept_width(n);
         let share = 1.0 / r as f32;
         let grad: Vec<f32> = grad.iter().map(|g| g * share).collect();
         let mut out = vec![0.0f32; n * r * u];
@@ -164,7 +164,7 @@ impl Kernel<'_> {
                         self.load(values, row, (n, r, u), scratch);
                         let weight = &self.candidates.log_weight[row * u..(row + 1) * u];
                         let label = Some(self.candidates.labels[row] as usize);
-                        let kept = &kept[row * per_row..(row + 1) * per_row];
+                        let kept = &kept[row * kept_width..(row + 1) * kept_width];
                         self.terms.backward_row(scratch, weight, label, kept, &grad, &mut out);
                     },
                 );
@@ -178,10 +178,10 @@ impl Kernel<'_> {
     fn load(&self, values: &[f32], row: usize, (n, r, u): (usize, usize, usize), scratch: &mut Scratch) {
         let popularity = &self.candidates.log_popularity[..u];
         for b in 0..n {
-            let from = &values[(b * r + row) * u..(b * r + row + 1) * u];
+            let scores = &values[(b * r + row) * u..(b * r + row + 1) * u];
             let z = &mut scratch.z[b][..u];
             for i in 0..u {
-                z[i] = from[i] - popularity[i];
+                z[i] = scores[i] - popularity[i];
             }
         }
         if !self.terms.pairs.is_empty() {

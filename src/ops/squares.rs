@@ -12,7 +12,7 @@ const CHUNK: usize = 1 << 14;
 /// Sum of the squares of all entries. For the CPU device only.
 pub fn square_sum(x: Tensor<1>) -> f64 {
     let x = cpu_handle(x);
-    let of_chunk = |values: &[f32]| {
+    let chunk_sum = |values: &[f32]| {
         simd::dispatch(
             #[inline(always)]
             || {
@@ -24,7 +24,7 @@ pub fn square_sum(x: Tensor<1>) -> f64 {
             },
         )
     };
-    let sums: Vec<f32> = x.storage::<f32>().par_chunks(CHUNK).map(of_chunk).collect();
+    let sums: Vec<f32> = x.storage::<f32>().par_chunks(CHUNK).map(chunk_sum).collect();
     sums.into_iter().map(f64::from).sum()
 }
 

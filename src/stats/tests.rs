@@ -189,8 +189,11 @@ fn p_values_and_intervals_of_two_sources_agree() {
         assert!(end < 1e-6, "{interval:?} at p {p}");
         let margin = estimate.effect.abs() + estimate.se;
         let equal = estimate.equivalence(margin).p;
-        let inside = estimate.interval(1.0 - 2.0 * equal);
-        assert!((inside.high.abs().max(inside.low.abs()) - margin).abs() < 1e-6, "{inside:?}, {margin}");
+        let interval = estimate.interval(1.0 - 2.0 * equal);
+        assert!(
+            (interval.high.abs().max(interval.low.abs()) - margin).abs() < 1e-6,
+            "{interval:?}, {margin}"
+        );
     }
 }
 
