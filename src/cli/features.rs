@@ -119,7 +119,7 @@ impl ImportArgs {
                 nan: self.missing.contains(&Missing::Nan),
             },
             shared: match self.shared_rows {
-                None => SharedRows::Told,
+                None => SharedRows::Warn,
                 Some(SharedRule::Keep) => SharedRows::Keep,
                 Some(SharedRule::Missing) => SharedRows::Missing,
             },

@@ -83,7 +83,7 @@ impl Opened {
         if let Some(reason) = judged.fault() {
             return failed(reason);
         }
-        // The model's own evaluation is a report's first.
+        // A report's first evaluation is the model's own.
         let own = judged.report.evaluations.first();
         let trained = own.is_some_and(|e| e.scored.iter().any(|s| s.name == judged.score));
         Ok(Self::Finished(Box::new(Run {
@@ -112,12 +112,12 @@ struct Judged {
     report: Report,
     /// Figures of the score in the report.
     reported: Option<Scored>,
-    /// The report is that of a later `codistill evaluate`.
+    /// Whether the report is that of a later `codistill evaluate`.
     anew: bool,
 }
 
 impl Judged {
-    /// Opens the rows of `part` under `score`; without one: `ensemble`, or the model's first.
+    /// Opens the rows of `part` under the name `score`; without one, of `ensemble` or else the first.
     fn open(run: &RunDir, part: &str, score: Option<&str>) -> Result<Self, CompareError> {
         let dir = || run.root.clone();
         let path = run.rows(part);
@@ -154,14 +154,14 @@ impl Judged {
         })
     }
 
-    /// Why the rows are no figures.
+    /// Why the rows are no ranking, if so.
     fn fault(&self) -> Option<String> {
         let without_scores = self.reported.as_ref().map_or(0, |scored| scored.nan_targets);
         broken(&self.rows)
             .or_else(|| (without_scores > 0).then(|| format!("NaN scores for {without_scores} targets")))
     }
 
-    /// What a reader of the figures must know.
+    /// Notes to the reader of the figures.
     fn notes(&self, dir: &Path) -> Vec<String> {
         let judged = self.anew.then(|| "its figures are those of a later `codistill evaluate`".to_owned());
         let accepted = self
@@ -173,7 +173,7 @@ impl Judged {
     }
 }
 
-/// Dotted keys of the configuration, and content hashes of what the last checkpoint says was read.
+/// Dotted keys of the configuration, and content hashes of the inputs from the last checkpoint.
 fn settings(config: &Config, last: Option<&Path>) -> BTreeMap<String, String> {
     let mut settings = BTreeMap::new();
     flatten("", &serde_json::to_value(config).unwrap_or_default(), &mut settings);

@@ -137,7 +137,7 @@ pub fn lines(
     axis: &Axis<'_>,
     zero_based: bool,
 ) -> String {
-    let Some((x, y)) = scales(series, axis, from_zero) else { return String::new() };
+    let Some((x, y)) = scales(series, axis, zero_based) else { return String::new() };
     let mut svg = open(HEIGHT, title);
     draw_rows(&mut svg, &y);
     draw_axis(&mut svg, &x, axis);
@@ -156,7 +156,7 @@ pub fn lines(
 }
 
 /// The scales of x and y over all points; none where there are no points.
-fn scales(series: &[Series], axis: &Axis<'_>, from_zero: bool) -> Option<(Scale, Scale)> {
+fn scales(series: &[Series], axis: &Axis<'_>, zero_based: bool) -> Option<(Scale, Scale)> {
     let points = || series.iter().flat_map(|s| &s.points);
     let bound = |pick: fn(&(f64, f64)) -> f64| {
         points().map(pick).fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)))
@@ -171,9 +171,9 @@ fn scales(series: &[Series], axis: &Axis<'_>, from_zero: bool) -> Option<(Scale,
         Axis::Numbers => (x_low - 1.0, x_high + 1.0),
     };
     let margin = 0.06 * (y_high - y_low).max(1e-9);
-    let y_low = if from_zero { 0f64.min(y_low) } else { y_low - margin };
-    let x = Scale { low: x_low, high: x_high, from: LEFT, to: WIDTH - RIGHT };
-    let y = Scale { low: y_low, high: y_high + margin, from: HEIGHT - BOTTOM, to: TOP };
+    let y_low = if zero_based { 0f64.min(y_low) } else { y_low - margin };
+    let x = Scale { low: x_low, high: x_high, start: LEFT, end: WIDTH - RIGHT };
+    let y = Scale { low: y_low, high: y_high + margin, start: HEIGHT - BOTTOM, end: TOP };
     Some((x, y))
 }
 
@@ -181,11 +181,15 @@ fn scales(series: &[Series], axis: &Axis<'_>, from_zero: bool) -> Option<(Scale,
 fn draw_rows(svg: &mut String, y: &Scale) {
     let rows = ticks(y.low, y.high, 5);
     for &tick in &rows {
-        let at = y.place(tick);
-        let _ = writeln!(svg, "<path d=\"M{LEFT} {at:.1}H{:.1}\" class=\"grid\"/>", WIDTH - RIGHT);
+        let position = y.place(tick);
+        let _ = writeln!(svg, "<path d=\"M{LEFT} {position:.1}H{:.1}\" class=\"grid\"/>", WIDTH - RIGHT);
         let text = label(tick, &rows);
-        let _ =
-            writeln!(svg, "<text x=\"{:.1}\" y=\"{:.1}\" class=\"end\">{text}</text>", LEFT - 6.0, at + 4.0);
+        let _ = writeln!(
+            svg,
+            "<text x=\"{:.1}\" y=\"{:.1}\" class=\"end\">{text}</text>",
+            LEFT - 6.0,
+            position + 4.0
+        );
     }
 }
 
@@ -196,20 +200,23 @@ fn draw_axis(svg: &mut String, x: &Scale, axis: &Axis<'_>) {
         Axis::Numbers => {
             let columns = ticks(x.low, x.high, 8);
             for &tick in columns.iter().filter(|t| t.fract() == 0.0) {
-                let (at, below) = (x.place(tick), base + 16.0);
-                let _ = writeln!(svg, "<text x=\"{at:.1}\" y=\"{below:.1}\" class=\"mid\">{tick:.0}</text>");
+                let (position, baseline) = (x.place(tick), base + 16.0);
+                let _ = writeln!(
+                    svg,
+                    "<text x=\"{position:.1}\" y=\"{baseline:.1}\" class=\"mid\">{tick:.0}</text>"
+                );
             }
         }
         Axis::Names(names) => {
-            for (place, (name, below)) in names.iter().enumerate() {
-                let at = x.place(place as f64);
+            for (place, (name, baseline)) in names.iter().enumerate() {
+                let position = x.place(place as f64);
                 let (first, second) = (base + 15.0, base + 27.0);
                 let _ = writeln!(
                     svg,
-                    "<text x=\"{at:.1}\" y=\"{first:.1}\" class=\"mid\">{}</text>\
-                     <text x=\"{at:.1}\" y=\"{second:.1}\" class=\"mid small\">{}</text>",
+                    "<text x=\"{position:.1}\" y=\"{first:.1}\" class=\"mid\">{}</text>\
+                     <text x=\"{position:.1}\" y=\"{second:.1}\" class=\"mid small\">{}</text>",
                     escape(name),
-                    escape(below)
+                    escape(baseline)
                 );
             }
         }
@@ -253,11 +260,12 @@ pub fn whiskers(title: &str, x_title: &str, rows: &[Whisker], margin: f64) -> St
     }
     let columns = ticks(x.low, x.high, 6);
     for &tick in &columns {
-        let at = x.place(tick);
+        let position = x.place(tick);
         let class = if tick == 0.0 { "zero" } else { "grid" };
-        let _ = writeln!(svg, "<path d=\"M{at:.1} {TOP}V{bottom:.1}\" class=\"{class}\"/>");
+        let _ = writeln!(svg, "<path d=\"M{position:.1} {TOP}V{bottom:.1}\" class=\"{class}\"/>");
         let text = label(tick, &columns);
-        let _ = writeln!(svg, "<text x=\"{at:.1}\" y=\"{:.1}\" class=\"mid\">{text}</text>", bottom + 16.0);
+        let _ =
+            writeln!(svg, "<text x=\"{position:.1}\" y=\"{:.1}\" class=\"mid\">{text}</text>", bottom + 16.0);
     }
     for (place, row) in rows.iter().enumerate() {
         let middle = TOP + ROW * (place as f64 + 0.68);

@@ -1,17 +1,17 @@
-//! Whether the lengths in an ONNX file hold, before it is read.
+//! Check of the lengths in an ONNX file before it is read.
 //!
-//! The runtime's reader takes memory for what a field claims and does not hold the claim against the message around
-//! it, so that one wrong byte can ask for all memory there is. This walks the messages of the ONNX schema (onnx.proto,
-//! IR version 10) without keeping anything.
+//! The runtime's reader allocates what a field claims without comparing it with the enclosing message, so that one
+//! wrong byte can exhaust memory. This check walks the messages of the ONNX schema (onnx.proto, IR version 10) without
+//! storing anything.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
-/// Messages within messages that are followed.
+/// Deepest nesting of messages.
 const MOST_DEPTH: usize = 64;
 
-/// The messages that hold messages, and `Flat` for those that hold numbers and bytes only.
+/// The messages that contain messages, and `Flat` for those of numbers and bytes only.
 #[derive(Clone, Copy)]
 enum Message {
     Model,
@@ -31,7 +31,7 @@ enum Message {
 }
 
 impl Message {
-    /// What a length-delimited field holds, if it is a message.
+    /// The kind of message in a length-delimited field, if it is one.
     fn field(self, number: u64) -> Option<Self> {
         Some(match (self, number) {
             (Self::Model, 7) | (Self::Attribute, 6 | 11) => Self::Graph,
@@ -59,7 +59,7 @@ impl Message {
     }
 }
 
-/// Whether every field of the file at `path` lies within the message around it; the inner error says where one
+/// Checks that every field of the file at `path` lies within its message; the inner error names the place of one that
 /// does not.
 ///
 /// # Errors
@@ -80,7 +80,7 @@ struct Walk {
 }
 
 impl Walk {
-    /// Reads a message that ends at `end`; false where something in it does not fit.
+    /// Walks a message that ends at `end`. Returns false if something in it exceeds it.
     fn message(&mut self, message: Message, end: u64, depth: usize) -> std::io::Result<bool> {
         if depth > MOST_DEPTH {
             return Ok(false);
@@ -109,7 +109,7 @@ impl Walk {
         Ok(self.at == end)
     }
 
-    /// A protobuf integer; none where it does not end.
+    /// Reads a protobuf integer; `None` if it does not end.
     fn varint(&mut self) -> std::io::Result<Option<u64>> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {

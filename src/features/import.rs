@@ -80,7 +80,8 @@ pub fn import(
     Ok(ImportReport { hash: manifest.content_hash(), ..report })
 }
 
-/// Writes the rows of the data set's items and returns how many there are. Rows that stand for "no features" are left out.
+/// Writes the rows of the data set's items and returns how many there are. Rows that stand for "no features" are
+/// skipped.
 fn copy_rows(
     dataset: &Dataset,
     rows: &HashMap<&str, usize>,
@@ -118,7 +119,7 @@ fn copy_rows(
     Ok(matched)
 }
 
-/// What the store's manifest says of its making.
+/// The store's description in its manifest.
 fn about(
     dataset: &Dataset,
     matrix: &ArrayRef,

@@ -47,7 +47,7 @@ impl Precision {
         }
     }
 
-    /// The name: `float16` or `float32`.
+    /// The name: The name: `float16` or `float32`.
     pub fn name(self) -> &'static str {
         match self {
             Self::F16 => "float16",
@@ -228,7 +228,7 @@ impl FeatureStore {
         }
     }
 
-    /// Mean and deviation of every column over all tokens of all items.
+    /// Mean and deviation of each column over all tokens of all items.
     pub(super) fn moments(&self) -> Vec<(f32, f32)> {
         let width = self.width();
         let (mut sums, mut squares, mut count) = (vec![0.0f64; width], vec![0.0f64; width], 0usize);
@@ -253,7 +253,7 @@ impl FeatureStore {
         sums.iter().zip(&squares).map(column).collect()
     }
 
-    /// Refuses a store that was made for a catalogue with other items or another numbering.
+    /// Checks that the store was made for the items of `dataset` in their order.
     ///
     /// # Errors
     /// [`FeatureError::OtherItems`].
@@ -282,7 +282,7 @@ fn map_file(file: &File) -> std::io::Result<Mmap> {
     unsafe { Mmap::map(file) }
 }
 
-/// The place of `tokens`, checked for type, shape and alignment.
+/// The place of The place of `tokens`, checked for type, shape and alignment.
 fn token_place(path: &Path, header: &Header) -> Result<(Place, Precision), FeatureError> {
     let place = header.place("tokens").ok_or_else(|| malformed(path, "no tensor named \"tokens\""))?;
     let precision = match place.dtype {

@@ -26,7 +26,7 @@ pub fn store_names(dataset_dir: &Path) -> Vec<String> {
     names
 }
 
-/// Refuses a name that would lead out of the `features` folder, or could not be typed in a configuration.
+/// Checks that a name stays inside the `features` folder and can be written in a configuration.
 ///
 /// # Errors
 /// [`FeatureError::ViewName`].

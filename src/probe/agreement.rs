@@ -1,4 +1,4 @@
-//! P2 (b): do the features' neighbours agree with the neighbours by behaviour (docs/studies.md, section 3)?
+//! Probe P2 (b): agreement of the features' neighbours with neighbours by behaviour (docs/studies.md, section 3)?
 //!
 //! Reads training interactions only.
 
@@ -12,32 +12,32 @@ use crate::ops::dropout::mix64;
 
 /// Added to the cosine's denominator.
 pub const SHRINKAGE: f64 = 10.0;
-/// Items with fewer users have no neighbours by behaviour.
+/// Fewest users of an item with neighbours by behaviour.
 pub const MIN_USERS: usize = 5;
-/// A pair of items counts as one of behaviour from so many common users.
+/// Fewest common users of a pair of items by behaviour.
 const MIN_COMMON: u32 = 2;
-/// Items of nearly the same popularity that may stand for a neighbour in the popularity-matched pairing.
+/// Number of items of similar popularity that replace a neighbour in the popularity-matched pairing.
 const MATCHED: usize = 20;
-/// Pairs whose similarities are correlated.
+/// Number of pairs for the correlation of similarities.
 const PAIRS: usize = 20_000;
 
-/// Who was taken together in training.
+/// Co-occurrence of items in training.
 pub struct Behaviour {
-    /// By item: ascending users.
+    /// Users of each item, ascending.
     owners: Vec<Vec<u32>>,
-    /// By user: ascending distinct items.
+    /// Distinct items of each user, ascending.
     baskets: Vec<Vec<u32>>,
-    /// Items with at least [`MIN_USERS`] users.
+    /// Whether each item has at least [`MIN_USERS`] users.
     pub eligible: Vec<bool>,
-    /// By item: (similarity, other, common users) of all eligible items that share a user, most similar first.
+    /// For each item, (similarity, other item, common users) of eligible items that share a user, most similar first.
     similar: Vec<Vec<(f32, u32, u32)>>,
-    /// Eligible items by number of users, and each item's place there.
+    /// Eligible items in order of their number of users.
     by_popularity: Vec<u32>,
     place: Vec<usize>,
 }
 
 impl Behaviour {
-    /// Counts the training interactions. At most `keep` similar items are kept per item.
+    /// Counts training interactions, and keeps at most `keep` similar items of each item.
     pub fn of(dataset: &Dataset, keep: usize) -> Self {
         let width = dataset.items.count() + 1;
         let basket = |u: usize| {
@@ -64,7 +64,7 @@ impl Behaviour {
         behaviour
     }
 
-    /// `common` is all zeros, before and after.
+    /// `common` is a buffer of zeros, and zeros again afterwards.
     fn similar_to(&self, item: usize, keep: usize, common: &mut [u32]) -> Vec<(f32, u32, u32)> {
         if !self.eligible[item] {
             return Vec::new();
@@ -92,13 +92,13 @@ impl Behaviour {
         similar
     }
 
-    /// Cosine of the binary user columns, with shrinkage.
+    /// Cosine of the items' binary user vectors, with shrinkage.
     fn similarity(&self, a: usize, b: usize, common: u32) -> f64 {
         let norm = (self.owners[a].len() as f64 * self.owners[b].len() as f64).sqrt();
         f64::from(common) / (norm + SHRINKAGE)
     }
 
-    /// Common users of two items.
+    /// Number of common users of two items.
     fn common(&self, a: usize, b: usize) -> u32 {
         let (short, long) = if self.owners[a].len() < self.owners[b].len() { (a, b) } else { (b, a) };
         self.owners[short].iter().filter(|u| self.owners[long].binary_search(u).is_ok()).count() as u32
@@ -108,9 +108,9 @@ impl Behaviour {
 /// Agreement of one set of features with behaviour.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Agreement {
-    /// Neighbours compared per item.
+    /// Number of neighbours that are compared.
     pub k: usize,
-    /// Items with enough users and with features.
+    /// Number of items with enough users and with features.
     pub items: usize,
     /// Mean share of an item's k nearest by features that are among its k nearest by behaviour.
     pub overlap: f64,
@@ -118,17 +118,18 @@ pub struct Agreement {
     pub overlap_chance: f64,
     /// The same for items as popular as the neighbours by behaviour.
     pub overlap_matched: f64,
-    /// `overlap` as a multiple of the two; absent where they are 0.
+    /// `overlap` as a multiple of `overlap_chance`; absent if that is 0.
     pub lift: Option<f64>,
     pub lift_matched: Option<f64>,
-    /// Share of the pairs with two common users or more (of the most similar per item) that features find.
+    /// Share of the pairs with two common users or more that the features find, among the most similar of each item.
     pub pair_recall: f64,
     pub pairs: usize,
-    /// Between similarities by features and by behaviour, on pairs half at random and half with common users.
+    /// Spearman's correlation of similarities by features and by behaviour, on pairs half at random and half with
+    /// common users.
     pub spearman: f64,
 }
 
-/// The features' `k` nearest among eligible items that have a vector, by item.
+/// For each item, the `k` nearest by features among eligible items with a vector.
 pub fn eligible_neighbours(
     behaviour: &Behaviour,
     vectors: &Vectors,
@@ -143,7 +144,7 @@ pub fn eligible_neighbours(
     })
 }
 
-/// Compares `near` ([`eligible_neighbours`]) with behaviour; absent with fewer than three comparable items.
+/// Compares `neighbours` ([`eligible_neighbours`]) with behaviour; `None` with fewer than three comparable items.
 pub fn agreement(
     behaviour: &Behaviour,
     vectors: &Vectors,
@@ -193,7 +194,7 @@ pub fn agreement(
 }
 
 impl Behaviour {
-    /// Items of nearly `other`'s popularity, without it and without `item`.
+    /// Items of similar popularity as `other`, without it and without `item`.
     fn matched(&self, item: usize, other: u32, usable: &impl Fn(usize) -> bool) -> Vec<u32> {
         let at = self.place[other as usize];
         let fits = |&&i: &&u32| i as usize != item && i != other && usable(i as usize);
@@ -203,7 +204,8 @@ impl Behaviour {
     }
 }
 
-/// Spearman over sampled pairs; every second pair has common users, else nearly all similarities were 0.
+/// Spearman's correlation over sampled pairs. Every second pair has common users, since nearly all similarities would
+/// be 0 otherwise.
 fn correlation(behaviour: &Behaviour, vectors: &Vectors, items: &[usize], seed: u64) -> f64 {
     let sampled: Vec<(f64, f64)> = (0..PAIRS as u64)
         .into_par_iter()

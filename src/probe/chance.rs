@@ -1,13 +1,13 @@
-//! What ranking at random reaches, and how far from it a measurement may lie.
+//! Recall of a random ranking, with the interval of a measurement.
 
 use serde::{Deserialize, Serialize};
 
 use crate::eval::Row;
 
-/// Two-sided 99 % of the normal distribution.
+/// Quantile of the two-sided 99 % interval of the normal distribution.
 const Z99: f64 = 2.575_829_3;
 
-/// Recall at a cut-off of a ranking without information, with the 99 % interval of one measurement.
+/// Recall at a cut-off of a random ranking, with the 99 % interval of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Chance {
     pub k: usize,
@@ -17,8 +17,8 @@ pub struct Chance {
 }
 
 impl Chance {
-    /// Each target is hit with probability k / candidates, one that its own history masks never; the hits are
-    /// independent (the interval is normal, of their summed variances, with half a hit for their being counts).
+    /// A target is hit with probability k / candidates, or never if its history masks it. Hits are independent: the
+    /// interval is normal with their summed variance, and a continuity correction of half a hit.
     pub fn of(rows: &[Row], k: usize) -> Self {
         let n = rows.len().max(1) as f64;
         let p = |row: &Row| {

@@ -1,4 +1,4 @@
-//! Ranking metrics of what is probed.
+//! Ranking metrics of probed features.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ impl Figures {
         Self { name: scored.name.clone(), metrics: metrics.collect() }
     }
 
-    /// 0 where it was not measured.
+    /// The value of a metric; 0 if it was not measured.
     pub fn get(&self, metric: &str) -> f64 {
         self.metrics.get(metric).copied().unwrap_or(0.0)
     }

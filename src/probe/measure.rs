@@ -13,23 +13,23 @@ use crate::data::{Dataset, Part};
 use crate::eval::baseline::{ContentView, ItemKnn, Popularity};
 use crate::eval::{ScoreError, Scored, Scorer, evaluate};
 
-/// Width of the random features: enough for independent neighbourhoods, cheap.
+/// Width of the random features: enough for independent neighbourhoods.
 const RANDOM_WIDTH: usize = 64;
-/// Cut-off of behavioural agreement and of figures that stand for a list.
+/// Cut-off of behavioural agreement and of summary figures.
 const K: usize = 10;
 
-/// How to probe.
+/// Options of a probe.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Whose targets are ranked.
+    /// Part whose targets are ranked.
     pub part: Part,
-    /// Neighbours per item of P2 (a).
+    /// Numbers of neighbours in P2 (a).
     pub neighbours: Vec<usize>,
-    /// Last items of the history that P1 averages; 0: all.
+    /// Number of last items of the history that P1 averages; 0 for all.
     pub last: usize,
-    /// Whether P3 runs.
+    /// Whether to run P3.
     pub masks: bool,
-    /// Of random features, masks and sampled pairs.
+    /// Seed of random features, masks and sampled pairs.
     pub seed: u64,
     pub eval: EvalConfig,
 }
@@ -47,7 +47,7 @@ impl Default for Options {
     }
 }
 
-/// A data set with what all probes of it share.
+/// A data set with what its probes share.
 pub struct Probe<'a> {
     pub(super) dataset: &'a Dataset,
     options: &'a Options,
@@ -59,7 +59,7 @@ impl<'a> Probe<'a> {
         Self { dataset, options, behaviour: Behaviour::of(dataset, 50) }
     }
 
-    /// All probes but P4 of the views, each alone and, where there are several, joined.
+    /// Runs all probes except P4 on each view, and on all views joined.
     ///
     /// # Errors
     /// The part has no targets.
@@ -103,7 +103,7 @@ impl<'a> Probe<'a> {
         })
     }
 
-    /// P1, P2 and P5 of one set of vectors, and the rows of P1.
+    /// Runs P1, P2 and P5 on one set of vectors; also returns the rows of P1.
     ///
     /// # Errors
     /// The part has no targets.
@@ -130,7 +130,7 @@ impl<'a> Probe<'a> {
         Ok((report, rows))
     }
 
-    /// One curve per view.
+    /// The curve of each view.
     fn masks(&self, views: &[ContentView]) -> Result<Vec<MaskCurve>, ScoreError> {
         let items = self.dataset.items.count();
         let places = mask::places(items, self.options.seed);
@@ -138,7 +138,7 @@ impl<'a> Probe<'a> {
         for (masked_view, view) in views.iter().enumerate() {
             let mut points: Vec<MaskPoint> = Vec::new();
             for ratio in mask::RATIOS {
-                // Without masks all curves begin at the same point.
+                // All curves share the point without masks.
                 if let Some(first) = curves.first().filter(|_| ratio == 0.0) {
                     points.push(first.points[0].clone());
                     continue;
@@ -182,13 +182,13 @@ impl<'a> Probe<'a> {
     }
 }
 
-/// All views joined.
+/// The vectors of all views, joined.
 pub fn joined(views: &[ContentView], items: usize) -> Vectors {
     let names: Vec<&str> = views.iter().map(|v| v.name.as_str()).collect();
     Vectors::of(&names.join("+"), views, items, |_, _| false)
 }
 
-/// Of every item, among all items with vectors.
+/// The nearest neighbours of every item among all items with vectors.
 pub(super) fn all_neighbours(vectors: &Vectors, against: &Against, k: usize) -> Vec<Vec<(f32, u32)>> {
     against.each(&vectors.values, |item, products| {
         if !vectors.present[item] {

@@ -1,8 +1,8 @@
-//! What frozen features are worth before anything is trained on them (docs/studies.md, section 3).
+//! Probes of frozen features before training (docs/studies.md, section 3).
 //!
-//! P1 ranks by features alone, P2 by their neighbours and asks whether these agree with behaviour, P3 takes
-//! modalities away from more and more items, P4 asks whether all that foretells the final metric, P5 looks at the
-//! geometry. Random features, popularity and item-kNN on behaviour always stand beside them.
+//! P1 ranks by features alone. P2 ranks by their neighbours and compares these with behaviour. P3 removes modalities
+//! from more and more items. P4 measures how well the figures predict the final metric. P5 examines the geometry.
+//! Random features, popularity and item-kNN on behaviour are always reported with them.
 //!
 //! Reading order: [`vectors`] (pooling, products in tiles), [`rank`] (P1, P2 a), [`mod@agreement`] (P2 b), [`mask`] (P3),
 //! [`geometry`] (P5), [`chance`], `measure` (all of them, to a `report`), [`validity`] (P4) of finished `runs`,

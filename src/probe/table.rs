@@ -1,4 +1,4 @@
-//! A probe's report for the terminal and as Markdown.
+//! The report of a probe as text for the terminal and as Markdown.
 
 use std::fmt::Write as _;
 
@@ -144,7 +144,7 @@ impl Report {
         )
     }
 
-    /// For the terminal.
+    /// The report for the terminal.
     pub fn plain(&self) -> String {
         let mut text = format!("{}\n", self.head());
         for (title, table) in self.sections() {

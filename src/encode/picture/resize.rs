@@ -1,12 +1,12 @@
-//! Resizing as PIL does it: two passes, each a weighted sum over the filter's support (widened when the picture
-//! shrinks), in 8-bit samples with 22-bit fixed-point weights. Each pass is PIL's bit for bit. The horizontal one
-//! comes first, as in PIL up to version 12; PIL 13 picks the order by size, and rounding between the passes then
-//! differed by at most 3 of 255 levels in the fixtures.
+//! Resizing as in PIL: two passes, each a weighted sum over the filter's support (widened when the picture shrinks),
+//! with 8-bit samples and 22-bit fixed-point weights. Each pass equals PIL's to the bit. The horizontal pass is first,
+//! as in PIL up to version 12; PIL 13 chooses the order by size, with differences of at most 3 of 255 levels in the
+//! fixtures.
 
 use image::RgbImage;
 use rayon::prelude::*;
 
-/// The interpolation, by PIL's names.
+/// Interpolation filters with PIL's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Filter {
@@ -18,7 +18,7 @@ pub enum Filter {
 }
 
 impl Filter {
-    /// By the number that `preprocessor_config.json` stores.
+    /// The filter with the number in `preprocessor_config.json`.
     pub fn numbered(number: u64) -> Option<Self> {
         Some(match number {
             0 => Self::Nearest,
@@ -30,7 +30,7 @@ impl Filter {
         })
     }
 
-    /// Half the width of the filter's support, in pixels of the smaller grid.
+    /// Half width of the filter's support, in pixels of the smaller grid.
     fn support(self) -> f64 {
         match self {
             Self::Nearest => 0.0,
@@ -72,10 +72,10 @@ impl Filter {
     }
 }
 
-/// Bits behind the point of a weight: 32 less 8 of the sample and 2 of head room.
+/// Fractional bits of a weight: 32 minus 8 of the sample and 2 of headroom.
 const BITS: u32 = 22;
 
-/// Weights of the source samples that make one target sample.
+/// Weights of the source samples for one target sample.
 struct Taps {
     first: usize,
     weights: Vec<i32>,
@@ -87,7 +87,7 @@ fn taps(filter: Filter, from: usize, to: usize) -> Vec<Taps> {
     let support = filter.support() * stretch;
     let place = |n: usize| {
         let centre = (n as f64 + 0.5) * scale;
-        // Truncation towards zero of the sum, then the bounds, in this order.
+        // The sum is truncated towards zero before it is clamped.
         let first = ((centre - support + 0.5) as i64).max(0) as usize;
         let last = ((centre + support + 0.5) as i64).min(from as i64) as usize;
         let raw: Vec<f64> =
@@ -103,7 +103,7 @@ fn taps(filter: Filter, from: usize, to: usize) -> Vec<Taps> {
     (0..to).map(place).collect()
 }
 
-/// `picture` in `width` x `height` pixels, both at least 1.
+/// Resizes `picture` to `width` x `height` pixels, both at least 1.
 pub fn resize(picture: &RgbImage, width: u32, height: u32, filter: Filter) -> RgbImage {
     let (from_width, from_height) = (picture.width() as usize, picture.height() as usize);
     let (to_width, to_height) = (width.max(1) as usize, height.max(1) as usize);
@@ -125,7 +125,7 @@ pub fn resize(picture: &RgbImage, width: u32, height: u32, filter: Filter) -> Rg
     if from_height != to_height {
         samples = down(&samples, to_width, &taps(filter, from_height, to_height));
     }
-    // The passes made exactly this many samples; an empty picture would be one of no pixels.
+    // The passes made exactly this number of samples, so that the default is never used.
     RgbImage::from_raw(to_width as u32, to_height as u32, samples).unwrap_or_default()
 }
 
