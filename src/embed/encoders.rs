@@ -33,7 +33,7 @@ pub fn fill_features(
     items: &mut [NewItem],
     elsewhere: &BTreeMap<String, String>,
     device: &Device,
-    tell: &mut dyn FnMut(&str, u64, Option<u64>),
+    on_download: &mut dyn FnMut(&str, u64, Option<u64>),
 ) -> Result<Vec<RefusedInput>, EmbedError> {
     if let Some(view) = elsewhere.keys().find(|view| encoded_store(system, view).is_none()) {
         return Err(EmbedError::NoSuchEncoder(view.clone()));
@@ -52,7 +52,8 @@ pub fn fill_features(
         }
         let wrap = |source| EmbedError::Encode { view: view.clone(), source: Box::new(source) };
         let moved = elsewhere.get(view).map(String::as_str);
-        let encoder = Encoder::reopen(store.dir(), store.about(), moved, device, tell).map_err(wrap)?;
+        let encoder =
+            Encoder::reopen(store.dir(), store.about(), moved, device, on_download).map_err(wrap)?;
         for batch in todo.chunks(BATCH) {
             let inputs: Vec<&str> = batch.iter().map(|&n| input(&items[n], recipe.modality, field)).collect();
             let found = encode(&encoder, recipe.modality, &inputs).map_err(wrap)?;

@@ -15,7 +15,7 @@ use super::onnx::Onnx;
 use super::picture::{Preprocessing, Refused, decode};
 use super::pool::Pool;
 use super::recipe::{Engine, Recipe, Settings, found_out};
-use super::resolve::{Asked, MAX_TOKENS, as_tokens, open_tokenizer, picture_settings, text_limit};
+use super::resolve::{Asked, MAX_TOKENS, open_tokenizer, picture_settings, text_limit, wants_tokens};
 use super::sentence;
 use super::tfidf::{self, Tfidf};
 use super::tokenizer::Tokenizer;
@@ -72,20 +72,20 @@ impl Encoder {
         modality: Modality,
         texts: &[String],
         device: &Device,
-        tell: &mut dyn FnMut(&str, u64, Option<u64>),
+        on_download: &mut dyn FnMut(&str, u64, Option<u64>),
     ) -> Result<Self, EncodeError> {
-        Self::open_as(settings, modality, texts, device, None, tell)
+        Self::open_made(settings, modality, texts, device, None, on_download)
     }
 
     /// As [`Self::open`]. `made` is the recipe of a store that gets more items; it overrides what the encoder's files
     /// would choose today.
-    fn open_as(
+    fn open_made(
         settings: &Settings,
         modality: Modality,
         texts: &[String],
         device: &Device,
         made: Option<&Recipe>,
-        tell: &mut dyn FnMut(&str, u64, Option<u64>),
+        on_download: &mut dyn FnMut(&str, u64, Option<u64>),
     ) -> Result<Self, EncodeError> {
         let name = &settings.encoder;
         let path = PathBuf::from(name);
@@ -100,7 +100,7 @@ impl Encoder {
             return Self::open_folder(&path, settings, modality, device, made);
         }
         if !path.exists() && hub::is_name(name) {
-            let folder = Hub::from_environment().folder(name, tell)?;
+            let folder = Hub::from_environment().folder(name, on_download)?;
             return Self::open_folder(&folder, settings, modality, device, made);
         }
         Err(EncodeError::NoEncoder(name.clone()))
@@ -113,13 +113,15 @@ impl Encoder {
     /// As [`Encoder::open`], or the encoder is not the store's.
     pub fn reopen(
         store: &Path,
-        about: &Value,
+        manifest: &Value,
         elsewhere: Option<&str>,
         device: &Device,
-        tell: &mut dyn FnMut(&str, u64, Option<u64>),
+        on_download: &mut dyn FnMut(&str, u64, Option<u64>),
     ) -> Result<Self, EncodeError> {
         let other = |what: String| EncodeError::OtherEncoder { dir: store.to_owned(), what };
-        let (Some(recipe), Some(mut settings)) = (Recipe::of(about), Settings::of(about)) else {
+        let (Some(recipe), Some(mut settings)) =
+            (Recipe::from_manifest(manifest), Settings::from_manifest(manifest))
+        else {
             return Err(other("its manifest tells of none".into()));
         };
         if let Some(elsewhere) = elsewhere {
@@ -128,7 +130,7 @@ impl Encoder {
         let encoder = if recipe.engine == Engine::Tfidf {
             Self::from_table(Tfidf::read(&store.join(tfidf::FILE))?, &settings)
         } else {
-            Self::open_as(&settings, recipe.modality, &[], device, Some(&recipe), tell)?
+            Self::open_made(&settings, recipe.modality, &[], device, Some(&recipe), on_download)?
         };
         // Bounds decide which pictures are refused, but don't change the features of others.
         let same = Recipe { bounds: recipe.bounds, ..encoder.recipe.clone() };
@@ -256,7 +258,7 @@ impl Encoder {
         recipe.width =
             head.width(probe.width).map_err(|reason| malformed(&folder.join(sentence::MODULES), reason))?;
         recipe.modules.clone_from(&head.described);
-        recipe.tokens = match (as_tokens(settings), recipe.max_tokens) {
+        recipe.tokens = match (wants_tokens(settings), recipe.max_tokens) {
             (true, Some(most)) if probe.tokens > 1 => most,
             _ => probe.tokens,
         };
@@ -289,7 +291,7 @@ impl Encoder {
             let norm = if recipe.output.final_norm { "behind" } else { "before" };
             parts.push(format!("layer {} {norm} the final norm", recipe.output.layer));
         }
-        parts.extend(Some(recipe.told()).filter(|told| !told.is_empty()));
+        parts.extend(Some(recipe.describe()).filter(|told| !told.is_empty()));
         let found = found_out(&self.settings, recipe);
         if !found.is_empty() {
             parts.push(format!("found out and not asked for: {}", found.join(", ")));
@@ -466,9 +468,9 @@ fn read_native_pictures(
 /// (`onnx/model.onnx`).
 fn onnx_folder(path: &Path) -> PathBuf {
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let beside = whole.parent().unwrap_or(Path::new("."));
-    let Some(above) = beside.parent().filter(|_| beside.ends_with("onnx")) else { return beside.to_owned() };
+    let folder = whole.parent().unwrap_or(Path::new("."));
+    let Some(parent) = folder.parent().filter(|_| folder.ends_with("onnx")) else { return folder.to_owned() };
     // A list of modules determines the vector; exporters leave it in the parent even if they copy the tokenizer.
-    let first = |file: &&'static str| [beside, above].into_iter().find(|folder| folder.join(file).is_file());
-    ASSETS.iter().find_map(first).unwrap_or(beside).to_owned()
+    let first = |file: &&'static str| [folder, parent].into_iter().find(|folder| folder.join(file).is_file());
+    ASSETS.iter().find_map(first).unwrap_or(folder).to_owned()
 }

@@ -322,13 +322,13 @@ fn clip_text(config: &Config, mut w: Weights, device: &Device) -> Result<Loaded,
     let d = dims.width;
     let vocabulary = config.number("vocab_size", Some(49_408))?;
     let positions = config.number("max_position_embeddings", Some(77))?;
-    let at = w.prefix_of(&["text_model.", ""], "embeddings.token_embedding.weight");
-    let word_vd = w.take(&format!("{at}embeddings.token_embedding.weight"), [vocabulary, d])?;
-    let position_td = w.take(&format!("{at}embeddings.position_embedding.weight"), [positions, d])?;
-    let blocks = blocks(&mut w, config, &format!("{at}encoder.layers"), &CLIP, dims)?;
-    let final_norm = Some(Norm::read(&mut w, &format!("{at}final_layer_norm"), d, dims.eps)?);
+    let prefix = w.prefix_of(&["text_model.", ""], "embeddings.token_embedding.weight");
+    let word_vd = w.take(&format!("{prefix}embeddings.token_embedding.weight"), [vocabulary, d])?;
+    let position_td = w.take(&format!("{prefix}embeddings.position_embedding.weight"), [positions, d])?;
+    let blocks = blocks(&mut w, config, &format!("{prefix}encoder.layers"), &CLIP, dims)?;
+    let final_norm = Some(Norm::read(&mut w, &format!("{prefix}final_layer_norm"), d, dims.eps)?);
     let (projection, projected) = projection(&mut w, config, "text_projection", d)?;
-    w.ignore(&format!("{at}embeddings.position_ids"));
+    w.ignore(&format!("{prefix}embeddings.position_ids"));
     w.finish()?;
     // The first releases state 2 here, which is not the end token; their reader uses the largest id.
     let end = config.root.get("eos_token_id").and_then(Value::as_u64).unwrap_or(49_407);
@@ -351,16 +351,16 @@ fn clip_vision(config: &Config, mut w: Weights, device: &Device) -> Result<Loade
     let dims = config.dims(1e-5, "quick_gelu")?;
     let d = dims.width;
     let (side, patch, tokens) = patches(config)?;
-    let at = w.prefix_of(&["vision_model.", ""], "embeddings.class_embedding");
-    let class_d = w.take(&format!("{at}embeddings.class_embedding"), [d])?;
-    let patch_dcpp = w.take(&format!("{at}embeddings.patch_embedding.weight"), [d, 3, patch, patch])?;
-    let position_td = w.take(&format!("{at}embeddings.position_embedding.weight"), [tokens, d])?;
+    let prefix = w.prefix_of(&["vision_model.", ""], "embeddings.class_embedding");
+    let class_d = w.take(&format!("{prefix}embeddings.class_embedding"), [d])?;
+    let patch_dcpp = w.take(&format!("{prefix}embeddings.patch_embedding.weight"), [d, 3, patch, patch])?;
+    let position_td = w.take(&format!("{prefix}embeddings.position_embedding.weight"), [tokens, d])?;
     // The name is misspelt in the files.
-    let norm = Some(Norm::read(&mut w, &format!("{at}pre_layrnorm"), d, dims.eps)?);
-    let blocks = blocks(&mut w, config, &format!("{at}encoder.layers"), &CLIP, dims)?;
-    let final_norm = Some(Norm::read(&mut w, &format!("{at}post_layernorm"), d, dims.eps)?);
+    let norm = Some(Norm::read(&mut w, &format!("{prefix}pre_layrnorm"), d, dims.eps)?);
+    let blocks = blocks(&mut w, config, &format!("{prefix}encoder.layers"), &CLIP, dims)?;
+    let final_norm = Some(Norm::read(&mut w, &format!("{prefix}post_layernorm"), d, dims.eps)?);
     let (projection, projected) = projection(&mut w, config, "visual_projection", d)?;
-    w.ignore(&format!("{at}embeddings.position_ids"));
+    w.ignore(&format!("{prefix}embeddings.position_ids"));
     w.finish()?;
     let embedding = Embedding::Picture { patch_dcpp, bias_d: None, class_d, position_td, patch, norm };
     let tower = Tower {

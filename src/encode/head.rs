@@ -88,7 +88,7 @@ impl Activation {
         })
     }
 
-    fn of(self, x: f32) -> f32 {
+    fn apply(self, x: f32) -> f32 {
         let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
         match self {
             Self::Identity => x,
@@ -164,8 +164,8 @@ impl Head {
         w.finish()?;
         let (hash, _) = hash_file(&weights(dir)?)?;
         let kind = name.rsplit('.').next().unwrap_or(name);
-        let with = if matches!(residual, Residual::None) { "" } else { ", residual" };
-        self.described.push(format!("dense {input} to {output}, {kind}{with}, sha256 {hash}"));
+        let suffix = if matches!(residual, Residual::None) { "" } else { ", residual" };
+        self.described.push(format!("dense {input} to {output}, {kind}{suffix}, sha256 {hash}"));
         self.steps.push(Step::Dense(Dense { weight, bias, activation, residual, input, output }));
         Ok(())
     }
@@ -210,10 +210,10 @@ impl Head {
         let done: Vec<Vec<f32>> = rows
             .map(|row| {
                 self.steps.iter().fold(row.to_vec(), |mut row, step| match step {
-                    Step::Dense(dense) => dense.of(&row),
-                    Step::Norm(norm) => norm.of(&row),
+                    Step::Dense(dense) => dense.apply(&row),
+                    Step::Norm(norm) => norm.apply(&row),
                     Step::Unit => {
-                        to_unit(&mut row);
+                        scale_to_unit(&mut row);
                         row
                     }
                     Step::Truncate(width) => {
@@ -262,10 +262,10 @@ fn size(path: &Path, config: &Value, key: &str) -> Result<usize, EncodeError> {
 }
 
 impl Dense {
-    fn of(&self, x: &[f32]) -> Vec<f32> {
+    fn apply(&self, x: &[f32]) -> Vec<f32> {
         let mut y = self.bias.clone();
         add_product(&mut y, x, &self.weight);
-        y.iter_mut().for_each(|y| *y = self.activation.of(*y));
+        y.iter_mut().for_each(|y| *y = self.activation.apply(*y));
         match &self.residual {
             Residual::None => {}
             Residual::Same => y.iter_mut().zip(x).for_each(|(y, x)| *y += x),
@@ -289,7 +289,7 @@ fn add_product(y: &mut [f32], x: &[f32], map: &[f32]) {
 }
 
 impl LayerNorm {
-    fn of(&self, x: &[f32]) -> Vec<f32> {
+    fn apply(&self, x: &[f32]) -> Vec<f32> {
         let n = x.len().max(1) as f64;
         let mean = x.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
         let variance = x.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n;
@@ -300,7 +300,7 @@ impl LayerNorm {
 }
 
 /// Scales to length 1; a vector of zeros stays as it is.
-pub(super) fn to_unit(vector: &mut [f32]) {
+pub(super) fn scale_to_unit(vector: &mut [f32]) {
     let norm = vector.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt().max(1e-12);
     vector.iter_mut().for_each(|v| *v = (f64::from(*v) / norm) as f32);
 }

@@ -70,7 +70,7 @@ impl Hub {
     pub fn folder(
         &self,
         name: &str,
-        tell: &mut dyn FnMut(&str, u64, Option<u64>),
+        on_download: &mut dyn FnMut(&str, u64, Option<u64>),
     ) -> Result<PathBuf, EncodeError> {
         let (repo, revision) = name.split_once('@').unwrap_or((name, "main"));
         if !is_name(repo) || !is_part(revision) {
@@ -81,7 +81,7 @@ impl Hub {
             return Ok(folder);
         }
         fs::create_dir_all(&folder).map_err(at(&folder))?;
-        let mut files = Files { hub: self, repo, revision, folder: &folder, tell };
+        let mut files = Files { hub: self, repo, revision, folder: &folder, on_download };
         let (transformer, modules) = files.modules()?;
         files.needed(&format!("{transformer}config.json"))?;
         for file in SMALL {
@@ -108,7 +108,7 @@ impl Hub {
         url: &str,
         dest: &Path,
         file: &str,
-        tell: &mut dyn FnMut(&str, u64, Option<u64>),
+        on_download: &mut dyn FnMut(&str, u64, Option<u64>),
     ) -> Result<(), EncodeError> {
         if dest.exists() {
             return Ok(());
@@ -141,7 +141,7 @@ impl Hub {
             done += n as u64;
             hasher.update(&buffer[..n]);
             out.write_all(&buffer[..n]).map_err(at(dest))?;
-            tell(file, done, length);
+            on_download(file, done, length);
         }
         if length.is_some_and(|n| n != done) || done > most {
             return Err(failed(format!("cut short or too long at {done} bytes"), None));
@@ -172,9 +172,9 @@ impl Hub {
         request.call().map_err(|e| match e {
             ureq::Error::StatusCode(404) => failed("not found".into(), Some(404)),
             ureq::Error::StatusCode(status @ (401 | 403)) => {
-                let with =
+                let cause =
                     if self.token.is_some() { "the token does not open it" } else { "not a public one" };
-                failed(format!("refused with status {status}: no such repository, or {with}"), Some(status))
+                failed(format!("refused with status {status}: no such repository, or {cause}"), Some(status))
             }
             other => failed(other.to_string(), None),
         })
@@ -187,7 +187,7 @@ struct Files<'a> {
     repo: &'a str,
     revision: &'a str,
     folder: &'a Path,
-    tell: &'a mut dyn FnMut(&str, u64, Option<u64>),
+    on_download: &'a mut dyn FnMut(&str, u64, Option<u64>),
 }
 
 impl Files<'_> {
@@ -197,7 +197,7 @@ impl Files<'_> {
 
     /// Downloads a file. Returns false if the hub has none of this name.
     fn get(&mut self, file: &str) -> Result<bool, EncodeError> {
-        match self.hub.fetch(&self.url(file), &self.folder.join(file), file, self.tell) {
+        match self.hub.fetch(&self.url(file), &self.folder.join(file), file, self.on_download) {
             Ok(()) => Ok(true),
             Err(EncodeError::Download { status: Some(404), .. }) => Ok(false),
             Err(e) => Err(e),

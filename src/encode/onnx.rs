@@ -9,7 +9,7 @@ use rten::{DataType, Dimension, Model, NodeId, Value, ValueOrView, ValueType};
 
 use super::EncodeError;
 use super::families::Modality;
-use super::head::to_unit;
+use super::head::scale_to_unit;
 use super::pool::{Pool, Pooling};
 use super::tower::{Encoded, Output};
 
@@ -85,8 +85,11 @@ impl Onnx {
         let lengths: Vec<usize> = texts.iter().map(|ids| ids.len()).collect();
         let tokens = lengths.iter().copied().max().unwrap_or(1).max(1);
         let shape = [texts.len(), tokens];
-        let padded = |of: &dyn Fn(usize, usize) -> i32| -> Vec<i32> {
-            (0..texts.len()).flat_map(|n| (0..tokens).map(move |t| (n, t))).map(|(n, t)| of(n, t)).collect()
+        let padded = |value: &dyn Fn(usize, usize) -> i32| -> Vec<i32> {
+            (0..texts.len())
+                .flat_map(|n| (0..tokens).map(move |t| (n, t)))
+                .map(|(n, t)| value(n, t))
+                .collect()
         };
         let values = |role: Role| match role {
             Role::Mask => padded(&|n, t| i32::from(t < lengths[n])),
@@ -184,7 +187,7 @@ fn pooled(states: Encoded, vector: bool, output: &Output) -> Encoded {
             pools.modes().iter().flat_map(|pool| pool_one(row, width, *pool, output.skip)).collect()
         };
         if output.unit {
-            to_unit(&mut pooled);
+            scale_to_unit(&mut pooled);
         }
         whole = pooled.len();
         values.extend(pooled);
@@ -196,24 +199,24 @@ fn pooled(states: Encoded, vector: bool, output: &Output) -> Encoded {
 fn pool_one(row: &[f32], width: usize, pool: Pool, skip: usize) -> Vec<f32> {
     let length = row.len() / width;
     // The end-of-text token is the last valid one, followed by padding only.
-    let plan = pool.of(length, skip, length.saturating_sub(1));
-    let state = |at: usize| &row[at * width..(at + 1) * width];
-    if let Pooling::Place(at) = plan {
-        return state(at).to_vec();
+    let plan = pool.plan(length, skip, length.saturating_sub(1));
+    let state = |place: usize| &row[place * width..(place + 1) * width];
+    if let Pooling::Place(place) = plan {
+        return state(place).to_vec();
     }
-    let from = skip.min(length.max(1) - 1);
-    let weight = |at: usize| match plan {
-        Pooling::Sum { by_place: true, .. } => (at + 1) as f32,
+    let first = skip.min(length.max(1) - 1);
+    let weight = |place: usize| match plan {
+        Pooling::Sum { weighted: true, .. } => (place + 1) as f32,
         _ => 1.0,
     };
-    let mut vector: Vec<f32> = state(from).iter().map(|&x| x * weight(from)).collect();
-    for at in from + 1..length {
-        for (v, &x) in vector.iter_mut().zip(state(at)) {
-            *v = if plan == Pooling::Largest { v.max(x) } else { *v + x * weight(at) };
+    let mut vector: Vec<f32> = state(first).iter().map(|&x| x * weight(first)).collect();
+    for place in first + 1..length {
+        for (v, &x) in vector.iter_mut().zip(state(place)) {
+            *v = if plan == Pooling::Largest { v.max(x) } else { *v + x * weight(place) };
         }
     }
-    if let Pooling::Sum { over, .. } = plan {
-        vector.iter_mut().for_each(|v| *v /= over);
+    if let Pooling::Sum { divisor, .. } = plan {
+        vector.iter_mut().for_each(|v| *v /= divisor);
     }
     vector
 }

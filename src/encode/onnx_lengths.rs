@@ -67,16 +67,16 @@ impl Message {
 pub(super) fn check(path: &Path) -> std::io::Result<Result<(), String>> {
     let file = File::open(path)?;
     let end = file.metadata()?.len();
-    let mut walk = Walk { file: BufReader::new(file), at: 0 };
+    let mut walk = Walk { file: BufReader::new(file), position: 0 };
     if walk.message(Message::Model, end, 0)? {
         return Ok(Ok(()));
     }
-    Ok(Err(format!("not an ONNX file: the field before byte {} does not fit", walk.at)))
+    Ok(Err(format!("not an ONNX file: the field before byte {} does not fit", walk.position)))
 }
 
 struct Walk {
     file: BufReader<File>,
-    at: u64,
+    position: u64,
 }
 
 impl Walk {
@@ -85,7 +85,7 @@ impl Walk {
         if depth > MOST_DEPTH {
             return Ok(false);
         }
-        while self.at < end {
+        while self.position < end {
             let Some(tag) = self.varint()? else { return Ok(false) };
             let length = match tag & 7 {
                 0 => self.varint()?.map(|_| 0),
@@ -94,19 +94,19 @@ impl Walk {
                 5 => Some(4),
                 _ => None,
             };
-            let Some(length) = length.filter(|&n| self.at <= end && n <= end - self.at) else {
+            let Some(length) = length.filter(|&n| self.position <= end && n <= end - self.position) else {
                 return Ok(false);
             };
             if let Some(inner) = message.field(tag >> 3).filter(|_| tag & 7 == 2) {
-                if !self.message(inner, self.at + length, depth + 1)? {
+                if !self.message(inner, self.position + length, depth + 1)? {
                     return Ok(false);
                 }
                 continue;
             }
             self.file.seek_relative(length as i64)?;
-            self.at += length;
+            self.position += length;
         }
-        Ok(self.at == end)
+        Ok(self.position == end)
     }
 
     /// Reads a protobuf integer; `None` if it does not end.
@@ -117,7 +117,7 @@ impl Walk {
             if self.file.read(&mut byte)? == 0 {
                 return Ok(None);
             }
-            self.at += 1;
+            self.position += 1;
             value |= u64::from(byte[0] & 0x7f) << shift;
             if byte[0] < 0x80 {
                 return Ok(Some(value));

@@ -47,12 +47,12 @@ impl Pool {
 
     /// The plan for an input of `length` valid tokens without the first `skip` ones (a prompt that is not pooled);
     /// `end` is the place of the end-of-text token.
-    pub(super) fn of(self, length: usize, skip: usize, end: usize) -> Pooling {
+    pub(super) fn plan(self, length: usize, skip: usize, end: usize) -> Pooling {
         let length = length.max(1);
         // At least one token is left, as with every text after a prompt.
         let skip = skip.min(length - 1);
         let count = (length - skip) as f32;
-        let sum = |by_place, over| Pooling::Sum { by_place, over };
+        let sum = |weighted, divisor| Pooling::Sum { weighted, divisor };
         match self {
             Self::Cls => Pooling::Place(skip),
             Self::Last => Pooling::Place(length - 1),
@@ -72,7 +72,7 @@ pub(super) enum Pooling {
     /// Selects a token.
     Place(usize),
     /// Sums the tokens, times their places from 1 on if `weighted`, and divides by `divisor`.
-    Sum { by_place: bool, over: f32 },
+    Sum { weighted: bool, divisor: f32 },
     /// Takes the largest value of each column.
     Largest,
 }
@@ -132,11 +132,14 @@ mod tests {
 
     #[test]
     fn a_prompt_that_is_left_out_moves_the_first_token_and_keeps_the_places_of_the_others() {
-        assert_eq!(Pool::Cls.of(5, 2, 0), Pooling::Place(2));
-        assert_eq!(Pool::Last.of(5, 2, 0), Pooling::Place(4));
-        assert_eq!(Pool::Mean.of(5, 2, 0), Pooling::Sum { by_place: false, over: 3.0 });
-        assert_eq!(Pool::MeanSqrtLen.of(6, 2, 0), Pooling::Sum { by_place: false, over: 2.0 });
-        assert_eq!(Pool::WeightedMean.of(5, 2, 0), Pooling::Sum { by_place: true, over: 3.0 + 4.0 + 5.0 });
+        assert_eq!(Pool::Cls.plan(5, 2, 0), Pooling::Place(2));
+        assert_eq!(Pool::Last.plan(5, 2, 0), Pooling::Place(4));
+        assert_eq!(Pool::Mean.plan(5, 2, 0), Pooling::Sum { weighted: false, divisor: 3.0 });
+        assert_eq!(Pool::MeanSqrtLen.plan(6, 2, 0), Pooling::Sum { weighted: false, divisor: 2.0 });
+        assert_eq!(
+            Pool::WeightedMean.plan(5, 2, 0),
+            Pooling::Sum { weighted: true, divisor: 3.0 + 4.0 + 5.0 }
+        );
     }
 
     #[test]

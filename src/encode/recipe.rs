@@ -46,8 +46,8 @@ pub struct Settings {
 
 impl Settings {
     /// The settings in a store's manifest, if it was encoded by this program.
-    pub fn of(about: &Value) -> Option<Self> {
-        serde_json::from_value(about.get("settings")?.clone()).ok()
+    pub fn from_manifest(manifest: &Value) -> Option<Self> {
+        serde_json::from_value(manifest.get("settings")?.clone()).ok()
     }
 
     /// The settings with absolute paths.
@@ -153,12 +153,12 @@ impl Recipe {
     }
 
     /// The recipe in a store's manifest, if it was encoded by this program.
-    pub fn of(about: &Value) -> Option<Self> {
-        serde_json::from_value(about.get("recipe")?.clone()).ok()
+    pub fn from_manifest(manifest: &Value) -> Option<Self> {
+        serde_json::from_value(manifest.get("recipe")?.clone()).ok()
     }
 
     /// Description of how an input becomes its vector or states.
-    pub fn told(&self) -> String {
+    pub fn describe(&self) -> String {
         let mut parts = Vec::new();
         if let Some(most) = self.max_tokens {
             parts.push(format!("texts of up to {most} tokens"));

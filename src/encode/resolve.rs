@@ -116,7 +116,7 @@ pub(super) fn picture_settings(
         if let Some(root) = optional(&own)?
             && (name == PREPROCESSOR || root.get("image_processor").is_some())
         {
-            return Preprocessing::of(&own, &root);
+            return Preprocessing::from_json(&own, &root);
         }
     }
     Err(EncodeError::Options(format!(
@@ -142,12 +142,12 @@ impl<'a> Asked<'a> {
         made: Option<&Recipe>,
     ) -> Result<Self, EncodeError> {
         let made_plain = made.is_some_and(|recipe| recipe.modules.is_empty());
-        let whole = settings.pool.is_none() && !as_tokens(settings) && !made_plain;
+        let whole = settings.pool.is_none() && !wants_tokens(settings) && !made_plain;
         // An unused prompt need not be supported.
         let default_prompt = modality == Modality::Text && settings.prompt.is_none() && !settings.odmt;
         let mut sentence = Sentence::open(folder, modality, whole, default_prompt && made.is_none())?;
         if let (Some(sentence), Some(made)) = (&mut sentence, made) {
-            sentence.as_made(made);
+            sentence.restore_choices(made);
         }
         Ok(Self { settings, sentence })
     }
@@ -230,7 +230,7 @@ impl<'a> Asked<'a> {
     pub fn onnx_output(&self, modality: Modality) -> Result<(Output, Head), EncodeError> {
         let none =
             Output { layer: 0, final_norm: false, pool: None, projection: false, unit: false, skip: 0 };
-        if as_tokens(self.settings) {
+        if wants_tokens(self.settings) {
             return Ok((none, Head::default()));
         }
         let default = if modality == Modality::Text { Pool::Mean } else { Pool::Cls };
@@ -258,11 +258,11 @@ impl<'a> Asked<'a> {
         let last = layer == depth;
         let final_norm = |own: bool| settings.final_norm.unwrap_or(own) && loaded.tower.final_norm.is_some();
         // As `last_hidden_state` of transformers: CLIP's picture tower norms only the pooled vector.
-        let of_states = last && loaded.family != Family::ClipVision;
+        let norms_states = last && loaded.family != Family::ClipVision;
         let mut output =
             Output { layer, final_norm: false, pool: None, projection: false, unit: false, skip: 0 };
-        if as_tokens(settings) {
-            output.final_norm = final_norm(of_states && !settings.odmt);
+        if wants_tokens(settings) {
+            output.final_norm = final_norm(norms_states && !settings.odmt);
             return Ok((output, Head::default()));
         }
         let default = match loaded.family {
@@ -275,12 +275,13 @@ impl<'a> Asked<'a> {
             return Err(EncodeError::Options("--pool end is for texts of CLIP".into()));
         }
         // A Pooling module reads the states; CLIP's own vector comes from its projection.
-        let by_module = settings.pool.is_none() && self.sentence.as_ref().is_some_and(|s| s.pools.is_some());
-        output.final_norm = final_norm(if by_module { of_states } else { last });
+        let pools_by_module =
+            settings.pool.is_none() && self.sentence.as_ref().is_some_and(|s| s.pools.is_some());
+        output.final_norm = final_norm(if pools_by_module { norms_states } else { last });
         output.projection = last
             && output.final_norm
             && settings.pool.is_none()
-            && !by_module
+            && !pools_by_module
             && loaded.tower.projection.is_some();
         (output.pool, output.unit) = (Some(pools), unit);
         Ok((output, head))
@@ -297,6 +298,6 @@ impl<'a> Asked<'a> {
 }
 
 /// Whether the states of all tokens are wanted.
-pub(super) fn as_tokens(settings: &Settings) -> bool {
+pub(super) fn wants_tokens(settings: &Settings) -> bool {
     settings.tokens.unwrap_or(settings.odmt)
 }

@@ -172,7 +172,7 @@ fn finish(
     if let Some(table) = encoder.table() {
         table.write(&writer.extra_path(tfidf::FILE))?;
     }
-    let manifest = writer.finish(about(dataset, encoder, job, plan, refused.len()))?;
+    let manifest = writer.finish(description(dataset, encoder, job, plan, refused.len()))?;
     let encoded = partial.kept;
     partial.remove()?;
     Ok(Report {
@@ -192,7 +192,7 @@ fn finish(
 }
 
 /// The store's description in its manifest.
-fn about(dataset: &Dataset, encoder: &Encoder, job: &Job, plan: &Plan, refused: usize) -> Value {
+fn description(dataset: &Dataset, encoder: &Encoder, job: &Job, plan: &Plan, refused: usize) -> Value {
     let recipe = encoder.recipe();
     json!({
         "source": format!("encoded by {}", encoder.name()),

@@ -50,7 +50,7 @@ pub(super) struct Sentence {
     /// Longest text in tokens, special ones included; absent if unbounded.
     pub max_tokens: Option<usize>,
     /// Modules after the pooling: kind and folder.
-    behind: Vec<(Kind, PathBuf)>,
+    further: Vec<(Kind, PathBuf)>,
     /// Number of values of the last vector that are kept.
     truncate: Option<usize>,
 }
@@ -110,7 +110,7 @@ impl Sentence {
                 .map_or_else(|| max_tokens(&transformer, &settings.1, &tokenizer), |n| Ok(Some(n)))?,
             tokenizer,
             // Scaling to unit length does not depend on earlier modules.
-            behind: rest
+            further: rest
                 .iter()
                 .filter(|module| matches!(kind(&path, module), Ok(Kind::Normalize)))
                 .map(|module| Ok((Kind::Normalize, place(folder, &path, module)?)))
@@ -144,31 +144,31 @@ impl Sentence {
             return Err(unknown(path, what.into()));
         }
         if pooling {
-            let (_, at) = modules.remove(0);
-            let (pools, include) = pooling_of(&at.join("config.json"))?;
+            let (_, dir) = modules.remove(0);
+            let (pools, include) = pooling_of(&dir.join("config.json"))?;
             (self.pools, self.include_prompt) = (Some(pools), include);
         }
         let misplaced = |kind: &Kind| matches!(kind, Kind::Transformer | Kind::Clip | Kind::Pooling);
         if let Some((kind, _)) = modules.iter().find(|(kind, _)| misplaced(kind)) {
             return Err(unknown(path, format!("a further {kind:?} module is not supported")));
         }
-        self.behind = modules;
+        self.further = modules;
         Ok(())
     }
 
     /// Restores the choices of a store's recipe where they differ from today's reading of the files, so that later
     /// items are encoded like the earlier ones.
-    pub fn as_made(&mut self, recipe: &Recipe) {
+    pub fn restore_choices(&mut self, recipe: &Recipe) {
         self.prompt = recipe.prompt.clone().unwrap_or_default();
         self.lowercase = recipe.lowercase;
         self.max_tokens = recipe.max_tokens.or(self.max_tokens);
         if recipe.modules.is_empty() {
             self.pools.clone_from(&recipe.output.pool);
             self.include_prompt = recipe.output.skip == 0;
-            self.behind.truncate(0);
+            self.further.truncate(0);
             self.truncate = None;
             if recipe.output.unit {
-                self.behind.push((Kind::Normalize, self.transformer.clone()));
+                self.further.push((Kind::Normalize, self.transformer.clone()));
             }
         }
     }
@@ -179,7 +179,7 @@ impl Sentence {
     /// A module is damaged or unsupported.
     pub fn head(&self) -> Result<Head, EncodeError> {
         let mut head = Head::default();
-        for (kind, dir) in &self.behind {
+        for (kind, dir) in &self.further {
             let path = dir.join("config.json");
             let config =
                 if kind.needs_config() { required(&path)? } else { optional(&path)?.unwrap_or_default() };
@@ -288,8 +288,8 @@ fn gives_vector(
     };
     let output = settings.get("module_output_name").and_then(Value::as_str).unwrap_or("");
     let method = way.get("method").and_then(Value::as_str).unwrap_or("");
-    let of_method = way.get("method_output_name").and_then(Value::as_str).unwrap_or("");
-    match (output, method, of_method) {
+    let method_output = way.get("method_output_name").and_then(Value::as_str).unwrap_or("");
+    match (output, method, method_output) {
         ("token_embeddings", "forward", "last_hidden_state") => Ok(false),
         ("sentence_embedding", "get_text_features" | "get_image_features", "" | "pooler_output") => Ok(true),
         _ => Err(unknown(path, format!("module_output_name {output:?} by {way} is not supported"))),
@@ -307,7 +307,7 @@ pub(super) fn pooling_of(path: &Path) -> Result<(Pools, bool), EncodeError> {
     };
     let flag = |key: &str, default: bool| match config.get(key) {
         None => Ok(default),
-        Some(Value::Bool(on)) => Ok(*on),
+        Some(Value::Bool(enabled)) => Ok(*enabled),
         Some(other) => Err(refused(format!("{key} {other} is neither true nor false"))),
     };
     let modes =
@@ -322,13 +322,13 @@ pub(super) fn pooling_of(path: &Path) -> Result<(Pools, bool), EncodeError> {
         Some(Value::Array(list)) => list.iter().map(named).collect::<Result<_, _>>()?,
         Some(one) => vec![named(one)?],
         None => {
-            let mut on = Vec::new();
+            let mut enabled = Vec::new();
             for (key, pool) in FLAGS {
                 if flag(key, false)? {
-                    on.push(pool);
+                    enabled.push(pool);
                 }
             }
-            if on.is_empty() { vec![Pool::Mean] } else { on }
+            if enabled.is_empty() { vec![Pool::Mean] } else { enabled }
         }
     };
     let pools = Pools::several(modes).ok_or_else(|| malformed(path, "pooling_mode is an empty list"))?;

@@ -190,9 +190,9 @@ impl Tokenizer {
         let largest = inner.get_vocab(true).into_values().max().unwrap_or(0);
         let mut tokenizer = Self { path: path.to_owned(), inner, added, cut, largest, departures };
         // Ids of special tokens may be outside the vocabulary. A first text reveals other contradictions.
-        let around = tokenizer.encode("", MOST_BYTES)?;
+        let special = tokenizer.encode("", MOST_BYTES)?;
         tokenizer.encode("a 1", MOST_BYTES)?;
-        tokenizer.largest = around.into_iter().max().unwrap_or(0).max(largest);
+        tokenizer.largest = special.into_iter().max().unwrap_or(0).max(largest);
         Ok(tokenizer)
     }
 

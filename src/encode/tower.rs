@@ -178,7 +178,7 @@ impl Tower {
         };
         let one = |pool: &Pool| {
             let plan: Vec<Pooling> =
-                lengths.iter().zip(ends).map(|(&n, &end)| pool.of(n, output.skip, end)).collect();
+                lengths.iter().zip(ends).map(|(&n, &end)| pool.plan(n, output.skip, end)).collect();
             let v_bd = self.pooled(x_btd.clone(), &plan, lengths, output.skip, norm);
             match self.projection.as_ref().filter(|_| output.projection) {
                 Some(projection) => projection.forward(v_bd),
@@ -208,7 +208,9 @@ impl Tower {
         let places: Vec<i32> = plan
             .iter()
             .enumerate()
-            .filter_map(|(n, p)| if let Pooling::Place(at) = p { Some((n * t + at) as i32) } else { None })
+            .filter_map(
+                |(n, p)| if let Pooling::Place(place) = p { Some((n * t + place) as i32) } else { None },
+            )
             .collect();
         if places.len() == b {
             // The norm acts on each token, so that it can follow the selection of a single one.
@@ -217,13 +219,13 @@ impl Tower {
             return norm.map_or_else(|| v_bd.clone(), |norm| norm.forward(v_bd.clone()));
         }
         let x_btd = normed(x_btd);
-        let by_place = matches!(plan.first(), Some(Pooling::Sum { by_place: true, .. }));
+        let weighted = matches!(plan.first(), Some(Pooling::Sum { weighted: true, .. }));
         let weights: Vec<f32> = lengths
             .iter()
             .flat_map(|&n| {
-                let from = skip.min(n.max(1) - 1);
-                (0..t).map(move |at| match (from..n).contains(&at) {
-                    true if by_place => (at + 1) as f32,
+                let first = skip.min(n.max(1) - 1);
+                (0..t).map(move |place| match (first..n).contains(&place) {
+                    true if weighted => (place + 1) as f32,
                     valid => f32::from(u8::from(valid)),
                 })
             })
@@ -231,7 +233,7 @@ impl Tower {
         let weights_bt1 = Tensor::<3>::from_data(TensorData::new(weights, [b, t, 1]), &self.device);
         let divisors: Vec<f32> = plan
             .iter()
-            .filter_map(|p| if let Pooling::Sum { over, .. } = p { Some(*over) } else { None })
+            .filter_map(|p| if let Pooling::Sum { divisor, .. } = p { Some(*divisor) } else { None })
             .collect();
         if divisors.len() < b {
             // Moves padding below any state.

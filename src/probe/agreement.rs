@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::spearman::spearman;
-use super::vectors::{Against, Vectors, nearest};
+use super::vectors::{RowMatrix, Vectors, nearest};
 use crate::data::Dataset;
 use crate::ops::dropout::mix64;
 
@@ -32,13 +32,13 @@ pub struct Behaviour {
     /// For each item, (similarity, other item, common users) of eligible items that share a user, most similar first.
     similar: Vec<Vec<(f32, u32, u32)>>,
     /// Eligible items in order of their number of users.
-    by_popularity: Vec<u32>,
+    popularity_order: Vec<u32>,
     place: Vec<usize>,
 }
 
 impl Behaviour {
     /// Counts training interactions, and keeps at most `keep` similar items of each item.
-    pub fn of(dataset: &Dataset, keep: usize) -> Self {
+    pub fn new(dataset: &Dataset, keep: usize) -> Self {
         let width = dataset.items.count() + 1;
         let basket = |u: usize| {
             let mut items = dataset.sequences.train_of(u).to_vec();
@@ -52,11 +52,11 @@ impl Behaviour {
             basket.iter().for_each(|&item| owners[item as usize].push(u as u32));
         }
         let eligible: Vec<bool> = owners.iter().map(|o| o.len() >= MIN_USERS).collect();
-        let mut by_popularity: Vec<u32> = (0..width as u32).filter(|&i| eligible[i as usize]).collect();
-        by_popularity.sort_by_key(|&i| (owners[i as usize].len(), i));
+        let mut popularity_order: Vec<u32> = (0..width as u32).filter(|&i| eligible[i as usize]).collect();
+        popularity_order.sort_by_key(|&i| (owners[i as usize].len(), i));
         let mut place = vec![0; width];
-        by_popularity.iter().enumerate().for_each(|(p, &i)| place[i as usize] = p);
-        let mut behaviour = Self { owners, baskets, eligible, similar: Vec::new(), by_popularity, place };
+        popularity_order.iter().enumerate().for_each(|(p, &i)| place[i as usize] = p);
+        let mut behaviour = Self { owners, baskets, eligible, similar: Vec::new(), popularity_order, place };
         behaviour.similar = (0..width)
             .into_par_iter()
             .map_init(|| vec![0u32; width], |common, item| behaviour.similar_to(item, keep, common))
@@ -133,10 +133,10 @@ pub struct Agreement {
 pub fn eligible_neighbours(
     behaviour: &Behaviour,
     vectors: &Vectors,
-    against: &Against,
+    matrix: &RowMatrix,
     k: usize,
 ) -> Vec<Vec<(f32, u32)>> {
-    against.each(&vectors.values, |item, products| {
+    matrix.each(&vectors.values, |item, products| {
         if !(behaviour.eligible[item] && vectors.present[item]) {
             return Vec::new();
         }
@@ -148,12 +148,12 @@ pub fn eligible_neighbours(
 pub fn agreement(
     behaviour: &Behaviour,
     vectors: &Vectors,
-    near: &[Vec<(f32, u32)>],
+    neighbours: &[Vec<(f32, u32)>],
     k: usize,
     seed: u64,
 ) -> Option<Agreement> {
     let usable = |i: usize| behaviour.eligible[i] && vectors.present[i];
-    let items: Vec<usize> = (1..near.len()).filter(|&i| usable(i)).collect();
+    let items: Vec<usize> = (1..neighbours.len()).filter(|&i| usable(i)).collect();
     if items.len() < 3 {
         return None;
     }
@@ -161,7 +161,7 @@ pub fn agreement(
     let mut sums = [0.0f64; 3];
     let (mut found, mut pairs) = (0usize, 0usize);
     for &item in &items {
-        let mut own: Vec<u32> = near[item].iter().map(|n| n.1).collect();
+        let mut own: Vec<u32> = neighbours[item].iter().map(|n| n.1).collect();
         own.sort_unstable();
         let has = |other: u32| own.binary_search(&other).is_ok();
         let similar: Vec<_> = behaviour.similar[item].iter().filter(|s| usable(s.1 as usize)).collect();
@@ -178,15 +178,15 @@ pub fn agreement(
         }
     }
     let [overlap, overlap_chance, overlap_matched] = sums.map(|s| s / (items.len() * k) as f64);
-    let over = |floor: f64| (floor > 0.0).then(|| overlap / floor);
+    let lift = |floor: f64| (floor > 0.0).then(|| overlap / floor);
     Some(Agreement {
         k,
         items: items.len(),
         overlap,
         overlap_chance,
         overlap_matched,
-        lift: over(overlap_chance),
-        lift_matched: over(overlap_matched),
+        lift: lift(overlap_chance),
+        lift_matched: lift(overlap_matched),
         pair_recall: found as f64 / pairs.max(1) as f64,
         pairs,
         spearman: correlation(behaviour, vectors, &items, seed),
@@ -196,11 +196,11 @@ pub fn agreement(
 impl Behaviour {
     /// Items of similar popularity as `other`, without it and without `item`.
     fn matched(&self, item: usize, other: u32, usable: &impl Fn(usize) -> bool) -> Vec<u32> {
-        let at = self.place[other as usize];
+        let own = self.place[other as usize];
         let fits = |&&i: &&u32| i as usize != item && i != other && usable(i as usize);
-        let below = self.by_popularity[..at].iter().rev().filter(fits).take(MATCHED / 2);
-        let above = self.by_popularity[at + 1..].iter().filter(fits).take(MATCHED / 2);
-        below.chain(above).copied().collect()
+        let rarer = self.popularity_order[..own].iter().rev().filter(fits).take(MATCHED / 2);
+        let commoner = self.popularity_order[own + 1..].iter().filter(fits).take(MATCHED / 2);
+        rarer.chain(commoner).copied().collect()
     }
 }
 
@@ -212,11 +212,11 @@ fn correlation(behaviour: &Behaviour, vectors: &Vectors, items: &[usize], seed: 
         .filter_map(|draw| {
             let bits = mix64(mix64(seed) ^ draw);
             let a = items[(bits % items.len() as u64) as usize];
-            let near = &behaviour.similar[a];
-            let b = if draw % 2 == 0 || near.is_empty() {
+            let similar = &behaviour.similar[a];
+            let b = if draw % 2 == 0 || similar.is_empty() {
                 items[(mix64(bits) % items.len() as u64) as usize]
             } else {
-                near[(mix64(bits) % near.len() as u64) as usize].1 as usize
+                similar[(mix64(bits) % similar.len() as u64) as usize].1 as usize
             };
             if a == b || !vectors.present[b] {
                 return None;

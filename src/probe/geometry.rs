@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::vectors::{Against, Vectors};
+use super::vectors::{RowMatrix, Vectors};
 use crate::features::normalise;
 
 /// Cosine from which two items count as duplicates.
@@ -44,11 +44,11 @@ pub struct Geometry {
 
 impl Geometry {
     /// `neighbours` are the nearest of each item among all items with vectors.
-    pub fn of(vectors: &Vectors, near: &[Vec<(f32, u32)>]) -> Self {
+    pub fn new(vectors: &Vectors, neighbours: &[Vec<(f32, u32)>]) -> Self {
         let n = vectors.present.iter().skip(1).filter(|&&p| p).count();
         let items = vectors.present.len().saturating_sub(1);
         let mean = mean_of(vectors, n);
-        let twins = near.iter().filter(|l| l.first().is_some_and(|f| f.0 >= DUPLICATE)).count();
+        let twins = neighbours.iter().filter(|l| l.first().is_some_and(|f| f.0 >= DUPLICATE)).count();
         let duplicates = twins as f64 / n.max(1) as f64;
         let coverage = n as f64 / items.max(1) as f64;
         // For unit vectors |sum v|² = n + n (n - 1) mean cosine.
@@ -96,8 +96,8 @@ fn effective_rank(vectors: &Vectors, mean: &[f64]) -> f64 {
             }
         }
     });
-    let against = Against::new(&columns, rows);
-    let sums = against.each(&columns, |f, products| {
+    let matrix = RowMatrix::new(&columns, rows);
+    let sums = matrix.each(&columns, |f, products| {
         let squares: f64 = products.iter().map(|&c| f64::from(c).powi(2)).sum();
         (f64::from(products[f]), squares)
     });
@@ -109,14 +109,17 @@ fn effective_rank(vectors: &Vectors, mean: &[f64]) -> f64 {
 /// Relation of two views in a common space.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CrossModal {
-    pub from: String,
-    pub to: String,
+    #[serde(rename = "from")]
+    pub source: String,
+    #[serde(rename = "to")]
+    pub target: String,
     /// Number of items with both views.
     pub items: usize,
     /// 1 - cosine of the two mean vectors: the modality gap.
     pub centroid_distance: f64,
     /// Share of items whose `target` vector is the nearest to their `source` vector.
     pub recall_at_1: f64,
+    /// The same among the ten nearest.
     pub recall_at_10: f64,
     /// Chance level of `recall_at_1`: 1 / items.
     pub chance_at_1: f64,
@@ -126,18 +129,18 @@ pub struct CrossModal {
 
 impl CrossModal {
     /// `None` if widths differ, so that there is no common space, or fewer than two items have both views.
-    pub fn of(from: &Vectors, to: &Vectors) -> Option<Self> {
-        if from.width != to.width {
+    pub fn new(source: &Vectors, target: &Vectors) -> Option<Self> {
+        if source.width != target.width {
             return None;
         }
         let both: Vec<usize> =
-            (1..from.present.len()).filter(|&i| from.present[i] && to.present[i]).collect();
+            (1..source.present.len()).filter(|&i| source.present[i] && target.present[i]).collect();
         if both.len() < 2 {
             return None;
         }
         let gather = |v: &Vectors| -> Vec<f32> { both.iter().flat_map(|&i| v.row(i)).copied().collect() };
-        let (queries, answers) = (gather(from), gather(to));
-        let places = Against::new(&answers, to.width).each(&queries, |own, products| {
+        let (queries, answers) = (gather(source), gather(target));
+        let places = RowMatrix::new(&answers, target.width).each(&queries, |own, products| {
             let better = products.iter().filter(|&&p| p > products[own]).count() as f64;
             let equal = products.iter().filter(|&&p| p == products[own]).count() as f64;
             better + f64::midpoint(1.0, equal)
@@ -150,10 +153,10 @@ impl CrossModal {
         let error = (chance_at_10 * (1.0 - chance_at_10) / n).sqrt();
         let passes = recall_at_10 > chance_at_10 + 4.0 * error;
         Some(Self {
-            from: from.name.clone(),
-            to: to.name.clone(),
+            source: source.name.clone(),
+            target: target.name.clone(),
             items: both.len(),
-            centroid_distance: 1.0 - cosine_of_means(&queries, &answers, from.width),
+            centroid_distance: 1.0 - cosine_of_means(&queries, &answers, source.width),
             recall_at_1,
             recall_at_10,
             chance_at_1: 1.0 / n,

@@ -39,7 +39,7 @@ pub fn places(items: usize, seed: u64) -> Vec<usize> {
 }
 
 impl MaskCurve {
-    pub(super) fn of(view: &str, points: Vec<MaskPoint>) -> Self {
+    pub(super) fn new(view: &str, points: Vec<MaskPoint>) -> Self {
         let height = |p: &MaskPoint| p.zero_shot.get("ndcg@10");
         let area = points
             .windows(2)

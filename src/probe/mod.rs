@@ -5,11 +5,10 @@
 //! Random features, popularity and item-kNN on behaviour are always reported with them.
 //!
 //! Reading order: [`vectors`] (pooling, products in tiles), [`rank`] (P1, P2 a), [`mod@agreement`] (P2 b), [`mask`] (P3),
-//! [`geometry`] (P5), [`chance`], `measure` (all of them, to a `report`), [`validity`] (P4) of finished `runs`,
+//! [`geometry`] (P5), `figures`, `measure` (all of them, to a `report`), [`validity`] (P4) of finished `runs`,
 //! [`spearman`], [`table`] (terminal and Markdown); `stores` (which features of a data set).
 
 pub mod agreement;
-pub mod chance;
 mod error;
 mod figures;
 pub mod geometry;
@@ -27,7 +26,7 @@ pub mod validity;
 pub mod vectors;
 
 pub use error::ProbeError;
-pub use figures::Figures;
+pub use figures::{Chance, Figures};
 pub use measure::{Options, Probe, joined};
 pub use report::{FeatureReport, Report};
 pub use runs::Notice;

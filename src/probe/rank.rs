@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::vectors::{Against, Vectors};
+use super::vectors::{RowMatrix, Vectors};
 use crate::data::{Dataset, Target};
 use crate::eval::{ScoreError, Scorer};
 use crate::features::normalise;
@@ -14,7 +14,7 @@ const LACKING: f32 = -2.0;
 pub struct ZeroShot<'a> {
     pub dataset: &'a Dataset,
     pub vectors: &'a Vectors,
-    pub against: &'a Against,
+    pub matrix: &'a RowMatrix,
     /// Number of last items that count; 0 for all.
     pub last: usize,
 }
@@ -40,7 +40,7 @@ impl Scorer for ZeroShot<'_> {
             // If all items of a user lack vectors, the query is zero, and so are all products.
             normalise(query);
         });
-        let mut scores = self.against.products(&queries);
+        let mut scores = self.matrix.products(&queries);
         scores.par_chunks_exact_mut(self.vectors.present.len()).for_each(|row| {
             for (score, &present) in row.iter_mut().zip(&self.vectors.present) {
                 if !present {

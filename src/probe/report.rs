@@ -6,8 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::agreement::Agreement;
-use super::chance::Chance;
-use super::figures::Figures;
+use super::figures::{Chance, Figures};
 use super::geometry::{CrossModal, Geometry};
 use super::mask::MaskCurve;
 use super::validity::Validity;
@@ -65,8 +64,8 @@ pub struct FeatureReport {
     /// P5.
     pub geometry: Geometry,
     /// Whether the zero-shot recall of random features lies in the chance interval.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub within_chance: Option<bool>,
+    #[serde(rename = "within_chance", default, skip_serializing_if = "Option::is_none")]
+    pub chance_like: Option<bool>,
 }
 
 impl FeatureReport {

@@ -60,7 +60,7 @@ impl Probe<'_> {
             all.push(variant);
         }
         all.sort_by(|a, b| b.metric.total_cmp(&a.metric));
-        Ok(Validity::of(METRIC, all))
+        Ok(Validity::new(METRIC, all))
     }
 
     fn add_run(

@@ -5,11 +5,11 @@ fn ranks(values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_unstable_by(|&a, &b| values[a].total_cmp(&values[b]));
     let mut ranks = vec![0.0; values.len()];
-    let mut before = 0;
+    let mut smaller = 0;
     for equal in order.chunk_by(|&a, &b| values[a] == values[b]) {
-        let rank = before as f64 + f64::midpoint(1.0, equal.len() as f64);
+        let rank = smaller as f64 + f64::midpoint(1.0, equal.len() as f64);
         equal.iter().for_each(|&i| ranks[i] = rank);
-        before += equal.len();
+        smaller += equal.len();
     }
     ranks
 }

@@ -41,7 +41,7 @@ pub struct Validity {
 
 impl Validity {
     /// Correlates every figure that all variants have, and sorts the best predictors first.
-    pub fn of(metric: &str, variants: Vec<Variant>) -> Self {
+    pub fn new(metric: &str, variants: Vec<Variant>) -> Self {
         let finals: Vec<f64> = variants.iter().map(|v| v.metric).collect();
         let names =
             variants.first().map(|v| v.numbers.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();

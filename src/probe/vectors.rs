@@ -30,7 +30,7 @@ pub struct Vectors {
 
 impl Vectors {
     /// Pools and joins `views`; item `i` counts as lacking view `v` if `masked(v, i)`.
-    pub fn of(
+    pub fn pooled(
         name: &str,
         views: &[ContentView],
         items: usize,
@@ -90,14 +90,14 @@ fn normal(bits: u64) -> f32 {
 }
 
 /// A matrix of rows for dot products with queries.
-pub struct Against {
+pub struct RowMatrix {
     matrix_fi: Tensor<2>,
     rows: usize,
     width: usize,
     device: Device,
 }
 
-impl Against {
+impl RowMatrix {
     /// `values` is `[rows, width]`.
     pub fn new(values: &[f32], width: usize) -> Self {
         let device = Device::flex();

@@ -101,7 +101,7 @@ fn training_and_floors_do_not_read_validation_or_test_interactions() {
         dirs.push(dir);
     }
     assert_eq!(drawn.dataset.train_counts(), other.train_counts());
-    let eligible = |dataset: &Dataset| Behaviour::of(dataset, 10).eligible;
+    let eligible = |dataset: &Dataset| Behaviour::new(dataset, 10).eligible;
     assert_eq!(eligible(&drawn.dataset), eligible(&other));
     let odmt = include_str!("../../configs/quickstart.toml");
     let sasrec = include_str!("../../configs/sasrec.toml");

@@ -66,7 +66,7 @@ fn nonsense_is_refused_with_a_hint() {
 /// to nothing but noise; the final metric is that of a small model trained on each, the mean of two seeds.
 #[test]
 #[ignore = "sixteen trainings, some minutes; run with --ignored"]
-fn probe_figures_foretell_the_final_metric_of_features_of_known_quality() {
+fn probe_figures_predict_the_final_metric_of_features_of_known_quality() {
     use codistill::features::normalise;
     use codistill::features::{FeatureStore, Precision, StoreWriter};
     use codistill::probe::vectors::Vectors;

@@ -108,7 +108,7 @@ impl Class {
     ///
     /// # Errors
     /// The file names an unsupported class.
-    pub fn of(root: &Value, model: Option<&str>) -> Result<Self, String> {
+    pub fn find(root: &Value, model: Option<&str>) -> Result<Self, String> {
         let stated = |key: &'static str| Some((key, root.get(key)?.as_str()?));
         let find = |name: &str| CLASSES.iter().find(|class| class.name == name).copied();
         let Some((key, name)) = stated("image_processor_type").or_else(|| stated("feature_extractor_type"))

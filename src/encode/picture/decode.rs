@@ -63,15 +63,15 @@ pub fn decode(path: &Path, bounds: &Bounds) -> Result<RgbImage, Refused> {
 
 fn read(path: &Path, bounds: &Bounds) -> Result<Vec<u8>, Refused> {
     let missing = |e: std::io::Error| Refused::Missing(e.to_string());
-    let about = std::fs::metadata(path).map_err(missing)?;
+    let metadata = std::fs::metadata(path).map_err(missing)?;
     // A pipe or device would never end.
-    if !about.is_file() {
+    if !metadata.is_file() {
         return Err(Refused::Missing("not a file".into()));
     }
-    if about.len() > bounds.bytes {
-        return Err(Refused::Bytes { bytes: about.len(), most: bounds.bytes });
+    if metadata.len() > bounds.bytes {
+        return Err(Refused::Bytes { bytes: metadata.len(), most: bounds.bytes });
     }
-    let mut bytes = Vec::with_capacity(about.len() as usize);
+    let mut bytes = Vec::with_capacity(metadata.len() as usize);
     // The file may grow while it is read.
     let file = BufReader::new(File::open(path).map_err(missing)?);
     file.take(bounds.bytes + 1).read_to_end(&mut bytes).map_err(missing)?;
@@ -130,18 +130,18 @@ pub(super) fn decode_bytes(bytes: &[u8], bounds: &Bounds) -> Result<RgbImage, Re
 /// Whether a JPEG reaches its end marker. Segments are skipped by their length, since thumbnails in them have end
 /// markers of their own.
 fn ends(bytes: &[u8]) -> bool {
-    let mut at = 2;
-    while at + 1 < bytes.len() {
-        let (lead, marker) = (bytes[at], bytes[at + 1]);
+    let mut position = 2;
+    while position + 1 < bytes.len() {
+        let (lead, marker) = (bytes[position], bytes[position + 1]);
         match marker {
             // Coded data, where a zero or a restart marker follows 0xFF, or fill bytes before a marker.
-            _ if lead != 0xFF => at += 1,
-            0xFF => at += 1,
-            0x00 | 0x01 | 0xD0..=0xD8 => at += 2,
+            _ if lead != 0xFF => position += 1,
+            0xFF => position += 1,
+            0x00 | 0x01 | 0xD0..=0xD8 => position += 2,
             0xD9 => return true,
             _ => {
-                let Some(length) = bytes.get(at + 2..at + 4) else { return false };
-                at += 2 + usize::from(u16::from_be_bytes([length[0], length[1]]));
+                let Some(length) = bytes.get(position + 2..position + 4) else { return false };
+                position += 2 + usize::from(u16::from_be_bytes([length[0], length[1]]));
             }
         }
     }

@@ -76,19 +76,19 @@ impl Preprocessing {
     pub fn read(path: &Path) -> Result<Self, EncodeError> {
         let text = std::fs::read_to_string(path).map_err(at(path))?;
         let root: Value = serde_json::from_str(&text).map_err(|e| malformed(path, e))?;
-        Self::of(path, &root)
+        Self::from_json(path, &root)
     }
 
     /// As [`Preprocessing::read`], for the content `root` of the file at `path`.
-    pub(in crate::encode) fn of(path: &Path, root: &Value) -> Result<Self, EncodeError> {
-        let beside = optional(&path.with_file_name("config.json"))?.unwrap_or_default();
-        let model = beside.get("model_type").and_then(Value::as_str);
+    pub(in crate::encode) fn from_json(path: &Path, root: &Value) -> Result<Self, EncodeError> {
+        let model_config = optional(&path.with_file_name("config.json"))?.unwrap_or_default();
+        let model = model_config.get("model_type").and_then(Value::as_str);
         Self::parse(root.get("image_processor").unwrap_or(root), model)
             .map_err(|reason| malformed(path, reason))
     }
 
     fn parse(root: &Value, model: Option<&str>) -> Result<Self, String> {
-        let class = Class::of(root, model)?;
+        let class = Class::find(root, model)?;
         refuse_unknown(root, &class)?;
         let (side, fit) = fit(root, &class)?;
         let filter = match root.get("resample").and_then(Value::as_u64) {
@@ -120,9 +120,9 @@ impl Preprocessing {
         for y in 0..side {
             for x in 0..side {
                 let (sx, sy) = (x as i64 + left, y as i64 + top);
-                let inside =
+                let is_inside =
                     sx >= 0 && sy >= 0 && sx < i64::from(sized.width()) && sy < i64::from(sized.height());
-                let pixel = if inside { sized.get_pixel(sx as u32, sy as u32).0 } else { [0; 3] };
+                let pixel = if is_inside { sized.get_pixel(sx as u32, sy as u32).0 } else { [0; 3] };
                 for c in 0..3 {
                     let value = (f64::from(pixel[c]) / 255.0 - self.mean[c]) / self.std[c];
                     planes[c * side * side + y * side + x] = value as f32;
@@ -153,8 +153,9 @@ fn unstated(key: &str) -> String {
 fn refuse_unknown(root: &Value, class: &Class) -> Result<(), String> {
     let efficient = class.name == EFFICIENT_NET;
     let known = |key: &str| SWITCHES.contains(&key) || (efficient && EFFICIENT.contains(&key));
-    let mut on = root.as_object().into_iter().flatten().filter(|(_, value)| **value == Value::Bool(true));
-    if let Some((step, _)) = on.find(|(key, _)| !known(key)) {
+    let mut enabled =
+        root.as_object().into_iter().flatten().filter(|(_, value)| **value == Value::Bool(true));
+    if let Some((step, _)) = enabled.find(|(key, _)| !known(key)) {
         return Err(format!(
             "{step} is true, which is not supported; name the preprocessing with --preprocess"
         ));

@@ -98,7 +98,7 @@ pub(super) fn calls(
                     let length =
                         value.as_u64().filter(|n| (1..1_000_000_000).contains(n)).map(|n| n as usize);
                     // The precedence of two depends on the processor's class.
-                    let alone = most.is_none_or(|before| Some(before) == length);
+                    let alone = most.is_none_or(|earlier| Some(earlier) == length);
                     most = most.or(length);
                     length.is_some() && alone
                 }
@@ -123,13 +123,13 @@ pub(super) fn max_tokens(
     settings: &Value,
     handed: &Map<String, Value>,
 ) -> Result<Option<usize>, EncodeError> {
-    let of = |value: &Value, key: &str| number(value.get(key));
-    if let Some(length) = number(handed.get("model_max_length")).or(of(settings, "max_seq_length")) {
+    let field = |value: &Value, key: &str| number(value.get(key));
+    if let Some(length) = number(handed.get("model_max_length")).or(field(settings, "max_seq_length")) {
         return Ok(Some(length));
     }
     let tokenizer = optional(&transformer.join("tokenizer_config.json"))?.unwrap_or_default();
     let config = optional(&transformer.join("config.json"))?.unwrap_or_default();
-    let lengths = [of(&tokenizer, "model_max_length"), of(&config, "max_position_embeddings")];
+    let lengths = [field(&tokenizer, "model_max_length"), field(&config, "max_position_embeddings")];
     Ok(lengths.into_iter().flatten().min())
 }
 
