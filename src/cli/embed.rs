@@ -140,7 +140,7 @@ pub fn run(command: &EmbedCommand, terminal: &Terminal) -> Result<Exit, Failure>
         EmbedCommand::Compact(args) => compact(&args.store)?,
         EmbedCommand::Status(args) => Snapshot::open(&args.store)?,
     };
-    tell(&snapshot, terminal)?;
+    print_report(&snapshot, terminal)?;
     Ok(Exit::Done)
 }
 
@@ -279,7 +279,7 @@ fn is_zero(tokens: &[f32]) -> bool {
     tokens.iter().all(|&x| x == 0.0)
 }
 
-fn tell(snapshot: &Snapshot, terminal: &Terminal) -> Result<(), Failure> {
+fn print_report(snapshot: &Snapshot, terminal: &Terminal) -> Result<(), Failure> {
     let (description, head) = (&snapshot.description, &snapshot.head);
     if let Some(warning) = &snapshot.unguarded {
         terminal.warn(warning);

@@ -67,7 +67,8 @@ impl Default for Job {
 pub enum SharedPictures {
     /// Encodes them with a warning.
     #[default]
-    Told,
+    #[serde(rename = "told")]
+    Warn,
     /// Encodes them as intended.
     Keep,
     /// Counts them as items without a picture, which is a placeholder.

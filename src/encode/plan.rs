@@ -123,7 +123,7 @@ impl<'d> Plan<'d> {
         let Some(shared) = &self.shared else { return Ok(full) };
         match job.shared {
             SharedPictures::Keep => Ok(full),
-            SharedPictures::Told => {
+            SharedPictures::Warn => {
                 self.warnings.push(format!(
                     "{}; is it a placeholder? --shared-pictures missing counts them as items without a picture, keep \
                      accepts them",

@@ -2,7 +2,7 @@
 //!
 //! Two passes run over the catalogue in chunks. The first computes the state of `Terms::backward_row`: log-normalisers
 //! of each row and the mean cost of each pair. The second recomputes the scores of a chunk and makes the gradients,
-//! which enter the graph as [`slope`]s. Memory beyond the gradients is one chunk, `[N, R, C]`. Small catalogues are
+//! which enter the graph as [`gradient_term`]s. Memory beyond the gradients is one chunk, `[N, R, C]`. Small catalogues are
 //! processed row by row instead (`rowwise`).
 //!
 //! Shapes: `N` branches, `R` rows, `V` catalogue rows (row 0 is padding and no candidate), `D` width, `C` items of a
@@ -19,8 +19,8 @@ use burn_flex::FlexTensor;
 use burn_flex::ops::matmul::matmul;
 use rayon::prelude::*;
 
+use super::gradient::gradient_term;
 use super::losses::{Scratch, Terms};
-use super::slope::slope;
 use super::{cpu_handle, simd, use_kernels};
 
 /// Labels, and the size of the catalogue's chunks.
@@ -92,7 +92,7 @@ fn walk_with(
     let (values, slopes) = run(&plain, walk, terms, Some(factors));
     let mut total = Tensor::from_inner(weighted(&values));
     for (branch, grads) in branches.into_iter().zip(slopes) {
-        total = total + slope(branch.users, grads.users) + slope(branch.items, grads.items);
+        total = total + gradient_term(branch.users, grads.users) + gradient_term(branch.items, grads.items);
     }
     Walked { total, terms: Tensor::from_inner(values) }
 }

@@ -12,6 +12,7 @@ pub mod feed_forward;
 pub mod full_softmax;
 pub mod gelu;
 pub mod gemm;
+pub mod gradient;
 pub mod lookup;
 pub mod losses;
 pub mod norm;
@@ -21,8 +22,6 @@ pub mod rows;
 pub mod saved;
 pub mod self_attention;
 pub mod simd;
-pub mod slope;
-pub mod squares;
 pub mod sublayer;
 
 use std::sync::OnceLock;

@@ -1,4 +1,4 @@
-//! Popularity: overall, and of late.
+//! Popularity baselines: over all training interactions, and over recent ones.
 
 use super::{known, known_counts, part_of};
 use crate::data::{Dataset, Part, Target};
