@@ -166,7 +166,7 @@ impl<'a> Probe<'a> {
 
     fn item_cf(&self, neighbours: &[Vec<(f32, u32)>]) -> Result<Vec<Figures>, ScoreError> {
         let ks = &self.options.neighbours;
-        let mut scorer = ItemCf { dataset: self.dataset, neighbours: neighbours, ks };
+        let mut scorer = ItemCf { dataset: self.dataset, neighbours, ks };
         Ok(self.evaluate(&mut scorer)?.iter().map(Figures::new).collect())
     }
 
