@@ -72,7 +72,7 @@ pub struct FileEntry {
 /// `manifest.json`: the kind of the artefact, its description, and its files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Kind: Kind: `codistill/dataset`, `codistill/features`, `codistill/checkpoint`, …
+    /// Kind: Kind: Kind: `codistill/dataset`, `codistill/features`, `codistill/checkpoint`, …
     pub kind: String,
     /// Version of the kind's layout; readers refuse newer ones.
     pub schema_version: u32,

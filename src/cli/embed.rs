@@ -233,8 +233,8 @@ fn append(args: &AppendArgs, terminal: &Terminal) -> Result<Snapshot, Failure> {
     let views = token_views(trained.system());
     let names = trained.system().setup.dataset.items.kept.iter().map(|column| column.name.clone());
     let shape = Shape { views: views.clone(), kept: names.collect() };
-    let ItemFile { mut items, passed_over } = read_items(&args.items, &shape, args.skip_bad)?;
-    passed_over.iter().for_each(|line| terminal.warn(format!("passed over: {line}")));
+    let ItemFile { mut items, skipped } = read_items(&args.items, &shape, args.skip_bad)?;
+    skipped.iter().for_each(|line| terminal.warn(format!("passed over: {line}")));
     if trained.system().setup.config.data.path.as_deref().is_some_and(strips_html) {
         for text in items.iter_mut().flat_map(|item| [&mut item.title, &mut item.text]) {
             *text = strip_html(text).into_owned();

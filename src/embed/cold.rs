@@ -68,7 +68,7 @@ impl ColdRule {
         kind: ColdId,
         min_events: u32,
     ) -> Result<Self, EmbedError> {
-        let parts = Parts::of(model);
+        let parts = Parts::new(model);
         let has_content = system.views.iter().flatten().next().is_some();
         let drops_all = kind == ColdId::Drop && parts.id_branches.iter().all(|&id| id);
         if !has_content || drops_all {
@@ -150,7 +150,7 @@ fn fit_ridge(
     if known.len() < FEWEST {
         return Err(EmbedError::TooFewTrained { found: known.len(), needed: FEWEST, min_events });
     }
-    let content = Content::of(model, parts, &system.views, &known, &|model| system.catalogue(model));
+    let content = Content::new(model, parts, &system.views, &known, &|model| system.catalogue(model));
     let y: Vec<f64> = known
         .iter()
         .flat_map(|&i| table[i as usize * width..][..width].iter().map(|&v| f64::from(v)))

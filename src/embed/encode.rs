@@ -28,7 +28,7 @@ pub struct Encoded {
     pub missing: Vec<Vec<String>>,
 }
 
-/// The token views of a model, their widths and how their values are stored.
+/// The token views of a model, with widths and precisions.
 pub fn token_views(system: &CoDistill) -> Vec<TokenView> {
     let named = system.setup.config.model.views.iter().zip(&system.views);
     let view = |(config, source): (&ViewConfig, &Option<ViewSource>)| {
@@ -38,9 +38,9 @@ pub fn token_views(system: &CoDistill) -> Vec<TokenView> {
     named.filter_map(view).collect()
 }
 
-/// The whole catalogue, where items that no training has seen get their ID vectors by `rule`.
+/// Encodes the whole catalogue; items that no training has seen get their ID vectors by `rule`.
 pub fn catalogue(system: &CoDistill, model: &Recommender, rule: &ColdRule) -> (CatalogueVectors, Encoded) {
-    let parts = Parts::of(model);
+    let parts = Parts::new(model);
     let counts = system.trained_counts();
     let cold: Vec<u32> = (1..counts.len() as u32).filter(|&i| counts[i as usize] == 0).collect();
     let mut own = None;
@@ -54,10 +54,10 @@ pub fn catalogue(system: &CoDistill, model: &Recommender, rule: &ColdRule) -> (C
         own = Some(replace_table(model, view, table, width));
     }
     let vectors = system.catalogue(own.as_ref().unwrap_or(model));
-    let of_cold = rule.live(&parts);
-    let all = vec![true; of_cold.len()];
+    let cold_live = rule.live(&parts);
+    let all = vec![true; cold_live.len()];
     let live =
-        (1..counts.len()).map(|i| if counts[i] == 0 { of_cold.clone() } else { all.clone() }).collect();
+        (1..counts.len()).map(|i| if counts[i] == 0 { cold_live.clone() } else { all.clone() }).collect();
     let missing = (1..counts.len() as u32).map(|item| missing(system, &system.views, item)).collect();
     let encoded = cut(&vectors, live, missing);
     (vectors, encoded)
@@ -113,7 +113,7 @@ pub fn encode(
     Ok(cut(&vectors_of(&own), known.iter().map(live_of).collect(), missing))
 }
 
-/// Names of the views that have no features of the item.
+/// Names of the views without features of the item.
 fn missing(system: &CoDistill, views: &[Option<ViewSource>], item: u32) -> Vec<String> {
     let named = system.setup.config.model.views.iter().zip(views);
     let lacking = named.filter(|(_, source)| source.as_ref().is_some_and(|s| s.store.length(item) == 0));

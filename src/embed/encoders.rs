@@ -70,11 +70,11 @@ pub fn fill_features(
     Ok(refused)
 }
 
-/// The store of a view, if an encoder made it, and how.
+/// The store of a view with its recipe, if an encoder made it.
 pub fn encoded_store<'e>(system: &'e CoDistill, view: &str) -> Option<(&'e FeatureStore, Recipe)> {
     let place = system.setup.config.model.views.iter().position(|config| config.name == view)?;
     let store = system.views[place].as_ref()?.store.as_ref();
-    Some((store, Recipe::of(store.about())?))
+    Some((store, Recipe::from_manifest(store.about())?))
 }
 
 fn text_field(description: &Value) -> TextField {

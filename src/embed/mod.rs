@@ -37,7 +37,7 @@ use store::{Change, Description, Head, Row, Writer};
 /// Writes a trained model's vectors to a store, and opens the store for the model.
 pub struct Embedder<'a> {
     pub system: &'a CoDistill,
-    /// Plain model.
+    /// The model, without autodiff.
     pub model: &'a Recommender,
     /// Content hash of its checkpoint.
     pub hash: &'a str,
@@ -92,7 +92,7 @@ impl Embedder<'_> {
         let rule = &snapshot.head.rule;
         let features = draft.features();
         let encoded = encode::encode(self.system, self.model, rule, items, &known, &features)?;
-        writer.write_next(draft, &mut snapshot, Change::of(items, &known, encoded))?;
+        writer.write_next(draft, &mut snapshot, Change::new(items, &known, encoded))?;
         Ok(snapshot)
     }
 
@@ -112,8 +112,7 @@ impl Embedder<'_> {
         if theirs.model != ours.model {
             return Err(other("model", &theirs.model, &ours.model));
         }
-        // Who accepted other inputs than the model's may use a store of the model's own, as long as its first rows
-        // are the same items.
+        // With other inputs accepted, the model's own store may be used as long as its first rows are the same items.
         let accepted = !self.system.setup.accepted.is_empty() && self.lists_the_catalogue(&snapshot);
         if theirs.dataset != ours.dataset && !accepted {
             return Err(other("data set", &theirs.dataset, &ours.dataset));

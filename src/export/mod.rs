@@ -57,7 +57,7 @@ pub struct Export<'a> {
     pub items: &'a Items,
     /// The model card, Markdown.
     pub card: &'a str,
-    /// Hashes of what the model was trained on.
+    /// Hashes of the model's training inputs.
     pub parents: &'a Parents,
 }
 

@@ -93,7 +93,7 @@ impl Norm<'_> {
     }
 }
 
-/// Layer normalisation over the last axis. For the CPU device only.
+/// Layer normalisation over the last axis. CPU only.
 ///
 /// # Shapes
 /// `[.., D] -> [.., D]`

@@ -107,7 +107,7 @@ impl Bound {
     }
 }
 
-/// Runs a sublayer. For the CPU device only.
+/// Runs a sublayer. CPU only.
 ///
 /// # Shapes
 /// - x: `[N, L, D]`

@@ -1,4 +1,4 @@
-//! Probe P2 (b): agreement of the features' neighbours with neighbours by behaviour (docs/studies.md, section 3)?
+//! Probe P2 (b): agreement of the features' neighbours with neighbours by behaviour (docs/studies.md, section 3).
 //!
 //! Reads training interactions only.
 

@@ -17,7 +17,7 @@ use crate::artefact::{ArtefactError, at, write_atomic};
 pub struct Report {
     /// Content hash of the data set.
     pub dataset: String,
-    /// Part: `valid` or `test`.
+    /// Part: Part: `valid` or `test`.
     pub part: String,
     pub targets: usize,
     pub items: usize,
