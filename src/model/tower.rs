@@ -1,4 +1,4 @@
-//! The ID-aware multi-modal transformer: one item's tokens of all views read each other (odmt.md 2.3).
+//! The ID-aware multi-modal transformer: one item's tokens of all views read each other (docs/odmt.md, section 2.3).
 //!
 //! Shapes: `N` items of a group, `L` tokens of an item (all views), `Q` tokens that branches read, `D` width.
 
@@ -138,7 +138,7 @@ impl Tower {
                 }
             }
         }
-        Some(Added { values: Arc::new(mask), by_sequence: padded, queries: queries.len(), keys: l })
+        Some(Added { values: Arc::new(mask), sequence_specific: padded, queries: queries.len(), keys: l })
     }
 }
 

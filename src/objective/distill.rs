@@ -1,4 +1,4 @@
-//! Online distillation between branches (odmt.md 3.3).
+//! Online distillation between branches (docs/odmt.md, section 3.3).
 //!
 //! Shapes: `R` rows, `U` columns.
 

@@ -2,7 +2,7 @@
 //!
 //! The in-batch softmax of a row runs over all item positions of the micro-batch. A distinct item that fills c
 //! positions stands once, with `ln c` added to its logit; an item of the row's own user stands with weight
-//! 0, except the label (odmt.md 10.4, saving 4).
+//! 0, except the label (docs/odmt.md, section 7, saving 4).
 //!
 //! Shapes: `N` branches, `R` rows (real input positions), `U` columns (candidates), `K` distillation pairs.
 

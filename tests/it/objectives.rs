@@ -156,7 +156,7 @@ fn mean_loss(batch: &Batch, scores: &[f32], objective: &ObjectiveConfig) -> f64 
     let rows = scores.chunks(width).enumerate().map(|(row, scores)| {
         let label = items[drawn.labels[row] as usize];
         let negatives: Vec<(f64, f64)> = drawn
-            .of_group(groups[row])
+            .group(groups[row])
             .iter()
             .map(|&place| items[place as usize])
             .zip(&scores[1..])
