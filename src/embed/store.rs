@@ -110,8 +110,12 @@ impl Writer {
         change: Change,
     ) -> Result<Snapshot, EmbedError> {
         draft.staging.write(HEAD, &json_line(HEAD, head)?)?;
-        let (description, hash, change) =
-            generation::commit(draft.staging, draft.generation, Description { parent: None, ..description }, change)?;
+        let (description, hash, change) = generation::commit(
+            draft.staging,
+            draft.generation,
+            Description { parent: None, ..description },
+            change,
+        )?;
         let mut snapshot = Snapshot {
             dir: self.dir.clone(),
             description,

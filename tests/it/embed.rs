@@ -92,7 +92,7 @@ fn a_new_item_has_the_vectors_of_a_full_export_whatever_comes_with_it() {
     rest.reverse();
     let appended = opened.embedder().append(&store, &rest).unwrap();
     let branches = &opened.system.setup.config.model.branches;
-    let d = appended.about.width;
+    let d = appended.description.width;
     for item in items {
         let number = appended.item(&format!("new{item}")).unwrap();
         for (b, branch) in branches.iter().enumerate() {

@@ -30,7 +30,7 @@ fn pages(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split(move |c| !is_path(c));
     let words = words.map(|word| word.trim_end_matches('.'));
     // What starts with two slashes is the rest of an address.
-    words.filter(|word| word.len() > 3 && word.ends_with(".md") && !word.starts_with("//"))
+    words.filter(|word| Path::new(word).extension().is_some_and(|end| end == "md") && !word.starts_with("//"))
 }
 
 #[test]
