@@ -89,7 +89,6 @@ failures!(
     JudgeError,
     LockError,
     ProbeError,
-    RunError,
     SystemError,
     TuneError
 );
@@ -110,6 +109,15 @@ impl From<EncodeError> for Failure {
     fn from(e: EncodeError) -> Self {
         let exit = if matches!(e, EncodeError::Interrupted { .. }) { Exit::Interrupted } else { Exit::User };
         Self { exit, message: e.to_string(), hint: e.hint() }
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(e: RunError) -> Self {
+        match e {
+            RunError::Train(e) => e.into(),
+            e => Self { exit: Exit::User, message: e.to_string(), hint: e.hint() },
+        }
     }
 }
 

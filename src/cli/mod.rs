@@ -3,7 +3,6 @@
 //! One file a command. Only this module prints: data to stdout, talk to stderr.
 
 mod ablate;
-mod advice;
 mod bench;
 mod choice;
 mod compare;
@@ -14,22 +13,18 @@ mod evaluate;
 mod export;
 mod fail;
 mod features;
-mod hparams;
 mod import;
 mod inspect;
-mod plan;
 mod prepare;
 mod probe;
 mod recommend;
 mod setup;
-mod show;
 mod signals;
 mod store_args;
 mod synth;
 mod terminal;
 mod train;
 mod tune;
-mod watch;
 mod words;
 
 use std::process::ExitCode;

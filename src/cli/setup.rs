@@ -13,8 +13,7 @@ use crate::data::Part;
 use crate::device::{self, Opened};
 use crate::lock::DirLock;
 use crate::model::Recommender;
-use crate::run::{OpenOptions, Protocol, Run};
-use crate::synth;
+use crate::run::{OpenOptions, Protocol, Run, data};
 use crate::systems::{self, AnySystem, CoDistill, Fitted};
 use crate::train::checkpoint::Parents;
 use crate::train::inputs::{self, Asked};
@@ -90,51 +89,19 @@ fn features_command(data: &Path, name: &str) -> String {
     }
 }
 
-/// Makes sure that `config.data.path` is set, generating the planted data set where the configuration
-/// describes one. It is a pure function of its parameters, so that one made before is used again.
+/// Makes sure that `config.data.path` is set, generating the data set that the configuration describes.
 pub fn ensure_data(config: &mut Config, terminal: &Terminal) -> Result<(), Failure> {
-    if config.data.path.is_some() {
-        return Ok(());
-    }
-    let Some(world) = &config.data.synth else { return Ok(()) };
-    let path = generated(config, world);
-    if !path.join("truth").exists() {
-        // Without truth the directory was left by a kill between the data set and what stands beside it.
-        if path.exists() {
-            std::fs::remove_dir_all(&path).map_err(|e| Failure::io(&path, &e))?;
-        }
-        terminal.say(format!("generating {} users x {} items with planted truth", world.users, world.items));
-        synth::write(world, &path)?;
-    }
-    config.data.path = Some(path);
+    data::generate(config, &mut |world| tell_generated(world, terminal))?;
     Ok(())
 }
 
-/// As [`ensure_data`], but writes nothing that stays: what would be generated lies in the folder that is returned, and
-/// goes with it.
+/// As [`ensure_data`], but what is generated goes with the folder that is returned.
 pub fn borrow_data(config: &mut Config, terminal: &Terminal) -> Result<Option<TempDir>, Failure> {
-    let made = config.data.synth.as_ref().is_none_or(|world| generated(config, world).join("truth").exists());
-    if config.data.path.is_some() || made {
-        ensure_data(config, terminal)?;
-        return Ok(None);
-    }
-    let scratch = tempfile::tempdir().map_err(|e| Failure::io(&std::env::temp_dir(), &e))?;
-    let own = std::mem::replace(&mut config.run.dir, scratch.path().to_owned());
-    ensure_data(config, terminal)?;
-    config.run.dir = own;
-    Ok(Some(scratch))
+    Ok(data::borrow(config, &mut |world| tell_generated(world, terminal))?)
 }
 
-/// Sets `config.data.path` as [`ensure_data`] would, and generates nothing.
-pub fn name_data(config: &mut Config) {
-    if config.data.path.is_none() {
-        config.data.path = config.data.synth.as_ref().map(|world| generated(config, world));
-    }
-}
-
-/// Where the data set of `world` lies.
-fn generated(config: &Config, world: &SynthConfig) -> PathBuf {
-    config.run.dir.join("data").join(format!("synth-{}", crate::synth::fingerprint(world)))
+fn tell_generated(world: &SynthConfig, terminal: &Terminal) {
+    terminal.say(format!("generating {} users x {} items with planted truth", world.users, world.items));
 }
 
 /// Says that a run could not have the name it asked for, and which is which: whoever types the old name next means

@@ -8,24 +8,20 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::plan::Plan;
 use super::setup::{
     InputArgs, borrow_data, ensure_data, load_config, lock, open_device, open_inputs, tell_data, tell_taken,
 };
-use super::show::show;
 use super::signals::stop_flag;
-use super::watch::Watch;
-use super::{Exit, Failure, Terminal, advice, hparams};
+use super::{Exit, Failure, Terminal};
 use crate::artefact;
 use crate::config::section::Fact;
 use crate::config::{Config, has_fact, keys_with, load};
-use crate::data::Part;
-use crate::eval::Report;
-use crate::judge::final_report;
-use crate::monitor::{FINAL_BEST, FINAL_TEST, Monitor, Progress, ProgressMode};
-use crate::systems::{self, AnySystem, CoDistill, Fitted};
-use crate::train::checkpoint::{self, Checkpoint, RunState};
-use crate::train::run_dir::{RunDir, Which};
+use crate::monitor::{Progress, ProgressMode};
+use crate::run::plan::Plan;
+use crate::run::{Judged, Session, advice};
+use crate::systems::{self, AnySystem};
+use crate::train::checkpoint::{self, Checkpoint};
+use crate::train::run_dir::RunDir;
 use crate::train::trainer::{Outcome, check_targets};
 use crate::train::{Setup, Training, inputs};
 
@@ -134,10 +130,8 @@ fn resume(args: &TrainArgs, root: &Path, terminal: &Terminal) -> Result<Exit, Fa
         terminal.warn(format!("passed over: {problem}"));
     }
     let mut config = checkpoint.config.clone();
-    if let Some(file) = &args.config {
-        let now = load_config(file, &args.sets, args.inputs.data(), terminal)?.config;
-        refuse_changes(&config, &now)?;
-        config.take(&now, is_resumable)?;
+    if args.config.is_some() {
+        take_given(&mut config, args, terminal)?;
     } else if !args.sets.is_empty() {
         refuse_sets(&args.sets)?;
         let text = config.to_toml()?;
@@ -151,17 +145,23 @@ fn resume(args: &TrainArgs, root: &Path, terminal: &Terminal) -> Result<Exit, Fa
     let mut training = system.training(&run.steps())?;
     training.resume(&path, &checkpoint)?;
     system.inputs(root)?.write(&run)?;
-    let state = training.state();
+    let (state, path) = (training.state(), path.display());
     if state.step >= training.total_steps() {
-        terminal.say(format!(
-            "{}: nothing is left to train at step {}; --set train.epochs=N trains on",
-            path.display(),
-            state.step
-        ));
+        let step = state.step;
+        terminal
+            .say(format!("{path}: nothing is left to train at step {step}; --set train.epochs=N trains on"));
     } else {
-        terminal.say(format!("{}: going on at epoch {}, step {}", path.display(), state.epoch, state.step));
+        terminal.say(format!("{path}: going on at epoch {}, step {}", state.epoch, state.step));
     }
     train(args, system.as_ref(), training, &run, Some(checkpoint.state.step), terminal)
+}
+
+/// Takes what may change from the configuration file that was given beside `--resume`.
+fn take_given(config: &mut Config, args: &TrainArgs, terminal: &Terminal) -> Result<(), Failure> {
+    let Some(file) = &args.config else { return Ok(()) };
+    let now = load_config(file, &args.sets, args.inputs.data(), terminal)?.config;
+    refuse_changes(config, &now)?;
+    Ok(config.take(&now, is_resumable)?)
 }
 
 /// Without a configuration file `--set` changes the run's own, where that may change.
@@ -187,10 +187,8 @@ fn is_resumable(key: &str) -> bool {
 /// configuration.
 fn begin_again(args: &TrainArgs, run: &RunDir, terminal: &Terminal) -> Result<Exit, Failure> {
     let mut config = load(&run.config(), if args.config.is_some() { &[] } else { &args.sets })?.config;
-    if let Some(file) = &args.config {
-        let now = load_config(file, &args.sets, args.inputs.data(), terminal)?.config;
-        refuse_changes(&config, &now)?;
-        config.take(&now, is_resumable)?;
+    if args.config.is_some() {
+        take_given(&mut config, args, terminal)?;
     } else {
         refuse_sets(&args.sets)?;
     }
@@ -240,7 +238,7 @@ fn stop_with_stdin(stop: &Arc<AtomicBool>) {
 fn train(
     args: &TrainArgs,
     system: &dyn AnySystem,
-    mut training: Box<dyn Training + '_>,
+    training: Box<dyn Training + '_>,
     run: &RunDir,
     resumed: Option<u64>,
     terminal: &Terminal,
@@ -249,20 +247,15 @@ fn train(
     tell_data(system, terminal);
     let mode = ProgressMode::choose(terminal.quiet(), !terminal.progress);
     let progress = Progress::new(mode, training.total_steps());
-    let monitor = Monitor::open(&run.root, &config.monitor, resumed, progress);
-    let mut watch = Watch::new(config, monitor);
-    let resolved = config.to_toml()?;
-    watch.monitor.text("config", &format!("```toml\n{resolved}\n```"));
+    let mut session = Session::new(system, training, run.clone(), resumed, progress)?;
     let stop = stop_flag(terminal);
     if args.stop_with_stdin {
         stop_with_stdin(&stop);
     }
-    let outcome = training.run(&mut watch, &stop)?;
-    watch.monitor.progress().finish();
+    let outcome = session.train(&stop)?;
     if outcome == Outcome::Interrupted {
-        watch.monitor.flush();
-        watch.monitor.warnings().iter().for_each(|warning| terminal.warn(warning));
-        terminal.say(format!("interrupted at step {}; everything is saved", training.state().step));
+        session.warnings().iter().for_each(|warning| terminal.warn(warning));
+        terminal.say(format!("interrupted at step {}; everything is saved", session.state().step));
         terminal.say(format!("hint: codistill train --resume {}", run.root.display()));
         return Ok(Exit::Interrupted);
     }
@@ -272,53 +265,31 @@ fn train(
             config.train.patience, config.train.metric
         ));
     }
-    finish(system, training.state(), run, &mut watch, terminal)
+    finish(&mut session, system, run, terminal)
 }
 
-/// Test figures of the best checkpoint beside the baselines; hyper-parameters and item vectors for TensorBoard.
+/// Prints the test figures of the best checkpoint beside those of the baselines.
 fn finish(
+    session: &mut Session<'_>,
     system: &dyn AnySystem,
-    state: &RunState,
     run: &RunDir,
-    watch: &mut Watch,
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
-    let (path, best) = run.checkpoint(&Which::Best)?;
-    let model = system.fitted(&path, &best)?;
-    let report = final_report(model.as_ref(), Part::Test, Some(run))?;
-    let setup = system.setup();
-    log_final(&setup.config, &report, state, watch)?;
-    if let Some(Fitted { system, model }) = model.as_any().downcast_ref::<Fitted<CoDistill>>() {
-        show(system, model, state.step, state.epoch as u64, &mut watch.monitor);
-    }
-    watch.monitor.flush();
-    for warning in watch.monitor.warnings() {
+    let Judged { report, path } = session.judge()?;
+    for warning in session.warnings() {
         terminal.warn(warning);
     }
     terminal.result(&report, || report.table())?;
     if let Some(warning) = report.time_order.and_then(|order| order.warning()) {
         terminal.say(format!("note: {warning}"));
     }
-    let root = run.root.display().to_string();
-    let advice = advice::below_counting(&setup.config, &setup.dataset, state, &report, &root);
+    let (setup, root) = (system.setup(), run.root.display().to_string());
+    let advice = advice::below_counting(&setup.config, &setup.dataset, session.state(), &report, &root);
     if let Some(advice) = advice {
         terminal.warn(advice);
     }
     terminal.say(format!("best checkpoint {}; report {}", path.display(), run.report().display()));
     Ok(Exit::Done)
-}
-
-/// Final figures as scalars and as the figures of TensorBoard's HParams page.
-fn log_final(config: &Config, report: &Report, state: &RunState, watch: &mut Watch) -> Result<(), Failure> {
-    let shown = hparams::figures(config, report, state.best.map(|(value, _)| value));
-    let tested = report.model().metrics();
-    let tested = tested.into_iter().map(|(name, value)| (format!("{FINAL_TEST}{name}"), value));
-    let best = shown.iter().filter(|(tag, _)| tag.starts_with(FINAL_BEST)).cloned();
-    let metrics: Vec<(String, f64)> = best.chain(tested).collect();
-    let borrowed: Vec<(&str, f64)> = metrics.iter().map(|(tag, v)| (tag.as_str(), *v)).collect();
-    watch.monitor.scalars(state.step, state.epoch as u64, &borrowed);
-    watch.monitor.hparams(state.step, state.epoch as u64, &hparams::settings(config)?, &shown);
-    Ok(())
 }
 
 fn plan_line(system: &dyn AnySystem, training: &dyn Training) -> String {

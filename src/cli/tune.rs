@@ -8,11 +8,8 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
-use super::setup::{
-    InputArgs, ensure_data, lock, name_data, open_any_run, open_device, tell_data, tell_inputs,
-};
+use super::setup::{InputArgs, ensure_data, lock, open_any_run, open_device, tell_data, tell_inputs};
 use super::signals::stop_flag;
-use super::watch::Watch;
 use super::{Exit, Failure, Terminal};
 use crate::artefact::{self, Makes, write_atomic};
 use crate::config::{Config, ConfigError, load};
@@ -22,6 +19,7 @@ use crate::judge::final_report;
 use crate::lock::DirLock;
 use crate::monitor::{FINAL_SCORE as SCORE, HValue, Monitor, Progress};
 use crate::run::Protocol;
+use crate::run::watch::Watch;
 use crate::systems;
 use crate::table::Table;
 use crate::train::inputs::{self, Asked};
@@ -365,7 +363,7 @@ fn prepared(
     config.run.dir.clone_from(&study.dir);
     config.run.name = Study::name(number);
     if args.dry_run {
-        name_data(&mut config);
+        crate::run::data::name(&mut config);
     } else {
         ensure_data(&mut config, terminal)?;
     }

@@ -1,17 +1,36 @@
 //! Trained runs, opened for use: the entry point of programs that serve, judge or export a model.
+//!
+//! [`train`] makes one from a configuration; [`Run::open`] opens one, [`crate::judge::judge`] judges it, [`Lists`] answers
+//! requests with it.
+
+pub mod advice;
+pub mod data;
+mod hparams;
+mod lists;
+pub mod plan;
+mod session;
+mod show;
+pub mod watch;
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{EvalConfig, HistoryRule, TieRule};
+use crate::artefact::ArtefactError;
+use crate::config::{ConfigError, EvalConfig, HistoryRule, TieRule};
 use crate::device::{self, DeviceError, Opened};
 use crate::eval::Report;
 use crate::export::card::{self, Features};
 use crate::export::{self, Export, ExportError};
+use crate::judge::JudgeError;
+use crate::lock::LockError;
+use crate::synth::SynthError;
 use crate::systems::{self, AnyFitted, CoDistill, Fitted};
-use crate::train::SystemError;
 use crate::train::checkpoint::{Checkpoint, CheckpointError};
 use crate::train::inputs::{self, Asked, Found, InputsError};
 use crate::train::run_dir::{RunDir, Which};
+use crate::train::{SystemError, TrainError};
+
+pub use lists::{Entry, ListError, Lists};
+pub use session::{Finished, Judged, Session, train};
 
 /// Why a run can't be opened or used.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +43,18 @@ pub enum RunError {
     System(#[from] SystemError),
     #[error(transparent)]
     Device(#[from] DeviceError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Synth(#[from] SynthError),
+    #[error(transparent)]
+    Artefact(#[from] ArtefactError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    #[error(transparent)]
+    Judge(#[from] JudgeError),
     #[error("{run} was trained by the system `{kind}`, which has no item and user vectors")]
     NoVectors { run: PathBuf, kind: String },
 }
@@ -35,6 +66,12 @@ impl RunError {
             Self::Inputs(e) => e.hint(),
             Self::System(e) => e.hint(),
             Self::Device(e) => e.hint(),
+            Self::Config(e) => e.hint(),
+            Self::Synth(e) => e.hint(),
+            Self::Artefact(e) => e.hint(),
+            Self::Lock(e) => e.hint(),
+            Self::Train(e) => e.hint(),
+            Self::Judge(e) => e.hint(),
             Self::NoVectors { .. } => Some(
                 "`evaluate` and `export` take runs of any system, this command those of `codistill`".into(),
             ),

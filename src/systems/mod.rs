@@ -119,6 +119,9 @@ pub trait AnyFitted: Send {
     /// The [`Fitted`] itself, for code that needs a certain system.
     fn as_any(&self) -> &dyn Any;
 
+    /// The [`Fitted`] itself, to keep.
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
+
     fn setup(&self) -> &Setup;
 
     /// Scores of the model.
@@ -196,6 +199,10 @@ impl<S: System> AnySystem for Opened<S> {
 
 impl<S: System> AnyFitted for Fitted<S> {
     fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
         self
     }
 

@@ -185,6 +185,13 @@ impl Catalogue {
         self.rank_with(Plain, views, users, queries, k)
     }
 
+    /// The exact score by which [`Self::rank`] ranks `item` for a user, whose vectors are given by branch, `[D]` each.
+    pub fn exact_score(&self, view: View, user: &[&[f32]], item: u32) -> f32 {
+        let mut wide = Vec::new();
+        widen(user, &mut wide);
+        self.score(Plain, view, &wide, item)
+    }
+
     fn rank_with(
         &self,
         kernel: impl Kernel,

@@ -1,0 +1,164 @@
+//! Lists from a trained run, for programs that answer requests: everything is owned and may be shared by threads, the
+//! catalogue is encoded once, and ranking is the evaluator's.
+//!
+//! Shapes: `N` histories, `I` items, `D` width.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, PoisonError};
+
+use super::{Run, RunError};
+use crate::eval::inner_product::{Catalogue, Query, View};
+use crate::model::Recommender;
+use crate::params;
+use crate::recommend::{CatalogueVectors, ModelScorer};
+use crate::systems::{CoDistill, Fitted};
+use crate::train::Setup;
+
+/// Why there is no list.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ListError {
+    #[error("the data set has no user `{0}`")]
+    UnknownUser(String),
+    #[error("the catalogue has no item `{0}`")]
+    UnknownItem(String),
+}
+
+/// An item of a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry<'a> {
+    pub item: &'a str,
+    /// Empty where the catalogue has none.
+    pub title: &'a str,
+    /// The mean of the branches' inner products, by which the list is ordered.
+    pub score: f32,
+}
+
+/// A trained model that makes lists.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use codistill::run::{Lists, OpenOptions, Run};
+///
+/// # let home = tempfile::tempdir()?;
+/// # let text = std::fs::read_to_string("configs/quickstart.toml")?;
+/// # let sets = [format!("run.dir={}", home.path().display()), "device=cpu".into(), "data.synth.users=120".into(),
+/// #     "data.synth.items=80".into(), "model.width=8".into(), "train.epochs=1".into()];
+/// # let config = codistill::config::parse(&text, "quickstart.toml".as_ref(), &sets)?.config;
+/// # let run_dir = codistill::run::train(config, &false.into())?.dir.root;
+/// let run = Run::open(&run_dir, &OpenOptions { device: "cpu".into(), ..OpenOptions::default() })?;
+/// let lists = Lists::new(run)?;
+/// let user = lists.users()[0].clone();
+/// for entry in lists.for_user(&user, 5)? {
+///     println!("{:.3} {} {}", entry.score, entry.item, entry.title);
+/// }
+/// // Somebody who is new, by what they took so far.
+/// let seen = lists.for_user(&user, 2)?.iter().map(|entry| entry.item.to_owned()).collect::<Vec<_>>();
+/// assert_eq!(lists.for_history(&seen, 3)?.len(), 3);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Lists {
+    system: std::sync::Arc<CoDistill>,
+    /// Encoding a history takes the model's buffers; ranking, which takes the time, needs no lock.
+    model: Mutex<Recommender>,
+    vectors: CatalogueVectors,
+    /// Absent where a vector is not finite.
+    catalogue: Option<Catalogue>,
+    items: HashMap<String, u32>,
+    users: HashMap<String, usize>,
+}
+
+impl Lists {
+    /// Encodes the catalogue of a run.
+    ///
+    /// # Errors
+    /// The run's system has no item vectors.
+    pub fn new(run: Run) -> Result<Self, RunError> {
+        run.codistill()?;
+        let Ok(fitted) = run.model.into_any().downcast::<Fitted<CoDistill>>() else {
+            let kind = run.checkpoint.config.system.kind.clone();
+            return Err(RunError::NoVectors { run: run.dir.root, kind });
+        };
+        let Fitted { system, model } = *fitted;
+        let vectors = system.catalogue(&model);
+        let rows = vectors.branches.iter().cloned().map(params::host).collect();
+        let catalogue = Catalogue::new(rows, model.config().width);
+        let dataset = &system.setup.dataset;
+        let items = (1u32..).zip(&dataset.items.ids[1..]).map(|(item, id)| (id.clone(), item)).collect();
+        let users = dataset.users.iter().enumerate().map(|(user, id)| (id.clone(), user)).collect();
+        Ok(Self { system, model: Mutex::new(model), vectors, catalogue, items, users })
+    }
+
+    /// The ids of all users of the data set.
+    pub fn users(&self) -> &[String] {
+        &self.setup().dataset.users
+    }
+
+    fn setup(&self) -> &Setup {
+        &self.system.setup
+    }
+
+    /// The best `k` items for a user of the data set that they haven't had, best first, ties by item number.
+    ///
+    /// # Errors
+    /// There is no such user.
+    pub fn for_user(&self, user: &str, k: usize) -> Result<Vec<Entry<'_>>, ListError> {
+        let number = self.users.get(user).ok_or_else(|| ListError::UnknownUser(user.to_owned()))?;
+        Ok(self.list(self.setup().dataset.sequences.items_of(*number), k))
+    }
+
+    /// The best `k` items after a history of item ids, oldest first, of which none is listed. Empty after an empty history,
+    /// of which the model knows nothing.
+    ///
+    /// # Errors
+    /// An id is not in the catalogue.
+    pub fn for_history<T: AsRef<str>>(&self, history: &[T], k: usize) -> Result<Vec<Entry<'_>>, ListError> {
+        let number = |id: &T| {
+            let found = self.items.get(id.as_ref()).copied();
+            found.ok_or_else(|| ListError::UnknownItem(id.as_ref().to_owned()))
+        };
+        let history: Vec<u32> = history.iter().map(number).collect::<Result<_, _>>()?;
+        Ok(self.list(&history, k))
+    }
+
+    fn list(&self, history: &[u32], k: usize) -> Vec<Entry<'_>> {
+        let items = &self.setup().dataset.items;
+        let masked: Vec<u32> = history.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+        // Nobody asks for the rank of this one; it only must be a candidate.
+        let free = (1..=items.count() as u32).find(|item| masked.binary_search(item).is_err());
+        let (Some(target), false) = (free, history.is_empty()) else { return Vec::new() };
+        let users = self.user_vectors(history);
+        let view = View::all(users.len())[0];
+        let Some(catalogue) = &self.catalogue else { return Vec::new() };
+        let query = Query { target, masked: &masked };
+        let k = k.min(items.count() - masked.len());
+        let found = catalogue.rank(&[view], &users, &[query], k);
+        let user: Vec<&[f32]> = users.iter().map(Vec::as_slice).collect();
+        let entry = |&item: &u32| Entry {
+            item: &items.ids[item as usize],
+            title: &items.titles[item as usize],
+            score: catalogue.exact_score(view, &user, item),
+        };
+        found[0][0].best.iter().take(k).map(entry).collect()
+    }
+
+    /// User vectors after a history, `[D]` per branch.
+    fn user_vectors(&self, history: &[u32]) -> Vec<Vec<f32>> {
+        let setup = self.setup();
+        let model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
+        let positions = setup.config.data.max_seq_len;
+        let scorer = ModelScorer::new(&model, &self.vectors, None, positions, &setup.device);
+        scorer.user_vectors(&[history]).into_iter().map(params::host).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_may_share_lists() {
+        fn shared<T: Send + Sync>() {}
+        shared::<Lists>();
+    }
+}

@@ -1,0 +1,159 @@
+//! A training with its run directory: watched, logged, and judged at its end.
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+use super::watch::Watch;
+use super::{RunError, hparams, show};
+use crate::config::Config;
+use crate::data::Part;
+use crate::eval::Report;
+use crate::judge::final_report;
+use crate::lock::DirLock;
+use crate::monitor::{FINAL_BEST, FINAL_TEST, Monitor, Progress};
+use crate::systems::{self, AnySystem, CoDistill, Fitted};
+use crate::train::checkpoint::RunState;
+use crate::train::run_dir::{RunDir, Which};
+use crate::train::trainer::{Outcome, TrainError, check_targets};
+use crate::train::{Setup, Training};
+
+/// A training and the directory that its metrics, checkpoints and report go to.
+pub struct Session<'a> {
+    system: &'a dyn AnySystem,
+    training: Box<dyn Training + 'a>,
+    run: RunDir,
+    watch: Watch,
+}
+
+/// A training that was judged.
+pub struct Judged {
+    pub report: Report,
+    /// Where the checkpoint lies whose figures these are.
+    pub path: PathBuf,
+}
+
+impl<'a> Session<'a> {
+    /// Watches `training`, which goes on from step `resumed` where it was resumed.
+    ///
+    /// # Errors
+    /// The configuration can't be written down.
+    pub fn new(
+        system: &'a dyn AnySystem,
+        training: Box<dyn Training + 'a>,
+        run: RunDir,
+        resumed: Option<u64>,
+        progress: Progress,
+    ) -> Result<Self, RunError> {
+        let config = &system.setup().config;
+        let monitor = Monitor::open(&run.root, &config.monitor, resumed, progress);
+        let mut watch = Watch::new(config, monitor);
+        watch.monitor.text("config", &format!("```toml\n{}\n```", config.to_toml()?));
+        Ok(Self { system, training, run, watch })
+    }
+
+    /// Trains to the end, or until `stop` is set.
+    ///
+    /// # Errors
+    /// As [`Training::run`].
+    pub fn train(&mut self, stop: &AtomicBool) -> Result<Outcome, TrainError> {
+        let outcome = self.training.run(&mut self.watch, stop)?;
+        self.watch.monitor.progress().finish();
+        self.watch.monitor.flush();
+        Ok(outcome)
+    }
+
+    pub fn state(&self) -> &RunState {
+        self.training.state()
+    }
+
+    /// What the monitor could not write, since it was asked last.
+    pub fn warnings(&mut self) -> Vec<String> {
+        self.watch.monitor.warnings()
+    }
+
+    /// Test figures of the best checkpoint beside the baselines, kept in the run; hyper-parameters and item vectors for
+    /// TensorBoard.
+    ///
+    /// # Errors
+    /// The checkpoint can't be read or judged.
+    pub fn judge(&mut self) -> Result<Judged, RunError> {
+        let (path, best) = self.run.checkpoint(&Which::Best)?;
+        let model = self.system.fitted(&path, &best)?;
+        let report = final_report(model.as_ref(), Part::Test, Some(&self.run))?;
+        self.log(&report)?;
+        let state = self.training.state();
+        if let Some(Fitted { system, model }) = model.as_any().downcast_ref::<Fitted<CoDistill>>() {
+            show::show(system, model, state.step, state.epoch as u64, &mut self.watch.monitor);
+        }
+        self.watch.monitor.flush();
+        Ok(Judged { report, path })
+    }
+
+    /// Final figures as scalars and as the figures of TensorBoard's HParams page.
+    fn log(&mut self, report: &Report) -> Result<(), RunError> {
+        let (config, state) = (&self.system.setup().config, self.training.state());
+        let shown = hparams::figures(config, report, state.best.map(|(value, _)| value));
+        let tested = report.model().metrics();
+        let tested = tested.into_iter().map(|(name, value)| (format!("{FINAL_TEST}{name}"), value));
+        let best = shown.iter().filter(|(tag, _)| tag.starts_with(FINAL_BEST)).cloned();
+        let metrics: Vec<(String, f64)> = best.chain(tested).collect();
+        let borrowed: Vec<(&str, f64)> = metrics.iter().map(|(tag, v)| (tag.as_str(), *v)).collect();
+        let monitor = &mut self.watch.monitor;
+        monitor.scalars(state.step, state.epoch as u64, &borrowed);
+        monitor.hparams(state.step, state.epoch as u64, &hparams::settings(config)?, &shown);
+        Ok(())
+    }
+}
+
+/// A finished training.
+pub struct Finished {
+    pub dir: RunDir,
+    pub outcome: Outcome,
+    /// Absent where the training was stopped before its end.
+    pub report: Option<Report>,
+}
+
+/// Trains what `config` describes in a new run directory and judges the best checkpoint on the test part. Setting `stop` from
+/// another thread ends the training after its step, with everything saved.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::path::Path;
+/// use std::sync::atomic::AtomicBool;
+///
+/// # let home = tempfile::tempdir()?;
+/// # let here = home.path().to_str().ok_or("a path of letters")?;
+/// let text = std::fs::read_to_string("configs/quickstart.toml")?;
+/// let sets = [
+///     format!("run.dir={here}"), "device=cpu".into(), "data.synth.users=120".into(), "data.synth.items=80".into(),
+///     "model.width=8".into(), "train.epochs=1".into(), "train.metric=ensemble/recall@10".into(),
+/// ];
+/// let config = codistill::config::parse(&text, Path::new("quickstart.toml"), &sets)?.config;
+/// let finished = codistill::run::train(config, &AtomicBool::new(false))?;
+/// let report = finished.report.ok_or("it was stopped")?;
+/// assert!(report.model().metrics()["ensemble/recall@10"] > 0.0);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// An input can't be read, there is nothing to train on, the training diverged, or a file can't be written.
+pub fn train(mut config: Config, stop: &AtomicBool) -> Result<Finished, RunError> {
+    super::data::generate(&mut config, &mut |_| {})?;
+    let device = crate::device::open(&config.device)?;
+    let system = systems::open(Setup::open(config, &device.device)?)?;
+    system.verify_features()?;
+    check_targets(system.setup())?;
+    let config = &system.setup().config;
+    let run = RunDir::create(&config.run.dir, &config.run.name, &config.to_toml()?, "{}")?;
+    let _lock = DirLock::take(&run.root, "train")?;
+    system.inputs(&run.root)?.write(&run)?;
+    let training = system.training(&run.steps())?;
+    let mut session = Session::new(system.as_ref(), training, run.clone(), None, Progress::hidden())?;
+    let outcome = session.train(stop)?;
+    let report = match outcome {
+        Outcome::Interrupted => None,
+        Outcome::Finished | Outcome::StoppedEarly => Some(session.judge()?.report),
+    };
+    Ok(Finished { dir: run, outcome, report })
+}
