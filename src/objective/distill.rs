@@ -5,8 +5,8 @@
 use burn::tensor::Tensor;
 use burn::tensor::activation::{log_softmax, softmax};
 
+use super::kernels::losses::Terms;
 use crate::config::{DistillConfig, Divergence, Teacher};
-use crate::ops::losses::Terms;
 
 /// Teacher name of the mean of all branches' logits.
 pub use crate::config::ENSEMBLE;

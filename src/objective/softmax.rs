@@ -12,10 +12,10 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::Distillation;
+use super::kernels::losses::{Candidates, softmax_losses};
 use super::parts::{Parts, tags};
 use super::term::{Forward, Term, TermLosses};
 use crate::config::{ObjectiveConfig, ObjectiveKind};
-use crate::ops::losses::{Candidates, softmax_losses};
 use crate::ops::use_kernels;
 use crate::train::phase::Phase;
 

@@ -6,14 +6,11 @@
 
 pub mod adamw;
 pub mod attention;
-pub mod drawn;
 pub mod dropout;
 pub mod feed_forward;
-pub mod full_softmax;
 pub mod gemm;
 pub mod gradient;
 pub mod lookup;
-pub mod losses;
 pub mod norm;
 pub mod readout;
 pub mod residual;
@@ -44,7 +41,7 @@ pub fn kernels_are_on() -> bool {
 
 /// The contiguous CPU primitive of a tensor for which [`use_kernels`] is true. Writing to it copies the values first if
 /// another handle shares them.
-fn cpu_handle<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
+pub(crate) fn cpu_handle<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
     let handle =
         tensor.try_into_primitive::<Flex>().unwrap_or_else(|e| panic!("a tensor left the CPU: {e:?}"));
     handle.to_contiguous()

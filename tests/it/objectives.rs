@@ -13,8 +13,8 @@ use codistill::config::{
 use codistill::data::{Part, Sequences};
 use codistill::model::{DataShape, Recommender, params};
 use codistill::nn::Init;
+use codistill::objective::kernels::losses::Candidates;
 use codistill::objective::{BLOCKED, Objective, gbce};
-use codistill::ops::losses::Candidates;
 use codistill::recommend::{CatalogueVectors, ModelScorer};
 use codistill::systems::codistill::batch::{Batch, Sampler, SamplerOptions};
 use codistill::systems::codistill::negatives::NegativeSampler;

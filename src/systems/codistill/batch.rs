@@ -13,9 +13,9 @@ use crate::config::{ObjectiveConfig, ObjectiveKind, SavingsConfig, Windows};
 use crate::data::Sequences;
 use crate::model::{ItemBlock, ViewSource};
 use crate::objective::BLOCKED;
+use crate::objective::kernels::drawn::Drawn;
+use crate::objective::kernels::losses::Candidates;
 use crate::ops::Noise;
-use crate::ops::drawn::Drawn;
-use crate::ops::losses::Candidates;
 use crate::train::system::shuffled;
 
 /// One micro-batch on the host.

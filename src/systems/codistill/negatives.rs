@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::config::{Draw, NegativesConfig, Shared};
 use crate::objective::BLOCKED;
-use crate::ops::drawn::Drawn;
+use crate::objective::kernels::drawn::Drawn;
 use crate::rng::mix64;
 
 /// Separates the draws of a batch from its dropout noise.

@@ -17,8 +17,8 @@ use burn::tensor::{Tensor, TensorData};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
-use super::lookup::lookup;
-use super::{simd, use_kernels};
+use crate::ops::lookup::lookup;
+use crate::ops::{simd, use_kernels};
 
 /// The items that the rows are scored against.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::ops::losses::{Candidates, softmax_losses};
+use crate::objective::kernels::losses::{Candidates, softmax_losses};
 use crate::tensors::host;
 use burn::tensor::Device;
 use rand::{RngExt, SeedableRng};

@@ -19,9 +19,9 @@ use burn_flex::FlexTensor;
 use burn_flex::ops::matmul::matmul;
 use rayon::prelude::*;
 
-use super::gradient::gradient_term;
 use super::losses::{Scratch, Terms};
-use super::{cpu_handle, simd, use_kernels};
+use crate::ops::gradient::gradient_term;
+use crate::ops::{cpu_handle, simd, use_kernels};
 
 /// Labels, and the size of the catalogue's chunks.
 #[derive(Clone, Debug, PartialEq)]

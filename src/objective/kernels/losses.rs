@@ -1,7 +1,7 @@
 //! Cross-entropies and distillation terms of several branches over shared candidates, in one pass.
 //!
 //! Composed of tensor operations, the losses read and write the `[R, U]` matrices about forty times. The CPU kernel
-//! reads them once forward and once backward. [`super::super::objective`] holds the composed body.
+//! reads them once forward and once backward. [`crate::objective::softmax`] holds the composed body.
 //!
 //! Shapes: `N` branches, `R` rows, `U` columns, `K` pairs.
 
@@ -16,7 +16,7 @@ use burn::tensor::{Tensor, TensorData};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
-use super::simd;
+use crate::ops::simd;
 
 /// The candidates of a softmax.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -7,8 +7,8 @@ use burn::tensor::TensorData;
 use burn_flex::FlexTensor;
 
 use super::{Branch, Kernel};
+use crate::objective::kernels::losses::Scratch;
 use crate::ops::gemm::{Mat, MatMut, add_product, product};
-use crate::ops::losses::Scratch;
 use crate::ops::rows::{Chunk, for_each_chunk};
 use crate::ops::simd;
 
