@@ -222,8 +222,9 @@ fn data_difference(a: &Run, b: &Run) -> Option<(String, String, String)> {
         all.iter().filter(|(k, _)| k.contains("split")).map(|(k, v)| (k.clone(), v.clone())).collect()
     };
     let (a, b) = (split(&left), split(&right));
-    let by_split = if a.is_empty() || b.is_empty() { None } else { first_difference(&a, &b, |_| false) };
-    by_split.or_else(|| first_difference(&left, &right, |_| false))
+    let split_difference =
+        if a.is_empty() || b.is_empty() { None } else { first_difference(&a, &b, |_| false) };
+    split_difference.or_else(|| first_difference(&left, &right, |_| false))
 }
 
 #[cfg(test)]

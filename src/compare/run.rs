@@ -142,8 +142,8 @@ impl Judged {
             return Err(CompareError::NotARun { dir: dir(), reason: "its report.json is gone".into() });
         };
         let found = stored.scored.into_iter().find(|(name, _)| *name == score);
-        let of_part = report.evaluations.iter().filter(|e| e.part == part);
-        let reported = of_part.flat_map(|e| &e.scored).find(|s| s.name == score).cloned();
+        let evaluations = report.evaluations.iter().filter(|e| e.part == part);
+        let reported = evaluations.flat_map(|e| &e.scored).find(|s| s.name == score).cloned();
         Ok(Self {
             rows: found.map(|(_, rows)| rows).unwrap_or_default(),
             protocol: stored.protocol,
@@ -156,9 +156,9 @@ impl Judged {
 
     /// Why the rows are no ranking, if so.
     fn fault(&self) -> Option<String> {
-        let without_scores = self.reported.as_ref().map_or(0, |scored| scored.nan_targets);
+        let nan_targets = self.reported.as_ref().map_or(0, |scored| scored.nan_targets);
         broken(&self.rows)
-            .or_else(|| (without_scores > 0).then(|| format!("NaN scores for {without_scores} targets")))
+            .or_else(|| (nan_targets > 0).then(|| format!("NaN scores for {nan_targets} targets")))
     }
 
     /// Notes to the reader of the figures.

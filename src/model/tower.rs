@@ -66,7 +66,7 @@ impl Tower {
         savings: &SavingsConfig,
         noise: &mut Noise,
     ) -> Vec<Tensor<2>> {
-        let layout = Layout::of(&tokens);
+        let layout = Layout::new(&tokens);
         let readout = savings.readout_queries && !self.blocks.is_empty();
         let full_blocks = self.blocks.len() - usize::from(readout);
         let x_nld = self.states(tokens, group, full_blocks, noise);
@@ -100,7 +100,7 @@ impl Tower {
         blocks: usize,
         noise: &mut Noise,
     ) -> Tensor<3> {
-        let layout = Layout::of(&tokens);
+        let layout = Layout::new(&tokens);
         let all: Vec<usize> = (0..layout.length).collect();
         let mask = if blocks == 0 { None } else { self.mask(group, &layout, &all) };
         let mask = mask.map_or(Mask::Open, Mask::Added);
@@ -143,7 +143,7 @@ impl Tower {
 }
 
 impl Layout {
-    fn of(tokens: &[Tensor<3>]) -> Self {
+    fn new(tokens: &[Tensor<3>]) -> Self {
         let mut length = 0;
         let starts = tokens
             .iter()

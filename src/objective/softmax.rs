@@ -85,17 +85,17 @@ impl Softmax {
 
     /// The terms out of tensor operations, on any device: `[N + K]`.
     fn composed(&self, scores_nru: Tensor<3>, candidates: &Candidates, distill: bool) -> Tensor<1> {
-        let on_device = CandidateTensors::new(candidates, &scores_nru.device());
+        let tensors = CandidateTensors::new(candidates, &scores_nru.device());
         let [n, r, u] = scores_nru.dims();
         let logits: Vec<Tensor<2>> = (0..n)
             .map(|b| {
                 scores_nru.clone().narrow(0, b, 1).reshape([r, u])
-                    - on_device.log_popularity_u.clone().unsqueeze()
+                    - tensors.log_popularity_u.clone().unsqueeze()
             })
             .collect();
-        let mut terms: Vec<Tensor<1>> = logits.iter().map(|z| on_device.cross_entropy(z.clone())).collect();
+        let mut terms: Vec<Tensor<1>> = logits.iter().map(|z| tensors.cross_entropy(z.clone())).collect();
         if distill {
-            terms.extend(self.parts.distillation.composed(&logits, &on_device.log_weight_ru));
+            terms.extend(self.parts.distillation.composed(&logits, &tensors.log_weight_ru));
         }
         Tensor::cat(terms, 0)
     }

@@ -107,7 +107,8 @@ impl Preprocessing {
             Fit::CropFromSquare(side) => resize(picture, side, side, self.filter),
             Fit::CropFrom(short) => {
                 let (w, h) = (u64::from(picture.width()), u64::from(picture.height()));
-                let long = |long: u64, of: u64| (u64::from(short) * long / of.max(1)).min(1 << 16) as u32;
+                let long =
+                    |long: u64, other: u64| (u64::from(short) * long / other.max(1)).min(1 << 16) as u32;
                 let (w, h) = if w <= h { (short, long(h, w)) } else { (long(w, h), short) };
                 resize(picture, w, h, self.filter)
             }
