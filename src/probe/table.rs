@@ -48,7 +48,7 @@ impl Report {
                 let interval = p.interval.map_or("-".into(), |(l, h)| format!("{l:+.2} to {h:+.2}"));
                 vec![p.number.clone(), optional(p.spearman, ""), interval, p.variants.to_string()]
             });
-            let title = format!("P4 prediction of the final {}", validity.metric);
+            let title = format!("P4 does it foretell the final {}", validity.metric);
             all.push(("P4 feature variants".into(), variants));
             all.push((title, table(&["figure", "Spearman", "95 %", "variants"], rows.collect())));
         }
