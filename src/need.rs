@@ -13,7 +13,7 @@ use std::panic::Location;
 use std::path::PathBuf;
 
 /// Everything that a test may need.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     // The data sets below `CODISTILL_REAL_DATA`.
     "real-data",
     // The weights of a real encoder in the folder `CODISTILL_MINILM`.
@@ -22,6 +22,8 @@ const NAMES: [&str; 9] = [
     "gpu",
     // AVX-512 with VNNI.
     "avx512",
+    // AVX2 with FMA.
+    "avx2",
     // The fused CPU kernels, which `CODISTILL_KERNELS=off` turns off.
     "kernels",
     // Figures recorded for a CPU like this one.
