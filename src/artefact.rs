@@ -1,8 +1,8 @@
-//! Directories that are either complete or absent.
+//! Artefacts: directories that are either complete or absent.
 //!
-//! Datasets, feature stores and checkpoints are written beside their destination, synced, and renamed
-//! into place. `manifest.json` comes last and holds the SHA-256 of every other file, so that a flipped
-//! byte is found before anything is read from it.
+//! Data sets, feature stores and checkpoints are written to a neighbouring scratch directory, synced, and renamed into
+//! place. `manifest.json` is written last and holds the SHA-256 of every other file, so that damage is found before
+//! anything is read.
 
 mod json;
 mod place;
@@ -20,9 +20,9 @@ use crate::hex::hex;
 pub use json::{json_line, json_text, json_value, write_json};
 pub use place::{Makes, may_make};
 
-/// Name of the file that closes every artefact.
+/// Name of the file that completes an artefact.
 pub const MANIFEST: &str = "manifest.json";
-/// How the names of unfinished and outgoing directories begin.
+/// Prefix of the names of scratch directories: unfinished ones and those about to be removed.
 pub const SCRATCH: &str = ".codistill-";
 
 /// What can go wrong while an artefact is written or checked.
@@ -40,13 +40,13 @@ pub enum ArtefactError {
     Inside {
         dest: PathBuf,
         owner: PathBuf,
-        /// With its article.
+        /// Its name with an article.
         what: String,
     },
 }
 
 impl ArtefactError {
-    /// What the user can do about it.
+    /// What the user can do about the error.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Exists(_) => "choose another path, or remove the old directory first".into(),
@@ -65,7 +65,7 @@ pub fn at(path: &Path) -> impl FnOnce(io::Error) -> ArtefactError + '_ {
     move |source| ArtefactError::Io { path: path.to_owned(), source }
 }
 
-/// One file of an artefact, as its manifest names it.
+/// The manifest's entry of one file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileEntry {
     pub name: String,
@@ -73,22 +73,22 @@ pub struct FileEntry {
     pub sha256: String,
 }
 
-/// `manifest.json`: what the directory is, what its author says of it, and its files.
+/// `manifest.json`: the kind of the artefact, its description, and its files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// `codistill/dataset`, `codistill/features`, `codistill/checkpoint`, …
+    /// Kind: Kind: Kind: `codistill/dataset`, `codistill/features`, `codistill/checkpoint`, …
     pub kind: String,
-    /// Version of that kind's layout; readers refuse a newer one.
+    /// Version of the kind's layout; readers refuse newer ones.
     pub schema_version: u32,
     /// Version of the program that wrote it.
     pub program_version: String,
-    /// The author's own description (rules, counts, parents' hashes, seed).
+    /// Description by the writer: rules, counts, parents' hashes, seed.
     pub about: Value,
     pub files: Vec<FileEntry>,
 }
 
 impl Manifest {
-    /// One hash for the whole artefact: SHA-256 over kind, description and the files' hashes.
+    /// SHA-256 of the whole artefact: over kind, description and the files' hashes.
     pub fn content_hash(&self) -> String {
         let mut hasher = Sha256::new();
         hasher.update(self.kind.as_bytes());
@@ -101,7 +101,7 @@ impl Manifest {
     }
 }
 
-/// A directory under construction. Dropped without [`Staging::commit`], it disappears.
+/// An artefact under construction; it is removed when dropped without [`Staging::commit`].
 pub struct Staging {
     scratch: tempfile::TempDir,
     destination: PathBuf,
@@ -125,7 +125,7 @@ impl Staging {
         Ok(Self { scratch, destination: destination.to_owned() })
     }
 
-    /// Where a file of the artefact is to be written. Parent folders are not made.
+    /// The path to write a file of the artefact to. Parent folders are not created.
     pub fn path(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
     }
@@ -223,15 +223,16 @@ pub fn verify(dir: &Path, kind: &str, schema_version: u32) -> Result<Manifest, A
     Ok(manifest)
 }
 
-/// Whether something is there that can be written to but not replaced: a pipe or a device.
+/// Whether `path` is a pipe or a device, which can be written to but not replaced.
 pub fn is_stream(path: &Path) -> bool {
     path.metadata().is_ok_and(|there| !there.is_file())
 }
 
-/// Replaces a single file atomically: written beside, synced, renamed. A pipe or a device is written to.
+/// Replaces a file atomically: writes a neighbouring file, syncs and renames it. A pipe or a device is written to
+/// directly.
 ///
 /// # Errors
-/// Any I/O failure; the old content is then still there.
+/// Any I/O failure; the old content then remains.
 pub fn write_atomic(path: &Path, content: &[u8]) -> Result<(), ArtefactError> {
     if is_stream(path) {
         return fs::OpenOptions::new()
@@ -248,8 +249,8 @@ pub fn write_atomic(path: &Path, content: &[u8]) -> Result<(), ArtefactError> {
     sync_dir(parent)
 }
 
-/// A scratch file or directory that is renamed when it is complete. The owner's umask decides who may read it, as with
-/// any other file: those that are private by default would stay so under their final names.
+/// A builder of scratch files and directories that are renamed when complete. The umask decides who may read them, as
+/// with other files; private ones would stay private under their final names.
 pub(crate) fn scratch(mode: u32) -> tempfile::Builder<'static, 'static> {
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
@@ -259,11 +260,11 @@ pub(crate) fn scratch(mode: u32) -> tempfile::Builder<'static, 'static> {
     builder
 }
 
-/// Has `make` make an artefact at the place that it is given: `dest`, or beside it where an older one of its `kind` lies,
-/// which stays until the new one is whole and takes its place.
+/// Calls `make` with the path of a new artefact, and puts it in place of an older one of its `kind` at `dest`. The
+/// older one remains until the new one is complete.
 ///
 /// # Errors
-/// What lies there is no such artefact or can't be replaced; else what `make` returns, and the old one is still there.
+/// What is at `dest` is no such artefact or can't be replaced, or `make` fails; the older one then remains.
 pub fn replacing<T, E: From<ArtefactError>>(
     dest: &Path,
     kind: &str,
@@ -285,7 +286,7 @@ pub fn replacing<T, E: From<ArtefactError>>(
     Ok(made)
 }
 
-/// Removes an artefact so that a kill midway leaves no half of it under its name.
+/// Removes an artefact. Killed midway, it leaves no partial artefact under its name.
 ///
 /// # Errors
 /// It can't be renamed or removed.
@@ -299,17 +300,17 @@ pub fn remove(dir: &Path) -> Result<(), ArtefactError> {
     fs::remove_dir_all(&hidden).map_err(at(&hidden))
 }
 
-/// Clears `dir` of what killed writers left behind. No other process may be writing there.
+/// Removes from `dir` what killed writers left. No other process may be writing there.
 pub fn sweep(dir: &Path) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(SCRATCH) {
-            // What can't be removed costs disk, not correctness.
+            // What can't be removed costs disk space only.
             let _ = fs::remove_dir_all(entry.path());
         }
     }
 }
 
-/// SHA-256 in hex and the size in bytes, read in pieces.
+/// SHA-256 in hexadecimal and the size in bytes of a file.
 ///
 /// # Errors
 /// The file can't be read.

@@ -1,7 +1,7 @@
-//! The devices a run can use, chosen at run time: `auto`, `cpu`, `wgpu`, `wgpu:N`.
+//! Devices, chosen at run time by flag: `auto`, `cpu`, `wgpu`, `wgpu:N`.
 //!
-//! The CPU is Burn's `flex` device. GPUs are reached by `burn-wgpu`; software rasterisers are listed and can
-//! be named, but `auto` never takes one.
+//! The CPU is Burn's `flex` device. GPUs run on `burn-wgpu`. Software rasterisers are listed and can be chosen, but
+//! never by `auto`.
 
 use burn::tensor::Device;
 
@@ -41,11 +41,11 @@ impl DeviceError {
 /// A device of this machine.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// What `--device` calls it.
+    /// Its value for `--device`.
     pub flag: String,
-    /// What it is.
+    /// Description for people.
     pub name: String,
-    /// A GPU emulated on the CPU.
+    /// Whether it is a GPU emulated on the CPU.
     pub software: bool,
     device: Device,
 }
@@ -101,14 +101,14 @@ fn opened(found: Found) -> Opened {
     Opened { flag: found.flag, name: found.name, device: found.device }
 }
 
-/// Model name of the CPU where the system tells it.
+/// The CPU's model name; its architecture if the system does not tell.
 fn cpu_name() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     name.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
 }
 
-/// Memory of this process: (now, peak) in bytes, where the system tells it.
+/// Resident memory of this process, (current, peak) in bytes, where the system reports it.
 pub fn process_memory() -> Option<(u64, u64)> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let field = |name: &str| {
@@ -125,7 +125,7 @@ mod gpu {
 
     use super::{DeviceError, Found, Opened};
 
-    /// Adapters of each kind that are looked for.
+    /// Most adapters of each kind.
     const MOST: usize = 16;
 
     fn kinds() -> impl Iterator<Item = DeviceKind> {
@@ -136,10 +136,10 @@ mod gpu {
             .chain([DeviceKind::Cpu])
     }
 
-    /// The graphics interface, how its devices are named, and which of them there are.
+    /// The graphics interface, the constructor of its devices, and those that exist.
     ///
-    /// On Linux that is Vulkan or nothing: OpenGL there computes on the CPU more slowly than our CPU kernels
-    /// do, and its libraries write to stderr when they are only asked.
+    /// On Linux only Vulkan is used: OpenGL there computes on the CPU, more slowly than our CPU kernels, and its
+    /// libraries write to stderr on mere enumeration.
     fn api() -> (WgpuBackend, fn(DeviceKind) -> Device, Vec<Device>) {
         #[cfg(feature = "spirv")]
         if cfg!(target_os = "linux") {
@@ -150,7 +150,7 @@ mod gpu {
         (api, Device::wgpu, Device::enumerate(DeviceType::Wgpu).into_vec())
     }
 
-    /// Adapters, GPUs first.
+    /// All adapters, GPUs first.
     pub fn list() -> Vec<Found> {
         let (_, device, reachable) = api();
         let there = kinds().filter(|kind| reachable.contains(&device(kind.clone())));
@@ -164,7 +164,7 @@ mod gpu {
             .collect()
     }
 
-    /// Starts the runtime, so that a refusal is an error here and not a panic at the first tensor.
+    /// Starts the runtime, so that a failure is an error here instead of a panic at the first tensor.
     pub fn start(found: Found) -> Result<Opened, DeviceError> {
         let (api, device, _) = api();
         let Some(kind) = kinds().find(|kind| device(kind.clone()) == found.device) else {
@@ -184,9 +184,9 @@ mod gpu {
     }
 
     /// Whether a Vulkan device lacks the extension without which CubeCL 0.11.3 writes invalid SPIR-V for shared memory
-    /// (it confuses the memory's type with that of its address), at which drivers crash.
+    /// (it confuses the memory's type with that of its address), on which drivers crash.
     fn lacks_layout(setup: &WgpuSetup) -> bool {
-        // SAFETY: the adapter is asked for a list that it made when it was found.
+        // SAFETY: only a list that the adapter made at enumeration is read.
         #[allow(unsafe_code)]
         let adapter = unsafe { setup.adapter.as_hal::<wgpu::hal::api::Vulkan>() };
         adapter.is_some_and(|adapter| {

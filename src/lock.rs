@@ -1,7 +1,7 @@
-//! One writer at a time: an advisory lock on a directory that a command changes.
+//! Advisory locks on directories: one writer at a time.
 //!
-//! The lock belongs to the open file, not to its name: the system takes it back when the process ends, however
-//! that comes about, so that a kill leaves nothing to clear away. The file stays and says who held it last.
+//! The lock belongs to the open file, not to its name, and the system releases it when the process ends in any way: a
+//! kill leaves nothing to clean up. The file remains and names the last holder.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Seek, Write};
@@ -14,7 +14,7 @@ use crate::artefact::{ArtefactError, at};
 
 /// Name of the lock file in a directory.
 pub const LOCK: &str = "lock";
-/// Time between two tries.
+/// Time between two attempts.
 const POLL: Duration = Duration::from_millis(50);
 
 /// Why a directory can't be locked.
@@ -35,13 +35,13 @@ impl LockError {
     }
 }
 
-/// Who holds a lock, as the lock file says.
+/// The holder of a lock, as the lock file names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
-    /// E.g. `train`.
+    /// Name of the command, e.g. `train`.
     pub command: String,
     pub pid: u32,
-    /// Empty where the system does not tell.
+    /// Name of the machine; empty if unknown.
     #[serde(default)]
     pub host: String,
 }
@@ -53,10 +53,10 @@ impl std::fmt::Display for Holder {
     }
 }
 
-/// A directory that nobody else changes while this lives.
+/// Exclusive write access to a directory while the value lives.
 #[derive(Debug)]
 pub struct DirLock {
-    /// Holds the lock; absent where the file system has none.
+    /// The locked file; absent where the file system has no locks.
     _file: Option<File>,
     unguarded: Option<String>,
 }
@@ -70,13 +70,13 @@ impl DirLock {
         Self::take_within(dir, command, Duration::ZERO)
     }
 
-    /// [`DirLock::take`] that waits for another process to end for at most `patience`.
+    /// As [`DirLock::take`], waiting for another process for at most `patience`.
     ///
     /// # Errors
     /// As [`DirLock::take`].
     pub fn take_within(dir: &Path, command: &str, patience: Duration) -> Result<Self, LockError> {
         let path = dir.join(LOCK);
-        // Opened without truncation: what it says belongs to whoever holds it.
+        // Not truncated: the content belongs to the holder.
         let opened = File::options().create(true).read(true).write(true).truncate(false).open(&path);
         let mut file = opened.map_err(at(&path))?;
         let start = Instant::now();
@@ -101,13 +101,13 @@ impl DirLock {
         Ok(Self { _file: Some(file), unguarded: None })
     }
 
-    /// What to warn of where the file system has no locks; the directory is then unguarded.
+    /// The warning that the directory is unguarded, where the file system has no locks.
     pub fn warning(&self) -> Option<&str> {
         self.unguarded.as_deref()
     }
 }
 
-/// Whether another process holds the lock of `dir` now. Nothing is written.
+/// Whether another process holds the lock of `dir`. Writes nothing.
 pub fn is_held(dir: &Path) -> bool {
     let Ok(file) = File::open(dir.join(LOCK)) else { return false };
     matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
@@ -125,7 +125,7 @@ fn write_holder(file: &mut File, holder: &Holder) -> io::Result<()> {
     file.flush()
 }
 
-/// Name of this machine.
+/// The name of this machine.
 fn host() -> String {
     let kernel =
         fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| fs::read_to_string("/etc/hostname"));

@@ -1,4 +1,4 @@
-//! Items' pictures for people to look at: thumbnails, strips and sheets. Models read features, not these.
+//! Items' pictures for display: thumbnails, strips and sheets. Models read features instead.
 
 use std::fs;
 use std::io::Cursor;
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use image::{ImageFormat, ImageReader, Limits, Rgb, RgbImage, imageops};
 
-/// Longest side that is decoded, in pixels, and most memory for it.
+/// Longest side that is decoded, in pixels, and the memory limit.
 const LONGEST: u32 = 16_384;
 const MOST_BYTES: u64 = 512 << 20;
-/// Largest file that is read.
+/// Largest file that is read, in bytes.
 const MOST_FILE_BYTES: u64 = 64 << 20;
 /// Pixels between two pictures.
 const GAP: u32 = 2;
@@ -35,7 +35,7 @@ pub enum PictureError {
     Encode(image::ImageError),
 }
 
-/// Decodes a picture file, within bounds.
+/// Decodes a picture file within the limits.
 fn decode(path: &Path) -> Result<RgbImage, PictureError> {
     let wrong = |reason: String| PictureError::Unreadable { path: path.to_owned(), reason };
     let meta = fs::metadata(path).map_err(|e| wrong(e.to_string()))?;
@@ -53,10 +53,10 @@ fn decode(path: &Path) -> Result<RgbImage, PictureError> {
     Ok(reader.decode().map_err(|e| wrong(e.to_string()))?.into_rgb8())
 }
 
-/// The picture in a square of `side` pixels, whole, centred on white.
+/// The whole picture, scaled into a square of `side` pixels and centred on white.
 ///
 /// # Errors
-/// There is no such file, or it is no picture within bounds.
+/// There is no such file, or it is no picture within the limits.
 pub fn thumbnail(path: &Path, side: u32) -> Result<RgbImage, PictureError> {
     let full = decode(path)?;
     let longest = full.width().max(full.height()).max(1);
@@ -69,54 +69,55 @@ pub fn thumbnail(path: &Path, side: u32) -> Result<RgbImage, PictureError> {
     Ok(square)
 }
 
-/// A crossed grey square: no picture.
+/// A crossed grey square of `side` pixels that stands for a missing picture.
 pub fn absent(side: u32) -> RgbImage {
     RgbImage::from_fn(side, side, |x, y| if x == y || x + y + 1 == side { CROSS } else { ABSENT })
 }
 
-/// Draws a frame inside the edges.
+/// Draws a frame inside the picture's edges.
 pub fn frame(picture: &mut RgbImage, colour: [u8; 3]) {
     let (width, height) = picture.dimensions();
     let thick = (width.min(height) / 16).max(1);
     for (x, y, pixel) in picture.enumerate_pixels_mut() {
-        let inside = x >= thick && y >= thick && x + thick < width && y + thick < height;
-        if !inside {
+        let is_inside = x >= thick && y >= thick && x + thick < width && y + thick < height;
+        if !is_inside {
             *pixel = Rgb(colour);
         }
     }
 }
 
-/// Rows of square pictures of `side` pixels with a little space between them.
+/// Arranges rows of square pictures of `side` pixels with a gap between them.
 pub fn sheet(rows: &[Vec<RgbImage>], side: u32) -> RgbImage {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0) as u32;
     let span = |n: u32| (n * (side + GAP) + GAP).max(1);
     let mut all = RgbImage::from_pixel(span(columns), span(rows.len() as u32), GROUND);
     for (y, row) in (0u32..).zip(rows) {
         for (x, picture) in (0u32..).zip(row) {
-            let at = |n: u32| i64::from(n * (side + GAP) + GAP);
-            imageops::replace(&mut all, picture, at(x), at(y));
+            let offset = |n: u32| i64::from(n * (side + GAP) + GAP);
+            imageops::replace(&mut all, picture, offset(x), offset(y));
         }
     }
     all
 }
 
-/// Square pictures side by side without space, as many in a row as in a column: what TensorBoard cuts by
-/// their side.
+/// Arranges square pictures in a square grid without gaps, as TensorBoard's sprites require.
 pub fn sprite(pictures: &[RgbImage], side: u32) -> RgbImage {
     let columns = grid_side(pictures.len());
     let mut all = RgbImage::from_pixel((columns * side).max(1), (columns * side).max(1), GROUND);
     for (n, picture) in (0u32..).zip(pictures) {
-        let at = |k: u32| i64::from(k * side);
-        imageops::replace(&mut all, picture, at(n % columns), at(n / columns));
+        let offset = |k: u32| i64::from(k * side);
+        imageops::replace(&mut all, picture, offset(n % columns), offset(n / columns));
     }
     all
 }
 
-/// Columns of a square grid with room for `n`.
+/// Columns of the smallest square grid for `n` pictures.
 pub fn grid_side(n: usize) -> u32 {
     (n as f64).sqrt().ceil().max(1.0) as u32
 }
 
+/// Encodes a picture as PNG.
+///
 /// # Errors
 /// The encoder fails.
 pub fn encode(picture: &RgbImage) -> Result<Png, PictureError> {

@@ -61,11 +61,11 @@ pub fn write_views(
     path: &Path,
     views: Vec<(impl AsRef<str> + Ord + Display, TensorView<'_>)>,
 ) -> Result<(), TensorsError> {
-    // The library leaves its file readable by its owner alone; who may read this one is for the umask to say.
-    let at = |e: std::io::Error| malformed(path, e);
-    let permissions = File::create(path).and_then(|file| file.metadata()).map_err(at)?.permissions();
+    // The library makes its file private; the umask must decide instead.
+    let failed = |e: std::io::Error| malformed(path, e);
+    let permissions = File::create(path).and_then(|file| file.metadata()).map_err(failed)?.permissions();
     safetensors::serialize_to_file(views, None, path).map_err(|e| malformed(path, e))?;
-    std::fs::set_permissions(path, permissions).map_err(at)
+    std::fs::set_permissions(path, permissions).map_err(failed)
 }
 
 /// Reads all tensors of a file.

@@ -4,7 +4,7 @@
     python tests/torch_export.py weights.safetensors tests/fixtures/odmt_parity_v1.safetensors
 
 The test `exported_weights_load_in_pytorch_and_give_the_authors_logits` runs it. Needs torch, numpy and safetensors. The
-modules below are written from the model's description (docs/odmt.md); their parameter names are the authors'. Exit
+modules below are written from the model's description (docs/odmt.md, sections 2 and 3); their parameter names are the authors'. Exit
 status 1 on any difference.
 """
 import math

@@ -96,7 +96,7 @@ def prepare(args, allocator="default"):
 
 
 class Optimiser:
-    """AdamW with decoupled decay on every parameter after clipping the global norm (odmt.md 4)."""
+    """AdamW with decoupled decay on every parameter after clipping the global norm (docs/odmt.md, section 4)."""
 
     def __init__(self, parameters, settings, fused):
         self.parameters = list(parameters)

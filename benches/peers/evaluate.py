@@ -3,8 +3,8 @@
     python evaluate.py WORKLOAD --method sort-loop [--sample 200]   # the authors' protocol, scaled to all users
     python evaluate.py WORKLOAD --method topk [--tile 512]
 
-`sort-loop` (odmt.md 6): scores of a batch of users by one product a branch, then a Python loop over users with four
-full sorts of the catalogue each. It runs over the first `--sample` users and its seconds are scaled to all of them; its
+`sort-loop` (docs/odmt.md, section 6): scores of a batch of users by one product a branch, then a Python loop over users
+with four full sorts of the catalogue each. It runs over the first `--sample` users and its seconds are scaled to all of them; its
 metrics are the sample's. `topk` therefore also reports `metrics_sample` over those users, so that the two compare.
 
 Item 0 is no candidate; the history is removed; a removed target is a miss.

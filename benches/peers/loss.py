@@ -5,7 +5,8 @@
 
 `tiled` takes a tile of rows after another with gradients written by hand, so that no more than a tile's logits exist.
 With s = z/tau, Q = softmax(s) and per row, for teacher P and student s: KD = logsumexp(s) - <P, s>, dKD/ds = Q - P,
-dKD/dteacher = P * (<P, s> - s). The teacher is live (odmt.md 3.3). Text and image learn from id, id from the mean.
+dKD/dteacher = P * (<P, s> - s). The teacher is live (docs/odmt.md, section 3.3). Text and image learn from
+id, id from the mean.
 
 Shape suffixes: N branches (id, text, image), R rows, r rows of a tile, I items without padding, D width.
 """

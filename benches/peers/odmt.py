@@ -2,7 +2,7 @@
 
     python odmt.py WORKLOAD --graph authors               # eager, what the authors compute
     python odmt.py WORKLOAD --graph authors-sdpa --compile
-    python odmt.py WORKLOAD --graph savings               # the exact savings of odmt.md 10.4, nos 1-5 and 8
+    python odmt.py WORKLOAD --graph savings               # the exact savings of docs/odmt.md, section 7, nos 1-5 and 7
     python odmt.py --graph savings --check FIXTURES       # only compare with the parity fixtures
 
 Before it times, a run checks its own graph against the parity fixtures in a process of its own (so that the check's
@@ -51,7 +51,7 @@ def check_apart(args):
 
 
 def tables_of(workload, graph):
-    # The authors keep both feature tables in float32 (odmt.md 5.3); float16 rows widen to the same numbers.
+    # The authors keep both feature tables in float32 (docs/odmt.md, section 5.3); float16 rows widen to the same numbers.
     kept = torch.float32 if graph == "authors" else None
     return Tables(
         workload.tensor("sequences", torch.int64), workload.tensor("text", kept), workload.tensor("image", kept),

@@ -1,4 +1,4 @@
-"""ODMT as its authors compute it (odmt.md 2 to 4): every position is encoded, padding and copies included.
+"""ODMT as its authors compute it (docs/odmt.md, sections 2 to 4): every position is encoded, padding and copies included.
 
 `sdpa=True` is the same arithmetic written for `torch.compile`: fused attention calls, and padded rows weighted by zero
 instead of dropped, so that every shape is fixed and the whole loss is one graph.
@@ -19,7 +19,7 @@ REMOVED = -10000.0
 
 
 class Block(nn.Module):
-    """Post-norm transformer block (odmt.md 2.2)."""
+    """Post-norm transformer block (docs/odmt.md, section 2.2)."""
 
     def __init__(self, width, heads, dropout, eps, sdpa):
         super().__init__()
@@ -51,7 +51,7 @@ class Block(nn.Module):
 
 
 class UserEncoder(nn.Module):
-    """SASRec-style causal transformer over a user's input items (odmt.md 2.4)."""
+    """SASRec-style causal transformer over a user's input items (docs/odmt.md, section 2.4)."""
 
     def __init__(self, settings, sdpa):
         super().__init__()
@@ -184,7 +184,7 @@ class Authors(nn.Module):
         return {name: self.heads[name](x_NLD[:, token[name]]) for name in BRANCHES}
 
     def columns(self, real_BS, own_BN):
-        """Columns a row may not score, and each row's label column (odmt.md 3.2)."""
+        """Columns a row may not score, and each row's label column (docs/odmt.md, section 3.2)."""
         users, positions = real_BS.shape
         column_real_N = F.pad(real_BS, (0, 1), value=True).flatten()
         removed_BN = own_BN | ~column_real_N
@@ -194,7 +194,10 @@ class Authors(nn.Module):
         return (removed_BN[:, None] & ~is_label_BSN).flatten(0, 1), label_BS.flatten()
 
     def objective(self, z, label_Q, weight_Q):
-        """Cross-entropies and live-teacher distillation (odmt.md 3.3); `weight_Q` makes means over the kept rows."""
+        """Cross-entropies and live-teacher distillation (docs/odmt.md, section 3.3).
+
+        `weight_Q` makes means over the kept rows.
+        """
         tau = self.settings.temperature
         ce = {name: (F.cross_entropy(z[name], label_Q, reduction="none") * weight_Q).sum() for name in BRANCHES}
         ensemble_QN = (z["text"] + z["image"] + z["id"]) / 3

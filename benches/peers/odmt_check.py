@@ -16,7 +16,7 @@ from odmt_authors import Tables
 LOSS_RELATIVE = 2e-6
 GRADIENT_RELATIVE = 2e-5
 WEIGHT_ABSOLUTE = 1e-6
-# Never read by the forward pass, so without gradient and never updated (odmt.md 8, no. 9).
+# Never read by the forward pass, so without gradient and never updated (docs/odmt.md, section 8, no. 5).
 UNUSED = ("IMT.layer_norm.", "IMT.token_type_embeddings.")
 
 

@@ -3,7 +3,7 @@
 Columns are distinct items with weight w (how many columns of the batch the item fills; 0 for the user's own items, 1
 for the label), so a softmax is exp(z + log w) over its sum. With s = z/tau, Q = softmax(s + log w) and per row, for
 teacher P and student s: KD = logsumexp(s + log w) - <P, s>, dKD/ds = Q - P, dKD/dteacher = P * (<P, s> - s). The
-teacher is live (odmt.md 3.3), and no form needs the student's logarithms.
+teacher is live (docs/odmt.md, section 3.3), and no form needs the student's logarithms.
 
 Shape suffixes: K rows, k rows of a tile, U distinct items, B users, D width; the leading 3 is (id, text, image).
 """

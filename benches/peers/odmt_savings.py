@@ -1,6 +1,6 @@
-"""ODMT with every exact saving of odmt.md 10.4 that concerns a training step (nos 1-5 and 8), as fast as eager PyTorch
-gets on CPU: the strong peer. Same losses and gradients as the authors' graph; with dropout, copies of an item share a
-mask (the dropout note of 10.4), as in ours.
+"""ODMT with every exact saving of docs/odmt.md, section 7, that concerns a training step (nos 1-5 and 7), as fast as
+eager PyTorch gets on CPU: the strong peer. Same losses and gradients as the authors' graph; with dropout, copies of an
+item share a mask, as in ours.
 
 How, and why this way rather than another (measured on a two-core CPU):
 
@@ -258,7 +258,7 @@ class Savings(nn.Module):
         users = self.user_rows(ids_BS1)
         item_K = place_BS1[:, :-1].flatten()[ids_BS1[:, :-1].flatten() != 0]
         label_K = place_BS1[:, 1:].flatten()[ids_BS1[:, :-1].flatten() != 0]
-        # Log of how many columns an item fills, -inf where it is the user's own (odmt.md 3.2, 10.4 no. 4).
+        # Log of how many columns an item fills, -inf where it is the user's own (docs/odmt.md, sections 3.2 and 7, no. 4).
         own = torch.zeros(len(ids_BS1), len(items_U) + 1, dtype=torch.bool)
         own.scatter_(1, torch.where(ids_BS1 == 0, len(items_U), place_BS1), True)
         log_weight_BU = count_U.log().expand(len(ids_BS1), -1).masked_fill(own[:, :-1], -math.inf)

@@ -4,7 +4,8 @@ against the whole catalogue in one matrix.
     python sasrec.py WORKLOAD [--compile]
 
 One item table serves input and output. Input: item vector + learned position, LayerNorm, dropout, then the post-norm
-blocks of odmt.md 2.2 under the causal mask of 2.4. Position s predicts position s+1; item 0 is padding, no candidate.
+blocks of docs/odmt.md, section 2.2, under the causal mask of 2.4. Position s predicts position s+1; item 0 is padding,
+no candidate.
 
 Shape suffixes: B users, S input positions, R = B*S, K real positions, D width, I items.
 """

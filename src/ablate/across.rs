@@ -1,4 +1,4 @@
-//! Several studies side by side: a row a model, a column a condition (companions.md 5.7 and 5.8).
+//! Several studies side by side: a row a model, a column a condition (docs/studies.md, section 4).
 
 use std::fmt::Write as _;
 use std::path::Path;

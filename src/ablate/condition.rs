@@ -1,4 +1,4 @@
-//! Conditions of a study, which remove or replace parts of the full model: the conditions of companions.md 5.8, and those that a study declares.
+//! Conditions of a study, which remove or replace parts of the full model: the conditions of docs/studies.md, section 4, and those that a study declares.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Structural removal as edits of a configuration (companions.md 5.8).
+//! Structural removal as edits of a configuration (docs/studies.md, section 4).
 //!
 //! A modality stands in a model in three places: its tokens in the tower, its branch, and the branch's share of
 //! ensemble and distillation. Removing the view takes all three; removing the branch leaves the tokens.

@@ -1,4 +1,4 @@
-//! Checks that make a run a failure instead of a number (companions.md 5.8).
+//! Checks that make a run a failure instead of a number (docs/studies.md, section 4).
 //!
 //! Divergence ends a training; scores that are all equal or NaN are found by [`Opened::open`]. The rest is here.
 
@@ -11,7 +11,7 @@ use super::condition::REFERENCE;
 use super::plan::Plan;
 use super::study::OnFault;
 use crate::compare::CompareError;
-use crate::compare::contrast::by_user;
+use crate::compare::contrast::user_means;
 use crate::compare::group::comparable;
 use crate::compare::run::{Opened, Run};
 use crate::eval::{RowsError, kept, rows};
@@ -196,16 +196,16 @@ fn check_popularity(plan: &Plan, all: &mut [Judged]) -> Result<(), StudyError> {
         POPULARITY,
         &kept::reports(&[run.report(), run.report_of(&plan.options.part)])?,
     )?;
-    let popular = by_user(popular, metric);
-    let full = reference.run().map(|run| by_user(&run.rows, metric)).unwrap_or_default();
+    let popular = user_means(popular, metric);
+    let full = reference.run().map(|run| user_means(&run.rows, metric)).unwrap_or_default();
     if mean(&full) <= mean(&popular) {
         return Ok(());
     }
     for judged in all.iter_mut().filter(|j| !j.cell.quick) {
         let Some(run) = judged.run() else { continue };
-        let own = by_user(&run.rows, metric);
+        let own = user_means(&run.rows, metric);
         let below: Vec<f64> = own.iter().zip(&popular).map(|(own, popular)| own - popular).collect();
-        let Ok(estimate) = Estimate::over_users(&below) else { continue };
+        let Ok(estimate) = Estimate::from_users(&below) else { continue };
         if estimate.interval(plan.options.rule.confidence).high < 0.0 {
             let reason = format!(
                 "collapsed: {metric} {:.4} is below popularity's {:.4}, which the full model exceeds",

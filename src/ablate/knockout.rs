@@ -1,4 +1,4 @@
-//! Conditions without a training: the full model judged with views hidden (companions.md 5.8, `Q`).
+//! Conditions without a training: the full model judged with views hidden (docs/studies.md, section 4, `Q`).
 //!
 //! A hidden view takes the way of a view that every item lacks: the learned missing token stands in. Its branch
 //! leaves the ensemble. The other branches' dot products are averaged; dividing by the number of live or of all

@@ -1,5 +1,5 @@
 //! What are text, pictures and IDs worth? A study of conditions, each the base configuration with something
-//! taken away or replaced, trained under the same seeds on the same split (companions.md 5.8).
+//! taken away or replaced, trained under the same seeds on the same split (docs/studies.md, section 4).
 //!
 //! Three removals are told apart: *tokens* (features replaced, the branch kept: `X`, `N`, `K`), *branch* (`B`,
 //! tokens kept), and *both* (`S`, the honest "modality removed", on which verdicts rest).

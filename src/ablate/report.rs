@@ -13,7 +13,7 @@ use super::verdict::{ViewVerdict, settle_family};
 use crate::artefact::{write_atomic, write_json};
 use crate::compare::preface::{Item, Preface, Section};
 use crate::compare::table::sentence;
-use crate::compare::{Asked, Comparison, Contrast, Failed, compare};
+use crate::compare::{Comparison, Contrast, Failed, GroupSpec, compare};
 use crate::eval::Report;
 use crate::stats::Verdict;
 use crate::table::Table;
@@ -56,7 +56,7 @@ impl StudyReport {
     /// # Errors
     /// The full model has no sound run, no condition has one, or runs are not comparable.
     pub fn new(plan: &Plan, judged: &[Judged]) -> Result<Self, StudyError> {
-        let mut comparison = compare(&asked(plan, judged)?, &plan.options)?;
+        let mut comparison = compare(&specs(plan, judged)?, &plan.options)?;
         for cell in judged {
             if let Outcome::Failed(reason) = &cell.outcome {
                 let group = label(plan, &cell.cell.condition);
@@ -268,26 +268,26 @@ fn correction(declared: &[String], family: usize, explored: usize) -> String {
 }
 
 /// The sound runs of each condition, the full model first.
-fn asked(plan: &Plan, judged: &[Judged]) -> Result<Vec<Asked>, StudyError> {
+fn specs(plan: &Plan, judged: &[Judged]) -> Result<Vec<GroupSpec>, StudyError> {
     let reason = |j: &Judged| {
         let line = line(j);
         format!("{}: {} {}", j.cell.name(), line.state, line.reason)
     };
-    let mut asked = Vec::new();
+    let mut specs = Vec::new();
     for condition in &plan.conditions {
         let own = judged.iter().filter(|j| j.cell.condition == condition.id);
         let dirs: Vec<_> = own.clone().filter(|j| j.run().is_some()).map(|j| j.cell.dir.clone()).collect();
         if !dirs.is_empty() {
-            asked.push(Asked { label: condition.label.clone(), dirs, score: None });
+            specs.push(GroupSpec { label: condition.label.clone(), dirs, score: None });
         } else if condition.is_reference() {
             return Err(StudyError::NoReference { reasons: own.map(reason).collect() });
         }
     }
-    if asked.len() < 2 {
+    if specs.len() < 2 {
         let reasons = judged.iter().filter(|j| j.run().is_none()).map(reason).collect();
         return Err(StudyError::NothingToCompare { reasons });
     }
-    Ok(asked)
+    Ok(specs)
 }
 
 fn line(judged: &Judged) -> CellLine {

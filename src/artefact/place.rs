@@ -1,21 +1,21 @@
-//! Where a new directory may be made: never inside another artefact, which is complete as it stands.
+//! Where a new directory may be created: never inside another artefact.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use super::{ArtefactError, MANIFEST, Manifest};
 
-/// Folder of a data set, or of a workload, that is there for feature stores.
+/// Folder of a data set or workload for feature stores.
 const FEATURES: &str = "features";
 
-/// What a command is about to make.
+/// The kind of directory that a command is about to create.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Makes {
-    /// A run, whose name is changed where it is taken. Studies hold runs.
+    /// A run; it is renamed if its name is taken, and may lie in a study.
     Run,
     /// A study, new or old.
     Study,
-    /// A feature store; `features/NAME` of a data set is its usual place.
+    /// A feature store, usually `features/NAME` of a data set.
     Features,
     /// A vector store, new or old.
     Vectors,
@@ -25,43 +25,45 @@ pub enum Makes {
     Other,
 }
 
-/// Fails where `dest` is, or lies inside, the directory of another artefact: a data set, feature store, run, checkpoint,
-/// vector store, study, export or workload. `dest` need not exist; symbolic links and `..` are followed.
+/// Checks that `dest` is not, and does not lie inside, the directory of another artefact: a data set, feature store,
+/// run, checkpoint, vector store, study, export or workload. `dest` need not exist; symbolic links and `..` are
+/// resolved.
 ///
 /// # Errors
 /// [`ArtefactError::Inside`]
 pub fn may_make(dest: &Path, makes: Makes) -> Result<(), ArtefactError> {
     let real = resolved(dest);
-    let mut inside = PathBuf::new();
+    let mut relative = PathBuf::new();
     for (depth, dir) in real.ancestors().enumerate() {
         if let Some(what) = owner(dir)
-            && !is_allowed(makes, what, depth, &inside)
+            && !is_allowed(makes, what, depth, &relative)
         {
             let (dest, owner) = (dest.to_owned(), dir.to_owned());
             return Err(ArtefactError::Inside { dest, owner, what: what.name().to_owned() });
         }
         if let Some(name) = dir.file_name() {
-            inside = Path::new(name).join(&inside);
+            relative = Path::new(name).join(&relative);
         }
     }
     Ok(())
 }
 
-/// `depth` 0 is the destination itself; `inside` is the destination as seen from the owner.
-fn is_allowed(makes: Makes, owner: Owner, depth: usize, inside: &Path) -> bool {
+/// Whether `makes` may be created in `owner`. `depth` 0 is the destination itself; `relative` is its path within the
+/// owner.
+fn is_allowed(makes: Makes, owner: Owner, depth: usize, relative: &Path) -> bool {
     match (makes, owner) {
-        // What is there is not written to: a run takes another name, the others say that it exists.
+        // Nothing is overwritten: a run takes another name, the others report that the destination exists.
         (Makes::Run | Makes::Features | Makes::Other, _) if depth == 0 => true,
         (Makes::Run | Makes::Study, Owner::Study) => true,
         (Makes::Vectors, Owner::Vectors) => depth == 0,
         (Makes::Features, Owner::Dataset | Owner::Workload) => {
-            depth == 2 && inside.components().next() == Some(Component::Normal(FEATURES.as_ref()))
+            depth == 2 && relative.components().next() == Some(Component::Normal(FEATURES.as_ref()))
         }
         _ => false,
     }
 }
 
-/// A kind of directory that nothing else is put into.
+/// A kind of directory that is complete as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owner {
     Dataset,
@@ -77,7 +79,7 @@ enum Owner {
 }
 
 impl Owner {
-    /// With its article.
+    /// Its name with an article.
     fn name(self) -> &'static str {
         match self {
             Self::Dataset => "a data set",
@@ -94,7 +96,7 @@ impl Owner {
     }
 }
 
-/// What `dir` is the directory of.
+/// The kind of artefact that `dir` is, if any.
 fn owner(dir: &Path) -> Option<Owner> {
     let manifest: Option<Manifest> =
         fs::read(dir.join(MANIFEST)).ok().and_then(|text| serde_json::from_slice(&text).ok());
@@ -127,7 +129,7 @@ fn owner(dir: &Path) -> Option<Owner> {
     closed.or_else(open)
 }
 
-/// The path without links and `..`, as far as it exists.
+/// The path with links and `..` resolved, as far as it exists.
 fn resolved(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut real = PathBuf::new();
@@ -156,7 +158,7 @@ mod tests {
         staging.commit(&format!("codistill/{kind}"), 1, serde_json::json!({})).unwrap();
     }
 
-    fn with(dir: &Path, files: &[&str]) {
+    fn make(dir: &Path, files: &[&str]) {
         for file in files {
             let path = dir.join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -175,9 +177,9 @@ mod tests {
         for kind in ["dataset", "features", "checkpoint", "export", "workload", "truth"] {
             closed(&home.join(kind), kind);
         }
-        with(&home.join("run"), &["config.toml", "config.origins.json"]);
-        with(&home.join("ablation"), &["declared.json"]);
-        with(&home.join("search"), &["trial-000/trial.json"]);
+        make(&home.join("run"), &["config.toml", "config.origins.json"]);
+        make(&home.join("ablation"), &["declared.json"]);
+        make(&home.join("search"), &["trial-000/trial.json"]);
         fs::create_dir(home.join("store")).unwrap();
         closed(&home.join("store/generation-00000001"), "vectors");
         vec![
@@ -198,9 +200,9 @@ mod tests {
     #[test]
     fn nothing_is_made_inside_another_artefact() {
         let home = tempfile::tempdir().unwrap();
-        for (dir, what, inside, itself) in kinds(home.path()) {
+        for (dir, what, relative, itself) in kinds(home.path()) {
             for makes in ALL {
-                for (dest, allowed) in [("x", &inside), ("x/y/z", &inside), ("", &itself)] {
+                for (dest, allowed) in [("x", &relative), ("x/y/z", &relative), ("", &itself)] {
                     let path = home.path().join(dir).join(dest);
                     let found = may_make(&path, makes);
                     assert_eq!(
@@ -252,7 +254,7 @@ mod tests {
         assert!(may_make(&data.join("../x"), Makes::Other).is_ok());
         // Another program's manifest means nothing.
         let other = home.path().join("other");
-        with(&other, &["manifest.json", "config.toml"]);
+        make(&other, &["manifest.json", "config.toml"]);
         assert!(may_make(&other.join("x"), Makes::Other).is_ok());
     }
 }

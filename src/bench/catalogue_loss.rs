@@ -11,8 +11,8 @@ use super::workload::Workload;
 use super::{BenchError, Steps, training};
 use crate::config::DistillPair;
 use crate::model::params::host;
+use crate::objective::kernels::full_softmax::Branch;
 use crate::objective::{FullSoftmax, TermLosses};
-use crate::ops::full_softmax::Branch;
 use crate::train::phase::Phase;
 
 /// A loss workload, ready to run.

@@ -12,7 +12,7 @@ use super::workload::{Kind, Workload};
 use crate::artefact::{self, at};
 use crate::features::header::Header;
 use crate::model::params::Values;
-use crate::ops::full_softmax::Branch;
+use crate::objective::kernels::full_softmax::Branch;
 use crate::tensors;
 
 pub(super) const KIND: &str = "codistill/workload";

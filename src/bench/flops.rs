@@ -1,4 +1,4 @@
-//! The arithmetic of a training step, by formula (odmt.md 10.3).
+//! The arithmetic of a training step, by formula (docs/odmt.md, section 9.2).
 //!
 //! Only matrix products count, two operations a multiply-add. The backward pass costs twice the forward pass; of the
 //! projections of frozen features, which need no gradient by their input, once. With l tokens of an item, n positions
@@ -15,8 +15,8 @@
 //!
 //! The **reference graph** encodes all B (S + 1) slots with all their tokens in every block, all B S positions, and
 //! scores rows against all slots (for SASRec: all positions against the catalogue). The **reduced graph** counts
-//! what a batch needs (odmt.md 10.4, savings 1 to 5): its distinct items with their own tokens, the last block for
-//! three queries, real positions only. What an implementation pads or computes twice is no part of it, so that such
+//! what a batch needs (docs/odmt.md, section 7, savings 1 to 5): its distinct items with their own tokens, the last
+//! block for three queries, real positions only. What an implementation pads or computes twice is no part of it, so that such
 //! waste shows as a lower rate.
 
 use super::workload::{BRANCH_COUNT, Kind, Workload};

@@ -57,7 +57,7 @@ impl Items {
     }
 
     fn draw(&self, draws: &mut Draws) -> u32 {
-        let Some(total) = self.cumulative.last() else { return 1 + draws.below(self.items) as u32 };
+        let Some(total) = self.cumulative.last() else { return 1 + draws.integer(self.items) as u32 };
         let at = draws.uniform() * total;
         1 + self.cumulative.partition_point(|&sum| sum <= at).min(self.items - 1) as u32
     }
@@ -127,13 +127,13 @@ pub fn review_count(workload: &Workload, user: usize) -> usize {
 /// Review number `number`, by user `user`: a line of JSON in the layout of Amazon's reviews of 2018.
 pub fn review(workload: &Workload, items: &Items, number: usize, user: usize) -> String {
     let draws = &mut Draws::numbered(workload.seed, Stream::Reviews as u64, number as u64);
-    let (item, stars) = (items.draw(draws), 1 + draws.below(5));
-    let time = FIRST_REVIEW + draws.below(REVIEWED_SECONDS);
+    let (item, stars) = (items.draw(draws), 1 + draws.integer(5));
+    let time = FIRST_REVIEW + draws.integer(REVIEWED_SECONDS);
     let words = match workload.profile {
         Profile::Dense => workload.text_tokens,
-        Profile::Sparse => 1 + draws.below(workload.text_tokens),
+        Profile::Sparse => 1 + draws.integer(workload.text_tokens),
     };
-    let text: Vec<String> = (0..words).map(|_| format!("word{}", draws.below(5000))).collect();
+    let text: Vec<String> = (0..words).map(|_| format!("word{}", draws.integer(5000))).collect();
     // Line ends within a review are escaped, as many of the real ones are.
     let text = text.chunks(8).map(|words| words.join(" ")).collect::<Vec<_>>().join("\\n");
     format!(
@@ -148,7 +148,7 @@ pub fn text_length(workload: &Workload, item: usize) -> usize {
         Profile::Dense => most,
         Profile::Sparse => {
             let draws = &mut Draws::numbered(workload.seed, Stream::TextLength as u64, item as u64);
-            if most < 2 { most } else { 2 + draws.below(most - 1) }
+            if most < 2 { most } else { 2 + draws.integer(most - 1) }
         }
     }
 }

@@ -30,7 +30,7 @@ pub enum Kind {
 pub enum Profile {
     /// Nothing can be skipped: all users and texts of full length, items uniform.
     Dense,
-    /// Short users, item frequency 1/rank, short texts (odmt.md 10.1).
+    /// Short users, item frequency 1/rank, short texts (docs/odmt.md, section 9.1).
     Sparse,
 }
 

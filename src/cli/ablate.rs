@@ -107,7 +107,7 @@ fn run_one(
     let request = Request { only: args.only.clone(), retry: args.retry, report_only: args.report };
     let program = std::env::current_exe().map_err(|e| Failure::io(Path::new("codistill"), &e))?;
     let launcher = Processes { program, device: args.device.clone() };
-    match run_study(plan, &request, &launcher, stop, &mut |event| tell(&event, terminal))? {
+    match run_study(plan, &request, &launcher, stop, &mut |event| print_event(&event, terminal))? {
         Outcome::Interrupted => Ok(Came::Interrupted),
         Outcome::NoReport => {
             terminal.say("no report yet: only the full model has sound runs");
@@ -137,7 +137,7 @@ fn plan(path: &Path, mut study: Study, args: &AblateArgs, terminal: &Terminal) -
 }
 
 fn list(plan: &Plan, args: &AblateArgs, terminal: &Terminal) -> Result<(), Failure> {
-    plan.skipped.iter().for_each(|reason| tell(&Event::Skipped(reason), terminal));
+    plan.skipped.iter().for_each(|reason| print_event(&Event::Skipped(reason), terminal));
     let standing = plan.standing(&args.only)?;
     let state = |state: &State| match state {
         State::Missing => "to do".to_owned(),
@@ -169,7 +169,7 @@ fn list(plan: &Plan, args: &AblateArgs, terminal: &Terminal) -> Result<(), Failu
     terminal.table(&text)
 }
 
-fn tell(event: &Event<'_>, terminal: &Terminal) {
+fn print_event(event: &Event<'_>, terminal: &Terminal) {
     match event {
         Event::Skipped(reason) => terminal.say(format!("left out: {reason}")),
         Event::Warning(warning) => terminal.warn(warning),

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{Exit, Failure, Terminal};
 use crate::artefact::write_atomic;
-use crate::compare::{Asked, Comparison, Metric, Options, compare};
+use crate::compare::{Comparison, GroupSpec, Metric, Options, compare};
 use crate::stats::Rule;
 
 #[derive(Debug, Args)]
@@ -57,9 +57,10 @@ pub struct CompareArgs {
 
 pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let options = options(args)?;
-    let asked: Vec<Asked> = args.runs.iter().map(|text| Asked::parse(text)).collect::<Result<_, _>>()?;
-    refuse_idle(args, &asked)?;
-    let comparison = compare(&asked, &options)?;
+    let specs: Vec<GroupSpec> =
+        args.runs.iter().map(|text| GroupSpec::parse(text)).collect::<Result<_, _>>()?;
+    refuse_idle(args, &specs)?;
+    let comparison = compare(&specs, &options)?;
     terminal.result(&comparison, || comparison.plain())?;
     talk(&comparison, terminal);
     let markdown = args.markdown.as_ref().map(|path| (path, comparison.markdown()));
@@ -72,9 +73,9 @@ pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<Exit, Failure> {
 }
 
 /// Refuses a --branch that every RUN overrides, and two reports in one file.
-fn refuse_idle(args: &CompareArgs, asked: &[Asked]) -> Result<(), Failure> {
+fn refuse_idle(args: &CompareArgs, specs: &[GroupSpec]) -> Result<(), Failure> {
     if let Some(branch) = &args.branch
-        && asked.iter().all(|one| one.score.is_some())
+        && specs.iter().all(|one| one.score.is_some())
     {
         return Err(Failure::user(
             format!("--branch {branch} does nothing here: every RUN names its own with `:NAME`"),

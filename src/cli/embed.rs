@@ -22,7 +22,7 @@ use crate::embed::{
 };
 use crate::train::run_dir::Which;
 
-/// Share of items with features below which a view is warned about (companions.md 6.8).
+/// Share of items with features below which a view is warned about (docs/studies.md, section 6.3).
 const COVERAGE: f64 = 0.99;
 
 #[derive(Debug, Subcommand)]
@@ -140,7 +140,7 @@ pub fn run(command: &EmbedCommand, terminal: &Terminal) -> Result<Exit, Failure>
         EmbedCommand::Compact(args) => compact(&args.store)?,
         EmbedCommand::Status(args) => Snapshot::open(&args.store)?,
     };
-    tell(&snapshot, terminal)?;
+    print_report(&snapshot, terminal)?;
     Ok(Exit::Done)
 }
 
@@ -233,8 +233,8 @@ fn append(args: &AppendArgs, terminal: &Terminal) -> Result<Snapshot, Failure> {
     let views = token_views(trained.system());
     let names = trained.system().setup.dataset.items.kept.iter().map(|column| column.name.clone());
     let shape = Shape { views: views.clone(), kept: names.collect() };
-    let ItemFile { mut items, passed_over } = read_items(&args.items, &shape, args.skip_bad)?;
-    passed_over.iter().for_each(|line| terminal.warn(format!("passed over: {line}")));
+    let ItemFile { mut items, skipped } = read_items(&args.items, &shape, args.skip_bad)?;
+    skipped.iter().for_each(|line| terminal.warn(format!("passed over: {line}")));
     if trained.system().setup.config.data.path.as_deref().is_some_and(strips_html) {
         for text in items.iter_mut().flat_map(|item| [&mut item.title, &mut item.text]) {
             *text = strip_html(text).into_owned();
@@ -279,8 +279,8 @@ fn is_zero(tokens: &[f32]) -> bool {
     tokens.iter().all(|&x| x == 0.0)
 }
 
-fn tell(snapshot: &Snapshot, terminal: &Terminal) -> Result<(), Failure> {
-    let (about, head) = (&snapshot.about, &snapshot.head);
+fn print_report(snapshot: &Snapshot, terminal: &Terminal) -> Result<(), Failure> {
+    let (description, head) = (&snapshot.description, &snapshot.head);
     if let Some(warning) = &snapshot.unguarded {
         terminal.warn(warning);
     }
@@ -291,12 +291,12 @@ fn tell(snapshot: &Snapshot, terminal: &Terminal) -> Result<(), Failure> {
     if terminal.json {
         return terminal.data_json(&json!({
             "store": snapshot.dir,
-            "generation": about.generation,
+            "generation": description.generation,
             "hash": snapshot.hash,
-            "model": about.model,
-            "dataset": about.dataset,
-            "branches": about.branches,
-            "width": about.width,
+            "model": description.model,
+            "dataset": description.dataset,
+            "branches": description.branches,
+            "width": description.width,
             "catalogue": head.catalogue,
             "appended": snapshot.appended(),
             "deleted": gone,
@@ -308,12 +308,12 @@ fn tell(snapshot: &Snapshot, terminal: &Terminal) -> Result<(), Failure> {
     terminal.table(&format!(
         "{}: generation {}, {} catalogue items, {} appended, {gone} deleted\nbranches {} of width {}, model {}\ncanary: recall@{} {:.4} over {} pairs",
         snapshot.dir.display(),
-        about.generation,
+        description.generation,
         head.catalogue,
         snapshot.appended(),
-        about.branches.join(", "),
-        about.width,
-        about.model.get(..12).unwrap_or(&about.model),
+        description.branches.join(", "),
+        description.width,
+        description.model.get(..12).unwrap_or(&description.model),
         head.canary.k,
         head.canary.recall(),
         head.canary.pairs.len()

@@ -46,7 +46,7 @@ pub fn run(args: &EncodeArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     if terminal.json {
         terminal.data_json(&report)?;
     }
-    tell(&report, &job, args.modality().input(), terminal);
+    print_report(&report, &job, args.modality().input(), terminal);
     Ok(Exit::Done)
 }
 
@@ -65,7 +65,7 @@ fn encode(dataset: &Dataset, encoder: &Encoder, job: &Job, terminal: &Terminal) 
     })?)
 }
 
-fn tell(report: &Report, job: &Job, input: &str, terminal: &Terminal) {
+fn print_report(report: &Report, job: &Job, input: &str, terminal: &Terminal) {
     terminal.say(format!(
         "{}: {} of {} items encoded, {} token(s) of width {}, {:.1} s ({:.1} items/s)",
         job.dest.display(),

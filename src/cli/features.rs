@@ -104,7 +104,7 @@ fn run_import(args: &ImportArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     if terminal.json {
         terminal.data_json(&report)?;
     }
-    tell(&report, &dest, args, terminal);
+    print_report(&report, &dest, args, terminal);
     Ok(Exit::Done)
 }
 
@@ -119,7 +119,7 @@ impl ImportArgs {
                 nan: self.missing.contains(&Missing::Nan),
             },
             shared: match self.shared_rows {
-                None => SharedRows::Told,
+                None => SharedRows::Warn,
                 Some(SharedRule::Keep) => SharedRows::Keep,
                 Some(SharedRule::Missing) => SharedRows::Missing,
             },
@@ -128,7 +128,7 @@ impl ImportArgs {
     }
 }
 
-fn tell(report: &ImportReport, dest: &Path, args: &ImportArgs, terminal: &Terminal) {
+fn print_report(report: &ImportReport, dest: &Path, args: &ImportArgs, terminal: &Terminal) {
     terminal.say(format!(
         "{}: {} of {} items matched, {} missing, {} rows of other items; {} tokens of width {}",
         dest.display(),

@@ -59,7 +59,7 @@ struct ItemArgs {
     device: String,
 }
 
-/// What a branch, or all together, hold for near.
+/// Nearest neighbours of an item, of a branch or of the ensemble.
 #[derive(Serialize)]
 struct Neighbours {
     branch: String,

@@ -74,11 +74,11 @@ pub fn run(args: &ProbeArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let mut report = probe.report(&views)?;
     if !args.validity.is_empty() {
         let runs = expand(&args.validity)?;
-        let mut tell = |notice| match notice {
+        let mut on_notice = |notice| match notice {
             Notice::Warning(warning) => terminal.warn(warning),
             Notice::Note(note) => terminal.say(format!("note: {note}")),
         };
-        report.validity = Some(probe.validity(&runs, &args.data, args.accept_changed, &mut tell)?);
+        report.validity = Some(probe.validity(&runs, &args.data, args.accept_changed, &mut on_notice)?);
     }
     terminal.result(&report, || report.plain())?;
     if let Some(dir) = &args.output {

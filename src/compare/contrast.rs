@@ -1,4 +1,4 @@
-//! One condition against the reference: differences per user, and what can be said of them.
+//! The contrast of one condition with the reference: differences per user and their statistics.
 
 use serde::Serialize;
 
@@ -11,7 +11,7 @@ use crate::stats::{
     Estimate, Interval, MIN_USERS, TwoWay, Verdict, Wilcoxon, bootstrap, sign_flips, wilcoxon,
 };
 
-/// What the interval and the verdict know of.
+/// The sources of error that interval and verdict contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Basis {
@@ -19,23 +19,23 @@ pub enum Basis {
     UsersAndSeeds,
     /// Users only, because nothing was trained.
     Users,
-    /// Users only, though something was trained once: no verdict.
+    /// Users only, with one training each: no verdict.
     SingleRun,
 }
 
-/// Which seeds were set against each other.
+/// How the runs of the two sides were paired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pairing {
-    /// The same seeds on both sides.
+    /// By equal seeds.
     Seed,
-    /// Other seeds on the two sides: in ascending order.
+    /// In ascending order of seeds that differ.
     Order,
-    /// One side has no seed; it stands against every run of the other.
+    /// One side was not trained: its only run is paired with every run of the other.
     Broadcast,
 }
 
-/// A condition beside the reference. Differences are condition minus reference.
+/// Statistics of a condition compared with the reference. Differences are condition minus reference.
 #[derive(Clone, Debug, Serialize)]
 pub struct Contrast {
     pub condition: String,
@@ -53,15 +53,16 @@ pub struct Contrast {
     pub p: f64,
     /// Corrected over all contrasts of the comparison.
     pub p_holm: f64,
-    /// Half width of "equal", in the metric's unit, and the p value of equivalence.
+    /// Largest difference that counts as equal, in the metric's unit.
     pub margin: f64,
     pub p_equivalence: f64,
-    /// The smallest effect that this comparison would have found, four times in five by default.
+    /// The smallest effect that this comparison would have detected with the rule's power (0.8 by default).
     pub minimum_detectable: f64,
     pub verdict: Verdict,
-    /// Mean difference under each pair of seeds.
-    pub by_seed: Vec<f64>,
-    /// What holds for these trained models, whatever another training would have brought.
+    /// Mean difference of each pair of runs.
+    #[serde(rename = "by_seed")]
+    pub pair_effects: Vec<f64>,
+    /// Tests that hold for these trained models, without training noise.
     pub given_these_models: GivenModels,
 }
 
@@ -74,10 +75,10 @@ pub struct GivenModels {
     pub wilcoxon: Wilcoxon,
 }
 
-/// Mean of a metric for each user, in order of the user number.
-pub fn by_user(rows: &[Row], metric: Metric) -> Vec<f64> {
-    let mut values: Vec<(u32, f64)> = rows.iter().map(|row| (row.user, metric.of(row.rank))).collect();
-    // Stable, so that a user's targets keep their order and the sum its bits.
+/// The mean of a metric over each user's targets, in order of the user number.
+pub fn user_means(rows: &[Row], metric: Metric) -> Vec<f64> {
+    let mut values: Vec<(u32, f64)> = rows.iter().map(|row| (row.user, metric.value(row.rank))).collect();
+    // A stable sort keeps the order of a user's targets, and with it the bits of the sum.
     values.sort_by_key(|v| v.0);
     values
         .chunk_by(|a, b| a.0 == b.0)
@@ -85,7 +86,7 @@ pub fn by_user(rows: &[Row], metric: Metric) -> Vec<f64> {
         .collect()
 }
 
-/// Pairs of runs (reference, condition) that are set against each other, and by what rule.
+/// The pairs of runs (reference, condition), and the rule that paired them.
 pub fn pair<'a>(reference: &'a Group, condition: &'a Group) -> (Vec<(&'a Run, &'a Run)>, Pairing) {
     let (a, b) = (&reference.runs, &condition.runs);
     match (reference.trained(), condition.trained()) {
@@ -104,10 +105,10 @@ pub fn pair<'a>(reference: &'a Group, condition: &'a Group) -> (Vec<(&'a Run, &'
     }
 }
 
-/// `differences[s][u]`.
+/// Differences of each pair s and user u, `[s][u]`.
 fn differences(pairs: &[(&Run, &Run)], metric: Metric) -> Vec<Vec<f64>> {
     let one = |(a, b): &(&Run, &Run)| -> Vec<f64> {
-        by_user(&b.rows, metric).iter().zip(by_user(&a.rows, metric)).map(|(b, a)| b - a).collect()
+        user_means(&b.rows, metric).iter().zip(user_means(&a.rows, metric)).map(|(b, a)| b - a).collect()
     };
     pairs.iter().map(one).collect()
 }
@@ -116,7 +117,7 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 
-/// Sets `condition` against `reference`; `p_holm` and the verdict are provisional until [`settle`].
+/// Contrasts `condition` with `reference`; `p_holm` and the verdict are provisional until [`settle`].
 ///
 /// # Errors
 /// A statistic can't be computed, e.g. of a single user.
@@ -129,22 +130,23 @@ pub fn contrast(reference: &Group, condition: &Group, options: &Options) -> Resu
     let users = d.first().map_or(0, Vec::len);
     let seed_mean: Vec<f64> =
         (0..users).map(|u| d.iter().map(|s| s[u]).sum::<f64>() / d.len() as f64).collect();
-    let over_users = Estimate::over_users(&seed_mean).map_err(stats)?;
+    let user_estimate = Estimate::from_users(&seed_mean).map_err(stats)?;
     let (basis, estimate) = if !reference.trained() && !condition.trained() {
-        (Basis::Users, over_users)
+        (Basis::Users, user_estimate)
     } else if d.len() == 1 {
-        (Basis::SingleRun, over_users)
+        (Basis::SingleRun, user_estimate)
     } else {
         (Basis::UsersAndSeeds, TwoWay::fit(&d).map_err(stats)?.estimate())
     };
-    let reference_mean = mean(&pairs.iter().map(|p| mean(&by_user(&p.0.rows, metric))).collect::<Vec<f64>>());
+    let reference_mean =
+        mean(&pairs.iter().map(|p| mean(&user_means(&p.0.rows, metric))).collect::<Vec<f64>>());
     let rule = &options.rule;
     let margin = rule.margin_of(reference_mean);
     let p = estimate.p_value();
     let given_these_models = GivenModels {
         bootstrap: bootstrap(&seed_mean, rule.confidence, options.draws, options.seed).map_err(stats)?,
         p_sign_flips: sign_flips(&seed_mean, options.draws, options.seed).map_err(stats)?,
-        p_t: over_users.p_value(),
+        p_t: user_estimate.p_value(),
         wilcoxon: wilcoxon(&seed_mean).map_err(stats)?,
     };
     let identical = pairs.iter().all(|(a, b)| a.rows.iter().zip(&b.rows).all(|(x, y)| x.rank == y.rank));
@@ -174,13 +176,13 @@ pub fn contrast(reference: &Group, condition: &Group, options: &Options) -> Resu
         p_equivalence: estimate.equivalence(margin).p,
         minimum_detectable: rule.minimum_detectable(&estimate),
         verdict,
-        by_seed: d.iter().map(|s| mean(s)).collect(),
+        pair_effects: d.iter().map(|s| mean(s)).collect(),
         estimate,
         given_these_models,
     })
 }
 
-/// Corrects the p values over all contrasts and gives the verdicts.
+/// Corrects the p values over all contrasts and sets the verdicts.
 pub fn settle(contrasts: &mut [Contrast], options: &Options) {
     let p: Vec<f64> = contrasts.iter().map(|c| c.p).collect();
     for (contrast, p_holm) in contrasts.iter_mut().zip(crate::stats::holm(&p)) {
@@ -199,6 +201,6 @@ mod tests {
     fn a_users_targets_are_averaged_before_users_are() {
         let row = |user, rank| Row { user, rank, ..Row::default() };
         let rows = [row(3, 1.0), row(1, f64::INFINITY), row(3, 20.0)];
-        assert_eq!(by_user(&rows, "recall@10".parse().unwrap()), [0.0, 0.5]);
+        assert_eq!(user_means(&rows, "recall@10".parse().unwrap()), [0.0, 0.5]);
     }
 }

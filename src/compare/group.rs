@@ -1,4 +1,4 @@
-//! Runs that differ by the seed only, and the rules of what may stand beside what.
+//! Groups of runs that differ only by the seed, and the rules of comparability.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,22 +12,22 @@ use crate::config::section::Fact;
 use crate::config::{Leaves, flatten, has_fact};
 use crate::eval::metrics::Protocol;
 
-/// An argument, taken apart: `[LABEL=]PATH[,PATH…][:NAME]`.
+/// A parsed argument: `[LABEL=]PATH[,PATH…][:NAME]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct GroupSpec {
     pub label: String,
     pub dirs: Vec<PathBuf>,
     /// Score name: a branch or a baseline.
     pub score: Option<String>,
 }
 
-impl Asked {
-    /// Takes an argument apart and expands patterns (`runs/odmt-*`) to the directories they match, in order.
+impl GroupSpec {
+    /// Parses an argument and expands patterns (`runs/odmt-*`) to the directories that match, in order.
     ///
     /// # Errors
     /// A pattern matches nothing.
     pub fn parse(text: &str) -> Result<Self, CompareError> {
-        // A path that exists is a path, whatever signs are in it.
+        // An existing path is taken as it is, whatever characters it holds.
         if Path::new(text).is_dir() {
             return Ok(Self { label: label_of(text), dirs: vec![text.into()], score: None });
         }
@@ -65,13 +65,13 @@ fn expand(pattern: &str) -> Result<Vec<PathBuf>, CompareError> {
     if found.is_empty() { Err(no_match()) } else { Ok(found) }
 }
 
-/// Last part of a path.
+/// The last component of a path.
 fn label_of(path: &str) -> String {
     let name = Path::new(path).file_name().map(|n| n.to_string_lossy().into_owned());
     name.unwrap_or_else(|| path.to_owned())
 }
 
-/// What the names of a group begin with, without the separator before the seed.
+/// The common prefix of the names of a group, without the separator before the seed.
 fn shared(dirs: &[PathBuf], otherwise: &str) -> String {
     let names: Vec<String> = dirs.iter().map(|d| label_of(&d.to_string_lossy())).collect();
     let first: Vec<char> = names[0].chars().collect();
@@ -86,7 +86,7 @@ fn shared(dirs: &[PathBuf], otherwise: &str) -> String {
 /// Finished runs of one condition, and those that have no figures.
 pub struct Group {
     pub label: String,
-    /// In order of the seed; one only where nothing was trained.
+    /// In order of the seed; only one where nothing was trained.
     pub runs: Vec<Run>,
     pub failed: Vec<(PathBuf, String)>,
 }
@@ -101,10 +101,10 @@ impl Group {
     ///
     /// # Errors
     /// A directory is no run, or runs differ in more than the seed, or have the same seed.
-    pub fn open(asked: &Asked, part: &str, score: Option<&str>) -> Result<Self, CompareError> {
-        let mut group = Self { label: asked.label.clone(), runs: Vec::new(), failed: Vec::new() };
-        for dir in &asked.dirs {
-            match Opened::open(dir, part, asked.score.as_deref().or(score))? {
+    pub fn open(spec: &GroupSpec, part: &str, score: Option<&str>) -> Result<Self, CompareError> {
+        let mut group = Self { label: spec.label.clone(), runs: Vec::new(), failed: Vec::new() };
+        for dir in &spec.dirs {
+            match Opened::open(dir, part, spec.score.as_deref().or(score))? {
                 Opened::Finished(run) => group.runs.push(*run),
                 Opened::Failed { dir, reason } => group.failed.push((dir, reason)),
             }
@@ -137,7 +137,7 @@ impl Group {
         Ok(())
     }
 
-    /// True where the seed has a say.
+    /// Whether any run was trained, so that seeds matter.
     pub fn trained(&self) -> bool {
         self.runs.iter().any(|run| run.trained)
     }
@@ -156,7 +156,7 @@ pub(crate) fn first_difference(
         .map(|key| (key.clone(), shown(left.get(key)), shown(right.get(key))))
 }
 
-/// Two runs were asked the same questions: the same data, split, targets, candidates and rules.
+/// Checks that two runs are comparable: same data, split, targets, candidates and rules.
 ///
 /// # Errors
 /// [`CompareError::Differ`] with the first field that differs.
@@ -207,23 +207,24 @@ pub fn comparable(a: &Run, b: &Run) -> Result<(), CompareError> {
     Ok(())
 }
 
-/// What the manifests of two data sets say differently, if they are still there.
+/// The first difference between the manifests of two data sets, if both still exist.
 fn data_difference(a: &Run, b: &Run) -> Option<(String, String, String)> {
-    let about = |run: &Run| -> Option<Leaves> {
+    let options = |run: &Run| -> Option<Leaves> {
         let text = std::fs::read_to_string(run.dataset_dir.as_ref()?.join(MANIFEST)).ok()?;
         let manifest: Value = serde_json::from_str(&text).ok()?;
         let mut leaves = Leaves::new();
         flatten("data", manifest.get("about")?, &mut leaves);
         Some(leaves)
     };
-    let (left, right) = (about(a)?, about(b)?);
-    // The cause before its consequences: options of `prepare`, the split first among them.
+    let (left, right) = (options(a)?, options(b)?);
+    // The split comes first: a cause rather than one of its consequences.
     let split = |all: &Leaves| -> Leaves {
         all.iter().filter(|(k, _)| k.contains("split")).map(|(k, v)| (k.clone(), v.clone())).collect()
     };
     let (a, b) = (split(&left), split(&right));
-    let by_split = if a.is_empty() || b.is_empty() { None } else { first_difference(&a, &b, |_| false) };
-    by_split.or_else(|| first_difference(&left, &right, |_| false))
+    let split_difference =
+        if a.is_empty() || b.is_empty() { None } else { first_difference(&a, &b, |_| false) };
+    split_difference.or_else(|| first_difference(&left, &right, |_| false))
 }
 
 #[cfg(test)]
@@ -236,18 +237,18 @@ mod tests {
         for name in ["odmt-1", "odmt-2", "sasrec"] {
             std::fs::create_dir(home.path().join(name)).unwrap();
         }
-        let at = |name: &str| home.path().join(name);
+        let path = |name: &str| home.path().join(name);
         let root = home.path().display();
-        let group = Asked::parse(&format!("{root}/odmt-*")).unwrap();
-        assert_eq!(group.dirs, [at("odmt-1"), at("odmt-2")]);
+        let group = GroupSpec::parse(&format!("{root}/odmt-*")).unwrap();
+        assert_eq!(group.dirs, [path("odmt-1"), path("odmt-2")]);
         assert_eq!((group.label.as_str(), group.score), ("odmt", None));
-        let one = Asked::parse(&format!("{root}/sasrec:transitions")).unwrap();
+        let one = GroupSpec::parse(&format!("{root}/sasrec:transitions")).unwrap();
         assert_eq!((one.label.as_str(), one.dirs.len()), ("sasrec:transitions", 1));
         assert_eq!(one.score.as_deref(), Some("transitions"));
-        let named = Asked::parse(&format!("ours={root}/odmt-2,{root}/odmt-*")).unwrap();
-        assert_eq!((named.label.as_str(), named.dirs), ("ours", vec![at("odmt-2"), at("odmt-1")]));
-        assert!(matches!(Asked::parse(&format!("{root}/x-*")), Err(CompareError::NoMatch { .. })));
-        assert!(matches!(Asked::parse(","), Err(CompareError::NoMatch { .. })));
+        let named = GroupSpec::parse(&format!("ours={root}/odmt-2,{root}/odmt-*")).unwrap();
+        assert_eq!((named.label.as_str(), named.dirs), ("ours", vec![path("odmt-2"), path("odmt-1")]));
+        assert!(matches!(GroupSpec::parse(&format!("{root}/x-*")), Err(CompareError::NoMatch { .. })));
+        assert!(matches!(GroupSpec::parse(","), Err(CompareError::NoMatch { .. })));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The comparison as one HTML file: no script, nothing loaded from elsewhere.
+//! The comparison as a self-contained HTML page, without scripts or external resources.
 
 use std::fmt::Write as _;
 
@@ -13,15 +13,15 @@ use crate::table::Table;
 const STYLE: &str = include_str!("style.css");
 
 impl Comparison {
-    /// A whole page.
+    /// The whole page.
     pub fn html(&self) -> String {
         let labels: Vec<&str> = self.groups.iter().map(|g| g.label.as_str()).collect();
         self.page(&labels.join(" · "), &self.verdict_cards())
     }
 
-    /// As [`Comparison::html`], behind the sections of a report that it is a part of.
+    /// As [`Comparison::html`], with the sections of a larger report before it.
     pub fn html_after(&self, preface: &Preface) -> String {
-        let mut before = String::new();
+        let mut lead = String::new();
         for one in &preface.sections {
             let mut body = String::new();
             if !one.items.is_empty() {
@@ -33,12 +33,12 @@ impl Comparison {
             if !one.note.is_empty() {
                 body.push_str(&paragraph(&one.note));
             }
-            before.push_str(&section(&one.title, &body));
+            lead.push_str(&section(&one.title, &body));
         }
-        self.page(&preface.title, &before)
+        self.page(&preface.title, &lead)
     }
 
-    fn page(&self, title: &str, before: &str) -> String {
+    fn page(&self, title: &str, lead: &str) -> String {
         let title = escape(title);
         let mut page = format!(
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -47,7 +47,7 @@ impl Comparison {
              <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n<p class=\"quiet\">{}</p>\n",
             escape(&self.protocol)
         );
-        page.push_str(before);
+        page.push_str(lead);
         page.push_str(&section(
             "Figures",
             &(table(&self.figures()) + &table(&self.verdicts()) + &paragraph(&self.notes())),
@@ -123,7 +123,7 @@ impl Comparison {
         }
         for (place, contrast) in self.contrasts.iter().enumerate() {
             for (name, slices) in
-                [("item frequency", &self.slices.by_item_count), ("user length", &self.slices.by_user_length)]
+                [("item frequency", &self.slices.item_count), ("user length", &self.slices.user_length)]
             {
                 let rows = difference_by_slice(slices, place);
                 let title = format!("{} minus {} by {name}", contrast.condition, contrast.reference);
@@ -153,7 +153,7 @@ impl Comparison {
     }
 
     fn curves(&self) -> Vec<Series> {
-        let of_group = |(group, summary): (usize, &super::Summary)| -> Vec<Series> {
+        let series = |(group, summary): (usize, &super::Summary)| -> Vec<Series> {
             let runs = summary.progress.iter().filter(|points| !points.is_empty());
             runs.map(|points| Series {
                 group,
@@ -161,7 +161,7 @@ impl Comparison {
             })
             .collect()
         };
-        self.groups.iter().enumerate().flat_map(of_group).collect()
+        self.groups.iter().enumerate().flat_map(series).collect()
     }
 
     fn slice_series(&self, slices: &[Slice]) -> Vec<Series> {
@@ -174,7 +174,7 @@ impl Comparison {
         let header = ["group", "run", "seed", &self.options.metric.to_string()].map(str::to_owned).to_vec();
         let mut rows = Vec::new();
         for group in &self.groups {
-            for ((run, seed), value) in group.runs.iter().zip(&group.seeds).zip(&group.by_seed) {
+            for ((run, seed), value) in group.runs.iter().zip(&group.seeds).zip(&group.run_means) {
                 let seed = if group.trained { seed.to_string() } else { "-".to_owned() };
                 rows.push(vec![group.label.clone(), run.display().to_string(), seed, format!("{value:.4}")]);
             }

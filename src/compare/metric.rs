@@ -1,4 +1,4 @@
-//! Metrics that a rank alone decides.
+//! Metrics that depend on the rank alone.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 use super::CompareError;
 use crate::eval::metrics::recall_ndcg;
 
+/// The kind of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Recall,
@@ -15,7 +16,7 @@ pub enum Kind {
     Mrr,
 }
 
-/// Recall, NDCG or MRR at a cut-off; any cut-off, since rows hold ranks.
+/// Recall, NDCG or MRR at any cut-off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Metric {
     pub kind: Kind,
@@ -23,8 +24,8 @@ pub struct Metric {
 }
 
 impl Metric {
-    /// Of one target at `rank` (1-based, infinite if missed).
-    pub fn of(self, rank: f64) -> f64 {
+    /// The value for one target at `rank` (1-based, infinite if missed).
+    pub fn value(self, rank: f64) -> f64 {
         let (recall, ndcg) = recall_ndcg(rank, self.k);
         match self.kind {
             Kind::Recall => recall,

@@ -1,11 +1,11 @@
-//! Finished runs side by side: is one better than the other, and how sure is that? (companions.md 1.3, 5.8)
+//! Paired comparison of finished runs (docs/studies.md, sections 2 and 5).
 //!
-//! Only rows, reports and manifests of runs are read; nothing is trained or scored. Runs that differ by the seed
-//! only form a group; the first group is the reference, every other one is a contrast against it.
+//! Only rows, reports and manifests of runs are read; nothing is trained or scored. Runs that differ only by the seed form
+//! a group. The first group is the reference, and every other group is contrasted with it.
 //!
-//! Reading order: [`run`] (one directory), [`group`] (seeds of one condition; what is comparable), [`contrast`]
+//! Reading order: [`run`] (one directory), [`group`] (the runs of one condition; which runs are comparable), [`contrast`]
 //! (statistics), [`slices`] (by item frequency, item age, user length), [`table`] (terminal and Markdown), [`svg`]
-//! and [`html`]; [`preface`] is what a report of which a comparison is a part says before it.
+//! and [`html`], [`preface`] (sections before the comparison in a larger report).
 
 pub mod contrast;
 mod error;
@@ -24,25 +24,25 @@ use serde::Serialize;
 
 pub use contrast::{Basis, Contrast};
 pub use error::CompareError;
-pub use group::{Asked, Group};
+pub use group::{Group, GroupSpec};
 pub use metric::Metric;
 pub use slices::Slices;
 
 use crate::stats::{Rule, Verdict};
 
-/// How to compare.
+/// Options of a comparison.
 #[derive(Clone, Debug, Serialize)]
 pub struct Options {
-    /// The metric that verdicts are about; named before the figures are seen.
+    /// The metric of the verdicts, chosen in advance.
     pub metric: Metric,
     /// `valid` or `test`.
     pub part: String,
-    /// Score name for groups that name none.
+    /// Score name of groups that don't specify one.
     pub branch: Option<String>,
     pub rule: Rule,
     /// Bootstrap resamples and sign flips.
     pub draws: usize,
-    /// Of bootstrap and sign flips.
+    /// Seed of bootstrap and sign flips.
     pub seed: u64,
 }
 
@@ -59,7 +59,7 @@ impl Default for Options {
     }
 }
 
-/// The whole answer, as `--json` prints it.
+/// The result of a comparison, as `--json` prints it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
     pub options: Options,
@@ -70,7 +70,7 @@ pub struct Comparison {
     pub failed: Vec<Failed>,
     pub slices: Slices,
     pub warnings: Vec<String>,
-    /// How p values were corrected, where not over all contrasts together.
+    /// How p values were corrected, if not over all contrasts together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub correction: Option<String>,
 }
@@ -94,21 +94,23 @@ pub struct Summary {
     /// Means over users and seeds.
     pub metrics: Vec<(String, f64)>,
     /// The primary metric of each run.
-    pub by_seed: Vec<f64>,
+    #[serde(rename = "by_seed")]
+    pub run_means: Vec<f64>,
     /// The primary metric on validation after each epoch, run by run.
     pub progress: Vec<Vec<(u64, f64)>>,
-    /// Of the primary metric; below that of popularity in the runs' own reports.
-    pub below_popularity: bool,
+    /// Whether the primary metric is below that of the popularity baseline in the run's report.
+    #[serde(rename = "below_popularity")]
+    pub collapsed: bool,
 }
 
-/// Compares the groups that `asked` names; the first is the reference.
+/// Compares groups of runs; the first one is the reference.
 ///
 /// # Errors
-/// Something is no run, runs are not comparable, or fewer than two groups have figures.
-pub fn compare(asked: &[Asked], options: &Options) -> Result<Comparison, CompareError> {
+/// A directory is no run, runs are not comparable, or fewer than two groups have figures.
+pub fn compare(specs: &[GroupSpec], options: &Options) -> Result<Comparison, CompareError> {
     let mut groups = Vec::new();
-    for one in asked {
-        groups.push(Group::open(one, &options.part, options.branch.as_deref())?);
+    for spec in specs {
+        groups.push(Group::open(spec, &options.part, options.branch.as_deref())?);
     }
     distinct_labels(&mut groups);
     let failed: Vec<Failed> = groups.iter().flat_map(failures).collect();
@@ -133,7 +135,7 @@ pub fn compare(asked: &[Asked], options: &Options) -> Result<Comparison, Compare
     Ok(Comparison {
         protocol: protocol(&reference.runs[0], options),
         warnings: warnings(&groups, &summaries, &contrasts),
-        slices: Slices::of(&groups, options),
+        slices: Slices::new(&groups, options),
         groups: summaries,
         contrasts,
         failed,
@@ -142,7 +144,7 @@ pub fn compare(asked: &[Asked], options: &Options) -> Result<Comparison, Compare
     })
 }
 
-/// Two groups of one name get numbers.
+/// Numbers the labels of groups that would have the same one.
 fn distinct_labels(groups: &mut [Group]) {
     for i in 1..groups.len() {
         let same = (0..i).filter(|&j| groups[j].label == groups[i].label).count();
@@ -184,16 +186,16 @@ fn mean(values: impl IntoIterator<Item = f64>) -> f64 {
     sum / f64::from(n.max(1))
 }
 
-/// Figures of a report that a rank alone does not decide.
+/// Metrics taken from the report, since ranks alone don't determine them.
 const REPORTED: [&str; 3] = ["coverage", "popularity", "gini"];
 
 fn summarise(group: &Group, options: &Options) -> Summary {
     let metric = options.metric;
-    let of_run = |run: &run::Run, metric: Metric| mean(contrast::by_user(&run.rows, metric));
+    let run_mean = |run: &run::Run, metric: Metric| mean(contrast::user_means(&run.rows, metric));
     let mut metrics: Vec<(String, f64)> = metric
         .family()
         .iter()
-        .map(|&m| (m.to_string(), mean(group.runs.iter().map(|run| of_run(run, m)))))
+        .map(|&m| (m.to_string(), mean(group.runs.iter().map(|run| run_mean(run, m)))))
         .collect();
     for name in REPORTED {
         let key = format!("{name}@{}", metric.k);
@@ -201,7 +203,7 @@ fn summarise(group: &Group, options: &Options) -> Summary {
             group.runs.iter().map(|run| run.reported.as_ref()?.metrics.get(&key).copied()).collect();
         metrics.extend(found.map(|values| (key, mean(values))));
     }
-    let by_seed: Vec<f64> = group.runs.iter().map(|run| of_run(run, metric)).collect();
+    let run_means: Vec<f64> = group.runs.iter().map(|run| run_mean(run, metric)).collect();
     let tag = |run: &run::Run| format!("valid/{}/{metric}", run.score);
     let progress = group.runs.iter().filter(|run| run.trained).map(|run| {
         let tag = tag(run);
@@ -214,18 +216,18 @@ fn summarise(group: &Group, options: &Options) -> Summary {
         trained: group.trained(),
         runs: group.runs.iter().map(|run| run.dir.clone()).collect(),
         seeds: group.runs.iter().map(|run| run.seed).collect(),
-        below_popularity: group.trained()
-            && popularity.is_some_and(|&floor| mean(by_seed.iter().copied()) < floor),
+        collapsed: group.trained()
+            && popularity.is_some_and(|&floor| mean(run_means.iter().copied()) < floor),
         metrics,
         progress: progress.collect(),
-        by_seed,
+        run_means,
     }
 }
 
 fn warnings(groups: &[Group], summaries: &[Summary], contrasts: &[Contrast]) -> Vec<String> {
     let mut warnings: Vec<String> = Vec::new();
     for (group, summary) in groups.iter().zip(summaries) {
-        if summary.below_popularity {
+        if summary.collapsed {
             warnings.push(format!("{} lies below the popularity floor: its training collapsed", group.label));
         }
         for (i, run) in group.runs.iter().enumerate() {

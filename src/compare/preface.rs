@@ -1,4 +1,4 @@
-//! What stands before a comparison in a report of which it is a part.
+//! The sections before a comparison in a larger report.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::stats::Verdict;
 use crate::table::Table;
 
-/// A title of its own, and sections before the comparison's figures.
+/// The title of a report and its sections before the comparison.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Preface {
     pub title: String,
@@ -20,14 +20,14 @@ pub struct Section {
     pub items: Vec<Item>,
     #[serde(skip)]
     pub tables: Vec<Table>,
-    /// A quiet paragraph below them; empty: none.
+    /// A paragraph at the end, in small print; may be empty.
     pub note: String,
 }
 
 /// A line with a verdict.
 #[derive(Clone, Debug, Serialize)]
 pub struct Item {
-    /// Chooses the colour and sign.
+    /// Determines colour and symbol.
     pub verdict: Verdict,
     pub lead: String,
     pub text: String,

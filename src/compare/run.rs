@@ -1,4 +1,4 @@
-//! One run directory as `compare` sees it: did it finish, how was it made, its rows.
+//! A run directory opened for comparison: its state, settings and rows.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,22 +22,22 @@ pub struct Run {
     pub seed: u64,
     /// Score name of the rows, e.g. `ensemble` or `transitions`.
     pub score: String,
-    /// False for baselines: nothing was trained, no seed changes them.
+    /// False for baselines, which are not trained and have no seed.
     pub trained: bool,
     pub protocol: Protocol,
     /// In target order.
     pub rows: Vec<Row>,
-    /// Figures of the same part in the run's report.
+    /// The report's metrics of the same part.
     pub reported: Option<Scored>,
-    /// Dotted keys of the configuration, and content hashes of what was read.
+    /// Dotted keys of the configuration, and content hashes of the inputs.
     pub settings: BTreeMap<String, String>,
     pub dataset_dir: Option<PathBuf>,
     pub progress: Vec<Point>,
-    /// What the report warns of.
+    /// The report's warning about the order of time.
     pub warning: Option<String>,
-    /// What else a reader of the figures must know.
+    /// Further notes to the reader.
     pub notes: Vec<String>,
-    /// Figures of the popularity baseline in the run's report.
+    /// Metrics of the popularity baseline in the run's report.
     pub popularity: Option<BTreeMap<String, f64>>,
 }
 
@@ -47,10 +47,10 @@ pub struct Point {
     pub values: BTreeMap<String, f64>,
 }
 
-/// A run, or why it has no figures.
+/// A finished run, or the reason why there is none.
 pub enum Opened {
     Finished(Box<Run>),
-    /// Unfinished or failed: reported, never averaged in.
+    /// An unfinished or failed run: reported, never averaged.
     Failed {
         dir: PathBuf,
         reason: String,
@@ -58,7 +58,7 @@ pub enum Opened {
 }
 
 impl Opened {
-    /// Opens `dir` for the rows of `part` under `score`; without one: `ensemble`, or the model's first.
+    /// Opens the rows of `part` in `dir` under the name `score`; without one, of `ensemble` or else the first.
     ///
     /// # Errors
     /// It is no run directory, or a finished run lacks the rows.
@@ -83,7 +83,7 @@ impl Opened {
         if let Some(reason) = judged.fault() {
             return failed(reason);
         }
-        // The model's own evaluation is a report's first.
+        // A report's first evaluation is the model's own.
         let own = judged.report.evaluations.first();
         let trained = own.is_some_and(|e| e.scored.iter().any(|s| s.name == judged.score));
         Ok(Self::Finished(Box::new(Run {
@@ -112,19 +112,19 @@ struct Judged {
     report: Report,
     /// Figures of the score in the report.
     reported: Option<Scored>,
-    /// The report is that of a later `codistill evaluate`.
+    /// Whether the report is that of a later `codistill evaluate`.
     anew: bool,
 }
 
 impl Judged {
-    /// Opens the rows of `part` under `score`; without one: `ensemble`, or the model's first.
+    /// Opens the rows of `part` under the name `score`; without one, of `ensemble` or else the first.
     fn open(run: &RunDir, part: &str, score: Option<&str>) -> Result<Self, CompareError> {
         let dir = || run.root.clone();
         let path = run.rows(part);
         if !path.is_file() {
             return Err(CompareError::NoRows { dir: dir(), part: part.to_owned() });
         }
-        // Names first, rows of one of them then: a file holds the model's branches and all baselines.
+        // Names first, then the rows of one: a file holds the model's branches and all baselines.
         let names: Vec<String> =
             rows::read_where(&path, &|_| false)?.scored.into_iter().map(|(name, _)| name).collect();
         let score = match score {
@@ -142,8 +142,8 @@ impl Judged {
             return Err(CompareError::NotARun { dir: dir(), reason: "its report.json is gone".into() });
         };
         let found = stored.scored.into_iter().find(|(name, _)| *name == score);
-        let of_part = report.evaluations.iter().filter(|e| e.part == part);
-        let reported = of_part.flat_map(|e| &e.scored).find(|s| s.name == score).cloned();
+        let evaluations = report.evaluations.iter().filter(|e| e.part == part);
+        let reported = evaluations.flat_map(|e| &e.scored).find(|s| s.name == score).cloned();
         Ok(Self {
             rows: found.map(|(_, rows)| rows).unwrap_or_default(),
             protocol: stored.protocol,
@@ -154,14 +154,14 @@ impl Judged {
         })
     }
 
-    /// Why the rows are no figures.
+    /// Why the rows are no ranking, if so.
     fn fault(&self) -> Option<String> {
-        let without_scores = self.reported.as_ref().map_or(0, |scored| scored.nan_targets);
+        let nan_targets = self.reported.as_ref().map_or(0, |scored| scored.nan_targets);
         broken(&self.rows)
-            .or_else(|| (without_scores > 0).then(|| format!("NaN scores for {without_scores} targets")))
+            .or_else(|| (nan_targets > 0).then(|| format!("NaN scores for {nan_targets} targets")))
     }
 
-    /// What a reader of the figures must know.
+    /// Notes to the reader of the figures.
     fn notes(&self, dir: &Path) -> Vec<String> {
         let judged = self.anew.then(|| "its figures are those of a later `codistill evaluate`".to_owned());
         let accepted = self
@@ -173,7 +173,7 @@ impl Judged {
     }
 }
 
-/// Dotted keys of the configuration, and content hashes of what the last checkpoint says was read.
+/// Dotted keys of the configuration, and content hashes of the inputs from the last checkpoint.
 fn settings(config: &Config, last: Option<&Path>) -> Result<BTreeMap<String, String>, String> {
     let mut settings = config.leaves().map_err(|e| e.to_string())?;
     if let Some(step) = last {
@@ -183,11 +183,11 @@ fn settings(config: &Config, last: Option<&Path>) -> Result<BTreeMap<String, Str
 }
 
 fn floor(report: &Report, part: &str) -> Option<BTreeMap<String, f64>> {
-    let of_part = report.evaluations.iter().filter(|e| e.part == part).flat_map(|e| &e.scored);
-    of_part.into_iter().find(|s| s.name == "popularity").map(|s| s.metrics.clone())
+    let scores = report.evaluations.iter().filter(|e| e.part == part).flat_map(|e| &e.scored);
+    scores.into_iter().find(|s| s.name == "popularity").map(|s| s.metrics.clone())
 }
 
-/// Rows that are no ranking: every item had the same score.
+/// Why rows are no ranking: all items have the same score.
 fn broken(rows: &[Row]) -> Option<String> {
     let tied = |row: &Row| {
         row.missed || (row.rank_optimistic == 1.0 && row.rank_pessimistic >= f64::from(row.candidates))
@@ -196,13 +196,13 @@ fn broken(rows: &[Row]) -> Option<String> {
     (judged && rows.iter().all(tied)).then(|| "all items have the same score".to_owned())
 }
 
-/// The state of a checkpoint says whether the training reached its end; absent where it can't be read.
+/// Whether the training of a checkpoint reached its end; absent where its state can't be read.
 fn finished(step: &Path) -> Option<bool> {
     let text = fs::read_to_string(step.join("state.json")).ok()?;
     serde_json::from_str::<Value>(&text).ok()?.get(0)?.get("finished")?.as_bool()
 }
 
-/// Content hashes of data set and features that a checkpoint's manifest names.
+/// The content hashes of data set and features in a checkpoint's manifest.
 fn parents(step: &Path) -> Value {
     let manifest = fs::read_to_string(step.join(MANIFEST)).ok();
     let value: Option<Value> = manifest.and_then(|text| serde_json::from_str(&text).ok());
@@ -214,7 +214,7 @@ pub(crate) fn progress(dir: &Path) -> Vec<Point> {
     Metrics::read(&dir.join("metrics.jsonl")).progress
 }
 
-/// What `metrics.jsonl` tells.
+/// Contents of `metrics.jsonl`.
 #[derive(Default)]
 struct Metrics {
     progress: Vec<Point>,
@@ -232,7 +232,7 @@ struct Line {
 }
 
 impl Metrics {
-    /// Lines that can't be read are passed over: the file is talk, not evidence.
+    /// Unreadable lines are skipped: the file is a log, nothing depends on it.
     fn read(path: &Path) -> Self {
         let mut metrics = Self::default();
         let Ok(file) = fs::File::open(path) else { return metrics };

@@ -1,5 +1,5 @@
-//! Three plots as inline SVG. Colours come from the page's style, so that light and dark are one file; series
-//! differ by marker and dash as well.
+//! Plots as inline SVG. Colours come from the page's style, for light and dark alike; series also differ by marker and
+//! dash.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ const LEFT: f64 = 52.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 46.0;
-/// Series styles that the page defines.
+/// Number of series styles that the page defines.
 const STYLES: usize = 6;
 
 /// A line of points, drawn in the style of its group.
@@ -26,11 +26,11 @@ pub struct Whisker {
     pub effect: f64,
     pub low: f64,
     pub high: f64,
-    /// What to say when pointed at.
+    /// Tooltip.
     pub title: String,
 }
 
-/// Text for XML.
+/// Escapes text for XML.
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -40,7 +40,7 @@ pub fn escape(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
-            // XML has no other control signs.
+            // XML allows no other control characters.
             c if c.is_control() => out.push(' '),
             c => out.push(c),
         }
@@ -48,7 +48,7 @@ pub fn escape(text: &str) -> String {
     out
 }
 
-/// About `wanted` round values that cover `low..=high`.
+/// About `wanted` round values between `low` and `high`.
 pub fn ticks(low: f64, high: f64, wanted: usize) -> Vec<f64> {
     let span = high - low;
     if !(span > 0.0 && span.is_finite()) {
@@ -62,7 +62,7 @@ pub fn ticks(low: f64, high: f64, wanted: usize) -> Vec<f64> {
     (first..=last).map(|i| i as f64 * step).collect()
 }
 
-/// As few digits as tell the ticks apart.
+/// A tick's label, with as few digits as distinguish the ticks.
 fn label(value: f64, all: &[f64]) -> String {
     let step = all.windows(2).map(|w| w[1] - w[0]).fold(f64::INFINITY, f64::min);
     let digits = if step.is_finite() { (-step.log10().floor()).clamp(0.0, 8.0) as usize } else { 3 };
@@ -74,15 +74,15 @@ fn label(value: f64, all: &[f64]) -> String {
 struct Scale {
     low: f64,
     high: f64,
-    from: f64,
-    to: f64,
+    start: f64,
+    end: f64,
 }
 
 impl Scale {
     fn place(&self, value: f64) -> f64 {
         let span = self.high - self.low;
         let share = if span > 0.0 { (value - self.low) / span } else { 0.5 };
-        self.from + share * (self.to - self.from)
+        self.start + share * (self.end - self.start)
     }
 }
 
@@ -103,7 +103,7 @@ fn marker(group: usize, x: f64, y: f64, title: &str) -> String {
         4 => format!("<path d=\"M{x:.1} {:.1}l4 -7h-8z\"", y + 4.2),
         _ => format!("<rect x=\"{:.1}\" y=\"{:.1}\" width=\"8\" height=\"4\"", x - 4.0, y - 2.0),
     };
-    // From the seventh group on the styles come again, with hollow markers.
+    // From the seventh group on, styles repeat with hollow markers.
     let hollow = if group / STYLES % 2 == 1 { " hollow" } else { "" };
     format!("{shape} class=\"m s{style}{hollow}\"><title>{}</title></{}>\n", escape(title), tag(&shape))
 }
@@ -121,23 +121,23 @@ pub fn key(group: usize) -> String {
     )
 }
 
-/// Where the x axis gets its labels.
+/// Labels of the x axis.
 pub enum Axis<'a> {
     Numbers,
-    /// Points lie at 0, 1, 2, …; second lines below.
+    /// Points at 0, 1, 2, …, each with a name and a second line.
     Names(&'a [(String, String)]),
 }
 
-/// Lines with markers; y starts at 0 when `from_zero`. Empty without points.
+/// Lines with markers; y starts at 0 if `zero_based`. Empty without points.
 pub fn lines(
     title: &str,
     x_title: &str,
     y_title: &str,
     series: &[Series],
     axis: &Axis<'_>,
-    from_zero: bool,
+    zero_based: bool,
 ) -> String {
-    let Some((x, y)) = scales(series, axis, from_zero) else { return String::new() };
+    let Some((x, y)) = scales(series, axis, zero_based) else { return String::new() };
     let mut svg = open(HEIGHT, title);
     draw_rows(&mut svg, &y);
     draw_axis(&mut svg, &x, axis);
@@ -156,7 +156,7 @@ pub fn lines(
 }
 
 /// The scales of x and y over all points; none where there are no points.
-fn scales(series: &[Series], axis: &Axis<'_>, from_zero: bool) -> Option<(Scale, Scale)> {
+fn scales(series: &[Series], axis: &Axis<'_>, zero_based: bool) -> Option<(Scale, Scale)> {
     let points = || series.iter().flat_map(|s| &s.points);
     let bound = |pick: fn(&(f64, f64)) -> f64| {
         points().map(pick).fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)))
@@ -171,9 +171,9 @@ fn scales(series: &[Series], axis: &Axis<'_>, from_zero: bool) -> Option<(Scale,
         Axis::Numbers => (x_low - 1.0, x_high + 1.0),
     };
     let margin = 0.06 * (y_high - y_low).max(1e-9);
-    let y_low = if from_zero { 0f64.min(y_low) } else { y_low - margin };
-    let x = Scale { low: x_low, high: x_high, from: LEFT, to: WIDTH - RIGHT };
-    let y = Scale { low: y_low, high: y_high + margin, from: HEIGHT - BOTTOM, to: TOP };
+    let y_low = if zero_based { 0f64.min(y_low) } else { y_low - margin };
+    let x = Scale { low: x_low, high: x_high, start: LEFT, end: WIDTH - RIGHT };
+    let y = Scale { low: y_low, high: y_high + margin, start: HEIGHT - BOTTOM, end: TOP };
     Some((x, y))
 }
 
@@ -181,11 +181,15 @@ fn scales(series: &[Series], axis: &Axis<'_>, from_zero: bool) -> Option<(Scale,
 fn draw_rows(svg: &mut String, y: &Scale) {
     let rows = ticks(y.low, y.high, 5);
     for &tick in &rows {
-        let at = y.place(tick);
-        let _ = writeln!(svg, "<path d=\"M{LEFT} {at:.1}H{:.1}\" class=\"grid\"/>", WIDTH - RIGHT);
+        let position = y.place(tick);
+        let _ = writeln!(svg, "<path d=\"M{LEFT} {position:.1}H{:.1}\" class=\"grid\"/>", WIDTH - RIGHT);
         let text = label(tick, &rows);
-        let _ =
-            writeln!(svg, "<text x=\"{:.1}\" y=\"{:.1}\" class=\"end\">{text}</text>", LEFT - 6.0, at + 4.0);
+        let _ = writeln!(
+            svg,
+            "<text x=\"{:.1}\" y=\"{:.1}\" class=\"end\">{text}</text>",
+            LEFT - 6.0,
+            position + 4.0
+        );
     }
 }
 
@@ -196,20 +200,23 @@ fn draw_axis(svg: &mut String, x: &Scale, axis: &Axis<'_>) {
         Axis::Numbers => {
             let columns = ticks(x.low, x.high, 8);
             for &tick in columns.iter().filter(|t| t.fract() == 0.0) {
-                let (at, below) = (x.place(tick), base + 16.0);
-                let _ = writeln!(svg, "<text x=\"{at:.1}\" y=\"{below:.1}\" class=\"mid\">{tick:.0}</text>");
+                let (position, baseline) = (x.place(tick), base + 16.0);
+                let _ = writeln!(
+                    svg,
+                    "<text x=\"{position:.1}\" y=\"{baseline:.1}\" class=\"mid\">{tick:.0}</text>"
+                );
             }
         }
         Axis::Names(names) => {
-            for (place, (name, below)) in names.iter().enumerate() {
-                let at = x.place(place as f64);
+            for (place, (name, baseline)) in names.iter().enumerate() {
+                let position = x.place(place as f64);
                 let (first, second) = (base + 15.0, base + 27.0);
                 let _ = writeln!(
                     svg,
-                    "<text x=\"{at:.1}\" y=\"{first:.1}\" class=\"mid\">{}</text>\
-                     <text x=\"{at:.1}\" y=\"{second:.1}\" class=\"mid small\">{}</text>",
+                    "<text x=\"{position:.1}\" y=\"{first:.1}\" class=\"mid\">{}</text>\
+                     <text x=\"{position:.1}\" y=\"{second:.1}\" class=\"mid small\">{}</text>",
                     escape(name),
-                    escape(below)
+                    escape(baseline)
                 );
             }
         }
@@ -229,7 +236,7 @@ fn draw_series(svg: &mut String, one: &Series, x: &Scale, y: &Scale, y_title: &s
     }
 }
 
-/// Differences with their intervals, one row each, beside 0 and the margin of equivalence.
+/// Differences with their intervals, one row each, with 0 and the margin of equivalence.
 pub fn whiskers(title: &str, x_title: &str, rows: &[Whisker], margin: f64) -> String {
     const ROW: f64 = 40.0;
     if rows.is_empty() {
@@ -238,26 +245,27 @@ pub fn whiskers(title: &str, x_title: &str, rows: &[Whisker], margin: f64) -> St
     let ends = rows.iter().flat_map(|r| [r.low, r.high, r.effect]).filter(|v| v.is_finite());
     let (low, high) = ends.chain([0.0, -margin, margin]).fold((0f64, 0f64), |(l, h), v| (l.min(v), h.max(v)));
     let slack = 0.05 * (high - low).max(1e-9);
-    let x = Scale { low: low - slack, high: high + slack, from: 14.0, to: WIDTH - 14.0 };
+    let x = Scale { low: low - slack, high: high + slack, start: 14.0, end: WIDTH - 14.0 };
     let bottom = TOP + ROW * rows.len() as f64;
     let mut svg = open(bottom + BOTTOM, title);
     if margin > 0.0 {
-        let (from, to) = (x.place(-margin), x.place(margin));
+        let (start, end) = (x.place(-margin), x.place(margin));
         let _ = writeln!(
             svg,
-            "<rect x=\"{from:.1}\" y=\"{TOP}\" width=\"{:.1}\" height=\"{:.1}\" class=\"band\">\
+            "<rect x=\"{start:.1}\" y=\"{TOP}\" width=\"{:.1}\" height=\"{:.1}\" class=\"band\">\
              <title>margin of equivalence</title></rect>",
-            to - from,
+            end - start,
             bottom - TOP
         );
     }
     let columns = ticks(x.low, x.high, 6);
     for &tick in &columns {
-        let at = x.place(tick);
+        let position = x.place(tick);
         let class = if tick == 0.0 { "zero" } else { "grid" };
-        let _ = writeln!(svg, "<path d=\"M{at:.1} {TOP}V{bottom:.1}\" class=\"{class}\"/>");
+        let _ = writeln!(svg, "<path d=\"M{position:.1} {TOP}V{bottom:.1}\" class=\"{class}\"/>");
         let text = label(tick, &columns);
-        let _ = writeln!(svg, "<text x=\"{at:.1}\" y=\"{:.1}\" class=\"mid\">{text}</text>", bottom + 16.0);
+        let _ =
+            writeln!(svg, "<text x=\"{position:.1}\" y=\"{:.1}\" class=\"mid\">{text}</text>", bottom + 16.0);
     }
     for (place, row) in rows.iter().enumerate() {
         let middle = TOP + ROW * (place as f64 + 0.68);
@@ -265,15 +273,15 @@ pub fn whiskers(title: &str, x_title: &str, rows: &[Whisker], margin: f64) -> St
         let _ = writeln!(
             svg,
             "<text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
-            x.from,
+            x.start,
             middle - 10.0,
             escape(&row.label)
         );
         if row.low.is_finite() && row.high.is_finite() {
-            let (from, to) = (x.place(row.low), x.place(row.high));
+            let (start, end) = (x.place(row.low), x.place(row.high));
             let _ = writeln!(
                 svg,
-                "<path d=\"M{from:.1} {middle:.1}H{to:.1}M{from:.1} {:.1}v8M{to:.1} {:.1}v8\" class=\"w s{style}\"/>",
+                "<path d=\"M{start:.1} {middle:.1}H{end:.1}M{start:.1} {:.1}v8M{end:.1} {:.1}v8\" class=\"w s{style}\"/>",
                 middle - 4.0,
                 middle - 4.0
             );

@@ -8,7 +8,7 @@ use super::{Basis, Comparison, Contrast, Options, Summary};
 use crate::stats::{Interval, MIN_USERS, Verdict};
 use crate::table::Table;
 
-/// One sentence that a reader without statistics can use, interval and reach included.
+/// One plain sentence with the verdict, the interval and its basis.
 pub fn sentence(contrast: &Contrast, options: &Options) -> String {
     let c = contrast;
     let (metric, level) = (options.metric, percent(options.rule.confidence, 0));
@@ -20,7 +20,7 @@ pub fn sentence(contrast: &Contrast, options: &Options) -> String {
         Basis::Users => "users; nothing was trained".to_owned(),
         Basis::SingleRun => "users of one training each".to_owned(),
     };
-    let said = match c.verdict {
+    let statement = match c.verdict {
         Verdict::Helps => format!("is better than {}", c.reference),
         Verdict::Hurts => format!("is worse than {}", c.reference),
         Verdict::Equivalent => {
@@ -43,7 +43,7 @@ pub fn sentence(contrast: &Contrast, options: &Options) -> String {
             c.reference, c.users
         ),
     };
-    format!("{} {said}: {metric} {change}, {level} interval {interval} ({noise})", c.condition)
+    format!("{} {statement}: {metric} {change}, {level} interval {interval} ({noise})", c.condition)
 }
 
 /// The minimum detectable effect, as a share of the reference where there is one.
@@ -129,7 +129,7 @@ impl Comparison {
         Table { header, rows: self.contrasts.iter().map(row).collect() }
     }
 
-    /// What holds for the trained models as they are.
+    /// Tests that hold for the trained models as they are.
     pub fn given_models(&self) -> Table {
         let header =
             ["", "bootstrap interval", "p (sign flips)", "p (t)", "p (Wilcoxon)", "difference by seed"];
@@ -141,7 +141,7 @@ impl Comparison {
                 p_value(given.p_sign_flips),
                 p_value(given.p_t),
                 p_value(given.wilcoxon.p),
-                c.by_seed.iter().map(|d| signed(*d)).collect::<Vec<_>>().join(" "),
+                c.pair_effects.iter().map(|d| signed(*d)).collect::<Vec<_>>().join(" "),
             ]
         };
         Table { header: header.map(str::to_owned).to_vec(), rows: self.contrasts.iter().map(row).collect() }
@@ -168,7 +168,7 @@ impl Comparison {
             .collect()
     }
 
-    /// How the figures are to be read.
+    /// How to read the figures.
     pub fn notes(&self) -> String {
         let rule = &self.options.rule;
         let all = self.contrasts.len();
@@ -186,7 +186,7 @@ impl Comparison {
         )
     }
 
-    /// For the terminal.
+    /// The comparison for the terminal.
     pub fn plain(&self) -> String {
         let mut text = self.tables();
         for contrast in &self.contrasts {
@@ -195,8 +195,7 @@ impl Comparison {
         text + &self.failed_lines()
     }
 
-    /// As [`Comparison::plain`], behind the sections of a report that it is a part of, which say in words what is
-    /// worth saying.
+    /// As [`Comparison::plain`], with the sections of a larger report before it in place of the sentences.
     pub fn plain_after(&self, preface: &Preface) -> String {
         preface.plain() + &self.tables() + &self.failed_lines()
     }
@@ -219,7 +218,7 @@ impl Comparison {
         self.markdown_below(text)
     }
 
-    /// As [`Comparison::markdown`], behind the sections of a report that it is a part of.
+    /// As [`Comparison::markdown`], with the sections of a larger report before it.
     pub fn markdown_after(&self, preface: &Preface) -> String {
         self.markdown_below(preface.markdown() + &format!("\n## All conditions\n\n{}.\n", self.protocol))
     }

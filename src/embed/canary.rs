@@ -1,9 +1,9 @@
-//! A check on every load that vectors and model belong together: next items that were found when the store
-//! was built must still be found, and known scores must come out again.
+//! The canary: a check on every load that a store's vectors belong to the model. Next items that were found when the
+//! store was built must still be found, and recorded scores must be reproduced.
 //!
-//! Hashes tell which model made a store, not whether its vectors are right: an index that holds raw vectors
-//! where trained ones belong answers every call and recommends at random. Recall alone would let wrong
-//! vectors pass where the model is weak; scores are what vectors and model fix between them.
+//! Hashes identify the model that made a store, but not whether its vectors are right: a store of raw vectors in place
+//! of trained ones would answer every call with random lists. Recall alone would let wrong vectors pass where the model
+//! is weak; scores depend on vectors and model together.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,20 +13,20 @@ use crate::data::{Dataset, Part};
 use crate::eval::rank::Best;
 use crate::recommend::{Mixed, MixedScorer};
 
-/// Pairs that are kept.
+/// Most pairs of a canary.
 const PAIRS: usize = 256;
-/// Places of a list in which the next item counts as found; the first at which enough are.
+/// Lengths of a list in which the next item counts as found; the first with enough hits is used.
 const DEPTHS: [usize; 4] = [10, 50, 200, 1000];
-/// Found pairs that are enough for half of them to mean something.
+/// Smallest number of hits for a meaningful check.
 const ENOUGH: usize = 16;
 
-/// Largest difference of a score that devices and builds may make, relative to its size (at least 1).
+/// Tolerated difference of a score between devices and builds, relative to its size (at least 1).
 const TOLERANCE: f32 = 1e-2;
 
-/// Known (history, next item) pairs and how many were found at first.
+/// Known (history, next item) pairs with their recorded hits and scores.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Canary {
-    /// Places of the list.
+    /// Length of the list.
     pub k: usize,
     pub pairs: Vec<Pair>,
 }
@@ -34,24 +34,24 @@ pub struct Canary {
 /// One user's validation target.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pair {
-    /// Numbers of catalogue items.
+    /// Item numbers of the catalogue.
     pub history: Vec<u32>,
     pub next: u32,
-    /// Whether it stood in the first k at first.
+    /// Whether it was among the first k when recorded.
     pub found: bool,
-    /// What the next item scored at first.
+    /// Recorded score of the next item.
     pub score: f32,
 }
 
 impl Canary {
-    /// Validation targets of evenly spread users (test targets where there are none), not yet looked for.
-    /// `trained` are the training events of each item that were read, I + 1 entries.
+    /// Draws validation targets of evenly spread users (test targets if there are none), without results. `trained` `[I
+    /// + 1]` are the training events of each item.
     pub fn draw(dataset: &Dataset, trained: &[u32], max_seq_len: usize) -> Self {
         let mut targets = dataset.targets(Part::Valid);
         if targets.is_empty() {
             targets = dataset.targets(Part::Test);
         }
-        // Items without training are placed by a rule, not by the model.
+        // Vectors of items without training come from a rule, not from the model.
         targets.retain(|t| t.position > 0 && trained[t.item as usize] > 0);
         let stride = targets.len().div_ceil(PAIRS).max(1);
         let pair = |t: &crate::data::Target| {
@@ -62,7 +62,7 @@ impl Canary {
         Self { k: DEPTHS[0], pairs: targets.iter().step_by(stride).map(pair).collect() }
     }
 
-    /// Records what is found now, at the least depth that finds enough.
+    /// Records hits and scores, at the smallest depth with enough hits.
     pub fn record(&mut self, scorer: &MixedScorer<'_>) {
         let ranks = self.ranks(scorer, DEPTHS[DEPTHS.len() - 1]);
         let found = |k: usize| ranks.iter().filter(|(rank, _)| rank.is_some_and(|r| r < k)).count();
@@ -73,25 +73,24 @@ impl Canary {
         }
     }
 
-    /// Whether all pairs are of items 1..=`items`.
+    /// Whether all item numbers are within 1..=`items`.
     pub fn fits(&self, items: usize) -> bool {
         let known = |item: u32| item >= 1 && item as usize <= items;
         self.pairs.iter().all(|pair| known(pair.next) && pair.history.iter().all(|&item| known(item)))
     }
 
-    /// Share of the pairs that were found at first.
+    /// Share of the pairs that were found when recorded.
     pub fn recall(&self) -> f64 {
         self.pairs.iter().filter(|p| p.found).count() as f64 / self.pairs.len().max(1) as f64
     }
 
-    /// Whether as many were found as a random order of `items` would: then the check can't tell.
+    /// Whether no more were found than by a random order of `items`, so that the check is blind.
     pub fn is_blind(&self, items: usize) -> bool {
         self.recall() < 2.0 * self.k as f64 / items.max(1) as f64
     }
 
-    /// Fails where fewer than half of the pairs are found that were found at first, or fewer than half of
-    /// the scores come out as they did. Next items that were deleted since count on no side, replaced ones
-    /// not among the scores.
+    /// Checks that at least half of the recorded hits are found again, and at least half of the scores are reproduced.
+    /// Next items that were deleted since are ignored; for replaced ones the scores are.
     ///
     /// # Errors
     /// [`EmbedError::Canary`].
@@ -121,7 +120,7 @@ impl Canary {
         Ok(found as f64 / kept.pairs.len().max(1) as f64)
     }
 
-    /// Place of each next item among the best `k` items, from 0, and its score.
+    /// Rank of each next item among the best `k` items, from 0, with its score.
     fn ranks(&self, scorer: &MixedScorer<'_>, k: usize) -> Vec<(Option<usize>, f32)> {
         let mut ranks = Vec::with_capacity(self.pairs.len());
         for tile in self.pairs.chunks(64) {
@@ -140,11 +139,11 @@ impl Canary {
 }
 
 impl Snapshot {
-    /// The snapshot as a scorer sees it.
+    /// The snapshot's vectors for a scorer.
     pub fn mixed(&self, device: &burn::tensor::Device) -> Mixed {
         Mixed::new(
             &self.vectors,
-            self.about.width,
+            self.description.width,
             self.rows.iter().map(|row| row.trained).collect(),
             self.rows.iter().map(|row| row.live.clone()).collect(),
             self.rows.iter().map(|row| row.offered).collect(),

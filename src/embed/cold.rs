@@ -1,4 +1,4 @@
-//! ID vectors for items that no training has seen.
+//! Rules for the ID vectors of items that no training has seen (docs/studies.md, section 6.2).
 //!
 //! Shapes: `I` items of the catalogue, `F` width of the ID table, `D` width of the model.
 
@@ -17,27 +17,27 @@ use crate::systems::CoDistill;
 /// Fewest items that a ridge regression is fitted on.
 const FEWEST: usize = 30;
 
-/// A rule with all that it needs, fitted once per model.
+/// A rule fitted to a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ColdRule {
     pub kind: ColdId,
-    /// `[F]`: mean ID vector of the trained items; read where an ID token must be something.
+    /// Mean ID vector of the trained items, `[F]`, for ID tokens without a vector.
     typical: Vec<f32>,
     ridge: Option<Ridge>,
 }
 
-/// Places of the parts of a model that matter to new items.
+/// The parts of a model that new items depend on.
 pub(super) struct Parts {
-    /// View and width of the ID table.
+    /// View and width of the ID table, if there is one.
     pub id: Option<(usize, usize)>,
-    /// Branches that read the ID view.
+    /// Whether each branch reads the ID view.
     pub id_branches: Vec<bool>,
     /// Branches whose vectors don't depend on the ID table.
     pub content_branches: Vec<usize>,
 }
 
 impl Parts {
-    pub fn of(model: &Recommender) -> Self {
+    pub fn new(model: &Recommender) -> Self {
         let config = model.config();
         let id = config.views.iter().position(|v| v.kind == ViewKind::Id);
         let width = id.map(|v| match &model.views[v] {
@@ -61,14 +61,14 @@ impl ColdRule {
     /// Fits `kind` to a trained model.
     ///
     /// # Errors
-    /// The model can't tell new items apart, or lacks what the rule needs.
+    /// The model can't distinguish new items, or lacks what the rule needs.
     pub fn fit(
         system: &CoDistill,
         model: &Recommender,
         kind: ColdId,
         min_events: u32,
     ) -> Result<Self, EmbedError> {
-        let parts = Parts::of(model);
+        let parts = Parts::new(model);
         let has_content = system.views.iter().flatten().next().is_some();
         let drops_all = kind == ColdId::Drop && parts.id_branches.iter().all(|&id| id);
         if !has_content || drops_all {
@@ -96,22 +96,22 @@ impl ColdRule {
         Ok(Self { kind, typical, ridge })
     }
 
-    /// Items that the ridge regression was fitted on, and the share of variance it explains.
+    /// The ridge regression, if the rule uses one.
     pub fn ridge(&self) -> Option<&Ridge> {
         self.ridge.as_ref()
     }
 
-    /// Whether the rule and this model have the same widths.
+    /// Whether the rule has the model's widths.
     pub(super) fn fits(&self, parts: &Parts) -> bool {
         parts.id.map_or(0, |(_, width)| width) == self.typical.len()
     }
 
-    /// Whether items without an ID vector of their own have a vector in each branch.
+    /// Whether each branch has vectors for items without an ID vector of their own.
     pub(super) fn live(&self, parts: &Parts) -> Vec<bool> {
         parts.id_branches.iter().map(|&id| !id || self.kind != ColdId::Drop).collect()
     }
 
-    /// ID vectors `[F]` of the items `wanted` of `views`, in their order.
+    /// ID vectors `[F]` of the items `wanted`, whose features are in `views`.
     pub(super) fn rows(
         &self,
         model: &Recommender,
@@ -127,7 +127,7 @@ impl ColdRule {
                 wanted.iter().map(|&item| mean_of_first(&sources, item, self.typical.len())).collect()
             }
             (ColdId::Ridge, Some(ridge)) => {
-                let content = Content::of(model, parts, views, wanted, encode);
+                let content = Content::new(model, parts, views, wanted, encode);
                 let predict = |x: &[f64]| ridge.predict(x).into_iter().map(|v| v as f32).collect();
                 content.values.chunks_exact(content.width).map(predict).collect()
             }
@@ -150,7 +150,7 @@ fn fit_ridge(
     if known.len() < FEWEST {
         return Err(EmbedError::TooFewTrained { found: known.len(), needed: FEWEST, min_events });
     }
-    let content = Content::of(model, parts, &system.views, &known, &|model| system.catalogue(model));
+    let content = Content::new(model, parts, &system.views, &known, &|model| system.catalogue(model));
     let y: Vec<f64> = known
         .iter()
         .flat_map(|&i| table[i as usize * width..][..width].iter().map(|&v| f64::from(v)))
@@ -158,7 +158,7 @@ fn fit_ridge(
     Ok(Ridge::fit(&content.values, &y, content.width, width))
 }
 
-/// What the ridge regression reads of items.
+/// Inputs of the ridge regression.
 struct Content {
     /// `[items, width]`
     values: Vec<f64>,
@@ -166,9 +166,9 @@ struct Content {
 }
 
 impl Content {
-    /// Vectors of the branches that don't depend on the ID table; mean tokens and presence of each view
-    /// where there is no such branch.
-    fn of(
+    /// Vectors of the branches that don't depend on the ID table; without such branches, mean tokens and presence of
+    /// each view.
+    fn new(
         model: &Recommender,
         parts: &Parts,
         views: &[Option<ViewSource>],
@@ -186,14 +186,14 @@ impl Content {
         let branches: Vec<Vec<f32>> =
             parts.content_branches.iter().map(|&b| params::host(vectors.branches[b].clone())).collect();
         let row = |item: u32| {
-            let at = item as usize * d;
-            branches.iter().flat_map(move |b| b[at..at + d].iter().map(|&v| f64::from(v)))
+            let start = item as usize * d;
+            branches.iter().flat_map(move |b| b[start..start + d].iter().map(|&v| f64::from(v)))
         };
         Self { values: wanted.iter().flat_map(|&item| row(item)).collect(), width: d * branches.len() }
     }
 }
 
-/// Mean token of every view and whether it has any.
+/// Mean token of each view, and whether it has any.
 fn mean_tokens(sources: &[&ViewSource], item: u32) -> Vec<f64> {
     let mut all = Vec::new();
     for view in sources {
@@ -210,8 +210,7 @@ fn mean_tokens(sources: &[&ViewSource], item: u32) -> Vec<f64> {
     all
 }
 
-/// The views whose first tokens make an ID vector: those that the table started from, or all that are as
-/// wide.
+/// The views whose first tokens make an ID vector: those that initialised the table, or all of its width.
 fn mean_views<'a>(
     config: &ModelConfig,
     views: &'a [Option<ViewSource>],
@@ -228,7 +227,7 @@ fn mean_views<'a>(
         .collect()
 }
 
-/// Mean of the first tokens; a view that the item lacks counts as zero, as in the table's start.
+/// Mean of the first tokens. A view that the item lacks counts as zero, as in the table's initialisation.
 fn mean_of_first(sources: &[&ViewSource], item: u32, width: usize) -> Vec<f32> {
     let mut mean = vec![0.0; width];
     let mut token = vec![0.0; width];
@@ -247,8 +246,8 @@ pub(super) fn id_table(model: &Recommender, view: usize) -> Vec<f32> {
     }
 }
 
-/// The model with another ID table `[rows, F]`, which starts with the padding row.
-pub(super) fn with_table(model: &Recommender, view: usize, table: Vec<f32>, width: usize) -> Recommender {
+/// The model with another ID table, `[rows, F]` with the padding row first.
+pub(super) fn replace_table(model: &Recommender, view: usize, table: Vec<f32>, width: usize) -> Recommender {
     let mut model = model.clone();
     if let View::Id(id) = &mut model.views[view] {
         let rows = table.len() / width.max(1);

@@ -1,15 +1,15 @@
-//! Item vectors of new items, by the model's own path.
+//! Vectors of new items, computed by the trained model.
 //!
-//! A new item is a row of a small feature store and of a small ID table; everything behind them is the
-//! trained model. Under `id_visible = "itself"` text and image vectors don't depend on the ID table, so that
-//! they are what a full export of a catalogue with the item would hold.
+//! A new item is a row of a small feature store and of a small ID table that the trained model reads. Under `id_visible
+//! = "itself"` text and image vectors don't depend on the ID table, and equal those of a full export of a catalogue
+//! with the item.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::json;
 
-use super::cold::{ColdRule, Parts, id_table, with_table};
+use super::cold::{ColdRule, Parts, id_table, replace_table};
 use super::{EmbedError, NewItem, TokenView};
 use crate::config::ViewConfig;
 use crate::features::{FeatureStore, StoreWriter, item_ids_hash};
@@ -17,18 +17,18 @@ use crate::model::{Recommender, ViewSource, params};
 use crate::recommend::CatalogueVectors;
 use crate::systems::CoDistill;
 
-/// Vectors of some items.
+/// Vectors of items, with what they lack.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Encoded {
-    /// `[n, D]` per branch, row-major; zeros where a branch has no vector.
+    /// Vectors of each branch, `[n, D]`; zeros where there are none.
     pub branches: Vec<Vec<f32>>,
-    /// Per item and branch, whether there is a vector.
+    /// Whether each item has a vector in each branch.
     pub live: Vec<Vec<bool>>,
-    /// Per item, the token views of which it has no features.
+    /// The token views that each item lacks.
     pub missing: Vec<Vec<String>>,
 }
 
-/// The token views of a model, their widths and how their values are stored.
+/// The token views of a model, with widths and precisions.
 pub fn token_views(system: &CoDistill) -> Vec<TokenView> {
     let named = system.setup.config.model.views.iter().zip(&system.views);
     let view = |(config, source): (&ViewConfig, &Option<ViewSource>)| {
@@ -38,9 +38,9 @@ pub fn token_views(system: &CoDistill) -> Vec<TokenView> {
     named.filter_map(view).collect()
 }
 
-/// The whole catalogue, where items that no training has seen get their ID vectors by `rule`.
+/// Encodes the whole catalogue; items that no training has seen get their ID vectors by `rule`.
 pub fn catalogue(system: &CoDistill, model: &Recommender, rule: &ColdRule) -> (CatalogueVectors, Encoded) {
-    let parts = Parts::of(model);
+    let parts = Parts::new(model);
     let counts = system.trained_counts();
     let cold: Vec<u32> = (1..counts.len() as u32).filter(|&i| counts[i as usize] == 0).collect();
     let mut own = None;
@@ -51,19 +51,19 @@ pub fn catalogue(system: &CoDistill, model: &Recommender, rule: &ColdRule) -> (C
         for (&item, row) in cold.iter().zip(rows) {
             table[item as usize * width..][..width].copy_from_slice(&row);
         }
-        own = Some(with_table(model, view, table, width));
+        own = Some(replace_table(model, view, table, width));
     }
     let vectors = system.catalogue(own.as_ref().unwrap_or(model));
-    let of_cold = rule.live(&parts);
-    let all = vec![true; of_cold.len()];
+    let cold_live = rule.live(&parts);
+    let all = vec![true; cold_live.len()];
     let live =
-        (1..counts.len()).map(|i| if counts[i] == 0 { of_cold.clone() } else { all.clone() }).collect();
+        (1..counts.len()).map(|i| if counts[i] == 0 { cold_live.clone() } else { all.clone() }).collect();
     let missing = (1..counts.len() as u32).map(|item| missing(system, &system.views, item)).collect();
     let encoded = cut(&vectors, live, missing);
     (vectors, encoded)
 }
 
-/// Encodes `items`, their features going to the stores `<features>/<view>`. `known` has the number of an item
+/// Encodes `items` and writes their features to the stores `<features>/<view>`. `known` has the number of each item
 /// that was trained on and keeps its ID vector.
 ///
 /// # Errors
@@ -76,7 +76,7 @@ pub fn encode(
     known: &[Option<u32>],
     features: &Path,
 ) -> Result<Encoded, EmbedError> {
-    let parts = Parts::of(model);
+    let parts = Parts::new(model);
     let mut views = Vec::new();
     for (config, source) in system.setup.config.model.views.iter().zip(&system.views) {
         views.push(match source {
@@ -92,8 +92,8 @@ pub fn encode(
     if let Some((view, width)) = parts.id {
         let trained = id_table(model, view);
         let all: Vec<u32> = (1..=items.len() as u32).collect();
-        // The rule reads vectors of branches that don't look at the table, but rows must be there.
-        let blank = with_table(model, view, vec![0.0; (items.len() + 1) * width], width);
+        // The rule reads branches that don't depend on the table, whose rows must exist all the same.
+        let blank = replace_table(model, view, vec![0.0; (items.len() + 1) * width], width);
         let rows = rule.rows(&blank, &parts, &views, &all, &vectors_of);
         let mut table = vec![0.0; width];
         for (row, known) in rows.into_iter().zip(known) {
@@ -102,25 +102,25 @@ pub fn encode(
                 None => table.extend(row),
             }
         }
-        own = with_table(model, view, table, width);
+        own = replace_table(model, view, table, width);
     }
-    let of_cold = rule.live(&parts);
+    let cold_live = rule.live(&parts);
     let live_of = |known: &Option<u32>| match known {
-        Some(_) => vec![true; of_cold.len()],
-        None => of_cold.clone(),
+        Some(_) => vec![true; cold_live.len()],
+        None => cold_live.clone(),
     };
     let missing = (1..=items.len() as u32).map(|item| missing(system, &views, item)).collect();
     Ok(cut(&vectors_of(&own), known.iter().map(live_of).collect(), missing))
 }
 
-/// Names of the views that have no features of the item.
+/// Names of the views without features of the item.
 fn missing(system: &CoDistill, views: &[Option<ViewSource>], item: u32) -> Vec<String> {
     let named = system.setup.config.model.views.iter().zip(views);
     let lacking = named.filter(|(_, source)| source.as_ref().is_some_and(|s| s.store.length(item) == 0));
     lacking.map(|(view, _)| view.name.clone()).collect()
 }
 
-/// Vectors without the padding row, zeros where they are not live.
+/// Drops the padding row, and sets vectors that are not live to zeros.
 fn cut(vectors: &CatalogueVectors, live: Vec<Vec<bool>>, missing: Vec<Vec<String>>) -> Encoded {
     let one = |(branch, x): (usize, &burn::tensor::Tensor<2>)| {
         let d = x.dims()[1];
@@ -135,7 +135,7 @@ fn cut(vectors: &CatalogueVectors, live: Vec<Vec<bool>>, missing: Vec<Vec<String
     Encoded { branches: vectors.branches.iter().enumerate().map(one).collect(), live, missing }
 }
 
-/// A feature store of the items' tokens, as precise and as long as the one that was trained on.
+/// Writes a feature store of the items' tokens with the precision and token count of the trained one.
 fn store(view: &str, trained: &ViewSource, items: &[NewItem], dest: &Path) -> Result<ViewSource, EmbedError> {
     let width = trained.store.width();
     let mut rows = Vec::with_capacity(items.len());

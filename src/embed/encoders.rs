@@ -1,4 +1,4 @@
-//! Features of new items from their titles and pictures, by the encoders that the model's features were made with.
+//! Features of new items, computed from titles and pictures by the encoders of the model's features.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,10 +11,10 @@ use crate::encode::{EncodeError, Encoder, Modality, Recipe, TextField};
 use crate::features::FeatureStore;
 use crate::systems::CoDistill;
 
-/// Inputs computed at once.
+/// Inputs of a batch.
 const BATCH: usize = 32;
 
-/// A picture that could not be used; its item lacks the view.
+/// A picture that can't be used; its item lacks the view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedInput {
     pub item: String,
@@ -22,18 +22,18 @@ pub struct RefusedInput {
     pub reason: String,
 }
 
-/// Fills in the features that `items` don't bring along, view by view, with the encoder that the view's store
-/// names. `elsewhere` says by view where an encoder lies that has moved. Views that were imported have no
-/// encoder, and items without title or picture have nothing to encode: both are left as they are.
+/// Computes the features that `items` lack, view by view, with the encoder that made the view's store. `elsewhere` has
+/// the place of encoders that have moved, by view. Imported views, which have no encoder, and items without title or
+/// picture are left as they are.
 ///
 /// # Errors
-/// An encoder is not there, is not the one that the model's features were made with, or fails.
+/// An encoder is missing, is not the one of the model's features, or fails.
 pub fn fill_features(
     system: &CoDistill,
     items: &mut [NewItem],
     elsewhere: &BTreeMap<String, String>,
     device: &Device,
-    tell: &mut dyn FnMut(&str, u64, Option<u64>),
+    on_download: &mut dyn FnMut(&str, u64, Option<u64>),
 ) -> Result<Vec<RefusedInput>, EmbedError> {
     if let Some(view) = elsewhere.keys().find(|view| encoded_store(system, view).is_none()) {
         return Err(EmbedError::NoSuchEncoder(view.clone()));
@@ -52,7 +52,8 @@ pub fn fill_features(
         }
         let wrap = |source| EmbedError::Encode { view: view.clone(), source: Box::new(source) };
         let moved = elsewhere.get(view).map(String::as_str);
-        let encoder = Encoder::reopen(store.dir(), store.about(), moved, device, tell).map_err(wrap)?;
+        let encoder =
+            Encoder::reopen(store.dir(), store.about(), moved, device, on_download).map_err(wrap)?;
         for batch in todo.chunks(BATCH) {
             let inputs: Vec<&str> = batch.iter().map(|&n| input(&items[n], recipe.modality, field)).collect();
             let found = encode(&encoder, recipe.modality, &inputs).map_err(wrap)?;
@@ -69,11 +70,11 @@ pub fn fill_features(
     Ok(refused)
 }
 
-/// The store of a view, if an encoder made it, and how.
+/// The store of a view with its recipe, if an encoder made it.
 pub fn encoded_store<'e>(system: &'e CoDistill, view: &str) -> Option<(&'e FeatureStore, Recipe)> {
     let place = system.setup.config.model.views.iter().position(|config| config.name == view)?;
     let store = system.views[place].as_ref()?.store.as_ref();
-    Some((store, Recipe::of(store.about())?))
+    Some((store, Recipe::from_manifest(store.about())?))
 }
 
 /// What the texts of a store were made of: titles, where a store does not say; pictures have no field.
@@ -94,7 +95,7 @@ fn input(item: &NewItem, modality: Modality, field: TextField) -> &str {
     }
 }
 
-/// Tokens per input, or why there are none.
+/// The tokens of each input, or the reason why there are none.
 fn encode(
     encoder: &Encoder,
     modality: Modality,

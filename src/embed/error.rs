@@ -1,4 +1,4 @@
-//! What can go wrong with a vector store, said so that the user can mend it.
+//! Errors of vector stores, with hints for the user.
 
 use std::io;
 use std::path::PathBuf;
@@ -67,7 +67,7 @@ pub enum EmbedError {
 }
 
 impl EmbedError {
-    /// What the user can do about it.
+    /// What the user can do about the error.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Artefact(ArtefactError::Damaged { .. }) | Self::Tensors(_) | Self::Malformed { .. } => {

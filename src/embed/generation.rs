@@ -1,4 +1,4 @@
-//! One generation on disk: what it changes, and what it says of itself.
+//! A generation of a store on disk: its changes and its metadata.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,35 +15,35 @@ use crate::artefact::{self, ArtefactError, Staging, json_line, json_value};
 use crate::tensors;
 use crate::tensors::Values;
 
-/// Manifest kind and layout version of a generation.
+/// Kind and layout version of a generation in its manifest.
 pub const KIND: &str = "codistill/vectors";
 pub const SCHEMA: u32 = 1;
 
 const VECTORS: &str = "vectors.safetensors";
 pub(super) const ROWS: &str = "rows.json";
 
-/// What a generation says of itself in its manifest.
+/// A generation's description in its manifest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct About {
+pub struct Description {
     pub generation: u32,
-    /// Content hash of the generation before it; none where it stands alone.
+    /// Content hash of the previous generation; absent for one that is complete by itself.
     pub parent: Option<String>,
     /// Content hash of the checkpoint that made the vectors.
     pub model: String,
     /// Content hash of the data set whose numbering the first rows follow.
     pub dataset: String,
-    /// Content hash of the features that went into the catalogue's vectors, by view; older stores do not say.
+    /// Content hashes of the features behind the catalogue's vectors, by view; absent in older stores.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub features: BTreeMap<String, String>,
     pub branches: Vec<String>,
     /// D
     pub width: usize,
-    /// Rows and deletions of this generation.
+    /// Number of rows in this generation.
     pub rows: usize,
     pub deleted: usize,
 }
 
-/// What holds for a store as long as it lives.
+/// What stays the same over all generations of a store.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Head {
     /// I: the first rows are the data set's items in their order.
@@ -59,19 +59,19 @@ pub struct Row {
     pub title: String,
     pub category: String,
     pub image: String,
-    /// Of an appended item, values of the columns that the data set keeps; the catalogue's own stand there.
+    /// Values of the columns that the data set keeps, for appended items; the data set has those of the catalogue.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub kept: BTreeMap<String, String>,
-    /// Training read interactions of the item: it has an ID vector of its own.
+    /// Whether training read interactions of the item, so that it has an ID vector of its own.
     pub trained: bool,
-    /// Per branch, whether it has a vector.
+    /// Whether it has a vector in each branch.
     pub live: Vec<bool>,
-    /// Token views of which it has no features.
+    /// Token views that it lacks.
     #[serde(default)]
     pub missing: Vec<String>,
-    /// Generation that wrote it.
+    /// Number of the generation that wrote it.
     pub generation: u32,
-    /// Still a candidate. What was deleted may stand in histories.
+    /// Whether it is a candidate. Deleted items may still occur in histories.
     #[serde(default = "yes")]
     pub offered: bool,
 }
@@ -80,16 +80,16 @@ fn yes() -> bool {
     true
 }
 
-/// What a generation changes.
+/// The changes of a generation.
 #[derive(Default)]
 pub struct Change {
     pub rows: Vec<Row>,
-    /// `[rows, D]` per branch.
+    /// Vectors of each branch, `[rows, D]`.
     pub vectors: Vec<Vec<f32>>,
     pub deleted: Vec<String>,
 }
 
-/// Rows and deletions as they lie on disk.
+/// Rows and deletions in the file.
 #[derive(Serialize, Deserialize)]
 struct StoredRows {
     rows: Vec<Row>,
@@ -97,8 +97,8 @@ struct StoredRows {
 }
 
 impl Change {
-    /// Rows for encoded items.
-    pub fn of(items: &[NewItem], known: &[Option<u32>], encoded: Encoded) -> Self {
+    /// The change that adds or replaces encoded items.
+    pub fn new(items: &[NewItem], known: &[Option<u32>], encoded: Encoded) -> Self {
         let each = items.iter().zip(known).zip(encoded.live).zip(encoded.missing);
         let rows = each.map(|(((item, known), live), missing)| Row {
             id: item.id.clone(),
@@ -116,36 +116,37 @@ impl Change {
     }
 }
 
-/// Writes files and manifest; the rows get the generation's number where they are new.
+/// Writes files and manifest. New rows get the generation's number.
 pub(super) fn commit(
     staging: Staging,
     generation: u32,
-    about: About,
+    description: Description,
     mut change: Change,
-) -> Result<(About, String, Change), EmbedError> {
+) -> Result<(Description, String, Change), EmbedError> {
     for row in change.rows.iter_mut().filter(|row| row.generation == 0) {
         row.generation = generation;
     }
-    let about = About { generation, rows: change.rows.len(), deleted: change.deleted.len(), ..about };
-    let named = about.branches.iter().zip(&change.vectors);
+    let description =
+        Description { generation, rows: change.rows.len(), deleted: change.deleted.len(), ..description };
+    let named = description.branches.iter().zip(&change.vectors);
     let tensors = named.map(|(branch, values)| {
-        let shape = vec![change.rows.len(), about.width];
+        let shape = vec![change.rows.len(), description.width];
         (format!("branch.{branch}"), Values { shape, values: values.clone() })
     });
-    // An empty tensor file is not worth its bytes.
+    // No file for an empty tensor.
     if !change.rows.is_empty() {
         tensors::write(&staging.path(VECTORS), &tensors.collect())?;
     }
     let stored = StoredRows { rows: change.rows, deleted: change.deleted };
     staging.write(ROWS, &json_line(ROWS, &stored)?)?;
-    let manifest = staging.commit(KIND, SCHEMA, json_value("the manifest", &about)?)?;
+    let manifest = staging.commit(KIND, SCHEMA, json_value("the manifest", &description)?)?;
     let change = Change { rows: stored.rows, vectors: change.vectors, deleted: stored.deleted };
-    Ok((about, manifest.content_hash(), change))
+    Ok((description, manifest.content_hash(), change))
 }
 
-/// One generation, read and checked.
+/// A generation, read and verified.
 pub(super) struct Generation {
-    pub about: About,
+    pub description: Description,
     pub hash: String,
     pub change: Change,
 }
@@ -155,22 +156,22 @@ impl Generation {
         let manifest = artefact::verify(dir, KIND, SCHEMA)?;
         let path = dir.join(artefact::MANIFEST);
         let malformed = |path: &Path, reason: String| EmbedError::Malformed { path: path.to_owned(), reason };
-        let about: About =
+        let description: Description =
             serde_json::from_value(manifest.about.clone()).map_err(|e| malformed(&path, e.to_string()))?;
         let path = dir.join(ROWS);
         let stored: StoredRows = read_json(&path)?;
-        if stored.rows.len() != about.rows || stored.deleted.len() != about.deleted {
+        if stored.rows.len() != description.rows || stored.deleted.len() != description.deleted {
             return Err(malformed(&path, "another number of rows than the manifest says".into()));
         }
-        if stored.rows.iter().any(|row| row.live.len() != about.branches.len()) {
+        if stored.rows.iter().any(|row| row.live.len() != description.branches.len()) {
             return Err(malformed(&path, "a row knows another number of branches".into()));
         }
         let path = dir.join(VECTORS);
         let mut tensors = if stored.rows.is_empty() { BTreeMap::default() } else { tensors::read(&path)? };
-        let mut vectors = Vec::with_capacity(about.branches.len());
-        for branch in &about.branches {
+        let mut vectors = Vec::with_capacity(description.branches.len());
+        for branch in &description.branches {
             let found = tensors.remove(&format!("branch.{branch}"));
-            let shape = [stored.rows.len(), about.width];
+            let shape = [stored.rows.len(), description.width];
             match found {
                 Some(values) if values.shape == shape => vectors.push(values.values),
                 None if stored.rows.is_empty() => vectors.push(Vec::new()),
@@ -181,7 +182,7 @@ impl Generation {
             }
         }
         let change = Change { rows: stored.rows, vectors, deleted: stored.deleted };
-        Ok(Self { about, hash: manifest.content_hash(), change })
+        Ok(Self { description, hash: manifest.content_hash(), change })
     }
 }
 

@@ -1,8 +1,7 @@
-//! New items as they arrive: one JSON line each.
+//! Files of new items: one JSON object a line.
 //!
-//! What `prepare` takes from a catalogue is taken here too: null is as good as absent, a number is a title, a list of texts
-//! is joined, ids lose the blanks around them. A field that means nothing here is refused, since it may be a
-//! misspelt one that does.
+//! Values are read as `prepare` reads a catalogue: null counts as absent, a number may be a title, lists of texts are
+//! joined, ids are trimmed. Unknown fields are refused, since they may be misspelt.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -24,23 +23,23 @@ use crate::features::Precision;
 /// The fields of a line.
 const FIELDS: [&str; 6] = ["id", "title", "text", "image", "category", "features"];
 
-/// What is known of a new item.
+/// A new item.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NewItem {
     pub id: String,
     pub title: String,
-    /// Title and description; the title where the line has no text.
+    /// Title and description; the title if the line has no text.
     pub text: String,
     pub category: String,
-    /// Path of the picture; empty where there is none.
+    /// Path of the picture; empty if there is none.
     pub image: String,
-    /// Ready tokens by view, token after token.
+    /// Given token features by view, `[tokens, F]`.
     pub features: BTreeMap<String, Vec<f32>>,
     /// Values of the columns that the data set keeps, by name.
     pub kept: BTreeMap<String, String>,
 }
 
-/// What a line may hold beside the fixed fields.
+/// Fields of a line beyond the fixed ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shape {
     pub views: Vec<TokenView>,
@@ -48,25 +47,25 @@ pub struct Shape {
     pub kept: Vec<String>,
 }
 
-/// A view that items bring tokens for.
+/// A token view of the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenView {
     pub name: String,
     /// Values per token.
     pub width: usize,
-    /// How its values are stored.
+    /// Precision of the stored values.
     pub precision: Precision,
 }
 
-/// A file of items, read.
+/// The contents of a file of items.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ItemFile {
     pub items: Vec<NewItem>,
-    /// Lines that were passed over, as `file:line: reason`.
-    pub passed_over: Vec<String>,
+    /// Skipped lines, as `file:line: reason`.
+    pub skipped: Vec<String>,
 }
 
-/// A line as it is written.
+/// A line, parsed.
 #[derive(Deserialize)]
 #[serde(expecting = "a line is one JSON object")]
 struct Line {
@@ -93,12 +92,11 @@ enum Tokens {
     Many(Vec<Vec<f32>>),
 }
 
-/// Reads a file of items, one JSON object a line. Empty lines are passed over, and up to `skip_bad` lines that are
-/// malformed, do not fit a view or repeat an id; relative picture paths start at the file's folder, as in a
-/// catalogue.
+/// Reads a file of items. Empty lines are skipped, and so are up to `skip_bad` lines that are malformed, don't fit a
+/// view or repeat an id. Relative picture paths start at the file's folder, as in a catalogue.
 ///
 /// # Errors
-/// One bad line more than that, or no item at all; nothing is then taken.
+/// There are more bad lines, or no items.
 pub fn read_items(path: &Path, shape: &Shape, skip_bad: usize) -> Result<ItemFile, EmbedError> {
     let mut found = ItemFile::default();
     let mut lines: HashMap<String, usize> = HashMap::new();
@@ -108,9 +106,9 @@ pub fn read_items(path: &Path, shape: &Shape, skip_bad: usize) -> Result<ItemFil
         match read_line(path, line, text, shape, &mut lines) {
             Ok(item) => found.items.extend(item),
             Err(e @ (EmbedError::BadLine { .. } | EmbedError::Duplicate { .. }))
-                if found.passed_over.len() < skip_bad =>
+                if found.skipped.len() < skip_bad =>
             {
-                found.passed_over.push(e.to_string());
+                found.skipped.push(e.to_string());
             }
             Err(e) => return Err(e),
         }
@@ -121,7 +119,7 @@ pub fn read_items(path: &Path, shape: &Shape, skip_bad: usize) -> Result<ItemFil
     Ok(found)
 }
 
-/// The item of a line; none where the line is empty. `lines` are the lines of the ids so far.
+/// Reads the item of a line; `None` if it is empty. `lines` has the line of each id so far.
 fn read_line(
     path: &Path,
     line: usize,
@@ -151,14 +149,14 @@ fn read_line(
 fn parse(text: &str, shape: &Shape) -> Result<NewItem, String> {
     let text = text.trim_start_matches('\u{feff}');
     let json_error = |e: serde_json::Error| {
-        // The library counts lines within the line, always 1.
-        let (at, text) = (e.column(), e.to_string());
+        // The library's line number is always 1 here.
+        let (column, text) = (e.column(), e.to_string());
         let reason = text.split(" at line ").next().unwrap_or(&text);
-        format!("{reason} at byte {at}")
+        format!("{reason} at byte {column}")
     };
     let line: Line = match serde_json::from_str(text) {
         Ok(line) => line,
-        // Catalogues in Python's literals, and JSON with NaN, are read by `prepare` too.
+        // Python literals and JSON with NaN are accepted, as by `prepare`.
         Err(e) if e.is_syntax() => match literal::parse(text) {
             Ok(value) => serde_json::from_value(value).map_err(|e| e.to_string())?,
             Err(_) => return Err(json_error(e)),
@@ -195,7 +193,7 @@ fn parse(text: &str, shape: &Shape) -> Result<NewItem, String> {
     })
 }
 
-/// A text without the blanks around it, or an integer.
+/// An id: a trimmed text, or an integer.
 fn id_of(value: &Value) -> Result<String, String> {
     let id = match value {
         Value::String(id) => id.trim(),
@@ -212,14 +210,14 @@ fn id_of(value: &Value) -> Result<String, String> {
     Ok(id.to_owned())
 }
 
-/// A text, a number, or a list of them joined; empty where there is nothing.
+/// A text or number, or a list of them joined; empty if absent.
 fn joined(field: &str, value: &Value, separator: &str) -> Result<String, String> {
     let mut parts = Vec::new();
     collect(field, value, &mut parts)?;
     Ok(parts.join(separator))
 }
 
-/// The first text of a list of them, or the only one.
+/// The first text of a list, or the only one.
 fn first(field: &str, value: &Value) -> Result<String, String> {
     let mut parts = Vec::new();
     collect(field, value, &mut parts)?;
@@ -239,7 +237,7 @@ fn collect(field: &str, value: &Value, parts: &mut Vec<String>) -> Result<(), St
     Ok(())
 }
 
-/// The values of a view, token after token; none where the line has none.
+/// The values of a view, `[tokens, F]`; empty if the line has none.
 fn tokens_of(name: &str, tokens: Option<Tokens>, views: &[TokenView]) -> Result<Vec<f32>, String> {
     let Some(view) = views.iter().find(|view| view.name == name) else {
         let known: Vec<&str> = views.iter().map(|view| view.name.as_str()).collect();
@@ -360,7 +358,7 @@ mod tests {
         std::fs::write(&path, &text).unwrap();
         let found = read_items(&path, &views(), 3).unwrap();
         assert_eq!(found.items.iter().map(|i| i.id.as_str()).collect::<Vec<_>>(), ["1", "2"]);
-        let told: Vec<&str> = found.passed_over.iter().map(|l| l.rsplit("x.jsonl").next().unwrap()).collect();
+        let told: Vec<&str> = found.skipped.iter().map(|l| l.rsplit("x.jsonl").next().unwrap()).collect();
         assert_eq!(
             told,
             [":2: the line has no id", ":3: not UTF-8", ":5: the item \"1\" stands in line 1 already"]

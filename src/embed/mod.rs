@@ -1,9 +1,9 @@
-//! New items without retraining (companions.md 6.6, 6.8): a store of item vectors in numbered generations.
+//! Vectors of new items without retraining, in a store of numbered generations (docs/studies.md, section 6).
 //!
-//! Reading order: `item` (what arrives), `encoders` (its features), `cold` with `ridge` (what stands in for an ID vector), `encode`
-//! (vectors by the model's own path), `generation` and `store` (what lies on disk), `canary` (do vectors and model belong
-//! together), and [`Embedder`], which puts them together. How scores of new and old items are made
-//! comparable stands in [`crate::recommend::mixed`].
+//! Reading order: `item` (files of new items), `encoders` (their features), `cold` with `ridge` (rules for missing ID
+//! vectors), `encode` (vectors by the trained model), `generation` and `store` (files), `canary` (the check that
+//! vectors and model belong together), and [`Embedder`], which combines them. [`crate::recommend::mixed`] makes the
+//! scores of new and old items comparable.
 
 pub mod canary;
 pub mod cold;
@@ -32,22 +32,22 @@ use crate::systems::CoDistill;
 use crate::train::System;
 use canary::Canary;
 use cold::Parts;
-use store::{About, Change, Head, Row, Writer};
+use store::{Change, Description, Head, Row, Writer};
 
-/// A trained model at the door of its store.
+/// Writes a trained model's vectors to a store, and opens the store for the model.
 pub struct Embedder<'a> {
     pub system: &'a CoDistill,
-    /// Plain model.
+    /// The model, without autodiff.
     pub model: &'a Recommender,
     /// Content hash of its checkpoint.
     pub hash: &'a str,
 }
 
 impl Embedder<'_> {
-    /// Makes the first generation: vectors of the whole catalogue, the rule for new items, the canary.
+    /// Writes the first generation: vectors of the whole catalogue, the rule for new items, and the canary.
     ///
     /// # Errors
-    /// There is a store already, the rule does not fit the model, or the disk refuses.
+    /// There is a store already, the rule does not fit the model, or a file can't be written.
     pub fn build(&self, dir: &Path, kind: ColdId, min_events: u32) -> Result<Snapshot, EmbedError> {
         let writer = Writer::create(dir)?;
         if !store::generations(dir)?.is_empty() {
@@ -74,14 +74,13 @@ impl Embedder<'_> {
         let change = Change { rows: rows.collect(), vectors: encoded.branches, deleted: Vec::new() };
         let canary = self.recorded(&change);
         let head = Head { catalogue: items.count(), rule, canary };
-        writer.write_whole(writer.draft(1)?, self.about(), &head, change)
+        writer.write_whole(writer.draft(1)?, self.description(), &head, change)
     }
 
-    /// Adds items with their features ([`encoders::fill_features`]), or replaces those that are there.
+    /// Adds items with their features ([`encoders::fill_features`]), or replaces existing ones.
     ///
     /// # Errors
-    /// The store is another model's, features don't fit, or the disk refuses; the store is then as it
-    /// was.
+    /// The store is another model's, features don't fit, or a file can't be written. The store is then unchanged.
     pub fn append(&self, dir: &Path, items: &[NewItem]) -> Result<Snapshot, EmbedError> {
         let writer = Writer::lock(dir)?;
         let mut snapshot = self.open(dir)?;
@@ -89,21 +88,21 @@ impl Embedder<'_> {
         let trained = |item: u32| counts.get(item as usize).is_some_and(|&n| n > 0);
         let known: Vec<Option<u32>> =
             items.iter().map(|item| snapshot.item(&item.id).filter(|&n| trained(n))).collect();
-        let draft = writer.draft(snapshot.about.generation + 1)?;
+        let draft = writer.draft(snapshot.description.generation + 1)?;
         let rule = &snapshot.head.rule;
         let features = draft.features();
         let encoded = encode::encode(self.system, self.model, rule, items, &known, &features)?;
-        writer.write_next(draft, &mut snapshot, Change::of(items, &known, encoded))?;
+        writer.write_next(draft, &mut snapshot, Change::new(items, &known, encoded))?;
         Ok(snapshot)
     }
 
-    /// Opens a store for this model: hashes, widths and the canary are checked.
+    /// Opens a store for this model, and checks hashes, widths and the canary.
     ///
     /// # Errors
-    /// The store is damaged or another model's, or its vectors don't find what they did.
+    /// The store is damaged or another model's, or the canary fails.
     pub fn open(&self, dir: &Path) -> Result<Snapshot, EmbedError> {
         let snapshot = Snapshot::open(dir)?;
-        let (theirs, ours) = (&snapshot.about, self.about());
+        let (theirs, ours) = (&snapshot.description, self.description());
         let other = |what, theirs: &str, ours: &str| EmbedError::OtherParent {
             dir: dir.to_owned(),
             what,
@@ -113,8 +112,7 @@ impl Embedder<'_> {
         if theirs.model != ours.model {
             return Err(other("model", &theirs.model, &ours.model));
         }
-        // Who accepted other inputs than the model's may use a store of the model's own, as long as its first rows
-        // are the same items.
+        // With other inputs accepted, the model's own store may be used as long as its first rows are the same items.
         let accepted = !self.system.setup.accepted.is_empty() && self.lists_the_catalogue(&snapshot);
         if theirs.dataset != ours.dataset && !accepted {
             return Err(other("data set", &theirs.dataset, &ours.dataset));
@@ -130,8 +128,10 @@ impl Embedder<'_> {
                 });
             }
         }
-        let shape = |about: &About| format!("{} of width {}", about.branches.join(", "), about.width);
-        let rule_fits = snapshot.head.rule.fits(&Parts::of(self.model));
+        let shape = |description: &Description| {
+            format!("{} of width {}", description.branches.join(", "), description.width)
+        };
+        let rule_fits = snapshot.head.rule.fits(&Parts::new(self.model));
         if theirs.branches != ours.branches || theirs.width != ours.width || !rule_fits {
             let (theirs, ours) = (shape(theirs), shape(&ours));
             return Err(EmbedError::OtherBranches { dir: dir.to_owned(), theirs, ours });
@@ -141,30 +141,30 @@ impl Embedder<'_> {
         Ok(snapshot)
     }
 
-    /// Whether a snapshot's first rows are the data set's items in their order.
+    /// Whether the first rows of a snapshot are the data set's items in their order.
     fn lists_the_catalogue(&self, snapshot: &Snapshot) -> bool {
         let items = &self.system.setup.dataset.items;
         let ids = snapshot.rows[..snapshot.head.catalogue].iter().map(|row| &row.id);
         items.count() == snapshot.head.catalogue && items.ids.iter().skip(1).eq(ids)
     }
 
-    /// Items of the catalogue whose rows say that they were trained, though no training window reads them: older
-    /// versions built stores with such rows.
+    /// Number of catalogue items that are marked as trained though no training window reads them, as in stores of older
+    /// versions.
     pub fn mistaken(&self, snapshot: &Snapshot) -> usize {
         let trained = self.system.trained_counts();
         let rows = snapshot.rows.iter().zip(trained.iter().skip(1));
         rows.filter(|(row, trained)| row.trained && **trained == 0).count()
     }
 
-    /// Scores of a snapshot's items.
+    /// A scorer of a snapshot's items.
     pub fn scorer<'a>(&'a self, mixed: &'a crate::recommend::Mixed) -> MixedScorer<'a> {
         let s = self.system.setup.config.data.max_seq_len;
         MixedScorer::new(self.model, mixed, None, s, Calibration::default(), &self.system.setup.device)
     }
 
-    fn about(&self) -> About {
+    fn description(&self) -> Description {
         let config = self.model.config();
-        About {
+        Description {
             generation: 1,
             parent: None,
             model: self.hash.to_owned(),
@@ -177,7 +177,7 @@ impl Embedder<'_> {
         }
     }
 
-    /// The canary with what the catalogue's vectors find.
+    /// A canary with the results of the catalogue's vectors.
     fn recorded(&self, change: &Change) -> Canary {
         let system = self.system;
         let mut canary = Canary::draw(
@@ -198,27 +198,26 @@ impl Embedder<'_> {
     }
 }
 
-/// Takes items away at once. Histories may still hold those of the catalogue; those that were appended are unknown from
-/// now on.
+/// Deletes items. Those of the catalogue may still occur in histories; appended ones become unknown.
 ///
 /// # Errors
-/// One is not there, or the disk refuses; the store is then as it was.
+/// An item is unknown, or a file can't be written. The store is then unchanged.
 pub fn delete(dir: &Path, ids: &[String]) -> Result<Snapshot, EmbedError> {
     let writer = Writer::lock(dir)?;
     let mut snapshot = Snapshot::open(dir)?;
     let found = snapshot.find(ids)?;
     let ids: Vec<String> = found.iter().map(|&item| snapshot.rows[item as usize - 1].id.clone()).collect();
-    let draft = writer.draft(snapshot.about.generation + 1)?;
-    let vectors = vec![Vec::new(); snapshot.about.branches.len()];
+    let draft = writer.draft(snapshot.description.generation + 1)?;
+    let vectors = vec![Vec::new(); snapshot.description.branches.len()];
     let change = Change { rows: Vec::new(), vectors, deleted: ids };
     writer.write_next(draft, &mut snapshot, change)?;
     Ok(snapshot)
 }
 
-/// Makes one generation of all.
+/// Merges all generations into one.
 ///
 /// # Errors
-/// The store is damaged, or the disk refuses; the store is then as it was.
+/// The store is damaged, or a file can't be written. The store is then unchanged.
 pub fn compact(dir: &Path) -> Result<Snapshot, EmbedError> {
     let writer = Writer::lock(dir)?;
     let snapshot = Snapshot::open(dir)?;

@@ -5,42 +5,42 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// Penalties that are tried, as multiples of the mean input variance times n.
+/// Candidate penalties, as multiples of the mean input variance times n.
 const PENALTIES: [f64; 6] = [1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0];
-/// Every fifth item is kept back while the penalty is chosen.
+/// Every fifth item is held out to choose the penalty.
 const FOLD: usize = 5;
 
-/// A fitted map.
+/// A fitted linear map.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ridge {
-    /// `[p]`: what is taken from the inputs, and what they are then multiplied with.
+    /// Mean of the inputs, `[p]`, and the inverse of their deviation.
     shift: Vec<f64>,
     scale: Vec<f64>,
     /// `[f]`
     offset: Vec<f64>,
     /// `[p, f]`
     weight: Vec<f64>,
-    /// Items it was fitted on.
+    /// Number of items that it was fitted on.
     pub items: usize,
     /// The chosen penalty.
     pub penalty: f64,
-    /// Share of the outputs' variance that is explained on items kept back; below 0: worse than their mean.
+    /// Share of the outputs' variance explained on held-out items; negative if worse than their mean.
     pub explained: f64,
 }
 
 impl Ridge {
-    /// Fits `y [n, f]` to `x [n, p]`, both row-major. The penalty is the one that explains most of every
-    /// fifth row when the others are fitted; the map is then fitted on all rows.
+    /// Fits `y [n, f]` to `x [n, p]`. The penalty is the one that explains most of the held-out rows; the map is then
+    /// fitted to all rows.
     ///
     /// # Panics
     /// As slicing does, where the sizes don't fit.
     pub fn fit(x: &[f64], y: &[f64], p: usize, f: usize) -> Self {
         let n = x.len() / p.max(1);
         let (kept, back): (Vec<usize>, Vec<usize>) = (0..n).partition(|row| row % FOLD != 0);
-        let rows = |from: &[f64], width: usize, places: &[usize]| -> Vec<f64> {
-            places.iter().flat_map(|&row| from[row * width..(row + 1) * width].iter().copied()).collect()
+        let rows = |values: &[f64], width: usize, places: &[usize]| -> Vec<f64> {
+            places.iter().flat_map(|&row| values[row * width..(row + 1) * width].iter().copied()).collect()
         };
-        let trial = Normal::of(&rows(x, p, &kept), &rows(y, f, &kept), p, f);
+        let trial = Normal::new(&rows(x, p, &kept), &rows(y, f, &kept), p, f);
         let (x_back, y_back) = (rows(x, p, &back), rows(y, f, &back));
         let mut best = (PENALTIES[0], f64::NEG_INFINITY);
         for penalty in PENALTIES {
@@ -49,10 +49,10 @@ impl Ridge {
                 best = (penalty, explained);
             }
         }
-        Self { explained: best.1, ..Normal::of(x, y, p, f).solve(best.0) }
+        Self { explained: best.1, ..Normal::new(x, y, p, f).solve(best.0) }
     }
 
-    /// The output for one input.
+    /// The output `[f]` for an input `[p]`.
     ///
     /// # Panics
     /// As slicing does, where `x` has another width.
@@ -67,7 +67,7 @@ impl Ridge {
         y
     }
 
-    /// Inputs and outputs of the map.
+    /// Numbers of inputs and outputs.
     pub fn widths(&self) -> (usize, usize) {
         (self.shift.len(), self.offset.len())
     }
@@ -98,7 +98,7 @@ struct Normal {
 }
 
 impl Normal {
-    fn of(x: &[f64], y: &[f64], p: usize, f: usize) -> Self {
+    fn new(x: &[f64], y: &[f64], p: usize, f: usize) -> Self {
         let n = x.len() / p.max(1);
         let shift = means(x, p);
         let offset = means(y, f);
@@ -106,7 +106,7 @@ impl Normal {
             .map(|k| {
                 let sum: f64 = x.iter().skip(k).step_by(p).map(|v| (v - shift[k]).powi(2)).sum();
                 let sd = (sum / n.max(1) as f64).sqrt();
-                // An input that never changes tells nothing.
+                // A constant input carries no information.
                 if sd > 1e-12 { 1.0 / sd } else { 0.0 }
             })
             .collect();
@@ -128,7 +128,7 @@ impl Normal {
     fn solve(&self, penalty: f64) -> Ridge {
         let (p, f) = (self.shift.len(), self.offset.len());
         let mut matrix = self.gram.clone();
-        // Standardised inputs have variance 1. The tiny rest keeps constant inputs solvable.
+        // Standardised inputs have variance 1. The small constant keeps the system solvable with constant inputs.
         (0..p).for_each(|k| matrix[k * p + k] += penalty * self.n as f64 + 1e-9);
         let mut weight = self.cross.clone();
         cholesky(&mut matrix, p);
@@ -150,7 +150,7 @@ fn means(values: &[f64], width: usize) -> Vec<f64> {
     (0..width).map(|k| values.iter().skip(k).step_by(width).sum::<f64>() / n).collect()
 }
 
-/// Lower triangle L of a positive definite matrix with L Lᵀ = matrix, in its place.
+/// Replaces a positive definite matrix by its lower Cholesky factor L, L Lᵀ = matrix.
 fn cholesky(matrix: &mut [f64], p: usize) {
     for row in 0..p {
         for column in 0..=row {
@@ -163,7 +163,7 @@ fn cholesky(matrix: &mut [f64], p: usize) {
     }
 }
 
-/// Solves L Lᵀ w = b for the columns of `b [p, f]`, in its place.
+/// Solves L Lᵀ w = b in place for the columns of `b [p, f]`.
 fn substitute(lower: &[f64], b: &mut [f64], p: usize, f: usize) {
     for row in 0..p {
         let (done, rest) = b.split_at_mut(row * f);
@@ -197,7 +197,7 @@ mod tests {
     fn the_gradient_of_the_penalised_error_vanishes_at_the_solution() {
         let (n, p, f) = (40, 5, 3);
         let (x, y) = (numbers(n * p, 1), numbers(n * f, 2));
-        let normal = Normal::of(&x, &y, p, f);
+        let normal = Normal::new(&x, &y, p, f);
         let penalty = 0.03;
         let ridge = normal.solve(penalty);
         for k in 0..p {

@@ -1,9 +1,8 @@
-//! The vector store: a directory of generations, each immutable, each holding only what it changes.
+//! The vector store: a directory of immutable generations, each of which holds its changes only.
 //!
-//! `generation-00000001` holds the catalogue; a later one names its parent's content hash and holds added or
-//! replaced rows, their features, and the ids that were deleted. A generation appears whole or not at all, so
-//! that a writer killed at any point leaves the one before it as the newest. A reader takes the newest chain
-//! into memory and keeps it whatever is written later.
+//! `generation-00000001` holds the catalogue. A later one records its parent's content hash and holds added or replaced
+//! rows, their features, and the ids that were deleted. A generation is written atomically, so that a killed writer
+//! leaves the previous one as the newest. A reader loads the newest chain into memory, independent of later writes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -12,37 +11,37 @@ use std::path::{Path, PathBuf};
 
 use super::EmbedError;
 use super::generation::{self, Generation, ROWS, read_json};
-pub use super::generation::{About, Change, Head, Row};
+pub use super::generation::{Change, Description, Head, Row};
 use crate::artefact::{self, Makes, Staging, at, json_line};
 use crate::lock::DirLock;
 
 const PREFIX: &str = "generation-";
 const HEAD: &str = "head.json";
-/// Tokens of a generation's items, a feature store a view.
+/// Folder of a generation's token features, one store per view.
 const FEATURES: &str = "features";
 
-/// A store in memory, as of one generation.
+/// The state of a store at one generation, in memory.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub dir: PathBuf,
-    /// Of the newest generation.
-    pub about: About,
+    /// Description of the newest generation.
+    pub description: Description,
     /// Content hash of the newest generation.
     pub hash: String,
     pub head: Head,
     /// Row n is item n + 1.
     pub rows: Vec<Row>,
-    /// `[rows, D]` per branch.
+    /// Vectors of each branch, `[rows, D]`.
     pub vectors: Vec<Vec<f32>>,
-    /// That nothing guards the store while it is written, where the file system has no locks.
+    /// Warning that the store is not locked, where the file system has no locks.
     pub unguarded: Option<String>,
-    /// Appended items that were deleted and whose rows still lie on disk: `compact` frees them.
+    /// Ids of deleted appended items whose rows are still on disk until `compact`.
     pub dropped: BTreeSet<String>,
-    /// Row of each id.
+    /// Maps ids to rows.
     index: HashMap<String, usize>,
 }
 
-/// The only writer of a store while it lives.
+/// The exclusive writer of a store.
 pub struct Writer {
     dir: PathBuf,
     lock: DirLock,
@@ -62,10 +61,10 @@ impl Draft {
 }
 
 impl Writer {
-    /// Makes the directory of a new store where it is missing, and locks it.
+    /// Creates the directory of a new store if it is missing, and locks it.
     ///
     /// # Errors
-    /// Another process writes to it, it can't be made, or it is or lies inside another artefact.
+    /// Another process writes to it, it can't be created, or it is or lies inside another artefact.
     pub fn create(dir: &Path) -> Result<Self, EmbedError> {
         artefact::may_make(dir, Makes::Vectors)?;
         fs::create_dir_all(dir).map_err(at(dir))?;
@@ -85,7 +84,7 @@ impl Writer {
 
     fn hold(dir: &Path) -> Result<Self, EmbedError> {
         let lock = DirLock::take(dir, "embed")?;
-        // Alone here: what killed writers left behind can go.
+        // With the lock held, what killed writers left can be removed.
         artefact::sweep(dir);
         Ok(Self { dir: dir.to_owned(), lock })
     }
@@ -99,23 +98,27 @@ impl Writer {
         Ok(Draft { staging, generation: number })
     }
 
-    /// Writes the first generation, or one that stands alone.
+    /// Writes a generation that is complete by itself.
     ///
     /// # Errors
-    /// It can't be written; nothing is then left of it.
+    /// It can't be written; nothing of it then remains.
     pub fn write_whole(
         &self,
         draft: Draft,
-        about: About,
+        description: Description,
         head: &Head,
         change: Change,
     ) -> Result<Snapshot, EmbedError> {
         draft.staging.write(HEAD, &json_line(HEAD, head)?)?;
-        let (about, hash, change) =
-            generation::commit(draft.staging, draft.generation, About { parent: None, ..about }, change)?;
+        let (description, hash, change) = generation::commit(
+            draft.staging,
+            draft.generation,
+            Description { parent: None, ..description },
+            change,
+        )?;
         let mut snapshot = Snapshot {
             dir: self.dir.clone(),
-            about,
+            description,
             hash,
             head: head.clone(),
             rows: Vec::new(),
@@ -128,35 +131,36 @@ impl Writer {
         Ok(snapshot)
     }
 
-    /// Writes the generation after `snapshot`, and moves `snapshot` on to it.
+    /// Writes the generation after `snapshot`, and updates `snapshot` to it.
     ///
     /// # Errors
-    /// It can't be written; nothing is then left of it.
+    /// It can't be written; nothing of it then remains.
     pub fn write_next(
         &self,
         draft: Draft,
         snapshot: &mut Snapshot,
         change: Change,
     ) -> Result<(), EmbedError> {
-        let about = About { parent: Some(snapshot.hash.clone()), ..snapshot.about.clone() };
-        let (about, hash, change) = generation::commit(draft.staging, draft.generation, about, change)?;
-        (snapshot.about, snapshot.hash) = (about, hash);
+        let description = Description { parent: Some(snapshot.hash.clone()), ..snapshot.description.clone() };
+        let (description, hash, change) =
+            generation::commit(draft.staging, draft.generation, description, change)?;
+        (snapshot.description, snapshot.hash) = (description, hash);
         snapshot.unguarded = self.lock.warning().map(str::to_owned);
         snapshot.apply(change);
         Ok(())
     }
 
-    /// Writes all of `snapshot` as one generation that stands alone, and removes the older generations. Their features go
-    /// with them, and what was deleted and is not of the catalogue.
+    /// Writes `snapshot` as one complete generation and removes the older ones, with their features and with deleted
+    /// appended items.
     ///
     /// # Errors
-    /// It can't be written; the older generations are then still there.
+    /// It can't be written; the older generations then remain.
     pub fn compact(&self, snapshot: &Snapshot) -> Result<Snapshot, EmbedError> {
         let change =
             Change { rows: snapshot.rows.clone(), vectors: snapshot.vectors.clone(), deleted: Vec::new() };
-        let draft = self.draft(snapshot.about.generation + 1)?;
-        let whole = self.write_whole(draft, snapshot.about.clone(), &snapshot.head, change)?;
-        for number in generations(&self.dir)?.into_iter().filter(|&n| n < whole.about.generation) {
+        let draft = self.draft(snapshot.description.generation + 1)?;
+        let whole = self.write_whole(draft, snapshot.description.clone(), &snapshot.head, change)?;
+        for number in generations(&self.dir)?.into_iter().filter(|&n| n < whole.description.generation) {
             artefact::remove(&self.dir.join(name(number)))?;
         }
         Ok(whole)
@@ -164,12 +168,12 @@ impl Writer {
 }
 
 impl Snapshot {
-    /// Opens the newest generation with all that it builds on, every hash and size checked.
+    /// Opens the newest generation and its ancestors, and checks every hash and size.
     ///
     /// # Errors
     /// There is no store, or a generation is damaged or missing.
     pub fn open(dir: &Path) -> Result<Self, EmbedError> {
-        // A writer that compacts may remove what was just listed; then there is a newer one.
+        // A compaction may remove what was just listed; there is then a newer generation.
         loop {
             let newest = generations(dir)?.pop();
             match Self::read(dir) {
@@ -185,9 +189,9 @@ impl Snapshot {
         let mut number = newest;
         loop {
             let generation = Generation::read(&dir.join(name(number)))?;
-            let stands_alone = generation.about.parent.is_none();
+            let stands_alone = generation.description.parent.is_none();
             let broken = EmbedError::BrokenChain { dir: dir.to_owned(), generation: number };
-            if generation.about.generation != number {
+            if generation.description.generation != number {
                 return Err(broken);
             }
             chain.push(generation);
@@ -205,7 +209,7 @@ impl Snapshot {
         }
         let mut snapshot = Self {
             dir: dir.to_owned(),
-            about: base.about,
+            description: base.description,
             hash: base.hash,
             head,
             rows: Vec::new(),
@@ -216,26 +220,30 @@ impl Snapshot {
         };
         snapshot.apply(base.change);
         for next in chain.into_iter().rev() {
-            let follows = next.about.parent.as_ref() == Some(&snapshot.hash)
-                && (&next.about.model, &next.about.dataset, &next.about.branches, next.about.width)
-                    == (
-                        &snapshot.about.model,
-                        &snapshot.about.dataset,
-                        &snapshot.about.branches,
-                        snapshot.about.width,
-                    );
+            let follows = next.description.parent.as_ref() == Some(&snapshot.hash)
+                && (
+                    &next.description.model,
+                    &next.description.dataset,
+                    &next.description.branches,
+                    next.description.width,
+                ) == (
+                    &snapshot.description.model,
+                    &snapshot.description.dataset,
+                    &snapshot.description.branches,
+                    snapshot.description.width,
+                );
             if !follows {
-                let generation = next.about.generation;
+                let generation = next.description.generation;
                 return Err(EmbedError::BrokenChain { dir: dir.to_owned(), generation });
             }
-            (snapshot.about, snapshot.hash) = (next.about, next.hash);
+            (snapshot.description, snapshot.hash) = (next.description, next.hash);
             snapshot.apply(next.change);
         }
         Ok(snapshot)
     }
 
     fn apply(&mut self, change: Change) {
-        let d = self.about.width;
+        let d = self.description.width;
         for (n, row) in change.rows.into_iter().enumerate() {
             self.dropped.remove(&row.id);
             let next = self.rows.len();
@@ -252,8 +260,8 @@ impl Snapshot {
         self.delete(&change.deleted);
     }
 
-    /// Takes items away at once, as compaction would: an item of the catalogue is no candidate any more and keeps its place
-    /// for histories; one that was appended is unknown from now on.
+    /// Deletes items. An item of the catalogue stops being a candidate and keeps its row for histories; an appended one
+    /// becomes unknown.
     fn delete(&mut self, ids: &[String]) {
         let mut gone = vec![false; self.rows.len()];
         for &place in ids.iter().filter_map(|id| self.index.get(id)) {
@@ -265,7 +273,7 @@ impl Snapshot {
         }
         let ids = self.rows.iter().zip(&gone).filter(|(_, gone)| **gone).map(|(row, _)| row.id.clone());
         self.dropped.extend(ids);
-        let d = self.about.width;
+        let d = self.description.width;
         let kept = || (0..gone.len()).filter(|&n| !gone[n]);
         for all in &mut self.vectors {
             *all = kept().flat_map(|n| all[n * d..(n + 1) * d].iter().copied()).collect();
@@ -279,12 +287,12 @@ impl Snapshot {
         self.index.get(id).map(|&row| row as u32 + 1)
     }
 
-    /// Items that came after the training.
+    /// Number of appended items.
     pub fn appended(&self) -> usize {
         self.rows[self.head.catalogue..].iter().filter(|row| row.offered).count()
     }
 
-    /// Share of the candidates that have features, by view that some lack.
+    /// Share of the candidates with features, for each view that some lack.
     pub fn coverage(&self) -> BTreeMap<&str, f64> {
         let offered: Vec<&Row> = self.rows.iter().filter(|row| row.offered).collect();
         let mut lacking: BTreeMap<&str, usize> = BTreeMap::new();
@@ -294,10 +302,10 @@ impl Snapshot {
         lacking.into_iter().map(|(view, n)| (view, 1.0 - n as f64 / offered.len() as f64)).collect()
     }
 
-    /// Numbers of the ids, which are candidates. Blanks around an id mean nothing, unless a store has it so.
+    /// Numbers of the candidates with these ids. Ids are trimmed, unless the store has them untrimmed.
     ///
     /// # Errors
-    /// One is not.
+    /// An id is not that of a candidate.
     pub fn find(&self, ids: &[String]) -> Result<Vec<u32>, EmbedError> {
         let one = |id: &String| {
             let item = self.item(id).or_else(|| self.item(id.trim()));
@@ -312,7 +320,7 @@ fn name(number: u32) -> String {
     format!("{PREFIX}{number:08}")
 }
 
-/// Numbers of the generations of `dir`, ascending; none where there is no such directory.
+/// Numbers of the generations in `dir`, ascending; empty if there is no such directory.
 ///
 /// # Errors
 /// The directory can't be read.

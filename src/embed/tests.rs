@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::canary::Canary;
-use super::store::{About, Change, Head, Row, Snapshot, Writer, generations};
+use super::store::{Change, Description, Head, Row, Snapshot, Writer, generations};
 use super::{ColdRule, EmbedError, compact, delete};
 use crate::lock::LockError;
 
@@ -31,8 +31,8 @@ fn change(ids: &[&str], mark: f32) -> Change {
     }
 }
 
-fn about() -> About {
-    About {
+fn description() -> Description {
+    Description {
         generation: 1,
         parent: None,
         model: "m".into(),
@@ -55,7 +55,7 @@ fn head() -> Head {
 fn three_generations(dir: &Path) -> Snapshot {
     let writer = Writer::create(dir).unwrap();
     let mut snapshot = writer
-        .write_whole(writer.draft(1).unwrap(), about(), &head(), change(&["a", "b", "c"], 1.0))
+        .write_whole(writer.draft(1).unwrap(), description(), &head(), change(&["a", "b", "c"], 1.0))
         .unwrap();
     let draft = writer.draft(2).unwrap();
     writer.write_next(draft, &mut snapshot, change(&["d", "b"], 2.0)).unwrap();
@@ -78,7 +78,7 @@ fn what_a_writer_holds_is_what_a_reader_opens() {
         [("a", true, [1.0, 1.0]), ("b", true, [2.0, 2.0]), ("c", false, [3.0, 1.0]), ("d", true, [1.0, 2.0])];
     assert_eq!(shown(&opened), expected);
     assert_eq!(shown(&written), expected);
-    assert_eq!((opened.about.generation, opened.appended(), &opened.hash), (3, 1, &written.hash));
+    assert_eq!((opened.description.generation, opened.appended(), &opened.hash), (3, 1, &written.hash));
     assert_eq!(opened.vectors[1][6..], [-1.0, 2.0]);
     assert_eq!(opened.rows[1].generation, 2);
     let coverage: Vec<(&str, f64)> = opened.coverage().into_iter().collect();
@@ -158,7 +158,7 @@ fn damage_is_refused_and_never_a_panic() {
     let other = home.path().join("other");
     let writer = Writer::create(&other).unwrap();
     let mut snapshot = writer
-        .write_whole(writer.draft(1).unwrap(), about(), &head(), change(&["a", "b", "x"], 1.0))
+        .write_whole(writer.draft(1).unwrap(), description(), &head(), change(&["a", "b", "x"], 1.0))
         .unwrap();
     writer.write_next(writer.draft(2).unwrap(), &mut snapshot, change(&["y"], 2.0)).unwrap();
     fs::rename(other.join("generation-00000002"), &second).unwrap();

@@ -1,4 +1,4 @@
-//! An encoder, whatever computes it: opened, asked, and described.
+//! Encoders behind one interface: opening, computing, describing.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ use super::onnx::Onnx;
 use super::picture::{Preprocessing, Refused, decode};
 use super::pool::Pool;
 use super::recipe::{Engine, Recipe, Settings, found_out};
-use super::resolve::{Asked, MAX_TOKENS, as_tokens, open_tokenizer, picture_settings, text_limit};
+use super::resolve::{Asked, MAX_TOKENS, open_tokenizer, picture_settings, text_limit, wants_tokens};
 use super::sentence;
 use super::tfidf::{self, Tfidf};
 use super::tokenizer::Tokenizer;
@@ -23,7 +23,7 @@ use super::tower::{Encoded, Output, Tower};
 use super::weights;
 use crate::artefact::hash_file;
 
-/// Files that belong to an ONNX file, the most telling first.
+/// Files that may accompany an ONNX file, the most informative first.
 const ASSETS: [&str; 6] = [
     sentence::MODULES,
     "tokenizer.json",
@@ -33,7 +33,7 @@ const ASSETS: [&str; 6] = [
     "config.json",
 ];
 
-/// An encoder that is ready.
+/// An open encoder.
 pub struct Encoder {
     recipe: Recipe,
     body: Body,
@@ -49,13 +49,13 @@ enum Body {
     Tfidf(Tfidf),
 }
 
-/// An input made ready: what loading threads hand to the device.
+/// A preprocessed batch, passed from loading threads to the device.
 pub enum Ready {
-    /// Token ids per text.
+    /// Token ids of each text.
     Ids(Vec<Vec<u32>>),
     /// `[count, 3, side, side]`.
     Pixels { values: Vec<f32>, count: usize },
-    /// TF-IDF works on the text itself.
+    /// Plain texts, for TF-IDF.
     Texts(Vec<String>),
     /// The tokenizer failed on a text.
     Failed(EncodeError),
@@ -63,30 +63,29 @@ pub enum Ready {
 
 impl Encoder {
     /// Opens the encoder that `settings` name for `modality`. `texts` are the catalogue's, which TF-IDF counts;
-    /// `tell` hears of downloads.
+    /// `on_download` is called for downloads.
     ///
     /// # Errors
-    /// There is no such encoder; its files are damaged, contradict each other or ask for what is not here; or
-    /// the settings contradict it.
+    /// There is no such encoder, its files are damaged, contradictory or unsupported, or the settings contradict it.
     pub fn open(
         settings: &Settings,
         modality: Modality,
         texts: &[String],
         device: &Device,
-        tell: &mut dyn FnMut(&str, u64, Option<u64>),
+        on_download: &mut dyn FnMut(&str, u64, Option<u64>),
     ) -> Result<Self, EncodeError> {
-        Self::open_as(settings, modality, texts, device, None, tell)
+        Self::open_made(settings, modality, texts, device, None, on_download)
     }
 
-    /// The same; `made` is the recipe of a store that gets more items, which goes before what today's reading of the
-    /// encoder's files would choose.
-    fn open_as(
+    /// As [`Self::open`]. `made` is the recipe of a store that gets more items; it overrides what the encoder's files
+    /// would choose today.
+    fn open_made(
         settings: &Settings,
         modality: Modality,
         texts: &[String],
         device: &Device,
         made: Option<&Recipe>,
-        tell: &mut dyn FnMut(&str, u64, Option<u64>),
+        on_download: &mut dyn FnMut(&str, u64, Option<u64>),
     ) -> Result<Self, EncodeError> {
         let name = &settings.encoder;
         let path = PathBuf::from(name);
@@ -96,31 +95,33 @@ impl Encoder {
         if path.extension().is_some_and(|e| e == "onnx") {
             return Self::open_onnx(&path, settings, modality, made);
         }
-        // Older sentence-transformers folders keep their transformer in one of their own.
+        // Older sentence-transformers folders keep their transformer in a subfolder.
         if path.join("config.json").is_file() || path.join(sentence::MODULES).is_file() {
             return Self::open_folder(&path, settings, modality, device, made);
         }
         if !path.exists() && hub::is_name(name) {
-            let folder = Hub::from_environment().folder(name, tell)?;
+            let folder = Hub::from_environment().folder(name, on_download)?;
             return Self::open_folder(&folder, settings, modality, device, made);
         }
         Err(EncodeError::NoEncoder(name.clone()))
     }
 
-    /// Opens the encoder that the store at `store` was made with; all that the store depends on must be as it was.
-    /// `elsewhere` says where the encoder lies now, if it has moved.
+    /// Opens the encoder of the store at `store`. Everything that its features depend on must be unchanged. `elsewhere`
+    /// is the encoder's new place, if it has moved.
     ///
     /// # Errors
-    /// As [`Encoder::open`]; or it is another encoder than the store's.
+    /// As [`Encoder::open`], or the encoder is not the store's.
     pub fn reopen(
         store: &Path,
-        about: &Value,
+        manifest: &Value,
         elsewhere: Option<&str>,
         device: &Device,
-        tell: &mut dyn FnMut(&str, u64, Option<u64>),
+        on_download: &mut dyn FnMut(&str, u64, Option<u64>),
     ) -> Result<Self, EncodeError> {
         let other = |what: String| EncodeError::OtherEncoder { dir: store.to_owned(), what };
-        let (Some(recipe), Some(mut settings)) = (Recipe::of(about), Settings::of(about)) else {
+        let (Some(recipe), Some(mut settings)) =
+            (Recipe::from_manifest(manifest), Settings::from_manifest(manifest))
+        else {
             return Err(other("its manifest tells of none".into()));
         };
         if let Some(elsewhere) = elsewhere {
@@ -129,9 +130,9 @@ impl Encoder {
         let encoder = if recipe.engine == Engine::Tfidf {
             Self::from_table(Tfidf::read(&store.join(tfidf::FILE))?, &settings)
         } else {
-            Self::open_as(&settings, recipe.modality, &[], device, Some(&recipe), tell)?
+            Self::open_made(&settings, recipe.modality, &[], device, Some(&recipe), on_download)?
         };
-        // What a picture may cost decides which are refused, not what the others give.
+        // Bounds decide which pictures are refused, but don't change the features of others.
         let same = Recipe { bounds: recipe.bounds, ..encoder.recipe.clone() };
         match same.difference(&recipe)? {
             None => Ok(encoder),
@@ -236,7 +237,7 @@ impl Encoder {
             ..Recipe::new(modality, Engine::Onnx, hash_file(path)?.0, output)
         };
         let mut tokenizer = None;
-        // A first run finds out the width, and that the model works at all.
+        // A first run determines the width, and checks that the model works.
         let (probe, vector) = if modality == Modality::Text {
             let (found, hash) = open_tokenizer(folder, settings, &asked)?;
             let most = text_limit(settings, folder, asked.sentence.as_ref())?;
@@ -250,14 +251,14 @@ impl Encoder {
             recipe.preprocessing = Some(found);
             onnx.encode_pictures(vec![0.0; 3 * side * side], 1, side, &recipe.output)?
         };
-        // A graph that pools by itself was exported with the modules behind the pooling.
+        // A graph that pools was exported with the modules after the pooling.
         if vector {
             head = Head::default();
         }
         recipe.width =
             head.width(probe.width).map_err(|reason| malformed(&folder.join(sentence::MODULES), reason))?;
         recipe.modules.clone_from(&head.described);
-        recipe.tokens = match (as_tokens(settings), recipe.max_tokens) {
+        recipe.tokens = match (wants_tokens(settings), recipe.max_tokens) {
             (true, Some(most)) if probe.tokens > 1 => most,
             _ => probe.tokens,
         };
@@ -265,23 +266,23 @@ impl Encoder {
         Ok(Self { recipe, body: Body::Onnx(Box::new(onnx)), head, tokenizer, settings })
     }
 
-    /// What its features depend on.
+    /// Everything that its features depend on.
     pub fn recipe(&self) -> &Recipe {
         &self.recipe
     }
 
-    /// As the user named it.
+    /// The encoder's name as the user gave it.
     pub fn name(&self) -> &str {
         &self.settings.encoder
     }
 
-    /// What was asked for, with whole paths.
+    /// The settings, with absolute paths.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// One line for people: the encoder with its settings, and which of them nobody asked for. `default` where the
-    /// encoder itself was not asked for either.
+    /// One line that names the encoder and its settings, and which of them were not given. `default` marks an encoder
+    /// that was not given either.
     pub fn description(&self, default: bool) -> String {
         let named = if default { " (the default)" } else { "" };
         let mut parts = vec![format!("encoder {}{named}", self.name())];
@@ -290,7 +291,7 @@ impl Encoder {
             let norm = if recipe.output.final_norm { "behind" } else { "before" };
             parts.push(format!("layer {} {norm} the final norm", recipe.output.layer));
         }
-        parts.extend(Some(recipe.told()).filter(|told| !told.is_empty()));
+        parts.extend(Some(recipe.describe()).filter(|told| !told.is_empty()));
         let found = found_out(&self.settings, recipe);
         if !found.is_empty() {
             parts.push(format!("found out and not asked for: {}", found.join(", ")));
@@ -298,7 +299,7 @@ impl Encoder {
         parts.join("; ")
     }
 
-    /// Inputs that are best computed at once; absent: any number.
+    /// Largest batch, if there is a limit.
     pub(super) fn batch_limit(&self) -> Option<usize> {
         match &self.body {
             Body::Onnx(onnx) if onnx.single => Some(1),
@@ -306,14 +307,14 @@ impl Encoder {
         }
     }
 
-    /// The table to keep beside the features.
+    /// The table to store with the features.
     pub(super) fn table(&self) -> Option<&Tfidf> {
         if let Body::Tfidf(table) = &self.body { Some(table) } else { None }
     }
 
     /// Number of tokens of a text, 1 for TF-IDF.
     pub(super) fn text_length(&self, text: &str) -> usize {
-        // Where the tokenizer fails on a text, encoding it tells so.
+        // If the tokenizer fails on a text, encoding reports it.
         self.ids(text).map_or(1, |ids| ids.len().max(1))
     }
 
@@ -326,7 +327,7 @@ impl Encoder {
         }
     }
 
-    /// Tokenises, on all cores.
+    /// Tokenises texts on all cores.
     pub(super) fn ready_texts(&self, texts: &[&str]) -> Ready {
         if self.table().is_some() {
             return Ready::Texts(texts.iter().map(|&text| text.to_owned()).collect());
@@ -335,7 +336,7 @@ impl Encoder {
         ids.map_or_else(Ready::Failed, Ready::Ids)
     }
 
-    /// Decodes and preprocesses, on all cores; only those that could be decoded are in the result.
+    /// Decodes and preprocesses pictures on all cores. The batch holds those that could be decoded.
     pub(super) fn ready_pictures(&self, paths: &[&Path]) -> (Ready, Vec<Result<(), Refused>>) {
         let one = |path: &&Path| -> Result<Vec<f32>, Refused> {
             let picture = decode(path, &self.recipe.bounds)?;
@@ -360,12 +361,12 @@ impl Encoder {
         (Ready::Pixels { values, count }, outcomes)
     }
 
-    /// The computation proper.
+    /// Computes the features of a batch.
     pub(super) fn compute(&self, ready: Ready) -> Result<Encoded, EncodeError> {
         Ok(self.head.apply(self.states(ready)?))
     }
 
-    /// States or vectors, before the modules behind the pooling.
+    /// Computes states or vectors, before the modules after the pooling.
     fn states(&self, ready: Ready) -> Result<Encoded, EncodeError> {
         let output = &self.recipe.output;
         let side = self.recipe.preprocessing.as_ref().map_or(0, |p| p.side as usize);
@@ -393,10 +394,11 @@ impl Encoder {
         }
     }
 
-    /// Features of each text, `[tokens, width]` flat; none for an empty text. One batch: the caller bounds it.
+    /// Features of each text, `[tokens, width]`; `None` for an empty text. Computed as one batch, whose size the caller
+    /// bounds.
     ///
     /// # Errors
-    /// It is no text encoder, or the model fails.
+    /// It is not a text encoder, or the model fails.
     pub fn encode_texts(&self, texts: &[&str]) -> Result<Vec<Option<Vec<f32>>>, EncodeError> {
         let full: Vec<&str> = texts.iter().copied().filter(|text| !text.trim().is_empty()).collect();
         if full.is_empty() {
@@ -407,10 +409,10 @@ impl Encoder {
         Ok(texts.iter().map(|text| if text.trim().is_empty() { None } else { rows.next() }).collect())
     }
 
-    /// Features of each picture, or why it has none. One batch: the caller bounds it.
+    /// Features of each picture, or the reason why it has none. Computed as one batch, whose size the caller bounds.
     ///
     /// # Errors
-    /// It is no picture encoder, or the model fails.
+    /// It is not a picture encoder, or the model fails.
     pub fn encode_pictures(&self, paths: &[&Path]) -> Result<Vec<Result<Vec<f32>, Refused>>, EncodeError> {
         let (ready, outcomes) = self.ready_pictures(paths);
         if outcomes.iter().all(Result::is_err) {
@@ -419,14 +421,14 @@ impl Encoder {
         let encoded = self.compute(ready)?;
         let mut place = 0..;
         let rows = outcomes.into_iter().map(|outcome| {
-            // As many rows as outcomes without error.
+            // There are as many rows as outcomes without error.
             outcome.map(|()| place.next().map_or_else(Vec::new, |n| encoded.row(n).to_vec()))
         });
         Ok(rows.collect())
     }
 }
 
-/// The tokenizer of a native model, which `recipe` takes up.
+/// Opens the tokenizer of a native model and records it in `recipe`.
 fn read_native_texts(
     folder: &Path,
     asked: &Asked<'_>,
@@ -447,7 +449,7 @@ fn read_native_texts(
     Ok(tokenizer)
 }
 
-/// How pictures are prepared for a native model.
+/// The preprocessing of pictures for a native model.
 fn read_native_pictures(
     folder: &Path,
     settings: &Settings,
@@ -462,13 +464,13 @@ fn read_native_pictures(
     Ok(found)
 }
 
-/// Where the files that belong to an ONNX file lie: beside it, or one above where exporters put it into a folder of
-/// its own (`onnx/model.onnx`).
+/// The folder of the files that accompany an ONNX file: its own, or the parent where exporters use a subfolder
+/// (`onnx/model.onnx`).
 fn onnx_folder(path: &Path) -> PathBuf {
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let beside = whole.parent().unwrap_or(Path::new("."));
-    let Some(above) = beside.parent().filter(|_| beside.ends_with("onnx")) else { return beside.to_owned() };
-    // A list of modules says how the vector is made; exporters leave it above even where they copy the tokenizer.
-    let first = |file: &&'static str| [beside, above].into_iter().find(|folder| folder.join(file).is_file());
-    ASSETS.iter().find_map(first).unwrap_or(beside).to_owned()
+    let folder = whole.parent().unwrap_or(Path::new("."));
+    let Some(parent) = folder.parent().filter(|_| folder.ends_with("onnx")) else { return folder.to_owned() };
+    // A list of modules determines the vector; exporters leave it in the parent even if they copy the tokenizer.
+    let first = |file: &&'static str| [folder, parent].into_iter().find(|folder| folder.join(file).is_file());
+    ASSETS.iter().find_map(first).unwrap_or(folder).to_owned()
 }

@@ -1,4 +1,4 @@
-//! What can go wrong with encoders and their files, said so that the user can mend it.
+//! Errors of encoders and their files, with hints for the user.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ pub enum EncodeError {
     /// A file that contradicts itself or its format.
     #[error("{path}: {reason}")]
     Malformed { path: PathBuf, reason: String },
-    /// A sound file that asks for something this program does not do.
+    /// A valid file that requires an unsupported feature.
     #[error("{path}: {what}")]
     Unsupported { path: PathBuf, what: String, hint: String },
     #[error("{0} is neither a folder, nor an .onnx file, nor the name of an encoder")]
@@ -41,7 +41,7 @@ pub enum EncodeError {
     OtherEncoder { dir: PathBuf, what: String },
     #[error("no item has a {0} to encode")]
     NothingToDo(&'static str),
-    /// Pictures are named, and none of them is there.
+    /// Pictures are named, and none of them exists.
     #[error("none of the {count} pictures is a file{}", looked_for(looked.as_deref(), *addresses))]
     NoPictures { count: usize, addresses: usize, looked: Option<PathBuf>, root: Option<PathBuf> },
     #[error("{url}: {reason}")]
@@ -51,7 +51,7 @@ pub enum EncodeError {
 }
 
 impl EncodeError {
-    /// What the user can do about it.
+    /// What the user can do about the error.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Feature(e) => return e.hint(),

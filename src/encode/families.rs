@@ -1,4 +1,4 @@
-//! Which architectures are native, what their `config.json` says, and what they call their weights.
+//! The native architectures: their `config.json` and the names of their weights.
 
 use std::path::Path;
 
@@ -11,10 +11,10 @@ use super::layers::{Activation, Block, BlockNames, Dims, Linear, Norm};
 use super::tower::{Embedding, Tower};
 use super::weights::{self, Weights};
 
-/// Largest width, depth and so on that are believed; real models stay far below.
+/// Limit of widths, depths and other sizes, far above those of real models.
 const MOST: u64 = 1 << 24;
 
-/// What an encoder reads.
+/// The inputs of an encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Modality {
@@ -23,12 +23,12 @@ pub enum Modality {
 }
 
 impl Modality {
-    /// `text` or `image`.
+    /// The name: The name: `text` or `image`.
     pub fn name(self) -> &'static str {
         if self == Self::Text { "text" } else { "image" }
     }
 
-    /// What one input is called in messages.
+    /// The word for one input in messages.
     pub fn input(self) -> &'static str {
         if self == Self::Text { "text" } else { "picture" }
     }
@@ -44,17 +44,17 @@ pub enum Family {
     ClipVision,
 }
 
-/// A tower and what its configuration says of its inputs.
+/// A tower with its configuration of inputs.
 pub(super) struct Loaded {
     pub family: Family,
     pub tower: Tower,
     /// Longest text in tokens, or side of a picture in pixels.
     pub input_size: usize,
-    /// Ids below this have a row in the word table.
+    /// Number of rows of the word table.
     pub vocabulary: usize,
 }
 
-/// A `config.json`, with bounds on every number.
+/// A `config.json` whose numbers are checked against bounds.
 struct Config<'a> {
     path: &'a Path,
     root: &'a Value,
@@ -73,7 +73,7 @@ impl Config<'_> {
         }
     }
 
-    /// Width, heads and so on; the keys are the same in all families.
+    /// Width, heads and other sizes, whose keys all families share.
     fn dims(&self, eps: f64, activation: &str) -> Result<Dims, EncodeError> {
         let width = self.number("hidden_size", None)?;
         let heads = self.number("num_attention_heads", None)?;
@@ -118,7 +118,7 @@ pub(super) fn load(folder: &Path, modality: Modality, device: &Device) -> Result
                 Modality::Image => ("vision_config", "text"),
             };
             let mut inner = root.get(part).cloned().unwrap_or_default();
-            // Both towers project to the width that the whole states.
+            // Both towers project to the width of the whole model.
             if let (Some(object), Some(width)) = (inner.as_object_mut(), root.get("projection_dim")) {
                 object.insert("projection_dim".into(), width.clone());
             }
@@ -146,7 +146,7 @@ pub(super) fn load(folder: &Path, modality: Modality, device: &Device) -> Result
     }
 }
 
-/// Older CLIP files leave out what equals the library's defaults, those of ViT-B/32.
+/// Defaults of older CLIP files, which omit what equals the library's ViT-B/32.
 fn clip_defaults(inner: &mut Value, modality: Modality) {
     let defaults = match modality {
         Modality::Text => serde_json::json!({"hidden_size": 512, "intermediate_size": 2048,
@@ -303,7 +303,7 @@ fn vit(config: &Config, mut w: Weights, device: &Device) -> Result<Loaded, Encod
     Ok(Loaded { family: Family::Vit, tower, input_size: side, vocabulary: 0 })
 }
 
-/// The projection is absent from files of the bare tower.
+/// Reads the projection, which files of the bare tower lack.
 fn projection(
     w: &mut Weights,
     config: &Config,
@@ -322,15 +322,15 @@ fn clip_text(config: &Config, mut w: Weights, device: &Device) -> Result<Loaded,
     let d = dims.width;
     let vocabulary = config.number("vocab_size", Some(49_408))?;
     let positions = config.number("max_position_embeddings", Some(77))?;
-    let at = w.prefix_of(&["text_model.", ""], "embeddings.token_embedding.weight");
-    let word_vd = w.take(&format!("{at}embeddings.token_embedding.weight"), [vocabulary, d])?;
-    let position_td = w.take(&format!("{at}embeddings.position_embedding.weight"), [positions, d])?;
-    let blocks = blocks(&mut w, config, &format!("{at}encoder.layers"), &CLIP, dims)?;
-    let final_norm = Some(Norm::read(&mut w, &format!("{at}final_layer_norm"), d, dims.eps)?);
+    let prefix = w.prefix_of(&["text_model.", ""], "embeddings.token_embedding.weight");
+    let word_vd = w.take(&format!("{prefix}embeddings.token_embedding.weight"), [vocabulary, d])?;
+    let position_td = w.take(&format!("{prefix}embeddings.position_embedding.weight"), [positions, d])?;
+    let blocks = blocks(&mut w, config, &format!("{prefix}encoder.layers"), &CLIP, dims)?;
+    let final_norm = Some(Norm::read(&mut w, &format!("{prefix}final_layer_norm"), d, dims.eps)?);
     let (projection, projected) = projection(&mut w, config, "text_projection", d)?;
-    w.ignore(&format!("{at}embeddings.position_ids"));
+    w.ignore(&format!("{prefix}embeddings.position_ids"));
     w.finish()?;
-    // The first releases state 2 here, which is not the end token; their reader takes the largest id.
+    // The first releases state 2 here, which is not the end token; their reader uses the largest id.
     let end = config.root.get("eos_token_id").and_then(Value::as_u64).unwrap_or(49_407);
     let tower = Tower {
         embedding: Embedding::Text { word_vd, position_td, segment_d: None, norm: None },
@@ -351,16 +351,16 @@ fn clip_vision(config: &Config, mut w: Weights, device: &Device) -> Result<Loade
     let dims = config.dims(1e-5, "quick_gelu")?;
     let d = dims.width;
     let (side, patch, tokens) = patches(config)?;
-    let at = w.prefix_of(&["vision_model.", ""], "embeddings.class_embedding");
-    let class_d = w.take(&format!("{at}embeddings.class_embedding"), [d])?;
-    let patch_dcpp = w.take(&format!("{at}embeddings.patch_embedding.weight"), [d, 3, patch, patch])?;
-    let position_td = w.take(&format!("{at}embeddings.position_embedding.weight"), [tokens, d])?;
-    // The misspelling is the files' own.
-    let norm = Some(Norm::read(&mut w, &format!("{at}pre_layrnorm"), d, dims.eps)?);
-    let blocks = blocks(&mut w, config, &format!("{at}encoder.layers"), &CLIP, dims)?;
-    let final_norm = Some(Norm::read(&mut w, &format!("{at}post_layernorm"), d, dims.eps)?);
+    let prefix = w.prefix_of(&["vision_model.", ""], "embeddings.class_embedding");
+    let class_d = w.take(&format!("{prefix}embeddings.class_embedding"), [d])?;
+    let patch_dcpp = w.take(&format!("{prefix}embeddings.patch_embedding.weight"), [d, 3, patch, patch])?;
+    let position_td = w.take(&format!("{prefix}embeddings.position_embedding.weight"), [tokens, d])?;
+    // The name is misspelt in the files.
+    let norm = Some(Norm::read(&mut w, &format!("{prefix}pre_layrnorm"), d, dims.eps)?);
+    let blocks = blocks(&mut w, config, &format!("{prefix}encoder.layers"), &CLIP, dims)?;
+    let final_norm = Some(Norm::read(&mut w, &format!("{prefix}post_layernorm"), d, dims.eps)?);
     let (projection, projected) = projection(&mut w, config, "visual_projection", d)?;
-    w.ignore(&format!("{at}embeddings.position_ids"));
+    w.ignore(&format!("{prefix}embeddings.position_ids"));
     w.finish()?;
     let embedding = Embedding::Picture { patch_dcpp, bias_d: None, class_d, position_td, patch, norm };
     let tower = Tower {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::EncodeError;
 use super::error::{at, malformed};
 
-/// A small JSON file that may be absent.
+/// Reads a small JSON file that may be absent.
 pub(super) fn optional(path: &Path) -> Result<Option<Value>, EncodeError> {
     if !path.exists() {
         return Ok(None);

@@ -66,13 +66,13 @@ mod tests {
     #[test]
     fn a_tracked_tensor_has_the_gradient_of_the_function() {
         let device = Device::flex().autodiff();
-        let at = [-3.0f32, -0.5, 0.0, 0.7, 2.0];
-        let x = Tensor::<1>::from_floats(at, &device).require_grad();
+        let points = [-3.0f32, -0.5, 0.0, 0.7, 2.0];
+        let x = Tensor::<1>::from_floats(points, &device).require_grad();
         let grads = gelu(x.clone()).sum().backward();
         let found = x.grad(&grads).expect("a gradient").into_data().try_into_vec::<f32>().unwrap();
         // Φ(x) + x φ(x), by central differences of the function itself in f64.
         let value = |x: f64| x * 0.5 * statrs::function::erf::erfc(-x / std::f64::consts::SQRT_2);
-        for (found, x) in found.iter().zip(at.map(f64::from)) {
+        for (found, x) in found.iter().zip(points.map(f64::from)) {
             let expected = (value(x + 1e-5) - value(x - 1e-5)) / 2e-5;
             assert!((f64::from(*found) - expected).abs() < 1e-5, "{found} for {expected} at {x}");
         }

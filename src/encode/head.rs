@@ -1,6 +1,6 @@
-//! What sentence-transformers folders put behind the pooling: dense layers, norms, unit length.
+//! The modules of sentence-transformers folders after the pooling: dense layers, norms, unit length.
 //!
-//! They work on one vector an input, so they are computed on the host, for native encoders and ONNX files alike.
+//! They process one vector an input, and are computed on the host for native encoders and ONNX files alike.
 
 use std::path::Path;
 
@@ -14,31 +14,31 @@ use super::tower::Encoded;
 use super::weights::Weights;
 use crate::artefact::hash_file;
 
-/// Largest width that is believed.
+/// Limit of widths.
 const MOST: u64 = 1 << 20;
-/// PyTorch's default, which the module does not change.
+/// PyTorch's default eps, which the module does not change.
 const NORM_EPS: f64 = 1e-5;
 
-/// One module behind the pooling.
+/// A module after the pooling.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     Dense(Dense),
     Norm(LayerNorm),
-    /// Scaled to length 1.
+    /// Scales to length 1.
     Unit,
-    /// The first values only.
+    /// Keeps the first values.
     Truncate(usize),
 }
 
-/// The modules behind the pooling, in order.
+/// The modules after the pooling, in order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Head {
     steps: Vec<Step>,
-    /// What stands in the recipe: kind, shape and hash of each.
+    /// Descriptions for the recipe: kind, shape and hash of each module.
     pub described: Vec<String>,
 }
 
-/// `activation(W x + b)`, plus `x` or `R x` where it has a residual connection.
+/// `activation(W x + b)`, plus `x` or `R x` with a residual connection.
 #[derive(Clone, Debug)]
 pub(super) struct Dense {
     /// `[in, out]`
@@ -75,7 +75,7 @@ enum Activation {
 }
 
 impl Activation {
-    /// By the class that a Dense module's `activation_function` names.
+    /// The activation of the class that a Dense module's `activation_function` names.
     fn named(name: &str) -> Option<Self> {
         Some(match name.strip_prefix("torch.nn.modules.")? {
             "linear.Identity" => Self::Identity,
@@ -88,7 +88,7 @@ impl Activation {
         })
     }
 
-    fn of(self, x: f32) -> f32 {
+    fn apply(self, x: f32) -> f32 {
         let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
         match self {
             Self::Identity => x,
@@ -105,7 +105,7 @@ impl Activation {
 }
 
 impl Head {
-    /// Scales to length 1 at the end.
+    /// Appends scaling to length 1.
     pub fn push_unit(&mut self) {
         if matches!(self.steps.last(), Some(Step::Unit)) {
             return;
@@ -114,13 +114,13 @@ impl Head {
         self.described.push("normalize".into());
     }
 
-    /// Keeps the first `width` values.
+    /// Appends a truncation to the first `width` values.
     pub fn push_truncation(&mut self, width: usize) {
         self.steps.push(Step::Truncate(width));
         self.described.push(format!("truncate to {width}"));
     }
 
-    /// Leaves a last scaling to length 1 out.
+    /// Removes a final scaling to length 1.
     pub fn pop_unit(&mut self) {
         if matches!(self.steps.last(), Some(Step::Unit)) {
             self.steps.pop();
@@ -128,7 +128,7 @@ impl Head {
         }
     }
 
-    /// Hands a scaling that stands first to the pooling, which can do it itself; whether there was one.
+    /// Removes an initial scaling, which the pooling can do itself. Returns whether there was one.
     pub fn take_first_unit(&mut self) -> bool {
         let first = matches!(self.steps.first(), Some(Step::Unit));
         if first {
@@ -138,7 +138,7 @@ impl Head {
         first
     }
 
-    /// Reads the Dense module in `dir`.
+    /// Appends the Dense module in `dir`.
     pub fn push_dense(&mut self, dir: &Path, config: &Value) -> Result<(), EncodeError> {
         let path = dir.join("config.json");
         let size = |key: &str| size(&path, config, key);
@@ -164,13 +164,13 @@ impl Head {
         w.finish()?;
         let (hash, _) = hash_file(&weights(dir)?)?;
         let kind = name.rsplit('.').next().unwrap_or(name);
-        let with = if matches!(residual, Residual::None) { "" } else { ", residual" };
-        self.described.push(format!("dense {input} to {output}, {kind}{with}, sha256 {hash}"));
+        let suffix = if matches!(residual, Residual::None) { "" } else { ", residual" };
+        self.described.push(format!("dense {input} to {output}, {kind}{suffix}, sha256 {hash}"));
         self.steps.push(Step::Dense(Dense { weight, bias, activation, residual, input, output }));
         Ok(())
     }
 
-    /// Reads the LayerNorm module in `dir`.
+    /// Appends the LayerNorm module in `dir`.
     pub fn push_norm(&mut self, dir: &Path, config: &Value) -> Result<(), EncodeError> {
         let width = size(&dir.join("config.json"), config, "dimension")?;
         let mut w = Weights::open(&[weights(dir)?], &Device::flex())?;
@@ -183,7 +183,7 @@ impl Head {
         Ok(())
     }
 
-    /// Width behind all of it for vectors of `width`; where the modules do not fit together, the reason.
+    /// Width of the result for vectors of `width`, or the reason why the modules don't fit together.
     pub fn width(&self, width: usize) -> Result<usize, String> {
         let mut now = width;
         for step in &self.steps {
@@ -201,7 +201,7 @@ impl Head {
         Ok(now)
     }
 
-    /// Applies the modules to the one vector of each input.
+    /// Applies the modules to the vector of each input.
     pub fn apply(&self, mut encoded: Encoded) -> Encoded {
         if self.steps.is_empty() {
             return encoded;
@@ -210,10 +210,10 @@ impl Head {
         let done: Vec<Vec<f32>> = rows
             .map(|row| {
                 self.steps.iter().fold(row.to_vec(), |mut row, step| match step {
-                    Step::Dense(dense) => dense.of(&row),
-                    Step::Norm(norm) => norm.of(&row),
+                    Step::Dense(dense) => dense.apply(&row),
+                    Step::Norm(norm) => norm.apply(&row),
                     Step::Unit => {
-                        to_unit(&mut row);
+                        scale_to_unit(&mut row);
                         row
                     }
                     Step::Truncate(width) => {
@@ -229,7 +229,8 @@ impl Head {
     }
 }
 
-/// A module's weights, which older folders hold in a form that runs code when it is read.
+/// The file of a module's weights. Older folders hold them in a format that runs code when it is read, which is
+/// refused.
 fn weights(dir: &Path) -> Result<std::path::PathBuf, EncodeError> {
     let path = dir.join("model.safetensors");
     if path.exists() {
@@ -261,10 +262,10 @@ fn size(path: &Path, config: &Value, key: &str) -> Result<usize, EncodeError> {
 }
 
 impl Dense {
-    fn of(&self, x: &[f32]) -> Vec<f32> {
+    fn apply(&self, x: &[f32]) -> Vec<f32> {
         let mut y = self.bias.clone();
         add_product(&mut y, x, &self.weight);
-        y.iter_mut().for_each(|y| *y = self.activation.of(*y));
+        y.iter_mut().for_each(|y| *y = self.activation.apply(*y));
         match &self.residual {
             Residual::None => {}
             Residual::Same => y.iter_mut().zip(x).for_each(|(y, x)| *y += x),
@@ -278,7 +279,7 @@ impl Dense {
     }
 }
 
-/// Adds `x` times `map`, `[x.len(), y.len()]`, to `y`.
+/// Adds `x · map` to `y`, with `map` `[x.len(), y.len()]`.
 fn add_product(y: &mut [f32], x: &[f32], map: &[f32]) {
     for (&x, row) in x.iter().zip(map.chunks_exact(y.len().max(1))) {
         for (y, &w) in y.iter_mut().zip(row) {
@@ -288,7 +289,7 @@ fn add_product(y: &mut [f32], x: &[f32], map: &[f32]) {
 }
 
 impl LayerNorm {
-    fn of(&self, x: &[f32]) -> Vec<f32> {
+    fn apply(&self, x: &[f32]) -> Vec<f32> {
         let n = x.len().max(1) as f64;
         let mean = x.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
         let variance = x.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n;
@@ -298,8 +299,8 @@ impl LayerNorm {
     }
 }
 
-/// Scales to length 1; a vector of zeros stays one.
-pub(super) fn to_unit(vector: &mut [f32]) {
+/// Scales to length 1; a vector of zeros stays as it is.
+pub(super) fn scale_to_unit(vector: &mut [f32]) {
     let norm = vector.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt().max(1e-12);
     vector.iter_mut().for_each(|v| *v = (f64::from(*v) / norm) as f32);
 }

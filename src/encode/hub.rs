@@ -1,7 +1,7 @@
-//! Encoders by hub name: the files of a model repository, downloaded once.
+//! Download of encoders by hub name, once into a cache.
 //!
-//! Routes are those of the Hugging Face hub, `BASE/REPO/resolve/REVISION/FILE`; `HF_ENDPOINT` names another base. Why
-//! not the hub's own crate: see `Cargo.toml`.
+//! Routes are those of the Hugging Face hub, `BASE/REPO/resolve/REVISION/FILE`; `HF_ENDPOINT` sets another base.
+//! `Cargo.toml` says why the hub's own crate is not used.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -16,7 +16,7 @@ use super::{sentence, weights};
 use crate::hex::hex;
 
 const BASE: &str = "https://huggingface.co";
-/// Small files beside `config.json`; most models have only some of them.
+/// Small files in addition to `config.json`; most models have only some of them.
 const SMALL: [&str; 5] = [
     "tokenizer.json",
     "vocab.txt",
@@ -24,27 +24,27 @@ const SMALL: [&str; 5] = [
     "preprocessor_config.json",
     "processor_config.json",
 ];
-/// Largest file of weights, and largest other file, in bytes.
+/// Largest file of weights, in bytes.
 const MOST_WEIGHTS: u64 = 20 << 30;
 const MOST_OTHER: u64 = 100 << 20;
-/// Most modules of a list that are followed.
+/// Most modules of a list.
 const MOST_MODULES: usize = 32;
-/// Closes a complete download. The number counts the changes of what belongs to one, so that an older download is
-/// completed: what it already has is not fetched again.
+/// Marker of a complete download. Its number grows when further files belong to one, so that older downloads are
+/// completed without fetching existing files again.
 const DONE: &str = ".complete-2";
 
-/// Where files come from and go to.
+/// The hub and the cache folder.
 #[derive(Clone, Debug)]
 pub struct Hub {
     pub base: String,
     pub cache: PathBuf,
-    /// Opens repositories that are not public. It is sent to `base` alone.
+    /// Token for repositories that are not public. It is sent to `base` alone.
     pub token: Option<String>,
 }
 
 impl Hub {
-    /// The hub, cache folder and token that the environment names: `HF_ENDPOINT`, `CODISTILL_CACHE`, `XDG_CACHE_HOME`,
-    /// `HF_TOKEN`, and the file that the hub's own tools keep a token in (`HF_TOKEN_PATH`, below `HF_HOME`).
+    /// The hub, cache folder and token of the environment: `HF_ENDPOINT`, `CODISTILL_CACHE`, `XDG_CACHE_HOME`,
+    /// `HF_TOKEN`, and the token file of the hub's own tools (`HF_TOKEN_PATH`, below `HF_HOME`).
     pub fn from_environment() -> Self {
         let variable = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
         let base = variable("HF_ENDPOINT").unwrap_or_else(|| BASE.to_owned());
@@ -63,16 +63,16 @@ impl Hub {
         Self { base: base.trim_end_matches('/').to_owned(), cache, token }
     }
 
-    /// The folder of `name` (`owner/model` or `owner/model@revision`), downloaded if it is not there yet. What was
-    /// downloaded once is not asked for again, `main` included, so that an encoder stays what it was.
-    /// `tell` hears of every file: name, bytes so far, bytes in all if known.
+    /// The folder of `name` (`owner/model` or `owner/model@revision`), downloaded if it is not cached. What was downloaded
+    /// once is not asked for again, `main` included, so that an encoder stays what it was. `on_download` is called for
+    /// every file with its name, bytes so far, and bytes in total if known.
     ///
     /// # Errors
-    /// The name is none, the hub can't be reached or lacks a needed file, or a file is cut short.
+    /// The name is invalid, the hub can't be reached or lacks a required file, or a file is cut short.
     pub fn folder(
         &self,
         name: &str,
-        tell: &mut dyn FnMut(&str, u64, Option<u64>),
+        on_download: &mut dyn FnMut(&str, u64, Option<u64>),
     ) -> Result<PathBuf, EncodeError> {
         let (repo, revision) = name.split_once('@').unwrap_or((name, "main"));
         if !is_name(repo) || !revision.split('/').all(is_part) {
@@ -85,7 +85,7 @@ impl Hub {
             return Ok(folder);
         }
         fs::create_dir_all(&folder).map_err(at(&folder))?;
-        let mut files = Files { hub: self, repo, revision, folder: &folder, tell };
+        let mut files = Files { hub: self, repo, revision, folder: &folder, on_download };
         let (transformer, modules) = files.modules()?;
         files.needed(&format!("{transformer}config.json"))?;
         for file in SMALL {
@@ -106,13 +106,13 @@ impl Hub {
         Ok(folder)
     }
 
-    /// Downloads one file beside its place and renames it when it is whole.
+    /// Downloads a file under a temporary name and renames it when complete.
     fn fetch(
         &self,
         url: &str,
         dest: &Path,
         file: &str,
-        tell: &mut dyn FnMut(&str, u64, Option<u64>),
+        on_download: &mut dyn FnMut(&str, u64, Option<u64>),
     ) -> Result<(), EncodeError> {
         if dest.exists() {
             return Ok(());
@@ -125,7 +125,7 @@ impl Hub {
         let header =
             |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
         let length = header("content-length").and_then(|n| n.parse::<u64>().ok());
-        // Large files are named by their SHA-256; small ones by another hash, which says nothing to us.
+        // The tag of a large file is its SHA-256; that of a small one is another hash, which is ignored.
         let tag = header("x-linked-etag").or_else(|| header("etag")).unwrap_or_default();
         let tag = tag.trim_start_matches("W/").trim_matches('"').to_ascii_lowercase();
         let sha256 = Some(tag).filter(|t| t.len() == 64 && t.bytes().all(|b| b.is_ascii_hexdigit()));
@@ -145,7 +145,7 @@ impl Hub {
             done += n as u64;
             hasher.update(&buffer[..n]);
             out.write_all(&buffer[..n]).map_err(at(dest))?;
-            tell(file, done, length);
+            on_download(file, done, length);
         }
         if length.is_some_and(|n| n != done) || done > most {
             return Err(failed(format!("cut short or too long at {done} bytes"), None));
@@ -159,7 +159,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Asks for a file; the token goes along where there is one.
+    /// Requests a file, with the token if there is one.
     fn request(&self, url: &str) -> Result<ureq::http::Response<ureq::Body>, EncodeError> {
         let failed = |reason: String, status| EncodeError::Download { url: url.to_owned(), reason, status };
         let agent: ureq::Agent = ureq::Agent::config_builder()
@@ -170,28 +170,28 @@ impl Hub {
             .into();
         let mut request = agent.get(url);
         if let Some(token) = &self.token {
-            // ureq does not hand it on where the hub redirects to another host.
+            // ureq drops the header when the hub redirects to another host.
             request = request.header("Authorization", format!("Bearer {token}"));
         }
         request.call().map_err(|e| match e {
             ureq::Error::StatusCode(404) => failed("not found".into(), Some(404)),
             ureq::Error::StatusCode(status @ (401 | 403)) => {
-                let with =
+                let cause =
                     if self.token.is_some() { "the token does not open it" } else { "not a public one" };
-                failed(format!("refused with status {status}: no such repository, or {with}"), Some(status))
+                failed(format!("refused with status {status}: no such repository, or {cause}"), Some(status))
             }
             other => failed(other.to_string(), None),
         })
     }
 }
 
-/// The files of a model that are downloaded to `folder`.
+/// Download of a model's files to `folder`.
 struct Files<'a> {
     hub: &'a Hub,
     repo: &'a str,
     revision: &'a str,
     folder: &'a Path,
-    tell: &'a mut dyn FnMut(&str, u64, Option<u64>),
+    on_download: &'a mut dyn FnMut(&str, u64, Option<u64>),
 }
 
 impl Files<'_> {
@@ -199,16 +199,16 @@ impl Files<'_> {
         format!("{}/{}/resolve/{}/{file}", self.hub.base, self.repo, self.revision)
     }
 
-    /// Downloads a file; false where the hub has none of this name.
+    /// Downloads a file. Returns false if the hub has none of this name.
     fn get(&mut self, file: &str) -> Result<bool, EncodeError> {
-        match self.hub.fetch(&self.url(file), &self.folder.join(file), file, self.tell) {
+        match self.hub.fetch(&self.url(file), &self.folder.join(file), file, self.on_download) {
             Ok(()) => Ok(true),
             Err(EncodeError::Download { status: Some(404), .. }) => Ok(false),
             Err(e) => Err(e),
         }
     }
 
-    /// Downloads a file without which the model is none.
+    /// Downloads a required file.
     fn needed(&mut self, file: &str) -> Result<(), EncodeError> {
         if self.get(file)? { Ok(()) } else { Err(self.missing(file)) }
     }
@@ -217,7 +217,7 @@ impl Files<'_> {
         EncodeError::Download { url: self.url(file), reason: "not found".into(), status: Some(404) }
     }
 
-    /// What stands before the names of the transformer's files, and the modules behind it that have a folder.
+    /// The path prefix of the transformer's files, and the further modules with a folder.
     fn modules(&mut self) -> Result<(String, Vec<sentence::Place>), EncodeError> {
         if !self.get(sentence::MODULES)? {
             return Ok((String::new(), Vec::new()));
@@ -234,7 +234,7 @@ impl Files<'_> {
         Ok((transformer, modules))
     }
 
-    /// The transformer's weights, in one file or in several that an index names.
+    /// Downloads the transformer's weights, from one file or several that an index lists.
     fn weights(&mut self, transformer: &str) -> Result<(), EncodeError> {
         let single = format!("{transformer}{}", weights::FILE);
         if self.get(&single)? {
@@ -251,7 +251,7 @@ impl Files<'_> {
     }
 }
 
-/// What stands before the names of the files in the folder `inner` of a repository.
+/// Path prefix of the files in the folder `inner` of a repository.
 fn prefix(inner: &str) -> String {
     if inner.is_empty() { String::new() } else { format!("{inner}/") }
 }
@@ -262,7 +262,7 @@ pub fn is_name(name: &str) -> bool {
     repo.split_once('/').is_some_and(|(owner, model)| is_part(owner) && is_part(model))
 }
 
-/// One part of a name; nothing that could lead out of the cache.
+/// Whether `part` is a valid part of a name, which can't lead out of the cache.
 fn is_part(part: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     !part.is_empty() && part.len() < 100 && part.chars().all(plain) && !part.starts_with('.')

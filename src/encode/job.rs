@@ -1,4 +1,4 @@
-//! What is to be encoded, and how.
+//! The description of an encoding job.
 
 use std::path::PathBuf;
 
@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use crate::data::Items;
 use crate::features::Precision;
 
-/// Which column of the catalogue is read.
+/// The column of the catalogue to encode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TextField {
     Title,
-    /// Title and all further text columns.
+    /// The title and all further text columns.
     #[default]
     Text,
 }
@@ -27,26 +27,26 @@ impl TextField {
     }
 }
 
-/// What is to be done with an encoder.
+/// An encoding job.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// The store to make.
+    /// The store to write.
     pub dest: PathBuf,
     pub field: TextField,
     pub precision: Precision,
-    /// Inputs computed at once.
+    /// Inputs of a batch.
     pub batch: usize,
-    /// Only the first items of the catalogue; the others count as missing.
+    /// Number of first items to encode; the others count as missing.
     pub limit: Option<usize>,
-    /// Forget what an earlier run has kept.
+    /// Whether to discard the rows of an earlier run.
     pub restart: bool,
     pub shared: SharedPictures,
-    /// Whatever should be warned about is an error.
+    /// Whether warnings are errors.
     pub strict: bool,
 }
 
 impl Default for Job {
-    /// As the command line has it, but for `dest`, which is empty.
+    /// The defaults of the command line; `dest` is empty.
     fn default() -> Self {
         Self {
             dest: PathBuf::new(),
@@ -65,11 +65,12 @@ impl Default for Job {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SharedPictures {
-    /// Encoded, and warned about.
+    /// Encodes them with a warning.
     #[default]
-    Told,
-    /// Encoded: the picture is theirs.
+    #[serde(rename = "told")]
+    Warn,
+    /// Encodes them as intended.
     Keep,
-    /// Items without a picture: it is a placeholder.
+    /// Counts them as items without a picture, which is a placeholder.
     Missing,
 }

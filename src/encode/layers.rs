@@ -1,7 +1,7 @@
-//! The transformer block of BERT, ViT and CLIP, for inference.
+//! The transformer blocks of BERT, ViT and CLIP, for inference.
 //!
-//! It differs from [`crate::nn::transformer`] in every choice (biases everywhere, GELU, norm before or
-//! after), has no dropout, and uses the device's fused attention and norm, which have no gradient.
+//! Unlike [`crate::nn::transformer`], they have biases everywhere, GELU, and norms before or after sublayers. They have
+//! no dropout, and use the device's fused attention and norm, which have no gradient.
 //!
 //! Shapes: `B` inputs, `T` tokens, `D` width, `H` heads, `E` = D/H head width, `F` inner width.
 
@@ -13,9 +13,9 @@ use burn::tensor::{Bool, Tensor};
 use super::EncodeError;
 use super::gelu::gelu;
 use super::weights::Weights;
-use crate::nn::over_rows;
+use crate::nn::map_rows;
 
-/// Widths that every block of a model shares.
+/// Sizes that the blocks of a model share.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Dims {
     pub width: usize,
@@ -28,9 +28,9 @@ pub(super) struct Dims {
 /// The non-linearity of the feed-forward part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Activation {
-    /// With the error function.
+    /// GELU with the error function.
     Gelu,
-    /// With tanh.
+    /// GELU with its tanh approximation.
     GeluTanh,
     /// x · sigmoid(1.702 x), as OpenAI trained CLIP.
     QuickGelu,
@@ -38,7 +38,7 @@ pub(super) enum Activation {
 }
 
 impl Activation {
-    /// By Hugging Face's name.
+    /// The activation with Hugging Face's name.
     pub fn named(name: &str) -> Option<Self> {
         Some(match name {
             "gelu" | "gelu_python" => Self::Gelu,
@@ -84,7 +84,7 @@ impl Linear {
     }
 
     pub fn forward<const N: usize>(&self, x: Tensor<N>) -> Tensor<N> {
-        over_rows(x, |x_ri| linear(x_ri, self.weight_io.clone(), self.bias_o.clone()))
+        map_rows(x, |x_ri| linear(x_ri, self.weight_io.clone(), self.bias_o.clone()))
     }
 }
 
@@ -108,7 +108,7 @@ impl Norm {
     }
 }
 
-/// What the family calls the parts of a block.
+/// The names of a block's parts in a family.
 pub(super) struct BlockNames {
     pub query: &'static str,
     pub key: &'static str,
@@ -118,7 +118,7 @@ pub(super) struct BlockNames {
     pub up: &'static str,
     pub down: &'static str,
     pub feed_forward_norm: &'static str,
-    /// Norms stand before attention and feed-forward instead of behind their residual sums.
+    /// Whether norms precede attention and feed-forward instead of following their residual sums.
     pub norm_first: bool,
 }
 
@@ -187,7 +187,7 @@ impl Block {
     }
 }
 
-/// `[B, H, T, T]`, true where the key lies behind its input's `lengths` valid tokens; none if all are valid.
+/// `[B, H, T, T]`, true where the key is padding after its input's `lengths` valid tokens; `None` if all are valid.
 pub(super) fn padding_mask(
     lengths: &[usize],
     tokens: usize,

@@ -1,13 +1,12 @@
-//! From texts and pictures to feature stores.
+//! Encoding of texts and pictures into feature stores.
 //!
-//! [`Encoder::open`] makes an encoder of a folder, a hub name, an ONNX file or nothing at all (TF-IDF);
-//! [`Encoder::encode_texts`] and [`Encoder::encode_pictures`] use it; [`run()`] encodes a whole data set,
-//! resumably; [`Encoder::reopen`] opens the encoder that a store was made with, for items that come later.
+//! [`Encoder::open`] opens an encoder from a folder, a hub name, an ONNX file or without any (TF-IDF).
+//! [`Encoder::encode_texts`] and [`Encoder::encode_pictures`] compute features, and [`run()`] encodes a whole data set
+//! resumably. [`Encoder::reopen`] opens the encoder of a store, for later items.
 //!
-//! Reading order: `recipe` (what is asked and what is recorded), `sentence` (what a sentence-transformers folder says),
-//! `resolve`, `encoder`; then the native encoders `weights`, `gelu`, `layers`, `pool`, `tower`, `families`; `onnx`; `head`;
-//! `tfidf`; their inputs `tokenizer` and `picture`; `hub`; and the drive over a data set, `job`,
-//! `plan`, `partial` and `run`.
+//! Reading order: `recipe` (settings and what a store records), `sentence` (sentence-transformers folders), `resolve`,
+//! `encoder`; then the native encoders `weights`, `gelu`, `layers`, `pool`, `tower`, `families`; `onnx`; `head`; `tfidf`;
+//! their inputs `tokenizer` and `picture`; `hub`; and the run over a data set, `job`, `plan`, `partial` and `run`.
 
 mod encoder;
 mod error;

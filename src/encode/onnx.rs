@@ -1,6 +1,6 @@
-//! Encoders that come as ONNX files, run by `rten`.
+//! Encoders in ONNX files, run by `rten`.
 //!
-//! rten computes on the CPU whatever `--device` says; it is the way for architectures without a native family.
+//! rten computes on the CPU whatever `--device` says. It serves architectures without a native family.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -9,22 +9,22 @@ use rten::{DataType, Dimension, Model, NodeId, Value, ValueOrView, ValueType};
 
 use super::EncodeError;
 use super::families::Modality;
-use super::head::to_unit;
+use super::head::scale_to_unit;
 use super::pool::{Pool, Pooling};
 use super::tower::{Encoded, Output};
 
-/// Largest file that is loaded.
+/// Largest file in bytes.
 const MOST_BYTES: u64 = 8 << 30;
 
-/// A model with its inputs found out.
+/// A model with its inputs identified.
 pub(super) struct Onnx {
     path: PathBuf,
     model: Model,
     inputs: Vec<(NodeId, Role)>,
     output: NodeId,
-    /// The file fixes the number of inputs to one.
+    /// Whether the file fixes the number of inputs to one.
     pub single: bool,
-    /// Side of the picture that the file fixes.
+    /// Side of the picture, if the file fixes it.
     pub side: Option<u32>,
 }
 
@@ -37,7 +37,7 @@ enum Role {
 }
 
 impl Onnx {
-    /// Loads the file and matches its inputs with what `modality` provides; `output` names the tensor to take.
+    /// Loads the file and matches its inputs to `modality`; `output` names the tensor to use.
     pub fn open(path: &Path, modality: Modality, output: Option<&str>) -> Result<Self, EncodeError> {
         let size = std::fs::metadata(path).map_err(super::error::at(path))?.len();
         if size > MOST_BYTES {
@@ -80,13 +80,16 @@ impl Onnx {
         Ok(Self { path: path.to_owned(), single: fixed(0) == Some(1), side, model, inputs, output })
     }
 
-    /// Encodes texts given as token ids, padded to the longest; and whether the graph gives one vector a text.
+    /// Encodes texts given as token ids, padded to the longest. Also returns whether the graph gives one vector a text.
     pub fn encode_texts(&self, texts: &[&[u32]], output: &Output) -> Result<(Encoded, bool), EncodeError> {
         let lengths: Vec<usize> = texts.iter().map(|ids| ids.len()).collect();
         let tokens = lengths.iter().copied().max().unwrap_or(1).max(1);
         let shape = [texts.len(), tokens];
-        let padded = |of: &dyn Fn(usize, usize) -> i32| -> Vec<i32> {
-            (0..texts.len()).flat_map(|n| (0..tokens).map(move |t| (n, t))).map(|(n, t)| of(n, t)).collect()
+        let padded = |value: &dyn Fn(usize, usize) -> i32| -> Vec<i32> {
+            (0..texts.len())
+                .flat_map(|n| (0..tokens).map(move |t| (n, t)))
+                .map(|(n, t)| value(n, t))
+                .collect()
         };
         let values = |role: Role| match role {
             Role::Mask => padded(&|n, t| i32::from(t < lengths[n])),
@@ -101,7 +104,8 @@ impl Onnx {
         self.run(inputs, &lengths, output)
     }
 
-    /// Encodes preprocessed pictures `[count, 3, side, side]`; and whether the graph gives one vector a picture.
+    /// Encodes preprocessed pictures `[count, 3, side, side]`. Also returns whether the graph gives one vector a
+    /// picture.
     pub fn encode_pictures(
         &self,
         pixels: Vec<f32>,
@@ -110,7 +114,7 @@ impl Onnx {
         output: &Output,
     ) -> Result<(Encoded, bool), EncodeError> {
         let value = Value::from_shape([count, 3, side, side], pixels).map_err(|e| self.failed(e))?;
-        // `open` has found exactly one.
+        // `open` has checked that there is exactly one.
         let inputs = self.inputs.iter().take(1).map(|&(id, _)| id);
         let inputs = inputs.zip([ValueOrView::from(value)]).collect();
         self.run(inputs, &vec![usize::MAX; count], output)
@@ -129,7 +133,7 @@ impl Onnx {
             return Err(self.failed("its output is not float"));
         };
         let value = Value::from(tensor);
-        // Rank 3 are token states, rank 2 a vector per input.
+        // Rank 3 holds token states, rank 2 a vector per input.
         let (tokens, width, values, vector) = match value.clone().into_shape_vec::<f32, 3>() {
             Ok(([n, t, f], values)) if n == b && t > 0 && f > 0 => (t, f, values, false),
             _ => match value.into_shape_vec::<f32, 2>() {
@@ -169,7 +173,7 @@ fn role(path: &Path, model: &Model, id: NodeId, name: &str, modality: Modality) 
     }
 }
 
-/// Pools token states on the host. A `vector` that the graph itself has pooled stays as it is but for its length.
+/// Pools token states on the host. A `vector` that the graph has pooled is at most scaled.
 fn pooled(states: Encoded, vector: bool, output: &Output) -> Encoded {
     let Some(pools) = &output.pool else { return states };
     let Encoded { width, ref lengths, .. } = states;
@@ -183,7 +187,7 @@ fn pooled(states: Encoded, vector: bool, output: &Output) -> Encoded {
             pools.modes().iter().flat_map(|pool| pool_one(row, width, *pool, output.skip)).collect()
         };
         if output.unit {
-            to_unit(&mut pooled);
+            scale_to_unit(&mut pooled);
         }
         whole = pooled.len();
         values.extend(pooled);
@@ -191,33 +195,33 @@ fn pooled(states: Encoded, vector: bool, output: &Output) -> Encoded {
     Encoded { values, tokens: 1, width: whole, lengths: vec![1; lengths.len()] }
 }
 
-/// One mode for one input, whose valid states are `row`, `[length, width]`.
+/// Pools an input with valid states `row`, `[length, width]`, by one mode.
 fn pool_one(row: &[f32], width: usize, pool: Pool, skip: usize) -> Vec<f32> {
     let length = row.len() / width;
-    // The end-of-text token is the last valid one: nothing but padding follows it.
-    let plan = pool.of(length, skip, length.saturating_sub(1));
-    let state = |at: usize| &row[at * width..(at + 1) * width];
-    if let Pooling::Place(at) = plan {
-        return state(at).to_vec();
+    // The end-of-text token is the last valid one, followed by padding only.
+    let plan = pool.plan(length, skip, length.saturating_sub(1));
+    let state = |place: usize| &row[place * width..(place + 1) * width];
+    if let Pooling::Place(place) = plan {
+        return state(place).to_vec();
     }
-    let from = skip.min(length.max(1) - 1);
-    let weight = |at: usize| match plan {
-        Pooling::Sum { by_place: true, .. } => (at + 1) as f32,
+    let first = skip.min(length.max(1) - 1);
+    let weight = |place: usize| match plan {
+        Pooling::Sum { weighted: true, .. } => (place + 1) as f32,
         _ => 1.0,
     };
-    let mut vector: Vec<f32> = state(from).iter().map(|&x| x * weight(from)).collect();
-    for at in from + 1..length {
-        for (v, &x) in vector.iter_mut().zip(state(at)) {
-            *v = if plan == Pooling::Largest { v.max(x) } else { *v + x * weight(at) };
+    let mut vector: Vec<f32> = state(first).iter().map(|&x| x * weight(first)).collect();
+    for place in first + 1..length {
+        for (v, &x) in vector.iter_mut().zip(state(place)) {
+            *v = if plan == Pooling::Largest { v.max(x) } else { *v + x * weight(place) };
         }
     }
-    if let Pooling::Sum { over, .. } = plan {
-        vector.iter_mut().for_each(|v| *v /= over);
+    if let Pooling::Sum { divisor, .. } = plan {
+        vector.iter_mut().for_each(|v| *v /= divisor);
     }
     vector
 }
 
-/// The runtime asserts some things about a model instead of checking them: its panic is the file's fault.
+/// Turns panics of the runtime, which asserts properties of a file, into errors of the file.
 fn guarded<T>(call: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| Err("an operator failed on it".to_owned()))
 }

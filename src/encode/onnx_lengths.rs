@@ -1,17 +1,17 @@
-//! Whether the lengths in an ONNX file hold, before it is read.
+//! Check of the lengths in an ONNX file before it is read.
 //!
-//! The runtime's reader takes memory for what a field claims and does not hold the claim against the message around
-//! it, so that one wrong byte can ask for all memory there is. This walks the messages of the ONNX schema (onnx.proto,
-//! IR version 10) without keeping anything.
+//! The runtime's reader allocates what a field claims without comparing it with the enclosing message, so that one
+//! wrong byte can exhaust memory. This check walks the messages of the ONNX schema (onnx.proto, IR version 10) without
+//! storing anything.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
-/// Messages within messages that are followed.
+/// Deepest nesting of messages.
 const MOST_DEPTH: usize = 64;
 
-/// The messages that hold messages, and `Flat` for those that hold numbers and bytes only.
+/// The messages that contain messages, and `Flat` for those of numbers and bytes only.
 #[derive(Clone, Copy)]
 enum Message {
     Model,
@@ -31,7 +31,7 @@ enum Message {
 }
 
 impl Message {
-    /// What a length-delimited field holds, if it is a message.
+    /// The kind of message in a length-delimited field, if it is one.
     fn field(self, number: u64) -> Option<Self> {
         Some(match (self, number) {
             (Self::Model, 7) | (Self::Attribute, 6 | 11) => Self::Graph,
@@ -59,7 +59,7 @@ impl Message {
     }
 }
 
-/// Whether every field of the file at `path` lies within the message around it; the inner error says where one
+/// Checks that every field of the file at `path` lies within its message; the inner error names the place of one that
 /// does not.
 ///
 /// # Errors
@@ -67,25 +67,25 @@ impl Message {
 pub(super) fn check(path: &Path) -> std::io::Result<Result<(), String>> {
     let file = File::open(path)?;
     let end = file.metadata()?.len();
-    let mut walk = Walk { file: BufReader::new(file), at: 0 };
+    let mut walk = Walk { file: BufReader::new(file), position: 0 };
     if walk.message(Message::Model, end, 0)? {
         return Ok(Ok(()));
     }
-    Ok(Err(format!("not an ONNX file: the field before byte {} does not fit", walk.at)))
+    Ok(Err(format!("not an ONNX file: the field before byte {} does not fit", walk.position)))
 }
 
 struct Walk {
     file: BufReader<File>,
-    at: u64,
+    position: u64,
 }
 
 impl Walk {
-    /// Reads a message that ends at `end`; false where something in it does not fit.
+    /// Walks a message that ends at `end`. Returns false if something in it exceeds it.
     fn message(&mut self, message: Message, end: u64, depth: usize) -> std::io::Result<bool> {
         if depth > MOST_DEPTH {
             return Ok(false);
         }
-        while self.at < end {
+        while self.position < end {
             let Some(tag) = self.varint()? else { return Ok(false) };
             let length = match tag & 7 {
                 0 => self.varint()?.map(|_| 0),
@@ -94,22 +94,22 @@ impl Walk {
                 5 => Some(4),
                 _ => None,
             };
-            let Some(length) = length.filter(|&n| self.at <= end && n <= end - self.at) else {
+            let Some(length) = length.filter(|&n| self.position <= end && n <= end - self.position) else {
                 return Ok(false);
             };
             if let Some(inner) = message.field(tag >> 3).filter(|_| tag & 7 == 2) {
-                if !self.message(inner, self.at + length, depth + 1)? {
+                if !self.message(inner, self.position + length, depth + 1)? {
                     return Ok(false);
                 }
                 continue;
             }
             self.file.seek_relative(length as i64)?;
-            self.at += length;
+            self.position += length;
         }
-        Ok(self.at == end)
+        Ok(self.position == end)
     }
 
-    /// A protobuf integer; none where it does not end.
+    /// Reads a protobuf integer; `None` if it does not end.
     fn varint(&mut self) -> std::io::Result<Option<u64>> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
@@ -117,7 +117,7 @@ impl Walk {
             if self.file.read(&mut byte)? == 0 {
                 return Ok(None);
             }
-            self.at += 1;
+            self.position += 1;
             value |= u64::from(byte[0] & 0x7f) << shift;
             if byte[0] < 0x80 {
                 return Ok(Some(value));

@@ -1,8 +1,8 @@
-//! Rows of an unfinished run: what a killed one has computed is not computed again.
+//! The rows of an unfinished run, so that a killed run continues where it stopped.
 //!
-//! A folder beside the store holds `plan.json`, what the run depends on, and `rows.bin`, one record a batch:
-//! batch, rows, payload bytes, the first 8 bytes of the payload's SHA-256, payload. A record that a kill cut
-//! short fails its hash; it and all behind it are cut off.
+//! A neighbouring folder of the store holds `plan.json`, everything that the run depends on, and `rows.bin` with one
+//! record a batch: batch, rows, payload bytes, the first 8 bytes of the payload's SHA-256, payload. A torn record fails
+//! its hash; it and everything after it are removed.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
@@ -22,31 +22,31 @@ const PLAN: &str = "plan.json";
 const ROWS: &str = "rows.bin";
 const HEAD: usize = 4 + 4 + 8 + 8;
 
-/// Features of one item, or why it has none.
+/// The features of an item, or the reason why it has none.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Row {
     pub item: u32,
     pub outcome: Result<Vec<f32>, String>,
 }
 
-/// The rows so far.
+/// The rows computed so far.
 pub(super) struct Partial {
     dir: PathBuf,
     file: File,
     end: u64,
     precision: Precision,
-    /// By batch.
+    /// Whether each batch is done.
     pub done: Vec<bool>,
-    /// By item: first byte and number of values.
+    /// First byte and number of values of each item.
     places: Vec<(u64, u32)>,
-    /// (item, reason), in the order of computation.
+    /// (item, reason) of refused inputs, in the order of computation.
     pub refused: Vec<(u32, String)>,
-    /// Rows with features.
+    /// Number of rows with features.
     pub kept: usize,
 }
 
 impl Partial {
-    /// Opens the folder of an earlier run with the same plan, or starts one; `restart` throws it away first.
+    /// Opens the folder of an earlier run with the same plan, or starts a new one; `restart` discards the earlier one.
     pub fn open(
         dir: &Path,
         plan: &Value,
@@ -85,7 +85,7 @@ impl Partial {
         Ok(partial)
     }
 
-    /// Reads all whole records and cuts off the rest.
+    /// Reads all complete records and removes the rest.
     fn scan(&mut self) -> std::io::Result<()> {
         let size = self.file.metadata()?.len();
         let mut reader = BufReader::with_capacity(1 << 20, self.file.try_clone()?);
@@ -113,7 +113,7 @@ impl Partial {
         self.file.set_len(self.end)
     }
 
-    /// Notes where the rows of a record lie; none, and nothing noted, if it contradicts itself.
+    /// Indexes the rows of a record; `None`, and nothing indexed, if it contradicts itself.
     fn index(&mut self, payload: &[u8], rows: u32, start: u64) -> Option<()> {
         let (mut places, mut refused) = (Vec::new(), Vec::new());
         let mut place = 0usize;
@@ -145,7 +145,7 @@ impl Partial {
         Some(())
     }
 
-    /// Appends a batch. It is on its way to the disk when this returns, which outlives a kill of the process.
+    /// Appends a batch. It has been handed to the system when this returns, and outlives a kill of the process.
     pub fn push(&mut self, batch: usize, rows: &[Row]) -> Result<(), EncodeError> {
         let mut payload = Vec::new();
         for row in rows {
@@ -180,7 +180,7 @@ impl Partial {
         self.file.write_all(&record).map_err(at(&path))?;
         self.end += record.len() as u64;
         self.done[batch] = true;
-        // We wrote it ourselves; it can't contradict itself.
+        // A record that was just written can't contradict itself.
         let _ = self.index(&payload, rows.len() as u32, start);
         Ok(())
     }
@@ -209,7 +209,7 @@ impl Partial {
         }))
     }
 
-    /// Removes the folder: the store holds everything now.
+    /// Removes the folder, once the store holds everything.
     pub fn remove(self) -> Result<(), EncodeError> {
         fs::remove_dir_all(&self.dir).map_err(at(&self.dir))
     }
@@ -222,7 +222,7 @@ fn check(payload: &[u8]) -> [u8; 8] {
     first
 }
 
-/// The first place at which two plans differ.
+/// The first difference between two plans.
 fn difference(place: &str, old: &Value, new: &Value) -> Option<String> {
     if let (Value::Object(a), Value::Object(b)) = (old, new) {
         let mut keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));

@@ -1,4 +1,4 @@
-//! What is to be encoded: the inputs of a data set, those that several items share, and how they are grouped.
+//! The plan of a run: the inputs of a data set, those that several items share, and their batches.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -14,24 +14,24 @@ use crate::data::pictures::{self, same_files};
 use crate::data::{Dataset, Items};
 use crate::features::{MANY, Shared};
 
-/// Letters of a text that are shown.
+/// Most characters of a text that are shown.
 const SHOWN: usize = 40;
 
-/// The inputs of a data set and how they are grouped.
+/// The inputs of a data set, grouped into batches.
 pub(super) struct Plan<'d> {
     inputs: Inputs<'d>,
-    /// Item numbers per batch.
+    /// Item numbers of each batch.
     pub batches: Vec<Vec<u32>>,
-    /// Cost of each batch: tokens with padding, or pictures.
+    /// Cost of each batch, in tokens with padding or in pictures.
     pub costs: Vec<usize>,
-    /// Items without a text or a picture's path.
+    /// Number of items without a text or picture path.
     pub empty: usize,
     pub shared: Option<Shared>,
-    /// Items whose picture is a placeholder and counts as none.
+    /// Number of items whose picture is a placeholder and counts as missing.
     pub shared_missing: usize,
-    /// What a person should hear.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
-    /// Pictures that lead to no file, and are refused when their turn comes.
+    /// Warning of pictures without a file, which are refused later.
     lost: Option<String>,
 }
 
@@ -42,7 +42,7 @@ enum Inputs<'d> {
 
 impl<'d> Plan<'d> {
     /// # Errors
-    /// No item has such an input.
+    /// No item has an input of this kind.
     pub fn new(dataset: &'d Dataset, encoder: &Encoder, job: &Job) -> Result<Self, EncodeError> {
         let modality = encoder.recipe().modality;
         let items = &dataset.items;
@@ -74,7 +74,7 @@ impl<'d> Plan<'d> {
         Ok(plan)
     }
 
-    /// Everything that speaks against the inputs.
+    /// All problems of the inputs.
     pub fn problems(&self) -> Vec<String> {
         self.warnings.iter().chain(&self.lost).cloned().collect()
     }
@@ -86,12 +86,13 @@ impl<'d> Plan<'d> {
         }
         let mut groups: Vec<Vec<u32>> = groups.into_values().filter(|group| group.len() >= MANY).collect();
         groups.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        self.shared = Shared::of(&groups, &items.ids);
+        self.shared = Shared::find(&groups, &items.ids);
         if let Some(shared) = &self.shared {
             let text = texts[groups[0][0] as usize].trim();
             let short: String = text.chars().take(SHOWN).collect();
             let more = if short.len() < text.len() { "…" } else { "" };
-            self.warnings.push(format!("{}: {short:?}{more}; does it stand for none?", shared.told("text")));
+            self.warnings
+                .push(format!("{}: {short:?}{more}; does it stand for none?", shared.describe("text")));
         }
         full
     }
@@ -118,15 +119,15 @@ impl<'d> Plan<'d> {
         let numbers = |group: Vec<usize>| group.into_iter().map(|n| full[n]).collect::<Vec<u32>>();
         let groups: Vec<Vec<u32>> =
             same_files(&paths).into_iter().filter(|group| group.len() >= MANY).map(numbers).collect();
-        self.shared = Shared::of(&groups, &items.ids);
+        self.shared = Shared::find(&groups, &items.ids);
         let Some(shared) = &self.shared else { return Ok(full) };
         match job.shared {
             SharedPictures::Keep => Ok(full),
-            SharedPictures::Told => {
+            SharedPictures::Warn => {
                 self.warnings.push(format!(
                     "{}; is it a placeholder? --shared-pictures missing counts them as items without a picture, keep \
                      accepts them",
-                    shared.told("picture file")
+                    shared.describe("picture file")
                 ));
                 Ok(full)
             }
@@ -137,7 +138,7 @@ impl<'d> Plan<'d> {
                 if left.is_empty() {
                     return Err(EncodeError::Options(format!(
                         "{}, and under --shared-pictures missing no picture is left",
-                        shared.told("picture file")
+                        shared.describe("picture file")
                     )));
                 }
                 Ok(left)
@@ -148,7 +149,7 @@ impl<'d> Plan<'d> {
     /// Groups items into batches.
     fn group(&mut self, encoder: &Encoder, job: &Job, mut full: Vec<u32>) {
         let lengths: Vec<usize> = match self.inputs {
-            // Texts of one length share a batch, so that little is padded.
+            // Texts of similar length share a batch, for little padding.
             Inputs::Texts(texts) => {
                 let mut keyed: Vec<(usize, u32)> =
                     full.par_iter().map(|&item| (encoder.text_length(&texts[item as usize]), item)).collect();
@@ -163,7 +164,7 @@ impl<'d> Plan<'d> {
         self.costs = lengths.chunks(size).map(|l| l.iter().copied().max().unwrap_or(1) * l.len()).collect();
     }
 
-    /// Loads a batch: what the device computes on, and what became of each item.
+    /// Loads a batch: its inputs for the device, and the outcome of each item.
     pub fn load(&self, encoder: &Encoder, batch: usize) -> (Ready, Vec<Result<(), String>>) {
         let items = &self.batches[batch];
         match self.inputs {
@@ -206,12 +207,12 @@ impl<'d> Plan<'d> {
     }
 }
 
-/// An item's picture; an address as it stands, which is refused with its reason.
+/// The path of an item's picture; an address as it is, which is refused later.
 pub(super) fn picture(items: &Items, item: u32) -> PathBuf {
     items.picture(item).unwrap_or_else(|| PathBuf::from(&items.images[item as usize]))
 }
 
-/// Half precision overflows at 65504, and a damaged model may give no numbers at all; neither may reach training.
+/// Checks for values that half precision can't hold (above 65504) and for NaN of a damaged model.
 fn check_finite(values: &[f32], item: u32, encoder: &Encoder) -> Result<Vec<f32>, String> {
     match values.iter().find(|v| !v.is_finite()) {
         None => Ok(values.to_vec()),

@@ -1,11 +1,11 @@
-//! How one vector is made of an input's tokens: the modes of sentence-transformers and CLIP's.
+//! Pooling of an input's tokens to one vector, with the modes of sentence-transformers and CLIP.
 //!
-//! A mode is stated once, as what it does with the tokens of one input ([`Pooling`]); `tower` computes that on the
-//! device and `onnx` on the host.
+//! A mode is defined once by its plan for the tokens of an input ([`Pooling`]); `tower` computes it on the device and
+//! `onnx` on the host.
 
 use serde::{Deserialize, Serialize};
 
-/// One way.
+/// A pooling mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pool {
@@ -17,22 +17,22 @@ pub enum Pool {
     Max,
     /// The sum of the valid tokens over the square root of their number.
     MeanSqrtLen,
-    /// The mean of the valid tokens, each weighted by its place from 1 on.
+    /// The mean of the valid tokens, weighted by their places from 1 on.
     WeightedMean,
     /// The last valid token.
     Last,
-    /// The end-of-text token, as CLIP reads texts.
+    /// The end-of-text token, as in CLIP.
     End,
 }
 
 impl Pool {
-    /// By sentence-transformers' name, that of `pooling_mode`.
+    /// The mode with sentence-transformers' name, the value of `pooling_mode`.
     pub fn named(name: &str) -> Option<Self> {
         let known = [Self::Cls, Self::Mean, Self::Max, Self::MeanSqrtLen, Self::WeightedMean, Self::Last];
         known.into_iter().find(|pool| pool.name() == name)
     }
 
-    /// sentence-transformers' name of it, and `end` for CLIP's.
+    /// Its name in sentence-transformers; `end` for CLIP's.
     pub fn name(self) -> &'static str {
         match self {
             Self::Cls => "cls",
@@ -45,14 +45,14 @@ impl Pool {
         }
     }
 
-    /// What it does with an input of `length` valid tokens, of which the first `skip` are left out (a prompt that
-    /// is not pooled); `end` is the place of the end-of-text token.
-    pub(super) fn of(self, length: usize, skip: usize, end: usize) -> Pooling {
+    /// The plan for an input of `length` valid tokens without the first `skip` ones (a prompt that is not pooled);
+    /// `end` is the place of the end-of-text token.
+    pub(super) fn plan(self, length: usize, skip: usize, end: usize) -> Pooling {
         let length = length.max(1);
-        // At least one token is left, as in every text behind a prompt.
+        // At least one token is left, as with every text after a prompt.
         let skip = skip.min(length - 1);
         let count = (length - skip) as f32;
-        let sum = |by_place, over| Pooling::Sum { by_place, over };
+        let sum = |weighted, divisor| Pooling::Sum { weighted, divisor };
         match self {
             Self::Cls => Pooling::Place(skip),
             Self::Last => Pooling::Place(length - 1),
@@ -60,29 +60,29 @@ impl Pool {
             Self::Max => Pooling::Largest,
             Self::Mean => sum(false, count),
             Self::MeanSqrtLen => sum(false, count.sqrt()),
-            // Places are those of the whole input, the prompt's included.
+            // Places count from the start of the input, prompt included.
             Self::WeightedMean => sum(true, (skip + 1..=length).map(|place| place as f32).sum()),
         }
     }
 }
 
-/// What a [`Pool`] does with the tokens of one input.
+/// The plan of a [`Pool`] for the tokens of an input.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Pooling {
-    /// Takes one token.
+    /// Selects a token.
     Place(usize),
-    /// Sums the tokens, each times its place from 1 on if `by_place`, and divides.
-    Sum { by_place: bool, over: f32 },
+    /// Sums the tokens, times their places from 1 on if `weighted`, and divides by `divisor`.
+    Sum { weighted: bool, divisor: f32 },
     /// Takes the largest value of each column.
     Largest,
 }
 
-/// One mode or several, whose vectors stand one behind the other.
+/// One mode, or several whose vectors are concatenated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "OneOrMore", into = "OneOrMore")]
 pub struct Pools(Vec<Pool>);
 
-/// A single mode is written as such: it is the form that stores from before there were several have.
+/// A single mode is serialised by itself, as in older stores.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum OneOrMore {
@@ -115,7 +115,7 @@ impl From<Pool> for Pools {
 }
 
 impl Pools {
-    /// Several modes; none if there is not even one.
+    /// Several modes; `None` without any.
     pub fn several(pools: Vec<Pool>) -> Option<Self> {
         (!pools.is_empty()).then_some(Self(pools))
     }
@@ -132,11 +132,14 @@ mod tests {
 
     #[test]
     fn a_prompt_that_is_left_out_moves_the_first_token_and_keeps_the_places_of_the_others() {
-        assert_eq!(Pool::Cls.of(5, 2, 0), Pooling::Place(2));
-        assert_eq!(Pool::Last.of(5, 2, 0), Pooling::Place(4));
-        assert_eq!(Pool::Mean.of(5, 2, 0), Pooling::Sum { by_place: false, over: 3.0 });
-        assert_eq!(Pool::MeanSqrtLen.of(6, 2, 0), Pooling::Sum { by_place: false, over: 2.0 });
-        assert_eq!(Pool::WeightedMean.of(5, 2, 0), Pooling::Sum { by_place: true, over: 3.0 + 4.0 + 5.0 });
+        assert_eq!(Pool::Cls.plan(5, 2, 0), Pooling::Place(2));
+        assert_eq!(Pool::Last.plan(5, 2, 0), Pooling::Place(4));
+        assert_eq!(Pool::Mean.plan(5, 2, 0), Pooling::Sum { weighted: false, divisor: 3.0 });
+        assert_eq!(Pool::MeanSqrtLen.plan(6, 2, 0), Pooling::Sum { weighted: false, divisor: 2.0 });
+        assert_eq!(
+            Pool::WeightedMean.plan(5, 2, 0),
+            Pooling::Sum { weighted: true, divisor: 3.0 + 4.0 + 5.0 }
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What an encoder is asked to do, and what a store records of it.
+//! Settings of an encoder, and the recipe that a store records.
 
 use std::path::PathBuf;
 
@@ -14,46 +14,46 @@ use super::tower::Output;
 use crate::artefact::{json_line, json_value};
 use crate::hex::hex;
 
-/// What the user asks for; everything absent follows from the encoder. A store's manifest holds it under `settings`,
-/// so that items which come later are encoded alike.
+/// Settings by the user; the encoder determines absent ones. A store's manifest holds them under `settings`, so that
+/// later items are encoded alike.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// A folder, an `.onnx` file, a hub name, or `tfidf[:WIDTH]`.
     pub encoder: String,
-    /// The states of all tokens instead of one vector.
+    /// Whether to store all tokens' states instead of one vector.
     pub tokens: Option<bool>,
-    /// Hidden state: 0 enters the first block, n leaves the n-th, -1 leaves the last.
+    /// Hidden state: 0 is the input of the first block, n the output of the n-th, -1 that of the last.
     pub layer: Option<i64>,
-    /// Apply the model's final norm.
+    /// Whether to apply the model's final norm.
     pub final_norm: Option<bool>,
     pub pool: Option<Pool>,
-    /// Scale pooled vectors to length 1.
+    /// Whether to scale pooled vectors to length 1.
     pub unit: Option<bool>,
     /// Longest text in tokens, special ones included.
     pub max_tokens: Option<usize>,
-    /// What stands before every text, instead of the encoder's default prompt.
+    /// Prompt before every text, instead of the encoder's default.
     pub prompt: Option<String>,
     /// A preset's name or a `preprocessor_config.json`.
     pub preprocess: Option<String>,
     /// Side of the picture in pixels, for presets.
     pub side: Option<u32>,
-    /// The published extraction of ODMT: 30 text tokens, all picture tokens, mean and deviation 0.5.
+    /// The extraction of ODMT (docs/odmt.md, section 5.3): 30 text tokens, all picture tokens, mean and deviation 0.5.
     pub odmt: bool,
     /// Tensor of an ONNX file with several outputs.
     pub onnx_output: Option<String>,
-    /// `tokenizer.json` of an ONNX text encoder; default: beside it.
+    /// `tokenizer.json` of an ONNX text encoder (default: in its folder).
     pub tokenizer: Option<PathBuf>,
-    /// What a picture may cost.
+    /// Limits of a picture.
     pub bounds: Bounds,
 }
 
 impl Settings {
-    /// The settings that a store was made with, if it was made here.
-    pub fn of(about: &Value) -> Option<Self> {
-        serde_json::from_value(about.get("settings")?.clone()).ok()
+    /// The settings in a store's manifest, if it was encoded by this program.
+    pub fn from_manifest(manifest: &Value) -> Option<Self> {
+        serde_json::from_value(manifest.get("settings")?.clone()).ok()
     }
 
-    /// The same with paths that hold from every folder.
+    /// The settings with absolute paths.
     pub fn anchored(&self) -> Self {
         let whole = |text: &String| match std::path::absolute(text) {
             Ok(path) if path.exists() => path.display().to_string(),
@@ -68,7 +68,7 @@ impl Settings {
     }
 }
 
-/// What computes.
+/// The computing back end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Engine {
@@ -77,17 +77,17 @@ pub enum Engine {
     Tfidf,
 }
 
-/// Everything that a feature depends on but its input; a store's manifest holds it under `recipe`.
+/// Everything except the input that a feature depends on. A store's manifest holds it under `recipe`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
     pub modality: Modality,
     pub engine: Engine,
-    /// SHA-256 of the weights; of the table, for TF-IDF.
+    /// SHA-256 of the weights, or of TF-IDF's table.
     pub weights_sha256: String,
-    /// SHA-256 of `config.json`, which says how the weights are used.
+    /// SHA-256 of `config.json`, which determines how the weights are used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config_sha256: Option<String>,
-    /// SHA-256 of the tokenizer's file, and of what settings beside it change.
+    /// SHA-256 of the tokenizer's file and of changes by other settings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokenizer_sha256: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,20 +102,20 @@ pub struct Recipe {
     /// Longest text in tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<usize>,
-    /// What stands before every text.
+    /// Prompt before every text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
-    /// Texts are written small before they are tokenised.
+    /// Whether texts are lowercased before tokenisation.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub lowercase: bool,
-    /// Modules behind the pooling, with the hashes of their weights.
+    /// Modules after the pooling, with the hashes of their weights.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub modules: Vec<String>,
-    /// What a picture may cost; a wider bound lets more pictures in.
+    /// Limits of a picture; wider ones accept more pictures.
     pub bounds: Bounds,
 }
 
-/// The settings that nobody asked for and the encoder's own files, or our defaults, decided.
+/// The settings that were not given, and follow from the encoder's files or defaults.
 pub fn found_out(settings: &Settings, recipe: &Recipe) -> Vec<&'static str> {
     let text = recipe.modality == Modality::Text;
     let native = matches!(recipe.engine, Engine::Native(_));
@@ -134,7 +134,7 @@ pub fn found_out(settings: &Settings, recipe: &Recipe) -> Vec<&'static str> {
 }
 
 impl Recipe {
-    /// A recipe of which only the model and its output are known.
+    /// A recipe with only model and output set.
     pub(super) fn new(modality: Modality, engine: Engine, weights_sha256: String, output: Output) -> Self {
         Self {
             modality,
@@ -155,13 +155,13 @@ impl Recipe {
         }
     }
 
-    /// The recipe that a store was made with, if it was made here.
-    pub fn of(about: &Value) -> Option<Self> {
-        serde_json::from_value(about.get("recipe")?.clone()).ok()
+    /// The recipe in a store's manifest, if it was encoded by this program.
+    pub fn from_manifest(manifest: &Value) -> Option<Self> {
+        serde_json::from_value(manifest.get("recipe")?.clone()).ok()
     }
 
-    /// How an input becomes its vector or states, in words: what was not asked for was read from the encoder's files.
-    pub fn told(&self) -> String {
+    /// Description of how an input becomes its vector or states.
+    pub fn describe(&self) -> String {
         let mut parts = Vec::new();
         if let Some(most) = self.max_tokens {
             parts.push(format!("texts of up to {most} tokens"));
@@ -183,14 +183,14 @@ impl Recipe {
             }
             Some(_) => {}
         }
-        // Hashes are for the manifest.
+        // Hashes are left to the manifest.
         parts.extend(
             self.modules.iter().filter_map(|module| module.split(", sha256").next()).map(str::to_owned),
         );
         parts.join("; ")
     }
 
-    /// All of it on one line.
+    /// The whole recipe on one line.
     ///
     /// # Errors
     /// It has no JSON form.
@@ -198,7 +198,7 @@ impl Recipe {
         Ok(json_line("a recipe", self)?)
     }
 
-    /// SHA-256 over all of it.
+    /// SHA-256 of the whole recipe.
     ///
     /// # Errors
     /// It has no JSON form: the hash of nothing would be that of every such recipe.

@@ -1,4 +1,4 @@
-//! What the settings leave open follows from the encoder's own files.
+//! Resolution of settings from the encoder's own files.
 
 use std::path::Path;
 
@@ -18,17 +18,18 @@ use super::tower::Output;
 use crate::artefact::hash_file;
 use crate::hex::hex;
 
-/// Tokens of a text where neither user nor model say.
+/// Default length of a text in tokens.
 pub(super) const MAX_TOKENS: usize = 128;
-/// Longest text that is possible, in tokens.
+/// Limit of a text in tokens.
 const MOST_TOKENS: usize = 1 << 16;
-/// Preprocessing of pictures: transformers' older file, and since release 5 a part of the processor's.
+/// Files of the preprocessing of pictures: the older one, and since release 5 of transformers a part of the
+/// processor's.
 const PREPROCESSOR: &str = "preprocessor_config.json";
 const PROCESSOR: &str = "processor_config.json";
-/// ODMT's texts (odmt.md 5.3).
+/// ODMT's texts (docs/odmt.md, section 5.3).
 const ODMT_TOKENS: usize = 30;
 
-/// The tokenizer and the hash of its file, and of what is read otherwise than the file states it.
+/// Opens the tokenizer, with the hash of its file and of departures from it.
 pub(super) fn open_tokenizer(
     folder: &Path,
     settings: &Settings,
@@ -45,7 +46,7 @@ pub(super) fn open_tokenizer(
         (Tokenizer::open_handed(folder, lowercase, given)?, path)
     };
     let hash = hash_file(&path)?.0;
-    // A store of before, whose texts were read by the file alone, is not continued with other tokens.
+    // The hash keeps an older store, whose texts were read by the file alone, from being continued with other tokens.
     let hash = match tokenizer.departures() {
         [] => hash,
         departures => {
@@ -56,7 +57,7 @@ pub(super) fn open_tokenizer(
     Ok((tokenizer, hash))
 }
 
-/// Longest text: asked for, ODMT's, sentence-transformers' own; of a plain folder what its tokenizer cuts at, or 128.
+/// Longest text: as set, ODMT's, sentence-transformers' own, or of a plain folder its tokenizer's limit, else 128.
 pub(super) fn text_limit(
     settings: &Settings,
     folder: &Path,
@@ -65,7 +66,7 @@ pub(super) fn text_limit(
     let limit = match (settings.max_tokens, sentence) {
         (Some(most), _) => most,
         (None, _) if settings.odmt => ODMT_TOKENS,
-        // The library sets the tokenizer's cut anew. Where nothing bounds a text, the model's positions do.
+        // The library overrides the tokenizer's limit. Without any, the model's positions bound a text.
         (None, Some(sentence)) => sentence.max_tokens.unwrap_or(MOST_TOKENS),
         (None, None) => {
             let number = |root: Option<Value>, pointer: &str| root?.pointer(pointer)?.as_u64();
@@ -80,7 +81,7 @@ pub(super) fn text_limit(
     Err(EncodeError::Options(format!("texts of {limit} tokens; 2 to {MOST_TOKENS} are possible")))
 }
 
-/// Preprocessing of pictures: asked for, ODMT's, that of the store that gets more items (`made`), the folder's.
+/// Preprocessing of pictures: as set, ODMT's, that of the store to extend (`made`), or the folder's.
 pub(super) fn picture_settings(
     folder: &Path,
     settings: &Settings,
@@ -106,17 +107,17 @@ pub(super) fn picture_settings(
         // A name of the table above.
         return Ok(preset("odmt").unwrap_or_else(|| unreachable!("odmt is a preset")));
     }
-    // Pictures that come later are prepared like those before.
+    // Later pictures are preprocessed like the earlier ones.
     if let Some(made) = made.and_then(|recipe| recipe.preprocessing.clone()) {
         return Ok(made);
     }
-    // transformers reads the newer file first, if it has this part.
+    // transformers prefers the newer file, if it has this part.
     for name in [PROCESSOR, PREPROCESSOR] {
         let own = folder.join(name);
         if let Some(root) = optional(&own)?
             && (name == PREPROCESSOR || root.get("image_processor").is_some())
         {
-            return Preprocessing::of(&own, &root);
+            return Preprocessing::from_json(&own, &root);
         }
     }
     Err(EncodeError::Options(format!(
@@ -127,14 +128,14 @@ pub(super) fn picture_settings(
     )))
 }
 
-/// What a recipe is resolved from, beside the model itself.
+/// The inputs of a recipe besides the model.
 pub(super) struct Asked<'a> {
     pub settings: &'a Settings,
     pub sentence: Option<Sentence>,
 }
 
 impl<'a> Asked<'a> {
-    /// Reads what the folder says; `made` is the recipe of a store that gets more items.
+    /// Reads the folder's files; `made` is the recipe of a store to extend.
     pub fn open(
         folder: &Path,
         settings: &'a Settings,
@@ -142,22 +143,22 @@ impl<'a> Asked<'a> {
         made: Option<&Recipe>,
     ) -> Result<Self, EncodeError> {
         let made_plain = made.is_some_and(|recipe| recipe.modules.is_empty());
-        let whole = settings.pool.is_none() && !as_tokens(settings) && !made_plain;
-        // A prompt that nobody uses need not be understood.
+        let whole = settings.pool.is_none() && !wants_tokens(settings) && !made_plain;
+        // An unused prompt need not be supported.
         let default_prompt = modality == Modality::Text && settings.prompt.is_none() && !settings.odmt;
         let mut sentence = Sentence::open(folder, modality, whole, default_prompt && made.is_none())?;
         if let (Some(sentence), Some(made)) = (&mut sentence, made) {
-            sentence.as_made(made);
+            sentence.restore_choices(made);
         }
         Ok(Self { settings, sentence })
     }
 
-    /// Where the transformer and its tokenizer lie.
+    /// The folder of the transformer and its tokenizer.
     pub fn transformer<'p>(&'p self, folder: &'p Path) -> &'p Path {
         self.sentence.as_ref().map_or(folder, |sentence| &sentence.transformer)
     }
 
-    /// Takes up in `recipe` how texts become tokens, at most `most` each; `hash` is that of the tokenizer.
+    /// Records in `recipe` how texts become at most `most` tokens; `hash` is the tokenizer's.
     pub fn describe_texts(
         &self,
         recipe: &mut Recipe,
@@ -176,7 +177,7 @@ impl<'a> Asked<'a> {
         Ok(())
     }
 
-    /// What stands before every text; the published extraction has none.
+    /// The prompt before every text; ODMT's extraction has none.
     pub fn prompt(&self) -> &str {
         match (&self.settings.prompt, &self.sentence) {
             (Some(asked), _) => asked,
@@ -185,22 +186,22 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// Whether texts are written small first.
+    /// Whether texts are lowercased first.
     pub fn lowercase(&self) -> bool {
         self.sentence.as_ref().is_some_and(|sentence| sentence.lowercase)
     }
 
-    /// First tokens that are not pooled.
+    /// Number of first tokens that are not pooled.
     ///
     /// # Errors
-    /// The prompt leaves no room for a text, so that all would become the same.
+    /// The prompt leaves no room for a text, so that all would be equal.
     pub fn skip(&self, tokenizer: &Tokenizer, most: usize) -> Result<usize, EncodeError> {
         if self.prompt().is_empty() {
             return Ok(0);
         }
         let (length, closed) = tokenizer.prompt_length(self.prompt())?;
         let pooled = self.sentence.as_ref().is_none_or(|s| s.include_prompt);
-        // A text that loses its beginning keeps tokens of its own, and the prompt is gone.
+        // A text that loses its beginning loses the prompt first.
         let safe = pooled && tokenizer.cuts_the_beginning();
         if length + usize::from(closed) < most || safe {
             return Ok(if pooled { 0 } else { length });
@@ -212,7 +213,7 @@ impl<'a> Asked<'a> {
         Err(EncodeError::Options(what))
     }
 
-    /// Pooling, unit length right behind it, and the further modules: asked for, the folder's, or `default`.
+    /// Pooling, scaling to unit length, and further modules: as set, the folder's, or `default`.
     fn pooling(&self, default: Pools) -> Result<(Pools, bool, Head), EncodeError> {
         let sentence = self.sentence.as_ref();
         let mut head = sentence.map(Sentence::head).transpose()?.unwrap_or_default();
@@ -226,11 +227,11 @@ impl<'a> Asked<'a> {
         Ok((self.settings.pool.map_or(own.unwrap_or(default), Pools::from), unit, head))
     }
 
-    /// What is taken out of an ONNX file.
+    /// The output of an ONNX file.
     pub fn onnx_output(&self, modality: Modality) -> Result<(Output, Head), EncodeError> {
         let none =
             Output { layer: 0, final_norm: false, pool: None, projection: false, unit: false, skip: 0 };
-        if as_tokens(self.settings) {
+        if wants_tokens(self.settings) {
             return Ok((none, Head::default()));
         }
         let default = if modality == Modality::Text { Pool::Mean } else { Pool::Cls };
@@ -238,7 +239,7 @@ impl<'a> Asked<'a> {
         Ok((Output { pool: Some(pools), unit, ..none }, head))
     }
 
-    /// What is taken out of a native encoder: layer, norm, pooling.
+    /// The output of a native encoder: layer, norm, pooling.
     pub fn native_output(
         &self,
         folder: &Path,
@@ -257,12 +258,12 @@ impl<'a> Asked<'a> {
         };
         let last = layer == depth;
         let final_norm = |own: bool| settings.final_norm.unwrap_or(own) && loaded.tower.final_norm.is_some();
-        // `last_hidden_state` of transformers: CLIP's picture tower leaves its norm to the pooled vector.
-        let of_states = last && loaded.family != Family::ClipVision;
+        // As `last_hidden_state` of transformers: CLIP's picture tower norms only the pooled vector.
+        let norms_states = last && loaded.family != Family::ClipVision;
         let mut output =
             Output { layer, final_norm: false, pool: None, projection: false, unit: false, skip: 0 };
-        if as_tokens(settings) {
-            output.final_norm = final_norm(of_states && !settings.odmt);
+        if wants_tokens(settings) {
+            output.final_norm = final_norm(norms_states && !settings.odmt);
             return Ok((output, Head::default()));
         }
         let default = match loaded.family {
@@ -274,19 +275,20 @@ impl<'a> Asked<'a> {
         if pools.modes().contains(&Pool::End) && loaded.family != Family::ClipText {
             return Err(EncodeError::Options("--pool end is for texts of CLIP".into()));
         }
-        // A Pooling module reads the states; CLIP's own vector is that of its projection.
-        let by_module = settings.pool.is_none() && self.sentence.as_ref().is_some_and(|s| s.pools.is_some());
-        output.final_norm = final_norm(if by_module { of_states } else { last });
+        // A Pooling module reads the states; CLIP's own vector comes from its projection.
+        let pools_by_module =
+            settings.pool.is_none() && self.sentence.as_ref().is_some_and(|s| s.pools.is_some());
+        output.final_norm = final_norm(if pools_by_module { norms_states } else { last });
         output.projection = last
             && output.final_norm
             && settings.pool.is_none()
-            && !by_module
+            && !pools_by_module
             && loaded.tower.projection.is_some();
         (output.pool, output.unit) = (Some(pools), unit);
         Ok((output, head))
     }
 
-    /// Pooling of a BERT: the mean, or what a pooling file says that came without a list of modules.
+    /// Pooling of a BERT: the mean, or that of a pooling file without a list of modules.
     fn own_pooling(&self, folder: &Path) -> Result<Pools, EncodeError> {
         let path = folder.join("1_Pooling/config.json");
         if self.sentence.is_none() && path.exists() {
@@ -297,6 +299,6 @@ impl<'a> Asked<'a> {
 }
 
 /// Whether the states of all tokens are wanted.
-pub(super) fn as_tokens(settings: &Settings) -> bool {
+pub(super) fn wants_tokens(settings: &Settings) -> bool {
     settings.tokens.unwrap_or(settings.odmt)
 }

@@ -1,8 +1,8 @@
-//! A whole data set through an encoder: loading on all cores while the device computes, batch by batch, every
-//! batch kept, the store made at the end.
+//! Encoding of a whole data set: all cores load batches while the device computes, every batch is kept, and the store
+//! is written at the end.
 //!
-//! Which inputs share a batch is a function of data set and settings alone, never of what an earlier run has
-//! done: a matrix product's last bits depend on its shape, and a resumed run must give the same bytes.
+//! Batches are a function of data set and settings alone, not of an earlier run: the last bits of a matrix product
+//! depend on its shape, and a resumed run must give the same bytes.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,26 +23,26 @@ use super::tfidf;
 use crate::data::Dataset;
 use crate::features::{FeatureError, Shared, StoreWriter, item_ids_hash};
 
-/// Batches that are loaded ahead.
+/// Number of batches loaded ahead.
 const AHEAD: usize = 2;
-/// Quarantine list in the store.
+/// File of the quarantine list in the store.
 pub const QUARANTINE: &str = "quarantine.csv";
 
-/// What a run found.
+/// The report of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
     pub items: usize,
     pub encoded: usize,
-    /// Items without a text or picture path.
+    /// Number of items without a text or picture path.
     pub empty: usize,
-    /// Items whose picture was refused; the store's `quarantine.csv` lists them.
+    /// Number of items whose picture was refused; the store's `quarantine.csv` lists them.
     pub quarantined: usize,
-    /// Items that have one and the same picture or text, and those among them that count as missing for it.
+    /// Items that share a picture or text.
     pub shared: Option<Shared>,
     pub shared_missing: usize,
-    /// What a person should hear.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
-    /// Items kept from an earlier run.
+    /// Number of items kept from an earlier run.
     pub resumed: usize,
     pub tokens: usize,
     pub width: usize,
@@ -51,31 +51,32 @@ pub struct Report {
     pub hash: String,
 }
 
-/// What a run would take.
+/// Estimated cost of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Estimate {
     pub items: usize,
-    /// Items with a text or picture path.
+    /// Number of items with a text or picture path.
     pub inputs: usize,
     pub tokens: usize,
     pub width: usize,
-    /// Of the store.
+    /// Size of the store in bytes.
     pub bytes: u64,
-    /// While the store is made beside the rows that it is made of.
+    /// Peak disk use in bytes, while rows and store exist together.
     pub peak_bytes: u64,
     pub seconds: f64,
-    /// Inputs that were really encoded for the estimate.
+    /// Number of inputs that were encoded for the estimate.
     pub sampled: usize,
-    /// What a person should hear.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
 }
 
-/// Encodes `dataset` into a new feature store. `progress` hears (items done, items in all); when `stop` is set
-/// the run ends after its batch. What is done is kept in a folder beside the store, and the same call goes on.
+/// Encodes `dataset` into a new feature store. `progress` is called with (items done, items in total); when `stop` is
+/// set, the run ends after its batch. Finished batches are kept in a neighbouring folder of the store, and the same
+/// call resumes.
 ///
 /// # Errors
-/// No item has such an input; the destination exists; an earlier run with other settings lies there; the model
-/// or the disk fails; or the run was stopped.
+/// No item has an input of this kind, the destination exists, there is an earlier run with other settings, the model or
+/// the disk fails, or the run was stopped.
 pub fn run(
     dataset: &Dataset,
     encoder: &Encoder,
@@ -113,7 +114,7 @@ pub fn run(
         let (plan, todo) = (&plan, &todo);
         scope.spawn(move || {
             for &batch in todo {
-                // The receiver is gone when the device's side has failed or was stopped.
+                // The receiver is gone if the device's side has failed or was stopped.
                 if sender.send((batch, plan.load(encoder, batch))).is_err() {
                     return;
                 }
@@ -133,7 +134,7 @@ pub fn run(
     finish(dataset, encoder, job, &plan, partial, resumed, begun)
 }
 
-/// Beside the store, so that both lie on one disk.
+/// The folder of the run's rows, on the store's disk.
 fn partial_dir(dest: &Path) -> PathBuf {
     let name = dest.file_name().unwrap_or_default().to_string_lossy();
     dest.with_file_name(format!("{name}.partial"))
@@ -165,13 +166,13 @@ fn finish(
         }
     }
     if recipe.modality == Modality::Image {
-        let path = writer.beside(QUARANTINE);
+        let path = writer.extra_path(QUARANTINE);
         write_quarantine(&path, dataset, &refused)?;
     }
     if let Some(table) = encoder.table() {
-        table.write(&writer.beside(tfidf::FILE))?;
+        table.write(&writer.extra_path(tfidf::FILE))?;
     }
-    let manifest = writer.finish(about(dataset, encoder, job, plan, refused.len())?)?;
+    let manifest = writer.finish(description(dataset, encoder, job, plan, refused.len())?)?;
     let encoded = partial.kept;
     partial.remove()?;
     Ok(Report {
@@ -190,8 +191,8 @@ fn finish(
     })
 }
 
-/// What the store's manifest says of its making.
-fn about(
+/// The store's description in its manifest.
+fn description(
     dataset: &Dataset,
     encoder: &Encoder,
     job: &Job,
@@ -232,16 +233,16 @@ fn write_quarantine(path: &Path, dataset: &Dataset, refused: &[(u32, String)]) -
     writer.flush().map_err(super::error::at(path))
 }
 
-/// Encodes a few batches, spread over the data set, and says what all would take. Nothing is written.
+/// Encodes a few batches, spread over the data set, and estimates the cost of all. Writes nothing.
 ///
 /// # Errors
-/// No item has such an input, or the model fails.
+/// No item has an input of this kind, or the model fails.
 pub fn estimate(dataset: &Dataset, encoder: &Encoder, job: &Job) -> Result<Estimate, EncodeError> {
     let plan = Plan::new(dataset, encoder, job)?;
     let (mut seconds, mut cost, mut sampled) = (0.0, 0, 0);
     let count = plan.batches.len();
     let begun = Instant::now();
-    // The first warms up caches and kernels and is not counted, unless it is all there is.
+    // The first batch warms up caches and kernels, and counts only if there is no other.
     let places = [0, count / 4, count / 2, count.saturating_sub(2)];
     for (n, &batch) in places.iter().enumerate() {
         let start = Instant::now();

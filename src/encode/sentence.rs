@@ -1,7 +1,7 @@
-//! What a sentence-transformers folder says beyond its transformer: `modules.json` and the files that it leads to.
+//! The modules of a sentence-transformers folder: `modules.json` and the files that it names.
 //!
-//! Followed as sentence-transformers 6.2 loads and applies them; files of older releases say the same in other keys.
-//! What is not understood is refused by name: left out, it would give plausible and wrong features.
+//! They are applied as by sentence-transformers 6.2; older releases use other keys. Anything unsupported is refused by
+//! name, since features without it would be plausible but wrong.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -21,9 +21,9 @@ use tokens::{calls, handed, max_tokens, number, settings};
 
 /// The list of modules.
 pub(super) const MODULES: &str = "modules.json";
-/// Prompts.
+/// The file of prompts.
 pub(super) const PROMPTS: &str = "config_sentence_transformers.json";
-/// Flags of releases before 6, in the order in which several are concatenated.
+/// Pooling flags of releases before 6, in the order of concatenation.
 const FLAGS: [(&str, Pool); 6] = [
     ("pooling_mode_cls_token", Pool::Cls),
     ("pooling_mode_max_tokens", Pool::Max),
@@ -35,30 +35,30 @@ const FLAGS: [(&str, Pool); 6] = [
 /// A folder's modules.
 #[derive(Debug)]
 pub(super) struct Sentence {
-    /// Where the transformer and its tokenizer lie.
+    /// The folder of the transformer and its tokenizer.
     pub transformer: PathBuf,
-    /// How its states become a vector; absent where the transformer gives one itself, as CLIP does.
+    /// Pooling of its states; absent if the transformer gives a vector itself, as CLIP does.
     pub pools: Option<Pools>,
-    /// The prompt's tokens are pooled too.
+    /// Whether the prompt's tokens are pooled.
     pub include_prompt: bool,
-    /// What stands before every text.
+    /// Prompt before every text.
     pub prompt: String,
-    /// Texts are written small before they are tokenised.
+    /// Whether texts are lowercased before tokenisation.
     pub lowercase: bool,
-    /// Settings of the tokenizer that go before its own.
+    /// Settings that override the tokenizer's own.
     pub tokenizer: Map<String, Value>,
-    /// Longest text in tokens, special ones included; absent where nothing bounds it.
+    /// Longest text in tokens, special ones included; absent if unbounded.
     pub max_tokens: Option<usize>,
-    /// Modules behind the pooling: kind and folder.
-    behind: Vec<(Kind, PathBuf)>,
-    /// Values of the last vector that are kept.
+    /// Modules after the pooling: kind and folder.
+    further: Vec<(Kind, PathBuf)>,
+    /// Number of values of the last vector that are kept.
     truncate: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Transformer,
-    /// The class of CLIP before release 5.4.
+    /// CLIP's class before release 5.4.
     Clip,
     Pooling,
     Dense,
@@ -68,19 +68,19 @@ enum Kind {
 }
 
 impl Kind {
-    /// Whether the library can't make the module without its `config.json`.
+    /// Whether the module requires its `config.json`.
     fn needs_config(self) -> bool {
         matches!(self, Self::Pooling | Self::Dense | Self::Norm)
     }
 }
 
 impl Sentence {
-    /// Reads the folder, if it is one of sentence-transformers. `whole` asks for pooling and the modules behind it; else
-    /// only what concerns the transformer is read, and what else the folder holds need not be understood.
-    /// `default_prompt` asks for the prompt that the folder puts before every text.
+    /// Reads the folder, if it is one of sentence-transformers. With `whole`, pooling and the modules after it are
+    /// read; else only the transformer's settings, and the rest need not be supported. `default_prompt` also reads the
+    /// folder's prompt.
     ///
     /// # Errors
-    /// A file is damaged, or asks for something that is not here.
+    /// A file is damaged, or requires something unsupported.
     pub fn open(
         folder: &Path,
         modality: Modality,
@@ -109,8 +109,8 @@ impl Sentence {
             max_tokens: calls
                 .map_or_else(|| max_tokens(&transformer, &settings.1, &tokenizer), |n| Ok(Some(n)))?,
             tokenizer,
-            // Unit length does not depend on the modules before it.
-            behind: rest
+            // Scaling to unit length does not depend on earlier modules.
+            further: rest
                 .iter()
                 .filter(|module| matches!(kind(&path, module), Ok(Kind::Normalize)))
                 .map(|module| Ok((Kind::Normalize, place(folder, &path, module)?)))
@@ -144,42 +144,42 @@ impl Sentence {
             return Err(unknown(path, what.into()));
         }
         if pooling {
-            let (_, at) = modules.remove(0);
-            let (pools, include) = pooling_of(&at.join("config.json"))?;
+            let (_, dir) = modules.remove(0);
+            let (pools, include) = pooling_of(&dir.join("config.json"))?;
             (self.pools, self.include_prompt) = (Some(pools), include);
         }
         let misplaced = |kind: &Kind| matches!(kind, Kind::Transformer | Kind::Clip | Kind::Pooling);
         if let Some((kind, _)) = modules.iter().find(|(kind, _)| misplaced(kind)) {
             return Err(unknown(path, format!("a further {kind:?} module is not supported")));
         }
-        self.behind = modules;
+        self.further = modules;
         Ok(())
     }
 
-    /// Takes what a store was made with, where files of today's reading say otherwise: items that come later are
-    /// encoded like those before.
-    pub fn as_made(&mut self, recipe: &Recipe) {
+    /// Restores the choices of a store's recipe where they differ from today's reading of the files, so that later
+    /// items are encoded like the earlier ones.
+    pub fn restore_choices(&mut self, recipe: &Recipe) {
         self.prompt = recipe.prompt.clone().unwrap_or_default();
         self.lowercase = recipe.lowercase;
         self.max_tokens = recipe.max_tokens.or(self.max_tokens);
         if recipe.modules.is_empty() {
             self.pools.clone_from(&recipe.output.pool);
             self.include_prompt = recipe.output.skip == 0;
-            self.behind.truncate(0);
+            self.further.truncate(0);
             self.truncate = None;
             if recipe.output.unit {
-                self.behind.push((Kind::Normalize, self.transformer.clone()));
+                self.further.push((Kind::Normalize, self.transformer.clone()));
             }
         }
     }
 
-    /// Reads the modules behind the pooling.
+    /// Reads the modules after the pooling.
     ///
     /// # Errors
-    /// One is damaged or asks for something that is not here.
+    /// A module is damaged or unsupported.
     pub fn head(&self) -> Result<Head, EncodeError> {
         let mut head = Head::default();
-        for (kind, dir) in &self.behind {
+        for (kind, dir) in &self.further {
             let path = dir.join("config.json");
             let config =
                 if kind.needs_config() { required(&path)? } else { optional(&path)?.unwrap_or_default() };
@@ -193,7 +193,7 @@ impl Sentence {
                 Kind::Dense => head.push_dense(dir, &config)?,
                 Kind::Norm => head.push_norm(dir, &config)?,
                 Kind::Normalize => head.push_unit(),
-                // It does nothing outside of training.
+                // Without effect outside of training.
                 Kind::Dropout | Kind::Transformer | Kind::Clip | Kind::Pooling => {}
             }
         }
@@ -204,10 +204,10 @@ impl Sentence {
     }
 }
 
-/// What a module is, by the class that it names.
+/// The kind of a module, by its class.
 fn kind(path: &Path, module: &Value) -> Result<Kind, EncodeError> {
     let name = module.get("type").and_then(Value::as_str).unwrap_or("");
-    // The packages moved from release to release, the classes kept their names.
+    // Packages have moved between releases, the names of classes have not.
     let class = name.strip_prefix("sentence_transformers.").and_then(|rest| rest.rsplit('.').next());
     Ok(match class {
         Some("Transformer") => Kind::Transformer,
@@ -221,13 +221,13 @@ fn kind(path: &Path, module: &Value) -> Result<Kind, EncodeError> {
     })
 }
 
-/// The folder of a module, which lies within the encoder's.
+/// The folder of a module inside the encoder's.
 fn place(folder: &Path, path: &Path, module: &Value) -> Result<PathBuf, EncodeError> {
     let inner = inner_place(path, module)?;
     Ok(if inner.is_empty() { folder.to_owned() } else { folder.join(inner) })
 }
 
-/// The same within the encoder's folder; empty for that itself.
+/// The module's path within the encoder's folder; empty for the folder itself.
 fn inner_place<'v>(path: &Path, module: &'v Value) -> Result<&'v str, EncodeError> {
     let inner = module.get("path").and_then(Value::as_str).unwrap_or("").trim_end_matches('/');
     if Path::new(inner).components().all(|part| matches!(part, Component::Normal(_))) {
@@ -236,7 +236,7 @@ fn inner_place<'v>(path: &Path, module: &'v Value) -> Result<&'v str, EncodeErro
     Err(malformed(path, format!("the module path {inner:?} leads out of the folder")))
 }
 
-/// Where a module lies within the folder of its list, and whether it is none without its `config.json`.
+/// A module's path within the folder of its list, and whether it requires its `config.json`.
 pub(super) struct Place {
     pub inner: String,
     pub needs_config: bool,
@@ -245,7 +245,7 @@ pub(super) struct Place {
 /// The places of all modules in the list at `path`.
 ///
 /// # Errors
-/// It is no list of `most` modules or fewer, or one lies elsewhere.
+/// It is not a list of at most `most` modules, or one lies outside the folder.
 pub(super) fn places(path: &Path, most: usize) -> Result<Vec<Place>, EncodeError> {
     let list = optional(path)?.unwrap_or_default();
     let Some(list) = list.as_array().filter(|list| list.len() <= most) else {
@@ -253,13 +253,13 @@ pub(super) fn places(path: &Path, most: usize) -> Result<Vec<Place>, EncodeError
     };
     let place = |module: &Value| {
         let inner = inner_place(path, module)?.to_owned();
-        // One that is not known is refused when the encoder is opened.
+        // Unknown modules are refused when the encoder is opened.
         Ok(Place { inner, needs_config: kind(path, module).is_ok_and(Kind::needs_config) })
     };
     list.iter().map(place).collect()
 }
 
-/// A module's file, without which the library makes none.
+/// Reads a required file of a module.
 fn required(path: &Path) -> Result<Value, EncodeError> {
     optional(path)?.ok_or_else(|| EncodeError::Unsupported {
         path: path.to_owned(),
@@ -269,7 +269,7 @@ fn required(path: &Path) -> Result<Value, EncodeError> {
     })
 }
 
-/// Whether the transformer gives a vector of its own accord instead of token states.
+/// Whether the transformer gives a vector by itself instead of token states.
 fn gives_vector(
     first: Kind,
     (path, settings): &(PathBuf, Value),
@@ -288,15 +288,15 @@ fn gives_vector(
     };
     let output = settings.get("module_output_name").and_then(Value::as_str).unwrap_or("");
     let method = way.get("method").and_then(Value::as_str).unwrap_or("");
-    let of_method = way.get("method_output_name").and_then(Value::as_str).unwrap_or("");
-    match (output, method, of_method) {
+    let method_output = way.get("method_output_name").and_then(Value::as_str).unwrap_or("");
+    match (output, method, method_output) {
         ("token_embeddings", "forward", "last_hidden_state") => Ok(false),
         ("sentence_embedding", "get_text_features" | "get_image_features", "" | "pooler_output") => Ok(true),
         _ => Err(unknown(path, format!("module_output_name {output:?} by {way} is not supported"))),
     }
 }
 
-/// The modes of a Pooling module, and whether a prompt's tokens count.
+/// The modes of a Pooling module, and whether a prompt's tokens are pooled.
 pub(super) fn pooling_of(path: &Path) -> Result<(Pools, bool), EncodeError> {
     let config = required(path)?;
     let refused =
@@ -307,7 +307,7 @@ pub(super) fn pooling_of(path: &Path) -> Result<(Pools, bool), EncodeError> {
     };
     let flag = |key: &str, default: bool| match config.get(key) {
         None => Ok(default),
-        Some(Value::Bool(on)) => Ok(*on),
+        Some(Value::Bool(enabled)) => Ok(*enabled),
         Some(other) => Err(refused(format!("{key} {other} is neither true nor false"))),
     };
     let modes =
@@ -322,20 +322,20 @@ pub(super) fn pooling_of(path: &Path) -> Result<(Pools, bool), EncodeError> {
         Some(Value::Array(list)) => list.iter().map(named).collect::<Result<_, _>>()?,
         Some(one) => vec![named(one)?],
         None => {
-            let mut on = Vec::new();
+            let mut enabled = Vec::new();
             for (key, pool) in FLAGS {
                 if flag(key, false)? {
-                    on.push(pool);
+                    enabled.push(pool);
                 }
             }
-            if on.is_empty() { vec![Pool::Mean] } else { on }
+            if enabled.is_empty() { vec![Pool::Mean] } else { enabled }
         }
     };
     let pools = Pools::several(modes).ok_or_else(|| malformed(path, "pooling_mode is an empty list"))?;
     Ok((pools, include))
 }
 
-/// The default prompt, if it is asked for, and how many values of a vector are kept.
+/// The default prompt, if requested, and the number of values of a vector that are kept.
 fn prompt(path: &Path, asked: bool) -> Result<(String, Option<usize>), EncodeError> {
     let config = optional(path)?.unwrap_or_default();
     if let Some(kind) = config.get("model_type").and_then(Value::as_str)
@@ -356,7 +356,7 @@ fn prompt(path: &Path, asked: bool) -> Result<(String, Option<usize>), EncodeErr
     let prompt = match config.get("prompts").and_then(|prompts| prompts.get(name)) {
         Some(Value::String(prompt)) => prompt.clone(),
         Some(Value::Null) => String::new(),
-        // The library knows these two without a text.
+        // The library accepts these two without a text.
         None if matches!(name, "query" | "document") => String::new(),
         _ => {
             return Err(EncodeError::Unsupported {

@@ -1,13 +1,13 @@
-//! Text vectors without a neural encoder: hashed TF-IDF, projected at random to a fixed width.
+//! Text vectors without a neural encoder: hashed TF-IDF with a random projection to a fixed width.
 //!
-//! Features of a text are its lower-cased words and, within `<word>`, all runs of 3 to 5 characters, so that
-//! `fishing` and `fisherman` share some and a misspelling keeps most; scripts without spaces live on the runs.
-//! Features are hashed into 2^18 buckets, weighted (1 + ln tf) · idf with idf = ln((1 + N) / (1 + df)) + 1 as
-//! scikit-learn has it, scaled to length 1, and every bucket adds a fixed vector of random signs / sqrt(width)
-//! (Achlioptas 2003): cosines are kept up to about 1 / sqrt(width).
+//! Features of a text are its lower-cased words and, within `<word>`, all runs of 3 to 5 characters: `fishing` and
+//! `fisherman` share some, a misspelling keeps most, and scripts without spaces have only these. Features are hashed
+//! into 2^18 buckets, weighted by (1 + ln tf) · idf with idf = ln((1 + N) / (1 + df)) + 1 as in scikit-learn, and
+//! scaled to length 1. Every bucket adds a fixed vector of random signs / sqrt(width) (Achlioptas 2003), which
+//! preserves cosines up to about 1 / sqrt(width).
 //!
-//! Why not a truncated SVD: the signs follow from the bucket's number, so an item that arrives later needs
-//! nothing but the table of document frequencies, and no text's vector depends on the order of the catalogue.
+//! In contrast to a truncated SVD, the signs are a function of the bucket. A later item needs only the table of
+//! document frequencies, and vectors don't depend on the order of the catalogue.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -22,18 +22,18 @@ use crate::rng::mix64;
 use crate::tensors;
 use crate::tensors::Values;
 
-/// Buckets of the hash.
+/// Number of buckets of the hash.
 const BUCKETS: usize = 1 << 18;
-/// Width where none is given.
+/// Default width.
 pub const DEFAULT_WIDTH: usize = 256;
 /// Lengths of the runs of characters.
 const RUNS: std::ops::RangeInclusive<usize> = 3..=5;
-/// Characters of a text that are read.
+/// Most characters of a text that are read.
 const MOST_CHARACTERS: usize = 100_000;
-/// File in the feature store that a later item is encoded with.
+/// File of the table in the feature store.
 pub const FILE: &str = "tfidf.safetensors";
 
-/// The inverse document frequencies of a catalogue, and the width.
+/// TF-IDF with the inverse document frequencies of a catalogue.
 #[derive(Clone, Debug)]
 pub struct Tfidf {
     width: usize,
@@ -42,7 +42,7 @@ pub struct Tfidf {
 }
 
 impl Tfidf {
-    /// Counts the texts that each feature occurs in; empty texts don't count.
+    /// Counts the texts that contain each feature, without empty texts.
     pub fn fit<'t>(texts: impl Iterator<Item = &'t str>, width: usize) -> Self {
         let mut counts = vec![0u32; BUCKETS];
         let mut total = 0u32;
@@ -59,13 +59,13 @@ impl Tfidf {
         self.width
     }
 
-    /// A vector of length 1; zeros for a text without a letter or digit.
+    /// The vector of a text, of length 1; zeros for a text without a letter or digit.
     pub fn encode(&self, text: &str) -> Vec<f32> {
         let mut weighted: Vec<(u32, f64)> = features(text)
             .into_iter()
             .map(|(bucket, tf)| (bucket, (1.0 + f64::from(tf).ln()) * f64::from(self.idf[bucket as usize])))
             .collect();
-        // Sums of floats depend on their order, and the map's is random.
+        // The order of a map is random, and sums of floats depend on it.
         weighted.sort_unstable_by_key(|(bucket, _)| *bucket);
         let mut vector = vec![0.0f64; self.width];
         for (bucket, weight) in weighted {
@@ -80,12 +80,12 @@ impl Tfidf {
         vector.into_iter().map(|v| (v / norm) as f32).collect()
     }
 
-    /// All texts, on all cores.
+    /// Encodes all texts on all cores.
     pub fn encode_all(&self, texts: &[&str]) -> Vec<Vec<f32>> {
         texts.par_iter().map(|text| self.encode(text)).collect()
     }
 
-    /// SHA-256 of the table and the width.
+    /// SHA-256 of table and width.
     pub fn hash(&self) -> String {
         let mut hasher = Sha256::new();
         hasher.update((self.width as u64).to_le_bytes());
@@ -104,10 +104,10 @@ impl Tfidf {
         tensors::write(path, &all).map_err(|e| malformed(path, e))
     }
 
-    /// Reads it back.
+    /// Reads a table.
     ///
     /// # Errors
-    /// The file is not one of these.
+    /// The file is not such a table.
     pub fn read(path: &Path) -> Result<Self, EncodeError> {
         let mut all = tensors::read(path).map_err(|e| malformed(path, e))?;
         let mut take = |name: &str| all.remove(name).ok_or_else(|| malformed(path, format!("no {name:?}")));
@@ -120,7 +120,7 @@ impl Tfidf {
     }
 }
 
-/// How often each bucket occurs.
+/// The count of each bucket in a text.
 fn features(text: &str) -> HashMap<u32, u32> {
     let mut counts = HashMap::new();
     let lower: String = text.chars().take(MOST_CHARACTERS).flat_map(char::to_lowercase).collect();
@@ -138,7 +138,7 @@ fn features(text: &str) -> HashMap<u32, u32> {
     counts
 }
 
-/// FNV-1a with a seed per sort of feature, mixed.
+/// The bucket of a feature: FNV-1a with a seed for its kind, mixed.
 fn bucket(seed: u64, bytes: impl Iterator<Item = u8>) -> u32 {
     let start = 0xcbf2_9ce4_8422_2325 ^ mix64(seed);
     let hash = bytes.fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));

@@ -1,7 +1,7 @@
-//! Texts to token ids, by a `tokenizer.json` as Hugging Face's `tokenizers` reads it, or BERT's older `vocab.txt`.
+//! Tokenisation of texts by a `tokenizer.json`, as Hugging Face's `tokenizers` reads it, or BERT's older `vocab.txt`.
 //!
-//! The library computes; what stands here keeps a damaged file an error: it checks some things when it meets them in a
-//! text, or not at all, and then panics.
+//! The library does the work. It checks some properties of a file only when a text needs them, or not at all, and then
+//! panics; the code here turns damaged files into errors.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -13,10 +13,10 @@ use super::EncodeError;
 use super::error::{at, malformed};
 use super::files::optional;
 
-/// Longest text that is read, in bytes; what lies behind it can't reach the first thousand tokens.
+/// Longest text in bytes; the rest can't reach the first thousand tokens.
 const MOST_BYTES: usize = 64 << 10;
 
-/// Classes that build BERT's normalizer from their settings and pass over the one in `tokenizer.json`.
+/// Classes that build BERT's normalizer from their settings and ignore the one in `tokenizer.json`.
 const REBUILT: [&str; 12] = [
     "BertTokenizer",
     "DistilBertTokenizer",
@@ -31,7 +31,7 @@ const REBUILT: [&str; 12] = [
     "DPRQuestionEncoderTokenizer",
     "DPRReaderTokenizer",
 ];
-/// Models whose tokenizer is of such a class where no file names one.
+/// Models whose tokenizer is of such a class if no file names one.
 const REBUILT_MODELS: [&str; 13] = [
     "bert",
     "distilbert",
@@ -48,33 +48,33 @@ const REBUILT_MODELS: [&str; 13] = [
     "dpr",
 ];
 
-/// A tokenizer, ready to use.
+/// A tokenizer.
 pub struct Tokenizer {
     path: PathBuf,
     inner: tokenizers::Tokenizer,
-    /// Special tokens that are put around a text.
+    /// Number of special tokens around a text.
     added: usize,
-    /// The end that is kept where a text is too long.
+    /// The side on which long texts are truncated.
     cut: TruncationDirection,
     largest: u32,
-    /// What was read otherwise than its file states it.
+    /// Departures from the tokenizer's file.
     departures: Vec<String>,
 }
 
 impl Tokenizer {
-    /// Opens the tokenizer of an encoder's folder: `tokenizer.json`, or BERT's older `vocab.txt`. `lowercase` writes
-    /// texts small first, as sentence-transformers does where a folder asks for it.
+    /// Opens the tokenizer of an encoder's folder: `tokenizer.json`, or BERT's older `vocab.txt`. `lowercase`
+    /// lowercases texts first, as some sentence-transformers folders require.
     ///
     /// # Errors
-    /// No such file, or one that is damaged.
+    /// The file is missing or damaged.
     pub fn open(folder: &Path, lowercase: bool) -> Result<Self, EncodeError> {
         Self::open_handed(folder, lowercase, &Map::new())
     }
 
-    /// The same with settings that go before those of `tokenizer_config.json`.
+    /// As [`Tokenizer::open`], with settings that override `tokenizer_config.json`.
     ///
     /// # Errors
-    /// As [`Tokenizer::open`]; or a setting has no such value.
+    /// As [`Tokenizer::open`], or a setting has an invalid value.
     pub(super) fn open_handed(
         folder: &Path,
         lowercase: bool,
@@ -88,7 +88,7 @@ impl Tokenizer {
             Some(Value::Object(config)) => config,
             Some(_) => return Err(malformed(&settings, "not an object of settings")),
         };
-        // A recipe of before knew of no other place for it.
+        // Older recipes read it from this place only.
         let known = cut_of(&settings, &config)?.unwrap_or(TruncationDirection::Right);
         config.extend(given.clone());
         let asked = cut_of(&settings, &config)?;
@@ -151,7 +151,7 @@ impl Tokenizer {
         Self::parse(&path, root, lowercase, None)
     }
 
-    /// `normalizer` is that of a class which passes over the file's.
+    /// Parses the file's content. `normalizer` replaces the file's, for classes that ignore it.
     fn parse(
         path: &Path,
         mut root: Value,
@@ -178,7 +178,7 @@ impl Tokenizer {
             Some("Left") => TruncationDirection::Left,
             _ => TruncationDirection::Right,
         };
-        // Cut and padding are the encoder's to choose.
+        // The encoder determines truncation and padding.
         for key in ["truncation", "padding"] {
             root[key] = Value::Null;
         }
@@ -189,32 +189,32 @@ impl Tokenizer {
         let added = inner.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
         let largest = inner.get_vocab(true).into_values().max().unwrap_or(0);
         let mut tokenizer = Self { path: path.to_owned(), inner, added, cut, largest, departures };
-        // Ids of special tokens need not be those of the vocabulary. The first text shows what else does not fit.
-        let around = tokenizer.encode("", MOST_BYTES)?;
+        // Ids of special tokens may be outside the vocabulary. A first text reveals other contradictions.
+        let special = tokenizer.encode("", MOST_BYTES)?;
         tokenizer.encode("a 1", MOST_BYTES)?;
-        tokenizer.largest = around.into_iter().max().unwrap_or(0).max(largest);
+        tokenizer.largest = special.into_iter().max().unwrap_or(0).max(largest);
         Ok(tokenizer)
     }
 
-    /// The largest id that can come out.
+    /// The largest id that can occur.
     pub fn largest(&self) -> u32 {
         self.largest
     }
 
-    /// What was read otherwise than the tokenizer's file states it; empty as a rule.
+    /// Departures from the tokenizer's file, usually none.
     pub(super) fn departures(&self) -> &[String] {
         &self.departures
     }
 
-    /// Whether a text that is too long loses its beginning.
+    /// Whether long texts lose their beginning.
     pub(super) fn cuts_the_beginning(&self) -> bool {
         self.cut == TruncationDirection::Left
     }
 
-    /// The ids of `text` with special tokens, cut to `most` in all.
+    /// The ids of `text` with special tokens, at most `most`.
     ///
     /// # Errors
-    /// The tokenizer's file has no token for something in the text, or contradicts itself.
+    /// The tokenizer has no token for a part of the text, or contradicts itself.
     pub fn encode(&self, text: &str, most: usize) -> Result<Vec<u32>, EncodeError> {
         let text = &text[..text.floor_char_boundary(MOST_BYTES)];
         let run = || -> tokenizers::Result<Vec<u32>> {
@@ -230,8 +230,8 @@ impl Tokenizer {
         guarded(|| run().map_err(|e| e.to_string())).map_err(|reason| malformed(&self.path, reason))
     }
 
-    /// Tokens that `prompt` takes at the beginning of a text, all of its own but a special one at the end; and
-    /// whether there is such a one.
+    /// Number of tokens that `prompt` takes at the beginning of a text, without a special one at its end, and whether
+    /// there is one.
     ///
     /// # Errors
     /// As [`Tokenizer::encode`].
@@ -248,7 +248,7 @@ fn read_json(path: &Path) -> Result<Value, EncodeError> {
     serde_json::from_str(&text).map_err(|e| malformed(path, e))
 }
 
-/// The end that is kept, where `config` says.
+/// The truncation side in `config`, if given.
 fn cut_of(path: &Path, config: &Map<String, Value>) -> Result<Option<TruncationDirection>, EncodeError> {
     match config.get("truncation_side") {
         None | Some(Value::Null) => Ok(None),
@@ -258,8 +258,8 @@ fn cut_of(path: &Path, config: &Map<String, Value>) -> Result<Option<TruncationD
     }
 }
 
-/// Whether transformers 5 reads the tokenizer by a class of [`REBUILT`]: the one that the tokenizer's settings
-/// name, the model's, or that of the model's type.
+/// Whether transformers 5 reads the tokenizer by a class of [`REBUILT`]: that of the tokenizer's settings, of the
+/// model, or of the model's type.
 fn is_rebuilt(folder: &Path, config: &Map<String, Value>) -> Result<bool, EncodeError> {
     let model = optional(&folder.join("config.json"))?.unwrap_or_default();
     let class = config.get("tokenizer_class").or_else(|| model.get("tokenizer_class"));
@@ -270,7 +270,7 @@ fn is_rebuilt(folder: &Path, config: &Map<String, Value>) -> Result<bool, Encode
     Ok(kind.is_some_and(|kind| REBUILT_MODELS.contains(&kind)))
 }
 
-/// The normalizer that such a class builds.
+/// The normalizer that a class of [`REBUILT`] builds.
 fn normalizer_of(path: &Path, config: &Map<String, Value>) -> Result<Value, EncodeError> {
     let flag = |key: &str, default: Value| match config.get(key) {
         None => Ok(default),
@@ -283,7 +283,7 @@ fn normalizer_of(path: &Path, config: &Map<String, Value>) -> Result<Value, Enco
         "lowercase": flag("do_lower_case", true.into())?}))
 }
 
-/// Older files leave the type out; the prefix of pieces is that of this model alone.
+/// Whether the model is WordPiece. Older files omit the type, but only this model has a prefix of pieces.
 fn is_word_piece(root: &Value) -> bool {
     let model = root.get("model").unwrap_or(&Value::Null);
     match model.get("type").and_then(Value::as_str) {
@@ -292,26 +292,26 @@ fn is_word_piece(root: &Value) -> bool {
     }
 }
 
-/// A damaged normalizer is an error even where another takes its place.
+/// Checks a normalizer, even if another one replaces it.
 fn check_normalizer(path: &Path, normalizer: Option<&Value>) -> Result<(), EncodeError> {
     let Some(normalizer) = normalizer.filter(|v| !v.is_null()) else { return Ok(()) };
     let read = || serde_json::from_value::<NormalizerWrapper>(normalizer.clone()).map_err(|e| e.to_string());
     guarded(read).map(drop).map_err(|reason| malformed(path, reason))
 }
 
-/// Whether two normalizers of BERT do the same.
+/// Whether two normalizers of BERT are equivalent.
 fn same_normalizer(a: &Value, b: &Value) -> bool {
     let flag = |value: &Value, key: &str| value.get(key).and_then(Value::as_bool);
     let flags = |value: &Value| {
         let lowercase = flag(value, "lowercase");
-        // Accents go with the letters' case unless something is said of them.
+        // By default accents are stripped exactly when texts are lowercased.
         let accents = flag(value, "strip_accents").or(lowercase);
         [flag(value, "clean_text"), flag(value, "handle_chinese_chars"), accents, lowercase]
     };
     a.get("type") == b.get("type") && flags(a) == flags(b)
 }
 
-/// What the library finds out in the middle of a run, or takes for something else.
+/// Checks what the library would find in the middle of a run, or misread.
 fn check_model(path: &Path, model: &Value) -> Result<(), EncodeError> {
     let Some(vocabulary) = model.get("vocab").filter(|v| v.is_object() || v.is_array()) else {
         return Err(malformed(path, "the model has no vocab"));
@@ -330,7 +330,7 @@ fn check_model(path: &Path, model: &Value) -> Result<(), EncodeError> {
     Ok(())
 }
 
-/// Puts a step that writes texts small before the others, if none does.
+/// Prepends a lowercasing step, if there is none.
 fn prepend_lowercase(root: &mut Value) {
     let old = root.get("normalizer").cloned().unwrap_or_default();
     if lowercases(&old) {
@@ -356,7 +356,7 @@ fn lowercases(normalizer: &Value) -> bool {
     }
 }
 
-/// The library asserts some things about a file instead of checking them: its panic is the file's fault.
+/// Turns panics of the library, which asserts properties of a file, into errors of the file.
 fn guarded<T>(call: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(call))
         .unwrap_or_else(|_| Err("a part of it contradicts another".to_owned()))

@@ -1,4 +1,4 @@
-//! The native encoders: one tower of transformer blocks behind a text or picture embedding.
+//! The native encoders: a text or picture embedding, followed by a tower of transformer blocks.
 //!
 //! Shapes: `B` inputs, `T` tokens, `D` width, `P` side of a patch, `C` = 3 colour channels, `S` side of a picture.
 
@@ -10,20 +10,20 @@ use super::layers::{Block, Linear, Norm, padding_mask};
 use super::pool::{Pool, Pooling, Pools};
 use crate::tensors::host;
 
-/// What is taken out of a tower.
+/// The output of a tower.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Output {
-    /// Hidden state: 0 is what enters the first block, n what leaves the n-th.
+    /// Hidden state: 0 is the input of the first block, n the output of the n-th.
     pub layer: usize,
-    /// The tower's final norm is applied to it.
+    /// Whether the tower's final norm is applied.
     pub final_norm: bool,
-    /// Absent: the states of all tokens.
+    /// Pooling; without it, the states of all tokens.
     pub pool: Option<Pools>,
-    /// The pooled vector goes through the model's projection (CLIP).
+    /// Whether the model's projection is applied to the pooled vector (CLIP).
     pub projection: bool,
-    /// The pooled vector is scaled to length 1.
+    /// Whether the pooled vector is scaled to length 1.
     pub unit: bool,
-    /// First tokens that are not pooled: a prompt that is read and then left out.
+    /// Number of first tokens that are not pooled: those of a prompt.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub skip: usize,
 }
@@ -32,7 +32,7 @@ fn is_zero(n: &usize) -> bool {
     *n == 0
 }
 
-/// How inputs become tokens. There is one in a process.
+/// The embedding of inputs as tokens.
 #[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
 pub(super) enum Embedding {
@@ -64,14 +64,14 @@ pub(super) struct Tower {
     pub causal: bool,
     pub heads: usize,
     pub width: usize,
-    /// Width behind the projection.
+    /// Width after the projection.
     pub projected: usize,
-    /// Id of the end-of-text token; none: the largest id of the text.
+    /// Id of the end-of-text token; without it, the largest id of the text.
     pub end_id: Option<u32>,
     pub device: Device,
 }
 
-/// Results of a batch on the host: `[B, T, f]` (T = 1 if pooled) and the valid tokens of each input.
+/// Results of a batch on the host: `[B, T, f]` (T = 1 if pooled), with the number of valid tokens of each input.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Encoded {
     pub values: Vec<f32>,
@@ -89,13 +89,13 @@ impl Encoded {
 }
 
 impl Tower {
-    /// Width of what `output` gives.
+    /// Width of `output`.
     pub fn output_width(&self, output: &Output) -> usize {
         let Some(pools) = &output.pool else { return self.width };
         pools.modes().len() * if output.projection { self.projected } else { self.width }
     }
 
-    /// Tokens of a picture, the class token included.
+    /// Number of tokens of a picture, class token included.
     pub fn picture_tokens(&self) -> usize {
         match &self.embedding {
             Embedding::Picture { position_td, .. } => position_td.dims()[0],
@@ -103,7 +103,7 @@ impl Tower {
         }
     }
 
-    /// Encodes texts given as token ids, padded here to the longest of the batch.
+    /// Encodes texts given as token ids, padded to the longest of the batch.
     pub fn encode_texts(&self, texts: &[&[u32]], output: &Output) -> Encoded {
         let lengths: Vec<usize> = texts.iter().map(|ids| ids.len()).collect();
         let tokens = lengths.iter().copied().max().unwrap_or(1).max(1);
@@ -130,7 +130,7 @@ impl Tower {
     }
 
     fn embed_texts(&self, ids_bt: Tensor<2, Int>, tokens: usize) -> Tensor<3> {
-        // A tower is only asked for what its modality is; the other arm can't be reached through `Native`.
+        // `Native` calls a tower for its own modality only, so that the other arm is unreachable.
         let Embedding::Text { word_vd, position_td, segment_d, norm } = &self.embedding else {
             unreachable!("a picture tower was given texts")
         };
@@ -164,7 +164,7 @@ impl Tower {
         place.unwrap_or(ids.len().saturating_sub(1))
     }
 
-    /// Blocks behind the wanted layer are not computed.
+    /// Computes the blocks up to the requested layer.
     fn run(&self, mut x_btd: Tensor<3>, lengths: &[usize], ends: &[usize], output: &Output) -> Encoded {
         let [b, t, _] = x_btd.dims();
         let padding = padding_mask(lengths, t, self.heads, &self.device);
@@ -179,7 +179,7 @@ impl Tower {
         };
         let one = |pool: &Pool| {
             let plan: Vec<Pooling> =
-                lengths.iter().zip(ends).map(|(&n, &end)| pool.of(n, output.skip, end)).collect();
+                lengths.iter().zip(ends).map(|(&n, &end)| pool.plan(n, output.skip, end)).collect();
             let v_bd = self.pooled(x_btd.clone(), &plan, lengths, output.skip, norm);
             match self.projection.as_ref().filter(|_| output.projection) {
                 Some(projection) => projection.forward(v_bd),
@@ -195,7 +195,7 @@ impl Tower {
         Encoded { values: host(v_bd), tokens: 1, width, lengths: vec![1; b] }
     }
 
-    /// One mode for all inputs; `plan` has the same kind for each of them.
+    /// Pools all inputs by one mode; their plans are of the same kind.
     fn pooled(
         &self,
         x_btd: Tensor<3>,
@@ -209,22 +209,24 @@ impl Tower {
         let places: Vec<i32> = plan
             .iter()
             .enumerate()
-            .filter_map(|(n, p)| if let Pooling::Place(at) = p { Some((n * t + at) as i32) } else { None })
+            .filter_map(
+                |(n, p)| if let Pooling::Place(place) = p { Some((n * t + place) as i32) } else { None },
+            )
             .collect();
         if places.len() == b {
-            // The norm works token by token, so for a single token it is applied behind the choice.
+            // The norm acts on each token, so that it can follow the selection of a single one.
             let rows = Tensor::<1, Int>::from_data(TensorData::new(places, [b]), &self.device);
             let v_bd = x_btd.reshape([b * t, d]).select(0, rows);
             return norm.map_or_else(|| v_bd.clone(), |norm| norm.forward(v_bd.clone()));
         }
         let x_btd = normed(x_btd);
-        let by_place = matches!(plan.first(), Some(Pooling::Sum { by_place: true, .. }));
+        let weighted = matches!(plan.first(), Some(Pooling::Sum { weighted: true, .. }));
         let weights: Vec<f32> = lengths
             .iter()
             .flat_map(|&n| {
-                let from = skip.min(n.max(1) - 1);
-                (0..t).map(move |at| match (from..n).contains(&at) {
-                    true if by_place => (at + 1) as f32,
+                let first = skip.min(n.max(1) - 1);
+                (0..t).map(move |place| match (first..n).contains(&place) {
+                    true if weighted => (place + 1) as f32,
                     valid => f32::from(u8::from(valid)),
                 })
             })
@@ -232,10 +234,10 @@ impl Tower {
         let weights_bt1 = Tensor::<3>::from_data(TensorData::new(weights, [b, t, 1]), &self.device);
         let divisors: Vec<f32> = plan
             .iter()
-            .filter_map(|p| if let Pooling::Sum { over, .. } = p { Some(*over) } else { None })
+            .filter_map(|p| if let Pooling::Sum { divisor, .. } = p { Some(*divisor) } else { None })
             .collect();
         if divisors.len() < b {
-            // Padding is pushed below any state.
+            // Moves padding below any state.
             let pushed = x_btd + (weights_bt1 - 1.0) * 1e9;
             return pushed.max_dim(1).squeeze_dim(1);
         }

@@ -1,8 +1,7 @@
-//! Weights of an encoder: a safetensors file or several, read strictly.
+//! Strict reader of an encoder's weights in one or several safetensors files.
 //!
-//! Every tensor that the architecture names must be there with its shape, and every tensor that is there
-//! must be named: a file of another model, or of a fine-tuned variant with layers we would ignore, is an
-//! error that lists what differs.
+//! Every tensor of the architecture must exist with its shape, and every tensor in the files must be named by it. A
+//! file of another model, or of a variant with additional layers, is an error that lists the differences.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -22,19 +21,19 @@ use crate::artefact::hash_file;
 use crate::features::header::{Header, Place};
 use crate::hex::hex;
 
-/// Problems named in one error; the rest is counted.
+/// Most problems listed in an error; the others are counted.
 const MOST_PROBLEMS: usize = 8;
 
-/// The file of all weights, and the list of files that large models are saved in.
+/// The file of all weights.
 pub(super) const FILE: &str = "model.safetensors";
 pub(super) const INDEX: &str = "model.safetensors.index.json";
 /// Most files of one model.
 const MOST_SHARDS: usize = 1000;
 
-/// The files that hold the weights of the model in `folder`.
+/// The files of the weights of the model in `folder`.
 ///
 /// # Errors
-/// There is none, or the list of files is damaged.
+/// There are none, or the index is damaged.
 pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>, EncodeError> {
     let path = folder.join(FILE);
     if path.exists() {
@@ -52,7 +51,7 @@ pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>, EncodeError> {
     Ok(names.into_iter().map(|name| folder.join(name)).collect())
 }
 
-/// The files that an index lists, each once, in order; none where it lists something else.
+/// The files that an index lists, each once and in order; `None` if it is damaged.
 fn shards(index: &Value) -> Option<Vec<String>> {
     let map = index.get("weight_map")?.as_object()?;
     let names: Option<BTreeSet<&str>> = map.values().map(Value::as_str).collect();
@@ -62,7 +61,7 @@ fn shards(index: &Value) -> Option<Vec<String>> {
     names.iter().all(plain).then(|| names.into_iter().map(str::to_owned).collect())
 }
 
-/// SHA-256 of the weights; of the files' hashes, where there are several.
+/// SHA-256 of the weights, or of the files' hashes if there are several.
 ///
 /// # Errors
 /// A file can't be read.
@@ -81,14 +80,14 @@ struct Shard {
     header: Header,
 }
 
-/// Open files of weights; tensors are read one by one, so that no second copy of all of them is held.
+/// Open files of weights. Tensors are read one by one, without a second copy of all.
 pub(super) struct Weights {
     shards: Vec<Shard>,
     device: Device,
-    /// Prefix that this file puts before all names, such as `bert.`.
+    /// Prefix of all names in this file, such as `bert.`.
     prefix: String,
     used: BTreeSet<String>,
-    /// Beginnings of names that may be left over: heads, the other tower, buffers.
+    /// Prefixes of names that may remain unused: heads, the other tower, buffers.
     ignored: Vec<String>,
     problems: Vec<String>,
 }
@@ -111,14 +110,15 @@ impl Weights {
         })
     }
 
-    /// Of `prefixes`, the one under which `name` is found; the first where none is. The same tower has one inside
-    /// another model and none by itself.
+    /// The prefix under which `name` exists, or else the first. A tower has one inside another model and none by
+    /// itself.
     pub fn prefix_of<'p>(&self, prefixes: &[&'p str], name: &str) -> &'p str {
         let found = prefixes.iter().find(|p| self.has(&format!("{p}{name}")));
         found.or(prefixes.first()).copied().unwrap_or("")
     }
 
-    /// Models with a head save their encoder under a prefix; takes the one under which `name` is found for all names.
+    /// Sets the prefix of all names to the one under which `name` exists. Models with a head save their encoder under a
+    /// prefix.
     pub fn choose_prefix(&mut self, prefixes: &[&str], name: &str) {
         self.prefix = self.prefix_of(prefixes, name).to_owned();
     }
@@ -128,13 +128,13 @@ impl Weights {
         self.find(&format!("{}{name}", self.prefix)).is_some()
     }
 
-    /// The file that holds `name`, and where it does.
+    /// The file that holds `name`, and its place there.
     fn find(&self, name: &str) -> Option<(usize, Place)> {
         self.shards.iter().enumerate().find_map(|(n, shard)| Some((n, shard.header.place(name)?)))
     }
 
-    /// The tensor `name`, which must have `shape`. Absence and other shapes are collected, a single zero
-    /// stands in, and [`Weights::finish`] tells all of them at once.
+    /// Reads the tensor `name`, which must have `shape`. Missing tensors and other shapes are collected for
+    /// [`Weights::finish`], and replaced by a single zero.
     pub fn take<const D: usize>(&mut self, name: &str, shape: [usize; D]) -> Result<Tensor<D>, EncodeError> {
         let data = match self.values(name, &shape)? {
             Some(values) => TensorData::new(values, shape),
@@ -143,7 +143,7 @@ impl Weights {
         Ok(Tensor::from_data(data, &self.device))
     }
 
-    /// A PyTorch linear map `[out, in]`, transposed to `[in, out]`.
+    /// Reads a PyTorch linear map `[out, in]`, transposed to `[in, out]`.
     pub fn take_transposed(
         &mut self,
         name: &str,
@@ -157,7 +157,7 @@ impl Weights {
         Ok(Tensor::from_data(data, &self.device))
     }
 
-    /// The same on the host; empty where it is not there, which [`Weights::finish`] tells.
+    /// As [`Weights::take_transposed`], on the host; empty if it is missing, which [`Weights::finish`] reports.
     pub fn values_transposed(
         &mut self,
         name: &str,
@@ -174,12 +174,12 @@ impl Weights {
         Ok(turned)
     }
 
-    /// The values of the tensor `name` on the host; none where it is not there or has another shape or type, which
-    /// [`Weights::finish`] tells.
+    /// The values of the tensor `name` on the host; `None` if it is missing or has another shape or type, which
+    /// [`Weights::finish`] reports.
     pub fn values(&mut self, name: &str, shape: &[usize]) -> Result<Option<Vec<f32>>, EncodeError> {
         let mut full = format!("{}{name}", self.prefix);
         if self.find(&full).is_none() {
-            // Checkpoints converted from TensorFlow keep its names of the norm's scale and shift.
+            // Checkpoints from TensorFlow keep its names of the norm's scale and shift.
             let old = full.replace("LayerNorm.weight", "LayerNorm.gamma");
             full = old.replace("LayerNorm.bias", "LayerNorm.beta");
         }
@@ -200,8 +200,7 @@ impl Weights {
                 return Ok(None);
             }
         };
-        // The header's parser has checked that type, shape and offsets agree with the file's size, so this
-        // is never more memory than the file is long.
+        // The header's parser has checked type, shape and offsets against the file's size, which bounds this memory.
         let mut bytes = vec![0u8; shape.iter().product::<usize>() * size];
         let Shard { path, file, .. } = &mut self.shards[n];
         file.seek(SeekFrom::Start(place.start)).map_err(at(path))?;
@@ -219,15 +218,15 @@ impl Weights {
         Ok(Some(values))
     }
 
-    /// Names that begin so may be left over.
+    /// Allows unused names with this prefix.
     pub fn ignore(&mut self, prefix: &str) {
         self.ignored.push(prefix.to_owned());
     }
 
-    /// Closes the file.
+    /// Ends reading.
     ///
     /// # Errors
-    /// [`EncodeError::Weights`] with everything that was missing, extra or of another shape.
+    /// [`EncodeError::Weights`] with all tensors that are missing, unused or of another shape.
     pub fn finish(mut self) -> Result<(), EncodeError> {
         let known = |name: &String| {
             self.used.contains(name) || self.ignored.iter().any(|prefix| name.starts_with(prefix.as_str()))
@@ -243,7 +242,7 @@ impl Weights {
         if more > 0 {
             self.problems.push(format!("and {more} more"));
         }
-        // `files` never gives an empty list.
+        // `files` never returns an empty list.
         let path = self.shards.into_iter().next().map(|shard| shard.path).unwrap_or_default();
         Err(EncodeError::Weights { path, problems: self.problems })
     }

@@ -1,4 +1,4 @@
-//! How a model does on items that no training has seen (companions.md 6.8, T11 and T12).
+//! How a model does on items that no training has seen (docs/studies.md, section 6.3).
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The floor below a model on new items: nearest content, untrained (companions.md 6.8, T11).
+//! The floor below a model on new items: nearest content, untrained (docs/studies.md, section 6.3).
 
 use rayon::prelude::*;
 

@@ -1,4 +1,4 @@
-//! How recommendations are judged (odmt.md 6).
+//! How recommendations are judged (docs/odmt.md, section 6).
 //!
 //! Every model and baseline is a [`Scorer`]; [`evaluate`] ranks each target by counting over the whole
 //! catalogue and keeps one row per target, on which all statistics are built. `train` evaluates while it trains, `evaluate`

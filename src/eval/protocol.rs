@@ -1,4 +1,4 @@
-//! Full ranking over the whole catalogue, in tiles of bounded memory (odmt.md 6).
+//! Full ranking over the whole catalogue, in tiles of bounded memory (docs/odmt.md, section 6).
 
 use rayon::prelude::*;
 
@@ -174,7 +174,7 @@ pub fn chosen_counts(choice: &Choice, train_counts: &[u32]) -> Vec<u32> {
 /// The part of a target's history whose items the rule removes from the candidates.
 ///
 /// Under `window` these are the items that the authors keep: the last S + 3 interactions without the test
-/// item, and for validation without both targets (odmt.md 5.2, 6).
+/// item, and for validation without both targets (docs/odmt.md, sections 5.2 and 6).
 pub(super) fn kept_history<'a>(
     dataset: &'a Dataset,
     target: &Target,

@@ -1,4 +1,4 @@
-//! One row per target and score name, as Parquet: what paired statistics are built on (companions.md 1.3).
+//! One row per target and score name, as Parquet: what paired statistics are built on (docs/studies.md, section 2).
 //!
 //! The file's key-value metadata hold `codistill.part` and `codistill.protocol` (JSON), so that rows of
 //! different splits, data or protocols are never compared by accident.

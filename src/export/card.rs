@@ -1,4 +1,4 @@
-//! The model card: what the model is, what it was trained on, how it was measured.
+//! The model card: architecture, training data, features and metrics of a model.
 
 use std::fmt::Write as _;
 
@@ -16,12 +16,12 @@ pub struct Features<'a> {
     /// Most tokens of an item, and the width of one.
     pub tokens: usize,
     pub width: usize,
-    /// What the store's manifest says of its making.
+    /// Description of how the store was made, from its manifest.
     pub about: &'a Value,
 }
 
-/// Markdown for the export's README. `features` are the stores that lie there now; one of another hash than the model
-/// was trained on is not described.
+/// The export's README in Markdown. `features` are the stores at hand; one with another hash than the model was trained
+/// on is not described.
 pub fn render(
     config: &Config,
     parents: &Parents,
@@ -73,7 +73,7 @@ pub fn render(
     text
 }
 
-/// A line for the features of each view: who takes the vectors further must make others by the same recipe.
+/// Appends a line for the features of each view: further vectors must be made by the same recipe.
 fn describe(text: &mut String, parents: &Parents, features: &[Features<'_>]) {
     if parents.features.is_empty() {
         return;
@@ -89,7 +89,7 @@ fn describe(text: &mut String, parents: &Parents, features: &[Features<'_>]) {
     }
 }
 
-/// Encoder, revision and recipe, or the matrix of an import.
+/// The origin of features: encoder, revision and recipe, or the matrix of an import.
 fn origin(about: &Value) -> String {
     let word = |path: &str| about.pointer(path).and_then(Value::as_str).filter(|word| !word.is_empty());
     let mut parts = vec![word("/source").unwrap_or("a source that the store does not name").to_owned()];
@@ -101,7 +101,7 @@ fn origin(about: &Value) -> String {
         ("matrix", word("/matrix/sha256")),
     ];
     parts.extend(marked.into_iter().filter_map(|(name, value)| Some(format!("{name} `{}`", value?))));
-    // A source is what somebody typed, and may hold the sign that ends a cell.
+    // A source is free text, and may hold the separator of cells.
     parts.join(", ").replace('|', "\\|").replace(['\n', '\r'], " ")
 }
 

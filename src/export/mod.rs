@@ -1,4 +1,4 @@
-//! What leaves the program: weights for PyTorch, item vectors with their ids, a model card.
+//! Export of a model: weights for PyTorch, item vectors with their ids, a model card.
 
 pub mod card;
 pub mod weights;
@@ -17,10 +17,10 @@ use crate::params::{self, Values};
 use crate::tensors::{self, TensorsError};
 use crate::train::checkpoint::Parents;
 
-/// Manifest kind and layout version of an export.
+/// Kind and layout version of an export in its manifest.
 pub const KIND: &str = "codistill/export";
 pub const SCHEMA: u32 = 1;
-/// Weights under the authors' names.
+/// File of the weights under the authors' names.
 pub const WEIGHTS: &str = "weights.safetensors";
 
 /// Why an export can't be written or read.
@@ -47,7 +47,7 @@ impl ExportError {
     }
 }
 
-/// What an export is made of.
+/// Contents of an export.
 pub struct Export<'a> {
     pub config: &'a Config,
     /// Parameters under the names of the export.
@@ -57,7 +57,7 @@ pub struct Export<'a> {
     pub items: &'a Items,
     /// The model card, Markdown.
     pub card: &'a str,
-    /// Hashes of what the model was trained on.
+    /// Hashes of the model's training inputs.
     pub parents: &'a Parents,
 }
 
@@ -82,10 +82,10 @@ pub fn write(dest: &Path, export: &Export<'_>) -> Result<(), ExportError> {
     Ok(())
 }
 
-/// Puts weights in the authors' (or our exported) naming into `model`.
+/// Loads weights with the authors' names (or those of our export) into `model`.
 ///
-/// Parameters that the file lacks keep their start only where the authors' model has none of that name; the
-/// names of those are returned.
+/// Parameters that the file lacks keep their initial values only if the authors' model does not have them; their names
+/// are returned.
 ///
 /// # Errors
 /// The file is unreadable, lacks a parameter, or holds others or other shapes.
@@ -112,7 +112,7 @@ fn npy_bytes(values: &Values) -> Vec<u8> {
     let comma = if shape.len() == 1 { "," } else { "" };
     let mut header =
         format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}{comma}), }}", shape.join(", "));
-    // Magic, version and length take 10 bytes; data starts at a multiple of 64.
+    // Magic, version and length take 10 bytes; data begin at a multiple of 64.
     while (10 + header.len() + 1) % 64 != 0 {
         header.push(' ');
     }

@@ -1,7 +1,7 @@
-//! Weights under the authors' parameter names, in PyTorch's layout, and back (odmt.md 11, 12).
+//! Conversion of weights to and from the authors' parameter names and PyTorch's layout (docs/odmt.md, section 10).
 //!
-//! PyTorch keeps linear weights `[out, in]`, we keep `[in, out]`. What the authors' model does not have
-//! (missing tokens, other encoders) keeps our name behind [`OWN_PREFIX`].
+//! Linear weights are `[out, in]` in PyTorch and `[in, out]` here. Parameters that the authors' model does not have
+//! (missing tokens, other encoders) keep our name, with [`OWN_PREFIX`].
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ pub const OWN_PREFIX: &str = "codistill.";
 const UNUSED: [&str; 3] =
     ["IMT.layer_norm.weight", "IMT.layer_norm.bias", "IMT.token_type_embeddings.weight"];
 
-/// All parameters under the authors' names, linear weights as `[out, in]`.
+/// Renames all parameters to the authors' names and transposes linear weights to `[out, in]`.
 pub fn to_authors(params: &BTreeMap<String, Values>) -> BTreeMap<String, Values> {
     params
         .iter()
@@ -24,8 +24,8 @@ pub fn to_authors(params: &BTreeMap<String, Values>) -> BTreeMap<String, Values>
         .collect()
 }
 
-/// The reverse of [`to_authors`] for the parameters named in `names`; unused ones are dropped, others kept
-/// under their own name so that the caller can report them.
+/// The reverse of [`to_authors`] for the parameters in `names`. Unused parameters are dropped; unknown ones keep their
+/// name, for the caller to report.
 pub fn from_authors(params: &BTreeMap<String, Values>, names: &[String]) -> BTreeMap<String, Values> {
     let back: BTreeMap<String, &String> = names.iter().map(|name| (authors_name(name), name)).collect();
     params
@@ -98,7 +98,7 @@ fn norm(leaf: &str) -> Option<&'static str> {
     }
 }
 
-/// Every matrix called `weight` belongs to a linear map; tables and positions have names of their own.
+/// Whether a parameter is a linear weight: every matrix called `weight` is, tables and positions have other names.
 fn is_linear(ours: &str, values: &Values) -> bool {
     values.shape.len() == 2 && ours.ends_with(".weight")
 }

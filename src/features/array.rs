@@ -1,4 +1,4 @@
-//! One array in a `.npy` or safetensors file, read row by row without mapping or loading it.
+//! An array in a `.npy` or safetensors file, read row by row without mapping or loading it.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -13,11 +13,11 @@ use super::error::{at, malformed};
 use super::header::Header;
 use super::npy;
 
-/// Names an array: a file and, where the file can hold several, a tensor.
+/// Reference to an array: a file, and a tensor if the file can hold several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArrayRef {
     pub path: PathBuf,
-    /// Safetensors only; may be absent where the file holds a single tensor.
+    /// Tensor of a safetensors file; may be absent if it holds a single one.
     pub tensor: Option<String>,
 }
 
@@ -29,15 +29,15 @@ pub(super) struct Array {
     file: File,
     start: u64,
     row_bytes: usize,
-    /// Where the file's cursor stands; rows in order need no seek.
+    /// Position of the file's cursor; rows read in order need no seek.
     cursor: u64,
 }
 
 impl Array {
-    /// Opens the array and checks that the file has exactly the bytes its header asks for.
+    /// Opens the array and checks that the file's size agrees with its header.
     ///
     /// # Errors
-    /// No such file or tensor; a header that lies; Fortran order; a type that is not read.
+    /// No such file or tensor, a header that contradicts the file, Fortran order, or an unsupported type.
     pub fn open(array: &ArrayRef) -> Result<Self, FeatureError> {
         let path = &array.path;
         let mut file = File::open(path).map_err(at(path))?;
@@ -71,7 +71,7 @@ impl Array {
         self.shape[0]
     }
 
-    /// Reads row `row` (less than [`Array::rows`]) as it lies on disk.
+    /// Reads the bytes of row `row`, less than [`Array::rows`].
     fn read(&mut self, row: usize, bytes: &mut Vec<u8>) -> Result<(), FeatureError> {
         let start = self.start + row as u64 * self.row_bytes as u64;
         if self.cursor != start {
@@ -110,7 +110,7 @@ impl Array {
         Ok(())
     }
 
-    /// All entries of a one-dimensional integer array.
+    /// Reads all entries of a one-dimensional integer array.
     ///
     /// # Errors
     /// Another shape or type, or the file can't be read.
@@ -126,7 +126,7 @@ impl Array {
         })
     }
 
-    /// All entries of a one-dimensional array of integers or fixed strings, as text.
+    /// Reads all entries of a one-dimensional array of integers or fixed strings as text.
     ///
     /// # Errors
     /// Another shape or type, bytes that are no text, or the file can't be read.

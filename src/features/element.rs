@@ -18,7 +18,7 @@ pub(super) enum Element {
 }
 
 impl Element {
-    /// Size in bytes; none if the file's statement is absurd.
+    /// Size in bytes; `None` if it overflows.
     pub fn size(self) -> Option<usize> {
         match self {
             Self::F16 | Self::Bf16 => Some(2),

@@ -1,4 +1,4 @@
-//! What can go wrong with feature files, said so that the user can mend it.
+//! Errors of feature files, with hints for the user.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,10 +13,10 @@ pub enum FeatureError {
     Artefact(#[from] ArtefactError),
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },
-    /// The file's own statements contradict each other or the format.
+    /// The file contradicts itself or its format.
     #[error("{path}: {reason}")]
     Malformed { path: PathBuf, reason: String },
-    /// A sound file of a sort that is not read.
+    /// A valid file of an unsupported kind.
     #[error("{path}: {what}")]
     Unsupported { path: PathBuf, what: String, hint: String },
     #[error("{path}: shape {shape:?}, wanted {wanted}")]
@@ -29,12 +29,12 @@ pub enum FeatureError {
     NoSuchColumn { path: PathBuf, wanted: String, names: Vec<String> },
     #[error("{path}: several columns, and none of them chosen for ids")]
     WhichColumn { path: PathBuf, names: Vec<String> },
-    /// An option that can't act on this input.
+    /// An option without effect on this input.
     #[error("{option} has no effect: {reason}")]
     NoEffect { option: String, reason: String, hint: String },
     #[error("`{0}` is not the name of a view")]
     ViewName(String),
-    /// Warnings, where they were asked to be errors.
+    /// Warnings, under `--strict`.
     #[error("under --strict a warning is an error: {}", .0.join("; "))]
     Strict(Vec<String>),
     #[error("{matrix} has {rows} rows, but {table} has {entries} entries")]
@@ -59,7 +59,7 @@ pub enum FeatureError {
 }
 
 impl FeatureError {
-    /// What the user can do about it.
+    /// What the user can do about the error.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Unsupported { hint, .. } => Some(hint.clone()),

@@ -1,4 +1,4 @@
-//! What is peculiar about rows that are imported.
+//! Peculiarities of imported rows, for warnings.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
@@ -8,24 +8,24 @@ use super::shared::Shared;
 use crate::data::Dataset;
 use crate::data::join::Explanation;
 
-/// Ids that are shown of items with something peculiar.
+/// Most ids that a warning shows.
 const SHOWN: usize = 5;
 
-/// What is peculiar about the rows.
+/// Peculiarities of the rows.
 #[derive(Default)]
 pub(super) struct Findings {
     pub join: Option<Explanation>,
-    /// The ids are 0, 1, 2, … and not all of them are items.
+    /// Whether the ids are 0, 1, 2, … and some are not items.
     pub numbered: bool,
-    /// Rows that made their item a missing one.
+    /// Rows that made their item missing.
     pub zeros: usize,
     pub nan: usize,
     pub stand_ins: usize,
-    /// Items with features of zeros.
+    /// Items whose features are zeros.
     pub all_zero: Vec<u32>,
-    /// Items whose last token is of zeros, though another is not.
+    /// Items whose last token is zeros, though another is not.
     pub zero_end: Vec<u32>,
-    /// Items by a hash of their features: for words only, so that 64 bits do.
+    /// Items by a 64-bit hash of their features, which only a warning depends on.
     pub alike: HashMap<u64, Vec<u32>>,
 }
 
@@ -51,7 +51,7 @@ impl Findings {
     }
 
     pub fn shared(&self, dataset: &Dataset) -> Option<Shared> {
-        Shared::of(&self.groups(), &dataset.items.ids)
+        Shared::find(&self.groups(), &dataset.items.ids)
     }
 
     pub fn warnings(&self, dataset: &Dataset, options: &ImportOptions, padded: bool) -> Vec<String> {
@@ -88,11 +88,11 @@ impl Findings {
                 ids(&self.zero_end)
             ));
         }
-        if let Some(shared) = self.shared(dataset).filter(|_| options.shared == SharedRows::Told) {
+        if let Some(shared) = self.shared(dataset).filter(|_| options.shared == SharedRows::Warn) {
             all.push(format!(
                 "{}; does it stand for a missing one? --shared-rows missing counts it so, --shared-rows keep says that \
                  it is meant",
-                shared.told("feature row")
+                shared.describe("feature row")
             ));
         }
         all

@@ -1,4 +1,4 @@
-//! The head of a safetensors file, read without the tensors behind it.
+//! The header of a safetensors file, read without the tensors.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -10,33 +10,33 @@ use safetensors::tensor::Metadata;
 use super::FeatureError;
 use super::error::{at, malformed};
 
-/// Longest JSON header that is read, the limit of the safetensors crate.
+/// Longest JSON header in bytes, the limit of the safetensors crate.
 const MAX_HEADER: u64 = 100_000_000;
 
-/// A checked header: every tensor lies inside the file and has the size that its type and shape ask for.
+/// A validated header: every tensor lies inside the file and has the size of its type and shape.
 pub(crate) struct Header {
     pub tensors: Metadata,
-    /// Byte of the file at which tensor offsets begin.
+    /// Offset in the file from which tensor offsets count.
     pub data_start: u64,
 }
 
-/// Where one tensor lies.
+/// The place of a tensor in the file.
 pub(crate) struct Place {
     pub dtype: Dtype,
     pub shape: Vec<usize>,
-    /// From the start of the file, in bytes.
+    /// Offset from the start of the file, in bytes.
     pub start: u64,
     pub bytes: u64,
 }
 
 impl Header {
-    /// Reads and checks the header of `file`.
+    /// Reads and validates the header of `file`.
     ///
-    /// The crate's own reader wants the whole file in memory and adds an unchecked sum to the offsets it
-    /// was given; its parser of the header proper checks order, sizes and overflow.
+    /// The crate's reader requires the whole file in memory and adds to offsets without a check. Its header parser,
+    /// used here, checks order, sizes and overflow.
     ///
     /// # Errors
-    /// The file can't be read, or the header and the file disagree.
+    /// The file can't be read, or contradicts its header.
     pub fn read(path: &Path, file: &mut File) -> Result<Self, FeatureError> {
         let file_len = file.metadata().map_err(at(path))?.len();
         let mut length = [0u8; 8];

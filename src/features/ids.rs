@@ -1,4 +1,4 @@
-//! Tables that say which item each row of a matrix belongs to.
+//! Tables of item ids that name the rows of a matrix.
 
 use std::collections::HashMap;
 use std::fs;
@@ -14,21 +14,21 @@ use super::error::{at, malformed};
 use super::table;
 use crate::hex::hex;
 
-/// A file of item ids, one per row of a matrix and in its order. The extension decides how it is read:
-/// `.npy` and `.safetensors` (integers or fixed strings), `.csv` and `.tsv` (with a header line), `.json`
-/// (a list); anything else is text with one id per line.
+/// A file of item ids, one for each row of a matrix, in its order. The extension determines the format: `.npy` and
+/// `.safetensors` (integers or fixed strings), `.csv` and `.tsv` (with a header line), `.json` (a list); anything else
+/// is text with one id per line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdTable {
     pub path: PathBuf,
-    /// Column of a `.csv` or `.tsv` (absent: the only one, or the only one that is called like an item's id), or
-    /// tensor of a `.safetensors`.
+    /// Column of a `.csv` or `.tsv` (default: the only one, or the only one named like an item's id), or tensor of a
+    /// `.safetensors`.
     pub column: Option<String>,
 }
 
-/// The ids of a table, and how they were found.
+/// The ids of a table, with the way they were read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ids {
-    /// In the order of the rows.
+    /// Ids in the order of the rows.
     pub ids: Vec<String>,
     pub choice: Choice,
 }
@@ -36,19 +36,19 @@ pub struct Ids {
 /// How a table of ids was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Choice {
-    /// As what the file was read, by its extension: npy, safetensors, csv, tsv, json or lines.
+    /// Format by extension: npy, safetensors, csv, tsv, json or lines.
     pub format: &'static str,
-    /// Column or tensor that holds the ids; absent where there is only a list.
+    /// Column or tensor of the ids; absent for plain lists.
     pub column: Option<String>,
-    /// Nobody asked for that column by name.
+    /// Whether the column was guessed, not given by name.
     pub guessed: bool,
 }
 
 impl IdTable {
-    /// Reads the ids, in the order of the rows.
+    /// Reads the ids.
     ///
     /// # Errors
-    /// The file can't be read or parsed, or an entry is no id.
+    /// The file can't be read or parsed, or an entry is not an id.
     pub fn read(&self) -> Result<Ids, FeatureError> {
         let path = &self.path;
         let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
@@ -88,7 +88,7 @@ impl IdTable {
     }
 }
 
-/// Row of each id.
+/// Maps ids to rows.
 ///
 /// # Errors
 /// An id occurs twice.
@@ -102,11 +102,11 @@ pub(super) fn index<'a>(path: &Path, ids: &'a [String]) -> Result<HashMap<&'a st
     Ok(rows)
 }
 
-/// SHA-256 over the ids of a catalogue and their order; `ids[0]` is padding.
+/// SHA-256 of the ids of a catalogue in their order; `ids[0]` is padding.
 pub fn item_ids_hash(ids: &[String]) -> String {
     let mut hasher = Sha256::new();
     for id in ids {
-        // The length first, so that no two lists run together into the same bytes.
+        // Length prefixes make different lists different byte strings.
         hasher.update((id.len() as u64).to_le_bytes());
         hasher.update(id.as_bytes());
     }

@@ -1,4 +1,4 @@
-//! From a matrix and a table of item ids to a feature store.
+//! Import of a matrix with a table of item ids as a feature store.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -22,9 +22,8 @@ use crate::data::join::{self, Explanation, Names};
 /// `dataset` to a new feature store at `dest`. Values are kept as they are. One row is in memory at a time.
 ///
 /// # Errors
-/// Unreadable or contradictory files, shapes that don't fit, duplicate ids, values that are not finite, or
-/// not a single id that is an item of the data set; under `strict` whatever would be warned about. Nothing is
-/// then left at `dest`.
+/// Unreadable or contradictory files, shapes that don't agree, duplicate ids, values that are not finite, no id of the
+/// data set, or warnings under `strict`. Nothing is then left at `dest`.
 pub fn import(
     dataset: &Dataset,
     matrix: &ArrayRef,
@@ -52,7 +51,7 @@ pub fn import(
     let mut writer = StoreWriter::create(dest, items, source.tokens, source.width, precision)?;
     let stand_ins = match options.shared {
         SharedRows::Missing => stand_ins(dataset, &rows, &mut source)?,
-        SharedRows::Told | SharedRows::Keep => HashSet::new(),
+        SharedRows::Warn | SharedRows::Keep => HashSet::new(),
     };
     let matched = copy_rows(dataset, &rows, &mut source, options, &stand_ins, &mut found, &mut writer)?;
     let padded = options.lengths.is_none() && source.tokens > 1;
@@ -81,7 +80,8 @@ pub fn import(
     Ok(ImportReport { hash: manifest.content_hash(), ..report })
 }
 
-/// Writes the rows of the data set's items and returns how many there are. Rows that stand for "no features" are left out.
+/// Writes the rows of the data set's items and returns how many there are. Rows that stand for "no features" are
+/// skipped.
 fn copy_rows(
     dataset: &Dataset,
     rows: &HashMap<&str, usize>,
@@ -119,7 +119,7 @@ fn copy_rows(
     Ok(matched)
 }
 
-/// What the store's manifest says of its making.
+/// The store's description in its manifest.
 fn about(
     dataset: &Dataset,
     matrix: &ArrayRef,
@@ -147,7 +147,7 @@ fn about(
     }))
 }
 
-/// Items whose row [`MANY`] or more have: a pass of its own, so that one row at a time is in memory.
+/// Items whose row [`MANY`] or more share. Takes a separate pass, so that one row is in memory at a time.
 fn stand_ins(
     dataset: &Dataset,
     rows: &HashMap<&str, usize>,
@@ -175,7 +175,7 @@ fn are_row_numbers(ids: &[String]) -> bool {
     ids.len() > 1 && ids.iter().enumerate().all(|(n, id)| id.parse() == Ok(n))
 }
 
-/// The matrix and its lengths.
+/// The matrix with its lengths.
 struct Source {
     matrix: Array,
     lengths: Option<Vec<usize>>,
@@ -218,7 +218,7 @@ impl Source {
         Ok(source)
     }
 
-    /// A table beside the matrix must have one entry per row.
+    /// Checks that a table has one entry for each row of the matrix.
     fn check_entries(&self, table: &Path, entries: usize) -> Result<(), FeatureError> {
         let rows = self.matrix.rows();
         if rows == entries {
@@ -232,7 +232,7 @@ impl Source {
         })
     }
 
-    /// Reads the valid tokens of a row; false if there are none.
+    /// Reads the valid tokens of a row; returns false if there are none.
     fn read(&mut self, row: usize, values: &mut Vec<f32>) -> Result<bool, FeatureError> {
         let length = self.lengths.as_ref().map_or(self.tokens, |lengths| lengths[row]);
         if length == 0 {

@@ -1,4 +1,4 @@
-//! What an import may be told, and what it reports.
+//! Options and report of an import.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,46 +7,47 @@ use super::ids::Choice;
 use super::shared::Shared;
 use super::store::Precision;
 
-/// What may be said besides matrix and ids.
+/// Options of an import.
 #[derive(Clone, Debug, Default)]
 pub struct ImportOptions {
-    /// Valid tokens per row of a `[I, T, f]` matrix; absent: all T. A length of 0 makes the item missing.
+    /// Number of valid tokens of each row of a `[I, T, f]` matrix (default: T). 0 makes the item missing.
     pub lengths: Option<ArrayRef>,
-    /// Absent: float16 if the matrix is, float32 otherwise.
+    /// Precision of the store (default: float16 if the matrix is, else float32).
     pub precision: Option<Precision>,
-    /// What made the features, for the manifest; empty: the matrix file's name.
+    /// Origin of the features, for the manifest (default: the name of the matrix file).
     pub source: String,
-    /// Which rows make their item a missing one.
+    /// Rows that make their item missing.
     pub missing: MissingRows,
-    /// What becomes of rows that several items share.
+    /// Treatment of rows that several items share.
     pub shared: SharedRows,
-    /// Whatever should be warned about is an error, and nothing is written.
+    /// Turns warnings into an error; nothing is then written.
     pub strict: bool,
 }
 
-/// A row that [`super::MANY`] items or more share is seldom meant so: it stands for "no features".
+/// Treatment of rows that [`super::MANY`] items or more share, which usually stand for "no features".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SharedRows {
-    /// They are taken, and told.
+    /// Imports them with a warning.
     #[default]
-    Told,
-    /// They are taken: they are meant so.
+    #[serde(rename = "told")]
+    Warn,
+    /// Imports them as intended.
     Keep,
-    /// Their items count as missing.
+    /// Counts their items as missing.
     Missing,
 }
 
-/// Rows that stand for "no features" in the source.
+/// Rows that stand for "no features".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MissingRows {
-    /// All values of all valid tokens are zero.
+    /// Rows whose valid tokens are all zeros.
     pub zeros: bool,
-    /// A value of a valid token is not a number.
+    /// Rows with NaN in a valid token.
     pub nan: bool,
 }
 
-/// What an import found.
+/// The report of an import.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ImportReport {
     /// I, T and f of the store.
@@ -54,24 +55,24 @@ pub struct ImportReport {
     pub tokens: usize,
     pub width: usize,
     pub precision: Precision,
-    /// Items of the data set that got features.
+    /// Items of the data set with features.
     pub matched: usize,
-    /// Items of the data set without a row, with a row of length 0, or with one that [`ImportOptions::missing`] names.
+    /// Items of the data set without features: no row, a row of length 0, or one that [`ImportOptions::missing`] names.
     pub missing: usize,
-    /// Items among them that have a row of zeros, or one with a value that is not a number.
+    /// Missing items with a row of zeros or NaN.
     pub missing_zeros: usize,
     pub missing_nan: usize,
-    /// Items among them whose row others share.
+    /// Missing items whose row is shared.
     pub missing_shared: usize,
-    /// Rows whose id is no item of the data set.
+    /// Rows whose id is not in the data set.
     pub unknown: usize,
-    /// Matched rows that hold nothing but zeros: often a stand-in for "missing" in the source.
+    /// Matched rows of zeros, which often stand for "missing".
     pub all_zero: usize,
-    /// Items that have one and the same row, which is not of zeros.
+    /// Items that share a row other than zeros.
     pub shared: Option<Shared>,
     /// How the ids were read.
     pub ids: Choice,
-    /// What a person should hear.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
     /// Content hash of the store.
     pub hash: String,

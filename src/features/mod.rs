@@ -1,9 +1,8 @@
-//! Frozen token features of items, one store per view.
+//! Frozen token features of items, in one store per view.
 //!
-//! A [`FeatureStore`] is a directory on disk that training maps into memory and gathers from, batch by
-//! batch; nothing is ever loaded as a whole. [`StoreWriter`] makes one row by row, [`import()`] makes one
-//! from a `.npy` or safetensors matrix and a table of item ids. This module knows no tensors with
-//! gradients: a missing item is a length of 0, and what the model puts in its place is the model's matter.
+//! A [`FeatureStore`] is a directory that training maps into memory and gathers from, batch by batch, without loading
+//! it as a whole. [`StoreWriter`] writes one row by row; [`import()`] makes one from a `.npy` or safetensors matrix and
+//! a table of item ids. A missing item has length 0; the model replaces it by a learned token.
 //!
 //! Reading order: `store`, `pooled` (one vector per item), `replace` (knock-outs of a store), `writer`, `array` of `element`s (with the two header parsers `npy` and `header`), `ids`
 //! and `table`, `shared` (what several items share), `import` with its `findings`, `view` (names of stores).

@@ -1,30 +1,30 @@
-//! The head of a `.npy` file, versions 1 to 3.
+//! The header of a `.npy` file, versions 1 to 3.
 //!
-//! The header is a Python dictionary literal. Only what `numpy.save` writes is understood; anything else is
-//! an error. Source: the module documentation of `numpy.lib.format`.
+//! The header is a Python dictionary literal. Only the output of `numpy.save` is accepted. Source: the module
+//! documentation of `numpy.lib.format`.
 
 use serde_json::Value;
 
 use super::element::Element;
 use crate::data::literal;
 
-/// Longest header that is read; `numpy.load` stops at 10,000 bytes by default.
+/// Longest header in bytes; the default limit of `numpy.load` is 10,000.
 const MAX_HEADER: usize = 1 << 16;
 
-/// What a `.npy` file says of its array.
+/// The header of a `.npy` file.
 #[derive(Debug, PartialEq)]
 pub(super) struct Npy {
     pub element: Element,
     pub fortran_order: bool,
     pub shape: Vec<usize>,
-    /// Byte of the file at which the values begin.
+    /// Offset of the values in the file.
     pub data_start: usize,
 }
 
-/// Parses the first bytes of a file; `head` need not be longer than [`bytes_needed`].
+/// Parses the header from the first bytes of a file; [`bytes_needed`] of them suffice.
 ///
 /// # Errors
-/// One sentence that says what is wrong.
+/// What is wrong, in one sentence.
 pub(super) fn parse(head: &[u8]) -> Result<Npy, String> {
     let (prefix, length) = prefix(head)?;
     let text = head.get(prefix..prefix + length).ok_or("the file ends inside its header")?;
@@ -56,12 +56,12 @@ fn size(value: &Value) -> Result<usize, String> {
     size.ok_or_else(|| "the header's shape is not a tuple of sizes".to_owned())
 }
 
-/// How many leading bytes of a file [`parse`] may look at.
+/// Most bytes that [`parse`] reads.
 pub(super) fn bytes_needed() -> usize {
     12 + MAX_HEADER
 }
 
-/// Bytes before the dictionary, and its length.
+/// Offset of the dictionary, and its length.
 fn prefix(head: &[u8]) -> Result<(usize, usize), String> {
     if !head.starts_with(b"\x93NUMPY") || head.len() < 12 {
         return Err("not a .npy file".into());
@@ -78,10 +78,10 @@ fn prefix(head: &[u8]) -> Result<(usize, usize), String> {
     Ok((prefix, length))
 }
 
-/// `<f4` and the like.
+/// Parses a type such as `<f4`.
 fn element(descr: &str) -> Result<Element, String> {
     let unknown = || match descr {
-        // What numpy makes of a pandas column of texts.
+        // The type of a pandas column of texts in NumPy.
         "|O" => "Python objects are not read; save texts with `numpy.save(path, ids.astype(str))`".to_owned(),
         _ => format!("values of type {descr:?} are not read"),
     };

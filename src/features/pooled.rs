@@ -1,8 +1,8 @@
-//! One vector per item out of its tokens.
+//! Pooling of an item's tokens into one vector.
 
 use super::FeatureStore;
 
-/// Writes the mean of an item's tokens to `out`, zeros where it has none; false there.
+/// Writes the mean of an item's tokens to `out`. Without tokens it writes zeros and returns false.
 ///
 /// # Panics
 /// `item` lies outside the store, or `out` is not f long.
@@ -20,7 +20,7 @@ pub fn mean_token(store: &FeatureStore, item: u32, out: &mut [f32]) -> bool {
     true
 }
 
-/// Gives `row` length 1; zeros, and false, where it has no finite length.
+/// Scales `row` to length 1. If its length is 0 or not finite, it writes zeros and returns false.
 pub fn normalise(row: &mut [f32]) -> bool {
     let length = row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
     if length > 0.0 && length.is_finite() {

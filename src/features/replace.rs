@@ -1,7 +1,7 @@
-//! Knock-outs: other features in place of a store's own (companions.md 5.8).
+//! Knock-outs: replacement of a store's features (docs/studies.md, section 4).
 //!
-//! Nothing is written or held in memory: a permutation, a column's moments or a counter-based draw gives a row
-//! when it is asked for, so that features of any size can be replaced.
+//! Rows are computed on demand from a permutation, column moments or a counter-based draw. Nothing is written or held
+//! in memory, so that features of any size can be replaced.
 
 use std::sync::LazyLock;
 
@@ -13,7 +13,7 @@ use statrs::distribution::{ContinuousCDF, Normal};
 use crate::config::{Replace, ReplaceKind};
 use crate::rng::mix64;
 
-/// Mean and deviation of `noise`, as the published study draws it (companions.md 5.4).
+/// Mean and deviation of `noise`, as the published study draws it (docs/studies.md, section 4).
 const NOISE: (f32, f32) = (1.0, 0.1);
 
 /// 65536 equally likely values of a standard normal: 16 random bits choose one.
@@ -23,13 +23,13 @@ static NORMAL: LazyLock<Vec<f32>> = LazyLock::new(|| {
     (0..steps).map(|i| normal.inverse_cdf((f64::from(i) + 0.5) / f64::from(steps)) as f32).collect()
 });
 
-/// What is read instead of a store's rows.
+/// A replacement of a store's rows.
 pub(super) struct Replacement {
     kind: ReplaceKind,
     key: u64,
-    /// `shuffle`: the row that each item reads, `[I + 1]`.
+    /// The row that each item reads under `shuffle`, `[I + 1]`.
     rows: Vec<u32>,
-    /// Mean and deviation per column; empty where they are not needed.
+    /// Mean and deviation of each column; empty if unused.
     columns: Vec<(f32, f32)>,
 }
 
@@ -57,7 +57,7 @@ impl Replacement {
         Self { kind: replace.kind, key, rows, columns }
     }
 
-    /// Token counts by item, from the store's own.
+    /// Token counts of the items; `own` are the store's.
     pub fn lengths(&self, own: &[u32]) -> Vec<u32> {
         match self.kind {
             ReplaceKind::Shuffle => self.rows.iter().map(|&row| own[row as usize]).collect(),
@@ -66,7 +66,7 @@ impl Replacement {
         }
     }
 
-    /// The stored row that `item` reads, where it reads one.
+    /// The stored row that `item` reads, if any.
     pub fn source(&self, item: u32) -> Option<u32> {
         self.rows.get(item as usize).copied()
     }
@@ -86,7 +86,7 @@ impl Replacement {
         }
     }
 
-    /// Component k of an item's row is a function of (key, draw, item, k), however many are asked for.
+    /// Draws components of an item's row. Component k is a function of (key, draw, item, k).
     fn normals(&self, item: u32, draw: u64, out: &mut [f32]) {
         let row = mix64(self.key ^ mix64(draw) ^ (u64::from(item) << 32));
         let mut bits = 0;
@@ -168,8 +168,8 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let values = |seed: u64, draw: u64| -> Vec<f32> {
             let noise = replaced(home.path(), ReplaceKind::Noise, seed);
-            let of = |item: u32| row(&noise, item, draw)[..noise.length(item) * WIDTH].to_vec();
-            (1..=ITEMS as u32).flat_map(of).collect()
+            let drawn = |item: u32| row(&noise, item, draw)[..noise.length(item) * WIDTH].to_vec();
+            (1..=ITEMS as u32).flat_map(drawn).collect()
         };
         // One store has too few components for three digits: draws under 40 seeds together.
         let many: Vec<f64> = (0..40).flat_map(|seed| values(seed, 0)).map(f64::from).collect();

@@ -1,4 +1,4 @@
-//! The store that training reads: mapped, never loaded.
+//! The memory-mapped feature store that training reads.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -20,17 +20,17 @@ use crate::artefact;
 use crate::config::Replace;
 use crate::data::Dataset;
 
-/// Kind of artefact in the manifest.
+/// Kind of the artefact in its manifest.
 pub const KIND: &str = "codistill/features";
-/// Newest layout that this program reads, and the one it writes.
+/// Version of the layout that this program writes, and newest that it reads.
 pub const SCHEMA_VERSION: u32 = 1;
-/// The file that holds `tokens [I+1, T, f]` and `lengths [I+1]`.
+/// File of the tensors `tokens [I+1, T, f]` and `lengths [I+1]`.
 pub(super) const FILE: &str = "tokens.safetensors";
 
 #[cfg(target_endian = "big")]
 compile_error!("feature stores are mapped as they lie on disk, which is little-endian");
 
-/// How token features lie on disk. Reading always gives float32.
+/// Precision of token features on disk. Reading always returns float32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
@@ -47,7 +47,7 @@ impl Precision {
         }
     }
 
-    /// `float16` or `float32`.
+    /// The name: The name: The name: `float16` or `float32`.
     pub fn name(self) -> &'static str {
         match self {
             Self::F16 => "float16",
@@ -56,14 +56,14 @@ impl Precision {
     }
 }
 
-/// Token features `[I+1, T, f]` of every item of one view, with lengths; row 0 is padding.
+/// Token features `[I+1, T, f]` of the items of one view, with lengths; row 0 is padding.
 pub struct FeatureStore {
     dir: PathBuf,
     map: Mmap,
-    /// First byte of `tokens` in the map, a multiple of the value's size.
+    /// Offset of `tokens` in the map in bytes, a multiple of the value's size.
     start: usize,
     precision: Precision,
-    /// I + 1 entries, each at most T; 0: missing.
+    /// Lengths `[I + 1]`, at most T; 0 for missing items.
     lengths: Vec<u32>,
     tokens: usize,
     width: usize,
@@ -109,8 +109,8 @@ impl FeatureStore {
         })
     }
 
-    /// The same store with other features in place of its own. Draws are a function of `replace.seed` and
-    /// `run_seed`; statistics of the features are taken in one pass over the store.
+    /// The store with its features replaced. Draws are a function of `replace.seed` and `run_seed`; moments take one
+    /// pass over the store.
     #[must_use]
     pub fn replaced(mut self, replace: Replace, run_seed: u64) -> Self {
         let replacement = Replacement::new(self.items(), self.width(), || self.moments(), replace, run_seed);
@@ -120,7 +120,7 @@ impl FeatureStore {
         self
     }
 
-    /// Reads the whole store once and compares it with the hashes of its manifest.
+    /// Reads the whole store and compares it with the hashes of its manifest.
     ///
     /// # Errors
     /// A file is missing or differs from what was written.
@@ -129,7 +129,7 @@ impl FeatureStore {
         Ok(())
     }
 
-    /// Where it lies.
+    /// The store's directory.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -149,17 +149,17 @@ impl FeatureStore {
         self.width
     }
 
-    /// How the values lie on disk.
+    /// Precision of the values on disk.
     pub fn precision(&self) -> Precision {
         self.precision
     }
 
-    /// Content hash of the store; checkpoints and runs name it.
+    /// Content hash of the store, which checkpoints record.
     pub fn hash(&self) -> &str {
         &self.hash
     }
 
-    /// What the writer said of the store: source, data set, counts.
+    /// The writer's description of the store: source, data set, counts.
     pub fn about(&self) -> &Value {
         &self.about
     }
@@ -177,7 +177,7 @@ impl FeatureStore {
         self.lengths[1..].iter().filter(|&&n| n == 0).count()
     }
 
-    /// True where all items that have features have the same first token: nothing can be learned from them.
+    /// Whether all items with features have the same first token, so that they carry no information.
     pub fn is_flat(&self) -> bool {
         let row = |item: u32| {
             let mut token = vec![0.0; self.width];
@@ -199,7 +199,7 @@ impl FeatureStore {
         self.gather_drawn(item, count, 0, out);
     }
 
-    /// [`FeatureStore::gather_into`] within draw `draw`, on which only features that are redrawn depend.
+    /// As [`FeatureStore::gather_into`], for draw `draw` of features that are redrawn.
     ///
     /// # Panics
     /// As [`FeatureStore::gather_into`].
@@ -215,7 +215,7 @@ impl FeatureStore {
         out[filled..].fill(0.0);
     }
 
-    /// The first `count` tokens of row `item` as they lie on disk.
+    /// Writes the first `count` stored tokens of row `item`.
     fn gather_stored(&self, item: u32, count: usize, out: &mut [f32]) {
         let size = self.precision.bytes();
         let start = self.start + item as usize * self.tokens * self.width * size;
@@ -227,7 +227,7 @@ impl FeatureStore {
         }
     }
 
-    /// Mean and deviation of every column over all tokens of all items.
+    /// Mean and deviation of each column over all tokens of all items.
     pub(super) fn moments(&self) -> Vec<(f32, f32)> {
         let width = self.width();
         let (mut sums, mut squares, mut count) = (vec![0.0f64; width], vec![0.0f64; width], 0usize);
@@ -252,7 +252,7 @@ impl FeatureStore {
         sums.iter().zip(&squares).map(column).collect()
     }
 
-    /// Refuses a store that was made for a catalogue with other items or another numbering.
+    /// Checks that the store was made for the items of `dataset` in their order.
     ///
     /// # Errors
     /// [`FeatureError::OtherItems`].
@@ -276,13 +276,12 @@ impl FeatureStore {
 
 #[allow(unsafe_code)]
 fn map_file(file: &File) -> std::io::Result<Mmap> {
-    // SAFETY: the map is only ever read as plain numbers, for which every bit pattern is valid, and stores
-    // are artefacts: written beside their destination, renamed into place and never changed in place, so
-    // nothing of ours writes to or truncates the file under the map.
+    // SAFETY: the map is read as plain numbers, for which every bit pattern is valid. Stores are artefacts, renamed
+    // into place when complete and never changed, so that this program neither writes to nor truncates a mapped file.
     unsafe { Mmap::map(file) }
 }
 
-/// `tokens`, checked for type, shape and alignment.
+/// The place of The place of The place of `tokens`, checked for type, shape and alignment.
 fn token_place(path: &Path, header: &Header) -> Result<(Place, Precision), FeatureError> {
     let place = header.place("tokens").ok_or_else(|| malformed(path, "no tensor named \"tokens\""))?;
     let precision = match place.dtype {
@@ -315,7 +314,7 @@ fn read_lengths(
     let bytes = &map[start..start + place.bytes as usize];
     let mut lengths = Vec::with_capacity(rows);
     for (item, b) in bytes.chunks_exact(4).enumerate() {
-        // A negative I32 reads as more than T here, so that one comparison refuses both.
+        // A negative I32 exceeds T as a u32, so that one comparison finds both errors.
         let length = u32::from_le_bytes([b[0], b[1], b[2], b[3]]);
         if length as usize > tokens || (item == 0 && length != 0) {
             return Err(malformed(path, format!("item {item} states {length} tokens")));

@@ -1,5 +1,5 @@
-//! The column of a `.csv` or `.tsv` table that holds the ids: the one asked for, the only one, or the only one
-//! whose name says so. Never the first because it is the first: pandas writes its row numbers there.
+//! The id column of a `.csv` or `.tsv` table: the one asked for, the only one, or the only one with a telling name. The
+//! first column is not a default, since pandas writes row numbers there.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::data::source::is_item_column;
 #[derive(Debug)]
 pub(super) struct Column {
     pub name: String,
-    /// Nobody asked for it by name.
+    /// Whether the column was guessed, not given by name.
     pub guessed: bool,
     pub values: Vec<String>,
 }
@@ -19,7 +19,7 @@ pub(super) struct Column {
 /// Reads the id column of a table with a header line.
 ///
 /// # Errors
-/// The file can't be read, its records have different lengths, or it can't be told which column is meant.
+/// The file can't be read, its records have different lengths, or the column is ambiguous.
 pub(super) fn read(path: &Path, delimiter: u8, wanted: Option<&str>) -> Result<Column, FeatureError> {
     let mut records = if delimiter == b'\t' { read_tabs(path)? } else { read_commas(path)? }.into_iter();
     let names = records.next().unwrap_or_default();
@@ -32,7 +32,7 @@ pub(super) fn read(path: &Path, delimiter: u8, wanted: Option<&str>) -> Result<C
 
 fn clean(name: &str) -> String {
     let name = name.trim_start_matches('\u{feff}').trim();
-    // RecBole's headers name a type too.
+    // RecBole's headers also name a type.
     let typed = name
         .rsplit_once(':')
         .filter(|(_, kind)| matches!(*kind, "token" | "token_seq" | "float" | "float_seq"));
@@ -50,7 +50,7 @@ fn choose(path: &Path, names: &[String], wanted: Option<&str>) -> Result<usize, 
         return Ok(0);
     }
     let usual: Vec<usize> = (0..names.len()).filter(|&n| is_item_column(&names[n])).collect();
-    // These may number the rows where another column names the item.
+    // These may number the rows when another column names the item.
     let vague = |n: usize| matches!(names[n].to_ascii_lowercase().as_str(), "id" | "code");
     let certain: Vec<usize> = usual.iter().copied().filter(|&n| !vague(n)).collect();
     match (certain.as_slice(), usual.as_slice()) {
@@ -65,12 +65,13 @@ fn choose(path: &Path, names: &[String], wanted: Option<&str>) -> Result<usize, 
 fn read_commas(path: &Path) -> Result<Vec<Vec<String>>, FeatureError> {
     let wrong = |e: csv::Error| malformed(path, e.to_string());
     let mut reader = csv::ReaderBuilder::new().has_headers(false).from_path(path).map_err(wrong)?;
-    // Records of another length than the first are refused by the reader.
+    // The reader refuses records whose length differs from the first.
     let fields = |record: csv::StringRecord| record.iter().map(str::to_owned).collect();
     reader.records().map(|record| record.map(fields).map_err(wrong)).collect()
 }
 
-/// Tabs between fields; a field is quoted only if its quote closes it, as a title may begin with a quote.
+/// Reads fields separated by tabs. A field is quoted only if a quote also ends it, since a title may begin with a
+/// quote.
 fn read_tabs(path: &Path) -> Result<Vec<Vec<String>>, FeatureError> {
     let text = std::fs::read(path).map_err(super::error::at(path))?;
     let text = std::str::from_utf8(&text).map_err(|e| malformed(path, format!("not a text file: {e}")))?;
@@ -95,13 +96,13 @@ fn read_tabs(path: &Path) -> Result<Vec<Vec<String>>, FeatureError> {
 fn unquoted(field: &str) -> String {
     let inner = field.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     match inner {
-        // A quote within must be doubled, or the quotes belong to the text.
+        // Inner quotes must be doubled, or the outer ones belong to the text.
         Some(inner) if !inner.replace("\"\"", "").contains('"') => inner.replace("\"\"", "\""),
         _ => field.to_owned(),
     }
 }
 
-/// Fields of a line in which a quoted field holds tabs.
+/// Fields of a line with tabs inside quoted fields.
 fn spanning(line: &str) -> Vec<String> {
     let mut fields = Vec::new();
     let mut pieces = line.split('\t');

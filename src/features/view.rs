@@ -1,13 +1,13 @@
-//! The name of a view, which is the name of its folder in the data set's `features`.
+//! Names of views, which are folders in the data set's `features`.
 
 use std::path::{Path, PathBuf};
 
 use super::FeatureError;
 
-/// Longest name in bytes: file systems allow 255, and an unfinished store's folder has a longer one.
+/// Longest name in bytes. File systems allow 255, and the folder of an unfinished store has a longer name.
 const LONGEST: usize = 200;
 
-/// Where the feature store of view `name` of the data set at `dataset_dir` lies by default.
+/// The default directory of view `name`'s feature store for the data set at `dataset_dir`.
 ///
 /// # Errors
 /// `name` is a path, empty, or no name for a folder.
@@ -26,7 +26,7 @@ pub fn store_names(dataset_dir: &Path) -> Vec<String> {
     names
 }
 
-/// Refuses a name that would lead out of the `features` folder, or could not be typed in a configuration.
+/// Checks that a name stays inside the `features` folder and can be written in a configuration.
 ///
 /// # Errors
 /// [`FeatureError::ViewName`].

@@ -1,4 +1,4 @@
-//! Makes a feature store row by row.
+//! The writer of feature stores, row by row.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
@@ -12,11 +12,11 @@ use super::error::at;
 use super::store::{FILE, KIND, Precision, SCHEMA_VERSION};
 use crate::artefact::{Manifest, Staging};
 
-/// The header is padded to a multiple of this many bytes, so that every tensor is aligned in the map.
+/// Alignment of the header in bytes, so that every tensor is aligned in the map.
 const ALIGNMENT: usize = 64;
 
-/// A feature store under construction; memory use is one row and 4 bytes per item. Dropped without
-/// [`StoreWriter::finish`], it leaves nothing behind.
+/// A feature store under construction. It takes memory for one row and 4 bytes an item, and leaves nothing behind when
+/// dropped without [`StoreWriter::finish`].
 pub struct StoreWriter {
     staging: Staging,
     path: PathBuf,
@@ -69,7 +69,7 @@ impl StoreWriter {
             precision,
             path,
         };
-        // Lengths come first, where they are aligned, and are filled in at the end.
+        // Lengths come first, which aligns them, and are filled in at the end.
         writer.write(&(json.len() as u64).to_le_bytes())?;
         writer.write(&json)?;
         writer.zeros(lengths_end)?;
@@ -125,13 +125,13 @@ impl StoreWriter {
         Ok(())
     }
 
-    /// Where a further file of the store is to be written, such as a list of what is missing and why.
-    pub fn beside(&self, name: &str) -> PathBuf {
+    /// The path for an additional file of the store, such as a list of missing items.
+    pub fn extra_path(&self, name: &str) -> PathBuf {
         self.staging.path(name)
     }
 
-    /// Closes the store. `about` says where the features come from (a JSON object); shape, type and the
-    /// number of missing items are added to it.
+    /// Completes the store. `about` is a JSON object that describes the origin of the features; shape, type and number
+    /// of missing items are added.
     ///
     /// # Errors
     /// Any I/O failure; nothing is then left at the destination.
@@ -170,7 +170,7 @@ impl StoreWriter {
     }
 }
 
-/// Ends of `lengths` and `tokens` behind the header, in bytes; none if they can't exist.
+/// Offsets at which `lengths` and `tokens` end after the header, in bytes; `None` on overflow.
 fn layout(items: usize, tokens: usize, width: usize, precision: Precision) -> Option<(usize, usize)> {
     if items == 0 || tokens == 0 || width == 0 || items >= u32::MAX as usize || tokens > i32::MAX as usize {
         return None;

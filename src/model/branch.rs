@@ -12,7 +12,7 @@ use crate::config::{BranchConfig, ModelConfig};
 use crate::nn::Init;
 use crate::nn::init::Scheme;
 
-/// Slope of the item map's LeakyReLU (odmt.md 2.1).
+/// Slope of the item map's LeakyReLU (docs/odmt.md, section 2.1).
 const LEAKY_SLOPE: f64 = 0.01;
 
 /// One student.
@@ -22,7 +22,7 @@ pub struct Branch {
     pub encoder: UserEncoder,
 }
 
-/// The two-layer map behind the tower (odmt.md 2.3).
+/// The two-layer map behind the tower (docs/odmt.md, section 2.3).
 #[derive(Module, Debug)]
 pub struct ItemMlp {
     pub first: Linear,

@@ -1,8 +1,8 @@
-//! Items as a forward pass eats them, still on the host: grouped by token count.
+//! Model input on the host: a block of items, grouped by token count.
 //!
-//! Padding tokens cost as much as real ones. Instead of packing and unpacking them on the device, items of
-//! similar token counts form a dense group of their own (odmt.md 10.4, saving 5); the groups' outputs,
-//! one behind the other, are the block.
+//! Padding tokens cost as much as real ones. Instead of packing and unpacking them on the device, items of similar
+//! token counts form a dense group of their own (docs/odmt.md, section 7, saving 5); the concatenated outputs of the
+//! groups are the block.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The recommender: item tower, branches, user encoders (odmt.md 2).
+//! The recommender: item tower, branches, user encoders (docs/odmt.md, section 2).
 //!
 //! Reading order: [`input`] (what a forward pass eats, still on the host), [`view`] (an item's ID vector and
 //! token features at the model's width), [`tower`] (the ID-aware multi-modal transformer), [`encoder`] (user

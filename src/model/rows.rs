@@ -1,7 +1,7 @@
 //! The rows of an ID table that one micro-batch reads, as a leaf of the graph in place of the table.
 //!
 //! Burn's gradient of a look-up is as large as the table. A leaf that holds the looked-up rows has their gradient
-//! instead, and the table itself stays out of the graph (burn.md 4).
+//! instead, and the table itself stays out of the graph: Burn 0.22 has no sparse gradient.
 //!
 //! Shapes: `U` items of a block, `V` distinct ones, `N` items of a group, `F` width of the table.
 

@@ -1,4 +1,4 @@
-//! The ID-aware multi-modal transformer: one item's tokens of all views read each other (odmt.md 2.3).
+//! The ID-aware multi-modal transformer: one item's tokens of all views read each other (docs/odmt.md, section 2.3).
 //!
 //! Shapes: `N` items of a group, `L` tokens of an item (all views), `Q` tokens that branches read, `D` width.
 
@@ -66,7 +66,7 @@ impl Tower {
         savings: &SavingsConfig,
         noise: &mut Noise,
     ) -> Vec<Tensor<2>> {
-        let layout = Layout::of(&tokens);
+        let layout = Layout::new(&tokens);
         let readout = savings.readout_queries && !self.blocks.is_empty();
         let full_blocks = self.blocks.len() - usize::from(readout);
         let x_nld = self.states(tokens, group, full_blocks, noise);
@@ -100,7 +100,7 @@ impl Tower {
         blocks: usize,
         noise: &mut Noise,
     ) -> Tensor<3> {
-        let layout = Layout::of(&tokens);
+        let layout = Layout::new(&tokens);
         let all: Vec<usize> = (0..layout.length).collect();
         let mask = if blocks == 0 { None } else { self.mask(group, &layout, &all) };
         let mask = mask.map_or(Mask::Open, Mask::Added);
@@ -138,12 +138,12 @@ impl Tower {
                 }
             }
         }
-        Some(Added { values: Arc::new(mask), by_sequence: padded, queries: queries.len(), keys: l })
+        Some(Added { values: Arc::new(mask), sequence_specific: padded, queries: queries.len(), keys: l })
     }
 }
 
 impl Layout {
-    fn of(tokens: &[Tensor<3>]) -> Self {
+    fn new(tokens: &[Tensor<3>]) -> Self {
         let mut length = 0;
         let starts = tokens
             .iter()

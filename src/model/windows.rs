@@ -1,7 +1,7 @@
 //! Histories of similar length, encoded together.
 //!
 //! Most histories are short and a few are long: padded to the longest, a batch is mostly padding. Instead a few
-//! groups are padded each to its own longest (odmt.md 10.4, saving 5, for users).
+//! groups are padded each to its own longest (docs/odmt.md, section 7, saving 5).
 
 use super::input::group_sizes;
 

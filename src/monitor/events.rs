@@ -1,4 +1,4 @@
-//! The protobuf messages that TensorBoard's pages are made of.
+//! The protobuf messages of TensorBoard's pages.
 //!
 //! `tensorboard-rs` has no API for texts and hyper-parameters; their plugins' messages are in
 //! `tensorboard-proto`.
@@ -30,7 +30,7 @@ pub(super) fn file_version(time: f64) -> Event {
     event
 }
 
-/// Tells readers to forget what earlier files hold from `step` on.
+/// An event that makes readers discard what earlier files hold from `step` on.
 pub(super) fn session_start(time: f64, step: u64) -> Event {
     let mut log = SessionLog::new();
     log.set_status(SessionLog_SessionStatus::START);
@@ -41,13 +41,13 @@ pub(super) fn session_start(time: f64, step: u64) -> Event {
     event
 }
 
-/// Values under their tags; of the figures that a run ends with, the finite ones alone.
+/// An event of scalars by tag, without those final metrics that are not finite.
 ///
-/// The HParams page takes a run's cell from the last scalar of the column's tag. Where there is none, the cell is a
-/// missing value, for which its table has a place (`missing_values_first` in `list_session_groups.py`). A NaN is a
-/// value like others there: it is neither below nor above anything, so that Python's sort leaves the rows around it in
-/// no order at all. Charts do have a sign for NaN, and what is logged in the course of a training keeps it.
-pub(super) fn scalars(at: Moment, values: &[(&str, f64)]) -> Event {
+/// The HParams page takes a run's cell from the last scalar of the column's tag. Without one, the cell is a missing
+/// value, which its table sorts to one end (`missing_values_first` in `list_session_groups.py`). A NaN would be sorted
+/// like a number, and compares as neither smaller nor larger, so that Python's sort leaves the rows around it
+/// unordered. Charts do show NaN, so that metrics of the training keep it.
+pub(super) fn scalars(moment: Moment, values: &[(&str, f64)]) -> Event {
     let is_final =
         |tag: &str| [FINAL_BEST, FINAL_TEST, FINAL_SCORE].iter().any(|start| tag.starts_with(start));
     let shown = values.iter().filter(|(tag, value)| value.is_finite() || !is_final(tag));
@@ -57,11 +57,11 @@ pub(super) fn scalars(at: Moment, values: &[(&str, f64)]) -> Event {
         entry.set_simple_value(*value as f32);
         entry
     });
-    summary(at, values.collect())
+    summary(moment, values.collect())
 }
 
-/// A picture in the form that every version of the page reads.
-pub(super) fn image(at: Moment, tag: &str, png: &Png) -> Event {
+/// An event of a picture, in the form that every version of the page reads.
+pub(super) fn image(moment: Moment, tag: &str, png: &Png) -> Event {
     let mut image = Summary_Image::new();
     image.set_width(png.width.cast_signed());
     image.set_height(png.height.cast_signed());
@@ -70,10 +70,11 @@ pub(super) fn image(at: Moment, tag: &str, png: &Png) -> Event {
     let mut value = Summary_Value::new();
     value.set_tag(tag.to_owned());
     value.set_image(image);
-    summary(at, vec![value])
+    summary(moment, vec![value])
 }
 
-pub(super) fn text(at: Moment, tag: &str, markdown: &str) -> ProtobufResult<Event> {
+/// An event of a Markdown text.
+pub(super) fn text(moment: Moment, tag: &str, markdown: &str) -> ProtobufResult<Event> {
     let mut tensor = TensorProto::new();
     tensor.set_dtype(types::DataType::DT_STRING);
     tensor.set_tensor_shape(vector_shape(1));
@@ -82,12 +83,12 @@ pub(super) fn text(at: Moment, tag: &str, markdown: &str) -> ProtobufResult<Even
     value.set_tag(tag.to_owned());
     value.set_metadata(metadata("text", TextPluginData::new().write_to_bytes()?));
     value.set_tensor(tensor);
-    Ok(summary(at, vec![value]))
+    Ok(summary(moment, vec![value]))
 }
 
-/// A row of the HParams page: what there is, what this run has, that it has ended, and its metrics.
+/// The events of a row of the HParams page: the experiment, the session's start with its settings, and its end.
 pub(super) fn hparams(
-    at: Moment,
+    moment: Moment,
     started: f64,
     hparams: &[(String, HValue)],
     metrics: &[(String, f64)],
@@ -97,7 +98,7 @@ pub(super) fn hparams(
     start.set_hparams(hparams.iter().map(|(name, value)| (name.clone(), proto_value(value))).collect());
     let mut end = SessionEndInfo::new();
     end.set_status(Status::STATUS_SUCCESS);
-    end.set_end_time_secs(at.time);
+    end.set_end_time_secs(moment.time);
 
     let data = |fill: &dyn Fn(&mut HParamsPluginData)| {
         let mut data = HParamsPluginData::new();
@@ -111,7 +112,7 @@ pub(super) fn hparams(
         ("_hparams_/session_end_info", data(&|d| d.set_session_end_info(end.clone()))?),
     ];
     // The page reads these before the first step and has one row a run, whatever the step.
-    let first = Moment { step: 0, ..at };
+    let first = Moment { step: 0, ..moment };
     Ok(messages.into_iter().map(|(tag, content)| summary(first, vec![plugin_value(tag, content)])).collect())
 }
 
@@ -149,7 +150,7 @@ fn proto_value(value: &HValue) -> Value {
     out
 }
 
-/// A value whose content is all in its metadata. The tensor is empty, but must be there.
+/// A value whose content is in its metadata; the tensor is required, and empty.
 fn plugin_value(tag: &str, content: Vec<u8>) -> Summary_Value {
     let mut tensor = TensorProto::new();
     tensor.set_dtype(types::DataType::DT_FLOAT);
@@ -178,12 +179,12 @@ fn vector_shape(length: i64) -> TensorShapeProto {
     shape
 }
 
-fn summary(at: Moment, values: Vec<Summary_Value>) -> Event {
+fn summary(moment: Moment, values: Vec<Summary_Value>) -> Event {
     let mut summary = Summary::new();
     summary.set_value(RepeatedField::from_vec(values));
     let mut event = Event::new();
-    event.set_wall_time(at.time);
-    event.set_step(signed(at.step));
+    event.set_wall_time(moment.time);
+    event.set_step(signed(moment.step));
     event.set_summary(summary);
     event
 }

@@ -1,7 +1,7 @@
-//! `metrics.jsonl`: one JSON object a line, one line for each moment.
+//! The sink of `metrics.jsonl`: one JSON object a line for each moment.
 //!
-//! `{"step":10,"epoch":1,"time":1700000000.123,"train/loss/total":8.1,…}`. Numbers keep all digits; what is
-//! not finite is `null`. Each line is written at once, so that a killed run loses none.
+//! `{"step":10,"epoch":1,"time":1700000000.123,"train/loss/total":8.1,…}`. Numbers keep all digits; those that are not
+//! finite are `null`. Each line is written at once, so that a killed run loses none.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
@@ -13,14 +13,14 @@ use serde_json::{Map, Value};
 use super::{Moment, Sink};
 use crate::artefact::write_atomic;
 
-/// The sink that is always on.
+/// The sink that every run has.
 pub struct JsonLines {
     path: PathBuf,
     file: Option<File>,
-    /// Bytes of whole lines; what lies behind is a torn line.
+    /// Bytes of complete lines; a torn line may follow.
     length: u64,
-    /// Troubles that were told already are not told again.
-    told: bool,
+    /// Whether a failure was reported; further ones are not.
+    reported: bool,
     warnings: Vec<String>,
 }
 
@@ -30,16 +30,16 @@ impl JsonLines {
         Self::opened(path, File::create(path).and_then(|_| open(path)))
     }
 
-    /// Goes on with a file after dropping the lines of steps beyond `step`, and torn ones.
+    /// Continues a file after removing torn lines and those of steps beyond `step`.
     ///
     /// A checkpoint must therefore be saved after the metrics of its step were logged.
     pub fn resume(path: &Path, step: u64) -> Self {
-        Self::opened(path, drop_after(path, step).and_then(|()| open(path)))
+        Self::opened(path, truncate_to(path, step).and_then(|()| open(path)))
     }
 
     fn opened(path: &Path, file: io::Result<(File, u64)>) -> Self {
         let mut sink =
-            Self { path: path.to_owned(), file: None, length: 0, told: false, warnings: Vec::new() };
+            Self { path: path.to_owned(), file: None, length: 0, reported: false, warnings: Vec::new() };
         match file {
             Ok((file, length)) => (sink.file, sink.length) = (Some(file), length),
             Err(error) => sink.warn(&error),
@@ -48,7 +48,7 @@ impl JsonLines {
     }
 
     fn warn(&mut self, error: &io::Error) {
-        if !std::mem::replace(&mut self.told, true) {
+        if !std::mem::replace(&mut self.reported, true) {
             let path = self.path.display();
             self.warnings.push(format!("{path}: {error}; metrics are lost until it can be written again"));
         }
@@ -59,7 +59,7 @@ impl JsonLines {
         let written = file.write_all(line.as_bytes());
         match written {
             Ok(()) => self.length += line.len() as u64,
-            // A full disk takes half a line; the next one must not be glued to it.
+            // A full disk may take half a line, which is removed so that the next one starts clean.
             Err(_) => file.set_len(self.length)?,
         }
         written
@@ -71,12 +71,12 @@ impl Sink for JsonLines {
         "metrics.jsonl"
     }
 
-    fn scalars(&mut self, at: Moment, values: &[(&str, f64)]) {
+    fn scalars(&mut self, moment: Moment, values: &[(&str, f64)]) {
         let mut object = Map::new();
-        object.insert("step".into(), at.step.into());
-        object.insert("epoch".into(), at.epoch.into());
+        object.insert("step".into(), moment.step.into());
+        object.insert("epoch".into(), moment.epoch.into());
         // Milliseconds are enough, and keep the lines short.
-        object.insert("time".into(), ((at.time * 1000.0).round() / 1000.0).into());
+        object.insert("time".into(), ((moment.time * 1000.0).round() / 1000.0).into());
         for (tag, value) in values {
             object.insert((*tag).to_owned(), Value::from(*value));
         }
@@ -91,7 +91,7 @@ impl Sink for JsonLines {
     }
 }
 
-/// The file for appending, and its size.
+/// Opens the file for appending, and returns its size.
 fn open(path: &Path) -> io::Result<(File, u64)> {
     let file = OpenOptions::new().append(true).create(true).open(path)?;
     let length = file.metadata()?.len();
@@ -106,15 +106,16 @@ struct Line {
 }
 
 impl Line {
-    /// A resumed run won't measure it again. The end of a run tests at the step of its last checkpoint.
-    fn stays(&self, step: u64) -> bool {
+    /// Whether a resumed run keeps the line. Test metrics of a run's end carry the step of the last checkpoint, and are
+    /// measured again.
+    fn is_kept(&self, step: u64) -> bool {
         self.step <= step && !self.values.keys().any(|tag| tag.starts_with("test/"))
     }
 }
 
-/// Rewrites the file without lines of later steps, final tests and lines that are no JSON; a missing file
-/// stays missing.
-fn drop_after(path: &Path, step: u64) -> io::Result<()> {
+/// Rewrites the file without lines of later steps, final tests and lines that are no JSON. Does nothing if it is
+/// missing.
+fn truncate_to(path: &Path, step: u64) -> io::Result<()> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -129,7 +130,7 @@ fn drop_after(path: &Path, step: u64) -> io::Result<()> {
             break;
         }
         let whole = line.last() == Some(&b'\n');
-        if whole && serde_json::from_slice::<Line>(&line).is_ok_and(|l| l.stays(step)) {
+        if whole && serde_json::from_slice::<Line>(&line).is_ok_and(|l| l.is_kept(step)) {
             kept.extend_from_slice(&line);
         }
     }
@@ -159,8 +160,8 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("m.jsonl");
         let mut sink = JsonLines::create(&path);
-        let at = Moment { step: 3, epoch: 2, time: 1_700_000_000.123_456 };
-        sink.scalars(at, &[("b", 0.1 + 0.2), ("a", f64::NAN)]);
+        let moment = Moment { step: 3, epoch: 2, time: 1_700_000_000.123_456 };
+        sink.scalars(moment, &[("b", 0.1 + 0.2), ("a", f64::NAN)]);
         assert_eq!(
             std::fs::read_to_string(&path).unwrap(),
             "{\"step\":3,\"epoch\":2,\"time\":1700000000.123,\"b\":0.30000000000000004,\"a\":null}\n"

@@ -1,10 +1,9 @@
-//! Watching a run: JSON lines, TensorBoard, and the progress line.
+//! Monitoring of a run: JSON lines, TensorBoard and the progress line.
 //!
-//! The trainer talks to one [`Monitor`], which fans out to [`Sink`]s. Nothing here can stop a training: a
-//! sink that fails is switched off or goes on without what it lost, and says so once in
-//! [`Monitor::warnings`].
+//! The trainer writes to one [`Monitor`], which fans out to [`Sink`]s. Monitoring can't stop a training: a sink that
+//! fails is switched off, or continues without what it lost, and reports that once in [`Monitor::warnings`].
 //!
-//! Files in the run directory: `metrics.jsonl`, always; `tensorboard/`, unless the configuration says no.
+//! Files in the run directory: `metrics.jsonl`, and `tensorboard/` unless the configuration disables it.
 
 pub mod config;
 mod events;
@@ -30,20 +29,20 @@ pub const METRICS_FILE: &str = "metrics.jsonl";
 /// Name of the folder of event files in a run directory.
 pub const TENSORBOARD_DIR: &str = "tensorboard";
 
-/// Tags of the figures that a run ends with: what its best checkpoint reached on validation, and on the test part.
+/// Tag prefixes of a run's final metrics: those of its best checkpoint on validation, and on the test part.
 pub const FINAL_BEST: &str = "best/valid/";
 pub const FINAL_TEST: &str = "test/";
-/// Tag of the figure that the trials of a search are selected by.
+/// Tag of the metric that selects among the trials of a search.
 pub const FINAL_SCORE: &str = "tune/score";
 
-/// When something was measured.
+/// The time of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Moment {
     /// Optimiser steps done since the start of the run.
     pub step: u64,
-    /// Epochs count from 1.
+    /// Epoch, from 1.
     pub epoch: u64,
-    /// Unix seconds.
+    /// Seconds since 1970 (Unix time).
     pub time: f64,
 }
 
@@ -55,7 +54,7 @@ pub enum HValue {
     Flag(bool),
 }
 
-/// Pictures of the projector's vectors in one square sheet, row by row.
+/// The pictures of the projector's vectors in one square sheet, row by row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sprite {
     pub png: Png,
@@ -63,23 +62,23 @@ pub struct Sprite {
     pub side: u32,
 }
 
-/// A place that metrics go to. Calls return at once and never fail; [`Sink::warnings`] tells what was lost.
+/// A destination of metrics. Calls return at once and never fail; [`Sink::warnings`] reports what was lost.
 pub trait Sink: Send {
-    /// What it is called in warnings.
+    /// The sink's name in warnings.
     fn name(&self) -> &'static str;
 
-    /// Everything measured at one moment; tags as `train/loss/total`.
-    fn scalars(&mut self, at: Moment, values: &[(&str, f64)]);
+    /// Records all scalars of a moment, by tags such as `train/loss/total`.
+    fn scalars(&mut self, moment: Moment, values: &[(&str, f64)]);
 
-    /// A text in Markdown, once per run.
+    /// Records a Markdown text, once per run.
     fn text(&mut self, _tag: &str, _markdown: &str) {}
 
-    /// The settings of the run with its final metrics, the most important first, which have been logged as scalars under
-    /// these names.
+    /// Records the settings of the run and its final metrics, the most important first. These were logged as scalars
+    /// under the same names.
     fn hparams(&mut self, _at: Moment, _hparams: &[(String, HValue)], _metrics: &[(String, f64)]) {}
 
-    /// Named vectors to look at: `vectors` is row after row of `width`, `rows` has one entry a vector, with
-    /// a cell for each name of `header`. `sprite` has a picture for each vector.
+    /// Records named vectors for the projector: `vectors` is `[rows, width]`, `rows` has a cell for each name of
+    /// `header`, and `sprite` a picture for each vector.
     fn projector(
         &mut self,
         _name: &str,
@@ -91,19 +90,19 @@ pub trait Sink: Send {
     ) {
     }
 
-    /// A picture; tags as `lists/u1`.
+    /// Records a picture, by a tag such as `lists/u1`.
     fn image(&mut self, _at: Moment, _tag: &str, _png: &Png) {}
 
-    /// Returns when what was sent is with the operating system, or after a few seconds.
+    /// Waits until everything is handed to the operating system, or for a few seconds.
     fn flush(&mut self) {}
 
-    /// What went wrong since the last call; each trouble is told once.
+    /// Returns the failures since the last call, each reported once.
     fn warnings(&mut self) -> Vec<String> {
         Vec::new()
     }
 }
 
-/// All sinks of a run, and its progress line.
+/// All sinks of a run, with its progress line.
 pub struct Monitor {
     sinks: Vec<Box<dyn Sink>>,
     progress: Progress,
@@ -115,15 +114,15 @@ impl Monitor {
         Self { sinks, progress, warnings: Vec::new() }
     }
 
-    /// Watches nothing.
+    /// A monitor without sinks.
     pub fn silent() -> Self {
         Self::new(Vec::new(), Progress::hidden())
     }
 
-    /// The sinks that the configuration asks for, in a run directory that exists.
+    /// Opens the configured sinks in an existing run directory.
     ///
-    /// `resumed` is the step of the checkpoint that the run goes on from: what was logged after it is
-    /// forgotten, since it will be measured again.
+    /// `resumed` is the step of the checkpoint that the run continues from: later records are removed, since they will
+    /// be measured again.
     pub fn open(run_dir: &Path, config: &MonitorConfig, resumed: Option<u64>, progress: Progress) -> Self {
         let metrics = run_dir.join(METRICS_FILE);
         let lines = match resumed {
@@ -137,18 +136,18 @@ impl Monitor {
         Self::new(sinks, progress)
     }
 
-    /// Everything measured after `step` optimiser steps, as one event.
+    /// Records the scalars measured after `step` optimiser steps as one event.
     pub fn scalars(&mut self, step: u64, epoch: u64, values: &[(&str, f64)]) {
-        let at = Moment { step, epoch, time: now() };
-        self.each(|sink| sink.scalars(at, values));
+        let moment = Moment { step, epoch, time: now() };
+        self.each(|sink| sink.scalars(moment, values));
     }
 
-    /// A text in Markdown, such as the resolved configuration.
+    /// Records a Markdown text, such as the resolved configuration.
     pub fn text(&mut self, tag: &str, markdown: &str) {
         self.each(|sink| sink.text(tag, markdown));
     }
 
-    /// The settings of the run with its final metrics, for comparing runs.
+    /// Records the settings of the run with its final metrics, to compare runs by.
     pub fn hparams(
         &mut self,
         step: u64,
@@ -156,8 +155,8 @@ impl Monitor {
         hparams: &[(String, HValue)],
         metrics: &[(String, f64)],
     ) {
-        let at = Moment { step, epoch, time: now() };
-        self.each(|sink| sink.hparams(at, hparams, metrics));
+        let moment = Moment { step, epoch, time: now() };
+        self.each(|sink| sink.hparams(moment, hparams, metrics));
     }
 
     /// See [`Sink::projector`].
@@ -173,10 +172,10 @@ impl Monitor {
         self.each(|sink| sink.projector(name, vectors, width, header, rows, sprite));
     }
 
-    /// A picture, such as a user's list.
+    /// Records a picture, such as a user's list.
     pub fn image(&mut self, step: u64, epoch: u64, tag: &str, png: &Png) {
-        let at = Moment { step, epoch, time: now() };
-        self.each(|sink| sink.image(at, tag, png));
+        let moment = Moment { step, epoch, time: now() };
+        self.each(|sink| sink.image(moment, tag, png));
     }
 
     /// See [`Sink::flush`].
@@ -189,7 +188,7 @@ impl Monitor {
         &mut self.progress
     }
 
-    /// What went wrong since the last call, each trouble once.
+    /// Returns the failures since the last call, each reported once.
     pub fn warnings(&mut self) -> Vec<String> {
         let mut found = Vec::new();
         self.each(|sink| found.append(&mut sink.warnings()));
@@ -197,7 +196,7 @@ impl Monitor {
         found
     }
 
-    /// Calls every sink; one that panics is a bug of ours or of a library, and goes.
+    /// Calls every sink. A sink that panics, which is a bug, is removed.
     fn each(&mut self, mut call: impl FnMut(&mut dyn Sink)) {
         let warnings = &mut self.warnings;
         self.sinks.retain_mut(|sink| {

@@ -1,4 +1,4 @@
-//! How far a run is: one line with the time left on a terminal, a plain line now and then elsewhere.
+//! The progress of a run: one line with the remaining time on a terminal, a plain line now and then elsewhere.
 //!
 //! Everything goes to stderr, without colour.
 
@@ -13,16 +13,16 @@ const PLAIN_EVERY: Duration = Duration::from_secs(15);
 /// How progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProgressMode {
-    /// Nothing (`--quiet`).
+    /// Not at all (`--quiet`).
     Hidden,
-    /// Lines of their own, every few seconds (`--no-progress`, files, pipes).
+    /// As separate lines every few seconds (`--no-progress`, files, pipes).
     Plain,
-    /// One line that is redrawn.
+    /// As one line that is redrawn.
     Line,
 }
 
 impl ProgressMode {
-    /// What the flags and the terminal call for.
+    /// The mode that follows from the flags and the terminal.
     pub fn choose(quiet: bool, no_progress: bool) -> Self {
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         match (quiet, no_progress || dumb || !io::stderr().is_terminal()) {
@@ -37,7 +37,7 @@ impl ProgressMode {
 pub struct Progress {
     shown: Shown,
     total: u64,
-    /// Step and time of the first report, from which the speed is taken: a resumed run starts late.
+    /// Step and time of the first report, the basis of the speed: a resumed run does not start at 0.
     first: Option<(u64, Instant)>,
 }
 
@@ -48,6 +48,7 @@ enum Shown {
 }
 
 impl Progress {
+    /// Shows nothing.
     pub fn hidden() -> Self {
         Self { shown: Shown::Hidden, total: 0, first: None }
     }
@@ -64,12 +65,12 @@ impl Progress {
         Self { shown, total, first: None }
     }
 
-    /// Plain lines into `out`, at least `every` apart.
+    /// Writes plain lines to `out`, at least `every` apart.
     pub fn plain(out: Box<dyn Write + Send>, every: Duration, total: u64) -> Self {
         Self { shown: Shown::Plain { out, every, last: None }, total, first: None }
     }
 
-    /// Tells that `step` steps are done; `status` is for example `epoch 2/12, loss 7.31`.
+    /// Reports that `step` steps are done; `status` is for example `epoch 2/12, loss 7.31`.
     pub fn step(&mut self, step: u64, status: &str) {
         let (first, since) = *self.first.get_or_insert_with(|| (step, Instant::now()));
         let left = time_left(step - first.min(step), self.total.saturating_sub(step), since.elapsed());
@@ -80,7 +81,7 @@ impl Progress {
                 let due = last.is_none_or(|last| last.elapsed() >= *every) || step == self.total;
                 if due {
                     *last = Some(Instant::now());
-                    // Nobody can be told that stderr is closed.
+                    // A closed stderr can't be reported anywhere.
                     let _ = writeln!(out, "step {step}/{}, {status}{left}", self.total);
                 }
             }
@@ -91,13 +92,13 @@ impl Progress {
         }
     }
 
-    /// A warning.
+    /// Prints a warning.
     pub fn warn(&mut self, warning: &str) {
-        self.note(&format!("warning: {warning}"));
+        self.print(&format!("warning: {warning}"));
     }
 
-    /// A line that stays, such as the metrics of an epoch.
-    pub fn note(&mut self, line: &str) {
+    /// Prints a line that stays, such as the metrics of an epoch.
+    pub fn print(&mut self, line: &str) {
         match &mut self.shown {
             Shown::Hidden => {}
             Shown::Plain { out, .. } => {
@@ -107,7 +108,7 @@ impl Progress {
         }
     }
 
-    /// Removes the line; plain lines stay.
+    /// Removes the progress line; plain lines stay.
     pub fn finish(&mut self) {
         if let Shown::Line(bar) = &self.shown {
             bar.finish_and_clear();
@@ -130,7 +131,7 @@ fn bar(total: u64) -> ProgressBar {
     bar
 }
 
-/// At the speed of the steps done so far; unknown before the first.
+/// The remaining time at the speed so far; unknown before the first step.
 fn time_left(done: u64, left: u64, elapsed: Duration) -> Option<Duration> {
     if done == 0 || left == 0 {
         return None;
@@ -138,7 +139,7 @@ fn time_left(done: u64, left: u64, elapsed: Duration) -> Option<Duration> {
     Duration::try_from_secs_f64(elapsed.as_secs_f64() / done as f64 * left as f64).ok()
 }
 
-/// Two units at most: `2 d 3 h`, `1 h 5 min`, `3 min 20 s`, `8 s`.
+/// A duration in at most two units: `2 d 3 h`, `1 h 5 min`, `3 min 20 s`, `8 s`.
 fn human(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
@@ -182,7 +183,7 @@ mod tests {
         for step in 1..=4 {
             progress.step(step, "epoch 1/1");
         }
-        progress.note("done");
+        progress.print("done");
         assert_eq!(out.text(), "step 1/4, epoch 1/1\nstep 4/4, epoch 1/1\ndone\n");
     }
 
@@ -226,7 +227,7 @@ mod tests {
         }
         let mut progress = Progress::plain(Box::new(Closed), Duration::ZERO, 2);
         progress.step(1, "");
-        progress.note("x");
+        progress.print("x");
         progress.finish();
     }
 }

@@ -1,4 +1,4 @@
-//! The files of TensorBoard's projector: vectors and metadata as tables, and the list of them.
+//! The files of TensorBoard's projector: vectors and metadata as tables, and their list.
 
 use std::fmt::Write;
 use std::fs;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::Sprite;
 use crate::artefact::{ArtefactError, at, write_atomic};
 
-/// Named vectors on their way to the projector.
+/// Named vectors, rendered for the projector.
 pub(super) struct Embedding {
     name: String,
     tensor: String,
@@ -17,7 +17,7 @@ pub(super) struct Embedding {
 }
 
 impl Embedding {
-    /// Renders both tables; `None` where vectors, width and rows don't fit each other.
+    /// Renders both tables; `None` if the sizes of vectors and rows don't agree.
     pub(super) fn new(
         name: &str,
         vectors: &[f32],
@@ -37,7 +37,7 @@ impl Embedding {
             tensor.push('\n');
         }
         let mut metadata = String::new();
-        // A table of one column must have no header: the projector would take it for a row.
+        // A table of one column must not have a header, which the projector would take for a row.
         if header.len() > 1 {
             push_row(&mut metadata, header.iter().copied());
         }
@@ -70,7 +70,7 @@ impl Embedding {
     }
 }
 
-/// Writes the list that TensorBoard looks for beside the event files.
+/// Writes the list of embeddings, which TensorBoard expects in the folder of the event files.
 pub(super) fn write_config(dir: &Path, embeddings: &[(String, Option<u32>)]) -> Result<(), ArtefactError> {
     let mut text = String::new();
     for (name, side) in embeddings {
@@ -104,8 +104,8 @@ fn push_row<'a>(out: &mut String, cells: impl Iterator<Item = &'a str>) {
     out.push('\n');
 }
 
-/// A cell without what separates cells and rows. An empty one becomes a dash: the projector skips empty
-/// lines, and all rows below would belong to the wrong vector.
+/// A cell without separators of cells and rows. An empty cell becomes a dash, since the projector skips empty lines and
+/// would shift all rows below.
 fn clean(cell: &str) -> String {
     let cell: String = cell
         .chars()

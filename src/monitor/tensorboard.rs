@@ -1,8 +1,7 @@
 //! TensorBoard event files, written on a thread of their own.
 //!
-//! Of `tensorboard-rs` only the record format is used. Its writers panic on disk errors in the caller's
-//! thread and overwrite each other's files within a second; here an error ends the thread, and the sink
-//! says so once.
+//! Only the record format of `tensorboard-rs` is used. Its writers panic on disk errors in the caller's thread, and
+//! overwrite each other's files within a second. Here an error ends the thread, and the sink reports it once.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter};
@@ -20,11 +19,11 @@ use super::projector::{Embedding, write_config};
 use super::{HValue, Moment, Sink, Sprite, events, now};
 use crate::pictures::Png;
 
-/// How long events may stay in memory.
+/// Longest time that events stay in memory.
 const FLUSH_EVERY: Duration = Duration::from_secs(2);
-/// How long to wait for a disk at a flush and at the end.
+/// Longest wait for a disk at a flush and at the end.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Events that wait for a slow disk; more are dropped, since waiting would hold up the training.
+/// Most events that wait for a slow disk. Further ones are dropped, since waiting would delay the training.
 const QUEUE: usize = 4096;
 
 /// The TensorBoard sink.
@@ -33,7 +32,7 @@ pub struct TensorBoard {
     started: f64,
     /// `None` once the thread has ended.
     sender: Option<SyncSender<Message>>,
-    /// The thread's last word: why it ended.
+    /// The error that ended the thread.
     outcome: Receiver<io::Error>,
     dropped: bool,
     warnings: Vec<String>,
@@ -42,13 +41,13 @@ pub struct TensorBoard {
 enum Message {
     Events(Vec<Event>),
     Projector(Box<Embedding>),
-    /// Answered when everything before it is written.
+    /// Acknowledged once everything before it is written.
     Flush(SyncSender<()>),
 }
 
 impl TensorBoard {
-    /// Starts a new event file in `dir`. A run that goes on from the checkpoint of step `resumed` tells
-    /// TensorBoard to forget what earlier files hold of later steps.
+    /// Starts a new event file in `dir`. A run that continues from the checkpoint of step `resumed` makes TensorBoard
+    /// discard what earlier files hold of later steps.
     pub fn open(dir: &Path, resumed: Option<u64>) -> Self {
         let started = now();
         let (sender, inbox) = mpsc::sync_channel(QUEUE);
@@ -56,7 +55,7 @@ impl TensorBoard {
         let folder = dir.to_owned();
         let thread = thread::Builder::new().name("tensorboard".into()).spawn(move || {
             if let Err(error) = Writer::open(folder, started, resumed).and_then(|writer| writer.run(&inbox)) {
-                // The sink may be gone already; then nobody is left to tell.
+                // The sink may be gone already.
                 let _ = report.send(error);
             }
         });
@@ -89,7 +88,7 @@ impl TensorBoard {
         }
     }
 
-    /// Takes note of a thread that has ended, with its reason.
+    /// Switches the sink off after its thread has ended, with the reason.
     fn ended(&mut self) {
         let reason = self.outcome.recv().map_or_else(|_| "its writer panicked".into(), |e| e.to_string());
         self.switch_off(&reason);
@@ -110,20 +109,20 @@ impl Sink for TensorBoard {
         "TensorBoard"
     }
 
-    fn scalars(&mut self, at: Moment, values: &[(&str, f64)]) {
-        self.send(Message::Events(vec![events::scalars(at, values)]));
+    fn scalars(&mut self, moment: Moment, values: &[(&str, f64)]) {
+        self.send(Message::Events(vec![events::scalars(moment, values)]));
     }
 
     fn text(&mut self, tag: &str, markdown: &str) {
-        let at = Moment { step: 0, epoch: 0, time: now() };
-        match events::text(at, tag, markdown) {
+        let moment = Moment { step: 0, epoch: 0, time: now() };
+        match events::text(moment, tag, markdown) {
             Ok(event) => self.send(Message::Events(vec![event])),
             Err(error) => self.warnings.push(format!("TensorBoard: text {tag}: {error}")),
         }
     }
 
-    fn hparams(&mut self, at: Moment, hparams: &[(String, HValue)], metrics: &[(String, f64)]) {
-        match events::hparams(at, self.started, hparams, metrics) {
+    fn hparams(&mut self, moment: Moment, hparams: &[(String, HValue)], metrics: &[(String, f64)]) {
+        match events::hparams(moment, self.started, hparams, metrics) {
             Ok(events) => self.send(Message::Events(events)),
             Err(error) => self.warnings.push(format!("TensorBoard: hyper-parameters: {error}")),
         }
@@ -146,8 +145,8 @@ impl Sink for TensorBoard {
         }
     }
 
-    fn image(&mut self, at: Moment, tag: &str, png: &Png) {
-        self.send(Message::Events(vec![events::image(at, tag, png)]));
+    fn image(&mut self, moment: Moment, tag: &str, png: &Png) {
+        self.send(Message::Events(vec![events::image(moment, tag, png)]));
     }
 
     fn flush(&mut self) {
@@ -174,7 +173,7 @@ impl Sink for TensorBoard {
 }
 
 impl Drop for TensorBoard {
-    /// Waits for the thread, but not for ever: a disk that hangs must not keep the program from ending.
+    /// Waits for the thread for a limited time: a disk that hangs must not keep the program from ending.
     fn drop(&mut self) {
         if self.sender.take().is_some() {
             let _ = self.outcome.recv_timeout(PATIENCE);
@@ -182,11 +181,11 @@ impl Drop for TensorBoard {
     }
 }
 
-/// The thread's side.
+/// The writer on the thread.
 struct Writer {
     dir: PathBuf,
     records: RecordWriter<BufWriter<File>>,
-    /// Names, and the side of their pictures where they have some.
+    /// Names of the embeddings, with the side of their pictures if they have any.
     embeddings: Vec<(String, Option<u32>)>,
 }
 
@@ -224,7 +223,7 @@ impl Writer {
             Message::Projector(embedding) => self.project(&embedding),
             Message::Flush(answer) => {
                 self.records.flush()?;
-                // Who asked may have lost patience.
+                // The caller may have stopped waiting.
                 let _ = answer.send(());
                 Ok(())
             }
@@ -244,8 +243,8 @@ impl Writer {
     }
 }
 
-/// A new event file that sorts behind those that are there: TensorBoard reads them by name, and the order
-/// decides what a resumed run forgets. Never overwrites one.
+/// Creates an event file whose name sorts after the existing ones. TensorBoard reads files in the order of their names,
+/// which decides what a resumed run discards. Never overwrites a file.
 fn create_file(dir: &Path, started: f64) -> io::Result<File> {
     let mut newest = 0;
     let mut count = 0;
@@ -258,7 +257,7 @@ fn create_file(dir: &Path, started: f64) -> io::Result<File> {
             count += 1;
         }
     }
-    // A clock that was set back must not sort this file before the older ones.
+    // Even if the clock was set back, this file must sort after the older ones.
     let seconds = newest.max(started as u64);
     loop {
         let name = format!("{PREFIX}{seconds:010}.codistill.{count:05}");
@@ -269,5 +268,5 @@ fn create_file(dir: &Path, started: f64) -> io::Result<File> {
     }
 }
 
-/// TensorBoard finds event files by this part of their names.
+/// The part of their names by which TensorBoard finds event files.
 const PREFIX: &str = "events.out.tfevents.";

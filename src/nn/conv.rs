@@ -10,10 +10,10 @@ use burn::tensor::activation::relu;
 use super::init::Scheme;
 use super::{Init, LayerNorm, linear};
 
-/// A causal convolution written as one matrix product over K shifted copies of the input.
+/// A causal convolution, computed as one matrix product over K shifted copies of the input.
 #[derive(Module, Debug)]
 pub struct CausalConv {
-    /// `[K·D, D]`; tap k reads the input `(K - 1 - k) · dilation` positions back.
+    /// `[K·D, D]`; tap k reads the input `(K - 1 - k) · dilation` positions earlier.
     pub taps: Linear,
     kernel: usize,
     dilation: usize,
@@ -29,8 +29,8 @@ impl CausalConv {
     pub fn forward(&self, x_bsd: Tensor<3>) -> Tensor<3> {
         let [b, s, d] = x_bsd.dims();
         let reach = (self.kernel - 1) * self.dilation;
-        let before = Tensor::<3>::zeros([b, reach, d], &x_bsd.device());
-        let padded = Tensor::cat(vec![before, x_bsd], 1);
+        let padding = Tensor::<3>::zeros([b, reach, d], &x_bsd.device());
+        let padded = Tensor::cat(vec![padding, x_bsd], 1);
         let shifted = (0..self.kernel).map(|k| padded.clone().narrow(1, k * self.dilation, s)).collect();
         linear(&self.taps, Tensor::cat(shifted, 2))
     }

@@ -10,7 +10,7 @@ use burn::tensor::activation::{sigmoid, tanh};
 use super::init::Scheme;
 use super::{Init, linear};
 
-/// One layer: `h = (1 - z) n + z h_before`.
+/// One layer: `h_t = (1 - z) n + z h_(t-1)`.
 #[derive(Module, Debug)]
 pub struct GruLayer {
     /// `[D, 3D]`
@@ -35,16 +35,16 @@ impl GruLayer {
     /// - result: `[B, S, D]`
     pub fn forward(&self, x_bsd: Tensor<3>, real_bs1: &Tensor<3>) -> Tensor<3> {
         let [b, s, d] = x_bsd.dims();
-        let from_input_bsg = linear(&self.input, x_bsd.clone());
+        let input_bsg = linear(&self.input, x_bsd.clone());
         let mut h_bd = Tensor::<2>::zeros([b, d], &x_bsd.device());
         let mut outputs = Vec::with_capacity(s);
         for t in 0..s {
-            let from_input_bg = from_input_bsg.clone().narrow(1, t, 1).reshape([b, 3 * d]);
-            let from_hidden_bg = self.hidden.forward(h_bd.clone());
+            let input_bg = input_bsg.clone().narrow(1, t, 1).reshape([b, 3 * d]);
+            let hidden_bg = self.hidden.forward(h_bd.clone());
             let gate = |x: &Tensor<2>, k: usize| x.clone().narrow(1, k * self.width, self.width);
-            let reset = sigmoid(gate(&from_input_bg, 0) + gate(&from_hidden_bg, 0));
-            let update = sigmoid(gate(&from_input_bg, 1) + gate(&from_hidden_bg, 1));
-            let new = tanh(gate(&from_input_bg, 2) + reset * gate(&from_hidden_bg, 2));
+            let reset = sigmoid(gate(&input_bg, 0) + gate(&hidden_bg, 0));
+            let update = sigmoid(gate(&input_bg, 1) + gate(&hidden_bg, 1));
+            let new = tanh(gate(&input_bg, 2) + reset * gate(&hidden_bg, 2));
             let next_bd = new.clone() + update * (h_bd - new);
             h_bd = next_bd * real_bs1.clone().narrow(1, t, 1).reshape([b, 1]);
             outputs.push(h_bd.clone().reshape([b, 1, d]));
@@ -53,11 +53,11 @@ impl GruLayer {
     }
 }
 
-/// A stack of layers.
+/// A stack of layers with an output map.
 #[derive(Module, Debug)]
 pub struct Gru {
     pub layers: Vec<GruLayer>,
-    /// Last map, as in the published GRU4Rec re-implementations.
+    /// Output map, as in the published GRU4Rec re-implementations.
     pub output: Linear,
 }
 

@@ -1,4 +1,4 @@
-//! Initial weights, drawn on the host so that they do not depend on the device.
+//! Initial weights. They are drawn on the host, so that they don't depend on the device.
 
 use burn::module::Param;
 use burn::nn::Linear;
@@ -6,16 +6,16 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// How the matrices of a block start (odmt.md 2.5).
+/// Initialisation of a block's matrices (docs/odmt.md, section 2.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
-    /// PyTorch's default: weight and bias uniform in ±1/sqrt(fan_in).
+    /// PyTorch's default: weights and biases uniform in ±1/sqrt(fan_in).
     Uniform,
-    /// Weight normal with std sqrt(2 / (fan_in + fan_out)), bias 0.
+    /// Weights normal with std sqrt(2 / (fan_in + fan_out)), biases 0.
     XavierNormal,
 }
 
-/// Draws weights one after the other; the order of construction is part of the result.
+/// A source of initial weights. They are drawn from one stream, so that the order of construction is part of the result.
 pub struct Init {
     rng: ChaCha8Rng,
     device: Device,
@@ -27,6 +27,7 @@ impl Init {
         Self { rng: ChaCha8Rng::seed_from_u64(seed), device: device.clone() }
     }
 
+    /// The device of the parameters.
     pub fn device(&self) -> &Device {
         &self.device
     }
@@ -41,7 +42,7 @@ impl Init {
         Linear { weight, bias }
     }
 
-    /// A weight of any rank with the given fans.
+    /// A weight of any shape with the given fans.
     pub fn matrix<const D: usize>(
         &mut self,
         shape: [usize; D],
@@ -55,12 +56,14 @@ impl Init {
         }
     }
 
+    /// A parameter uniform in ±`bound`.
     pub fn uniform<const D: usize>(&mut self, shape: [usize; D], bound: f64) -> Param<Tensor<D>> {
         let n = shape.iter().product();
         let values = (0..n).map(|_| ((self.rng.random::<f64>() * 2.0 - 1.0) * bound) as f32).collect();
         self.param(values, shape)
     }
 
+    /// A normal parameter with mean 0 and deviation `std`.
     pub fn normal<const D: usize>(&mut self, shape: [usize; D], std: f64) -> Param<Tensor<D>> {
         let n: usize = shape.iter().product();
         let mut values = Vec::with_capacity(n + 1);
@@ -75,6 +78,7 @@ impl Init {
         self.param(values, shape)
     }
 
+    /// A constant parameter.
     pub fn constant<const D: usize>(&mut self, shape: [usize; D], value: f32) -> Param<Tensor<D>> {
         self.param(vec![value; shape.iter().product()], shape)
     }

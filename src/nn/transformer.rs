@@ -1,4 +1,4 @@
-//! The post-norm transformer block of ODMT (odmt.md 2.2), used by the item tower and by SASRec.
+//! The post-norm transformer block of ODMT (docs/odmt.md, section 2.2), used by the item tower and by SASRec.
 //!
 //! Shapes: `N` sequences, `L` positions, `Q` query positions, `D` width, `H` heads, `E` = D/H head width.
 
@@ -20,7 +20,7 @@ use crate::ops::{Noise, use_kernels};
 /// where every query can read itself, and the objective need no such value and have others.
 const BLOCKED: f32 = -1e9;
 
-/// What a block needs to know.
+/// Shape and initialisation of a block.
 #[derive(Clone, Copy, Debug)]
 pub struct BlockConfig {
     pub width: usize,
@@ -61,11 +61,11 @@ impl Block {
         }
     }
 
-    /// Every position is a query.
+    /// The block's result at every position.
     ///
     /// # Shapes
     /// - x: `[N, L, D]`
-    /// - rows: which of the `[N, L]` hold something; the others mean nothing in the result
+    /// - rows: the real positions of `[N, L]`; the result is undefined at the others
     /// - result: `[N, L, D]`
     pub fn forward(&self, x_nld: Tensor<3>, rows: &Rows, mask: &Mask, noise: &mut Noise) -> Tensor<3> {
         if !use_kernels(&x_nld.device()) {
@@ -83,9 +83,9 @@ impl Block {
         self.fused_feed_forward(y_nld, rows.clone(), noise)
     }
 
-    /// Only the positions `queries` are queries; all of `x_nld` are keys and values.
+    /// The block's result at the positions `queries`; all positions are keys and values.
     ///
-    /// The key and value maps move to the query side (odmt.md 10.4, saving 2): their products run over Q
+    /// The key and value maps move to the query side (docs/odmt.md, section 7, saving 2): their products run over Q
     /// positions instead of L. Same result up to rounding.
     ///
     /// # Shapes
@@ -141,7 +141,7 @@ impl Block {
         feed_forward(y, weights, FeedForward { rows, draw: noise.draw(), eps })
     }
 
-    /// [`Self::forward`] out of tensor operations, on any device.
+    /// [`Self::forward`] composed of tensor operations, for any device.
     fn composed(&self, x_nld: Tensor<3>, rows: &Rows, mask: &Mask, noise: &mut Noise) -> Tensor<3> {
         let [n, l, d] = x_nld.dims();
         let split = |x: Tensor<3>| x.reshape([n, l, self.heads, d / self.heads]).swap_dims(1, 2);
@@ -155,7 +155,7 @@ impl Block {
         self.finish(x_nld, read_nld, noise)
     }
 
-    /// [`Self::forward_readout`] out of tensor operations, on any device.
+    /// [`Self::forward_readout`] composed of tensor operations, for any device.
     fn composed_readout(
         &self,
         x_nld: Tensor<3>,
@@ -169,8 +169,8 @@ impl Block {
         let [_, l, _] = x_nld.dims();
         let (h, e) = (self.heads, d / self.heads);
         // [N, Q, H, E] -> [H, N·Q, E]
-        let by_head = |x: Tensor<3>| x.reshape([n * q, h, e]).swap_dims(0, 1);
-        let q_hme = by_head(linear(&self.query, x_nqd.clone()));
+        let head_first = |x: Tensor<3>| x.reshape([n * q, h, e]).swap_dims(0, 1);
+        let q_hme = head_first(linear(&self.query, x_nqd.clone()));
         // W_K is [D, H·E]; as [H, E, D] it turns a query into a vector the raw tokens can be scored with.
         let key_hed = self.key.weight.val().reshape([d, h, e]).permute([1, 2, 0]);
         let probe_hmd = q_hme.matmul(key_hed);
@@ -195,7 +195,7 @@ impl Block {
         noise.dropout(softmax(masked, 3))
     }
 
-    /// Output map, residuals, norms and feed-forward.
+    /// The part of a block behind the attention: output map, residuals, norms and feed-forward.
     fn finish(&self, x: Tensor<3>, read: Tensor<3>, noise: &mut Noise) -> Tensor<3> {
         let attended = noise.dropout(linear(&self.output, read));
         let y = self.attention_norm.forward(x + attended);
@@ -205,7 +205,7 @@ impl Block {
     }
 }
 
-/// The bias of a map that has one; zeros for one that has none.
+/// The bias of a map; zeros where it has none.
 fn bias(map: &Linear) -> Tensor<1> {
     let [_, out] = map.weight.dims();
     match &map.bias {
@@ -214,7 +214,7 @@ fn bias(map: &Linear) -> Tensor<1> {
     }
 }
 
-/// `[N or 1, 1, L, L]`, added to the scores; `None` where every query may read every key.
+/// The mask to add to the scores, `[N or 1, 1, L, L]`; `None` where every query attends to every key.
 fn mask_tensor(mask: &Mask, rows: &Rows, device: &Device) -> Option<Tensor<4>> {
     match mask {
         Mask::Open => None,
@@ -223,9 +223,9 @@ fn mask_tensor(mask: &Mask, rows: &Rows, device: &Device) -> Option<Tensor<4>> {
             let (n, l) = (rows.sequences, rows.positions);
             let causal: Vec<f32> = (0..l * l).map(|i| if i % l <= i / l { 0.0 } else { BLOCKED }).collect();
             let causal_11ll = Tensor::<4>::from_data(TensorData::new(causal, [1, 1, l, l]), device);
-            // A padded query has no key left; its softmax is uniform, and nothing reads it.
+            // A padded query has no key left: its softmax is uniform, and its result is not read.
             let padding = (0..n).flat_map(|n| {
-                let real = rows.of(n);
+                let real = rows.range(n);
                 (n * l..(n + 1) * l).map(move |row| if real.contains(&row) { 0.0 } else { BLOCKED })
             });
             let padding: Vec<f32> = padding.collect();

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::*;
 use crate::need::need;
 use crate::ops::kernels_are_on;
-use crate::ops::spared::{ALONE, Spared};
+use crate::ops::saved::{ALONE, Saved};
 use crate::tensors::host;
 
 const D: usize = 12;
@@ -85,10 +85,10 @@ fn assert_close(name: &str, found: &[(String, Vec<f32>)], wanted: &[(String, Vec
 fn cases() -> Vec<(&'static str, Rows, Mask)> {
     let n = 7;
     let lengths = Rows { lengths: Some(Arc::new(vec![9, 3, 1, 0, 8, 2, 5])), ..Rows::all(n, L) };
-    let added = |by_sequence: bool| {
-        let rows = if by_sequence { n } else { 1 };
+    let added = |sequence_specific: bool| {
+        let rows = if sequence_specific { n } else { 1 };
         let values = (0..rows * L * L).map(|i| if i % 5 == 1 && i % L > 2 { -1e4 } else { 0.0 });
-        Mask::Added(Added { values: Arc::new(values.collect()), by_sequence, queries: L, keys: L })
+        Mask::Added(Added { values: Arc::new(values.collect()), sequence_specific, queries: L, keys: L })
     };
     vec![
         ("open", Rows::all(n, L), Mask::Open),
@@ -103,7 +103,7 @@ fn cases() -> Vec<(&'static str, Rows, Mask)> {
 fn weight_of(rows: &Rows) -> Vec<f32> {
     let mut weight = values(rows.sequences * L * D, 77.0);
     for n in 0..rows.sequences {
-        weight[n * L * D..rows.of(n).start * D].fill(0.0);
+        weight[n * L * D..rows.range(n).start * D].fill(0.0);
     }
     // An empty sequence keeps its last row, which the composed body lets read all of its padding.
     for (n, _) in rows.lengths.iter().flat_map(|l| l.iter().enumerate()).filter(|(_, l)| **l == 0) {
@@ -135,11 +135,11 @@ fn the_readout_kernel_equals_the_composed_readout_and_all_its_gradients() {
     let queries = [0, 4, 8];
     for heads in [1, 2] {
         let block = block(D, heads);
-        for by_sequence in [None, Some(false), Some(true)] {
-            let mask = by_sequence.map(|by_sequence| {
-                let rows = if by_sequence { 40 } else { 1 };
+        for sequence_specific in [None, Some(false), Some(true)] {
+            let mask = sequence_specific.map(|sequence_specific| {
+                let rows = if sequence_specific { 40 } else { 1 };
                 let values = (0..rows * 3 * L).map(|i| if i % 4 == 1 && i % L > 0 { -1e4 } else { 0.0 });
-                Added { values: Arc::new(values.collect()), by_sequence, queries: 3, keys: L }
+                Added { values: Arc::new(values.collect()), sequence_specific, queries: 3, keys: L }
             });
             let (x, weight) = (values(40 * L * D, 2.0), values(40 * 3 * D, 9.0));
             let noise = || Noise::new(8, 0.2);
@@ -149,7 +149,7 @@ fn the_readout_kernel_equals_the_composed_readout_and_all_its_gradients() {
                 run(&block, &x, shape, &weight, &|b, x| b.forward_readout(x, &queries, mask, &mut noise()));
             let composed =
                 run(&block, &x, shape, &weight, &|b, x| b.composed_readout(x, &queries, mask, &mut noise()));
-            assert_close(&format!("{by_sequence:?}, {heads} heads"), &fused, &composed);
+            assert_close(&format!("{sequence_specific:?}, {heads} heads"), &fused, &composed);
         }
     }
 }
@@ -206,7 +206,7 @@ fn slopes_of_the_kernels_equal_finite_differences() {
 
 /// Of the sum of the block's results by its rows, and by a map inside it.
 fn gradients_with_room(room: bool) -> [Vec<f32>; 2] {
-    let _full = (!room).then(Spared::all_room);
+    let _full = (!room).then(Saved::reserve_all);
     let block = block(D, 2);
     let rows = Rows { lengths: Some(Arc::new(vec![4, 9])), ..Rows::all(2, L) };
     let x = tracked(&values(2 * L * D, 1.0), [2, L, D]);

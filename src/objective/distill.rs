@@ -1,12 +1,12 @@
-//! Online distillation between branches (odmt.md 3.3).
+//! Online distillation between branches (docs/odmt.md, section 3.3).
 //!
 //! Shapes: `R` rows, `U` columns.
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::{log_softmax, softmax};
 
+use super::kernels::losses::Terms;
 use crate::config::{DistillConfig, Divergence, Teacher};
-use crate::ops::losses::Terms;
 
 /// Teacher name of the mean of all branches' logits.
 pub use crate::config::ENSEMBLE;

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 
 use super::Distillation;
+use super::kernels::full_softmax::{Branch, Walk, Walked, full_softmax};
 use super::parts::{Parts, tags};
 use super::term::{Forward, Term, TermLosses};
 use crate::config::ObjectiveConfig;
-use crate::ops::full_softmax::{Branch, Walk, Walked, full_softmax};
 use crate::train::phase::Phase;
 
 /// Cross-entropy over the catalogue with distillation between the branches, in chunks that never store all scores.

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use burn::tensor::activation::log_sigmoid;
 use burn::tensor::{Tensor, TensorData};
 
+use super::kernels::losses::Candidates;
 use super::parts::tags;
 use super::term::{Forward, Term, TermLosses};
 use crate::config::ObjectiveConfig;
-use crate::ops::losses::Candidates;
 use crate::train::phase::Phase;
 
 /// Generalised binary cross-entropy of every branch.

@@ -9,6 +9,7 @@ pub mod distill;
 pub mod distill_config;
 pub mod full;
 pub mod gbce;
+pub mod kernels;
 mod parts;
 pub mod softmax;
 pub mod term;

@@ -2,7 +2,7 @@
 //!
 //! The in-batch softmax of a row runs over all item positions of the micro-batch. A distinct item that fills c
 //! positions stands once, with `ln c` added to its logit; an item of the row's own user stands with weight
-//! 0, except the label (odmt.md 10.4, saving 4).
+//! 0, except the label (docs/odmt.md, section 7, saving 4).
 //!
 //! Shapes: `N` branches, `R` rows (real input positions), `U` columns (candidates), `K` distillation pairs.
 
@@ -12,10 +12,10 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::Distillation;
+use super::kernels::losses::{Candidates, softmax_losses};
 use super::parts::{Parts, tags};
 use super::term::{Forward, Term, TermLosses};
 use crate::config::{ObjectiveConfig, ObjectiveKind};
-use crate::ops::losses::{Candidates, softmax_losses};
 use crate::ops::use_kernels;
 use crate::train::phase::Phase;
 
@@ -85,17 +85,17 @@ impl Softmax {
 
     /// The terms out of tensor operations, on any device: `[N + K]`.
     fn composed(&self, scores_nru: Tensor<3>, candidates: &Candidates, distill: bool) -> Tensor<1> {
-        let on_device = CandidateTensors::new(candidates, &scores_nru.device());
+        let tensors = CandidateTensors::new(candidates, &scores_nru.device());
         let [n, r, u] = scores_nru.dims();
         let logits: Vec<Tensor<2>> = (0..n)
             .map(|b| {
                 scores_nru.clone().narrow(0, b, 1).reshape([r, u])
-                    - on_device.log_popularity_u.clone().unsqueeze()
+                    - tensors.log_popularity_u.clone().unsqueeze()
             })
             .collect();
-        let mut terms: Vec<Tensor<1>> = logits.iter().map(|z| on_device.cross_entropy(z.clone())).collect();
+        let mut terms: Vec<Tensor<1>> = logits.iter().map(|z| tensors.cross_entropy(z.clone())).collect();
         if distill {
-            terms.extend(self.parts.distillation.composed(&logits, &on_device.log_weight_ru));
+            terms.extend(self.parts.distillation.composed(&logits, &tensors.log_weight_ru));
         }
         Tensor::cat(terms, 0)
     }

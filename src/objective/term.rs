@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use burn::tensor::Tensor;
 
-use crate::ops::losses::Candidates;
+use super::kernels::losses::Candidates;
 use crate::train::phase::Phase;
 
 /// What a forward pass can give. Nothing is computed before a term asks for it, and nothing twice.

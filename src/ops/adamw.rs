@@ -1,8 +1,8 @@
-//! One AdamW update of a parameter, or of some rows of a table, in a single pass.
+//! AdamW update of a parameter, or of some rows of a table, in a single pass.
 //!
-//! Composed of tensor operations, the update reads and writes the parameter some twenty times, which for an ID table
-//! takes longer than the rest of the step. The CPU kernel does the same arithmetic in the same order, and in place:
-//! values whose handle is passed as the only one are not copied.
+//! Composed of tensor operations, the update reads and writes the parameter about twenty times, which for an ID table
+//! takes longer than the rest of the step. The CPU kernel does the same arithmetic in the same order, in place: values
+//! are copied only if another handle shares them.
 //!
 //! Shapes: `V` rows of a table, `U` rows that are updated, `F` width.
 
@@ -22,7 +22,7 @@ pub struct Entries {
     pub second: Tensor<1>,
 }
 
-/// What an update multiplies with.
+/// Factors of an update.
 #[derive(Clone, Copy, Debug)]
 pub struct Factors {
     pub beta1: f64,
@@ -30,15 +30,15 @@ pub struct Factors {
     pub eps: f64,
     /// Learning rate over the correction of the first moment's bias.
     pub rate: f64,
-    /// Correction of the second moment's bias: it is divided by this.
+    /// Divisor that corrects the second moment's bias.
     pub correction: f64,
-    /// What decay leaves of the value.
+    /// Share of the value that decay leaves.
     pub keep: f64,
     /// Multiplies the gradient.
     pub scale: f64,
 }
 
-/// Entries a thread updates at a time; the result does not depend on it.
+/// Entries of a task; the result does not depend on it.
 const CHUNK: usize = 1 << 14;
 
 /// The entries after one update.
@@ -74,8 +74,8 @@ fn composed(Entries { value, first, second }: Entries, grad: Tensor<1>, f: &Fact
     Entries { value, first, second }
 }
 
-/// Rows are written by adding what they change by: no row comes twice, so that the order of additions, which
-/// devices leave open, makes no difference.
+/// Rows are written by adding their changes. No row occurs twice, so that the order of additions, which devices don't
+/// fix, makes no difference.
 fn composed_rows(entries: Entries, rows: &[u32], grad_uf: Tensor<2>, f: &Factors) -> Entries {
     let [u, width] = grad_uf.dims();
     let index: Vec<i32> = rows.iter().map(|&row| row as i32).collect();
@@ -86,21 +86,21 @@ fn composed_rows(entries: Entries, rows: &[u32], grad_uf: Tensor<2>, f: &Factors
         x.reshape([n / width, width])
     };
     let picked = |x: &Tensor<1>| as_table(x.clone()).select(0, index_u.clone()).reshape([u * width]);
-    let before = Entries {
+    let old = Entries {
         value: picked(&entries.value),
         first: picked(&entries.first),
         second: picked(&entries.second),
     };
-    let after = composed(before.clone(), grad_uf.reshape([u * width]), f);
-    let write = |x: Tensor<1>, before: Tensor<1>, after: Tensor<1>| {
+    let new = composed(old.clone(), grad_uf.reshape([u * width]), f);
+    let write = |x: Tensor<1>, old: Tensor<1>, new: Tensor<1>| {
         let [n] = x.dims();
-        let change_uf = (after - before).reshape([u, width]);
+        let change_uf = (new - old).reshape([u, width]);
         as_table(x).scatter(0, index_uf.clone(), change_uf, IndexingUpdateOp::Add).reshape([n])
     };
     Entries {
-        value: write(entries.value, before.value, after.value),
-        first: write(entries.first, before.first, after.first),
-        second: write(entries.second, before.second, after.second),
+        value: write(entries.value, old.value, new.value),
+        first: write(entries.first, old.first, new.first),
+        second: write(entries.second, old.second, new.second),
     }
 }
 
@@ -138,7 +138,7 @@ fn kernel_rows(entries: Entries, rows: &[u32], grad_uf: Tensor<2>, f: &Factors) 
     Entries { value, first, second }
 }
 
-/// The rows `rows[ascending[..]]` of a table, apart from each other, so that threads can write to them.
+/// The rows `rows[ascending[..]]` of a table as separate slices, for threads to write to.
 fn rows_mut<'a>(table: &'a mut [f32], rows: &[u32], ascending: &[usize], width: usize) -> Vec<&'a mut [f32]> {
     let mut rest = table;
     let mut start = 0;
@@ -153,7 +153,7 @@ fn rows_mut<'a>(table: &'a mut [f32], rows: &[u32], ascending: &[usize], width: 
     parts
 }
 
-/// [`Factors`] as the kernel multiplies with them.
+/// [`Factors`] in float32, for the kernel.
 #[derive(Clone, Copy)]
 struct Update {
     beta1: f32,
@@ -237,7 +237,7 @@ mod tests {
     }
 
     /// Value and moments after an update, in f64.
-    fn by_formula([w, m, v]: [f64; 3], g: f64, f: &Factors) -> [f64; 3] {
+    fn expected_update([w, m, v]: [f64; 3], g: f64, f: &Factors) -> [f64; 3] {
         let g = g * f.scale;
         let (m, v) = (f.beta1 * m + (1.0 - f.beta1) * g, f.beta2 * v + (1.0 - f.beta2) * g * g);
         [w * f.keep - f.rate * m / ((v / f.correction).sqrt() + f.eps), m, v]
@@ -248,14 +248,15 @@ mod tests {
         let n = 40_000;
         let (entries, f) = (entries(n), factors(3));
         let grad = tensor(n, |x| (x * 1.7).sin());
-        let (before, grads) = (read(&entries), host(grad.clone()));
+        let (old, grads) = (read(&entries), host(grad.clone()));
         let fast = read(&kernel(entries.clone(), grad.clone(), &f));
         let slow = read(&composed(entries, grad, &f));
         for (fast, slow) in fast.iter().flatten().zip(slow.iter().flatten()) {
             assert!((fast - slow).abs() <= 2e-7 * slow.abs().max(1e-3), "{fast} {slow}");
         }
         for i in (0..n).step_by(97) {
-            let [expected, ..] = by_formula([0, 1, 2].map(|k| f64::from(before[k][i])), grads[i].into(), &f);
+            let [expected, ..] =
+                expected_update([0, 1, 2].map(|k| f64::from(old[k][i])), grads[i].into(), &f);
             assert!((f64::from(fast[0][i]) - expected).abs() < 1e-6, "{i}: {} {expected}", fast[0][i]);
         }
     }
@@ -267,25 +268,25 @@ mod tests {
     fn updates_of_rows_follow_the_formula_and_leave_the_others_alone_to_the_bit() {
         for run in [kernel_rows, composed_rows] {
             let mut entries = entries(ROWS * WIDTH);
-            let before = read(&entries);
+            let old = read(&entries);
             let mut expected: Vec<[f64; 3]> =
-                (0..ROWS * WIDTH).map(|i| [0, 1, 2].map(|k| f64::from(before[k][i]))).collect();
+                (0..ROWS * WIDTH).map(|i| [0, 1, 2].map(|k| f64::from(old[k][i]))).collect();
             for (step, rows) in [&[7u32, 2, 3][..], &[3], &[8, 7, 3, 2, 0]].into_iter().enumerate() {
                 let f = factors(step as i32 + 1);
                 let grad = tensor(rows.len() * WIDTH, |x| (x * 1.7 + 1.0).sin());
                 for (place, g) in host(grad.clone()).into_iter().enumerate() {
-                    let at = rows[place / WIDTH] as usize * WIDTH + place % WIDTH;
-                    expected[at] = by_formula(expected[at], g.into(), &f);
+                    let entry = rows[place / WIDTH] as usize * WIDTH + place % WIDTH;
+                    expected[entry] = expected_update(expected[entry], g.into(), &f);
                 }
                 entries = run(entries, rows, grad.reshape([rows.len(), WIDTH]), &f);
             }
-            let after = read(&entries);
+            let new = read(&entries);
             for (i, expected) in expected.iter().enumerate() {
                 for k in 0..3 {
                     if [1, 4, 5, 6].contains(&(i / WIDTH)) {
-                        assert_eq!(after[k][i].to_bits(), before[k][i].to_bits(), "row {}", i / WIDTH);
+                        assert_eq!(new[k][i].to_bits(), old[k][i].to_bits(), "row {}", i / WIDTH);
                     }
-                    assert!((f64::from(after[k][i]) - expected[k]).abs() < 1e-6, "{i}: {after:?}");
+                    assert!((f64::from(new[k][i]) - expected[k]).abs() < 1e-6, "{i}: {new:?}");
                 }
             }
         }
@@ -312,9 +313,9 @@ mod tests {
         };
         let addresses = |e: &Entries| [&e.value, &e.first, &e.second].map(address);
         let entries = entries(ROWS * WIDTH);
-        let before = addresses(&entries);
+        let old = addresses(&entries);
         let entries = kernel(entries, tensor(ROWS * WIDTH, f32::cos), &factors(1));
         let entries = kernel_rows(entries, &[4], tensor(WIDTH, f32::cos).reshape([1, WIDTH]), &factors(2));
-        assert_eq!(addresses(&entries), before);
+        assert_eq!(addresses(&entries), old);
     }
 }

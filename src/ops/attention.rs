@@ -1,5 +1,5 @@
-//! Attention of one head, for the fused CPU kernels: probabilities live for a block of queries and are computed again
-//! in the backward pass, never stored.
+//! Attention of one head in the fused CPU kernels. Probabilities exist for one block of queries at a time; the backward
+//! pass recomputes them.
 //!
 //! Shapes: `Q` queries, `L` keys, `E` head width.
 
@@ -7,37 +7,38 @@ use super::dropout::Draw;
 use super::gemm::{Mat, MatMut, add_product, product};
 use super::simd;
 
-/// Queries whose probabilities are in the cache at a time.
+/// Queries of a block, whose probabilities stay in the cache.
 const BLOCK: usize = 96;
 
-/// What one query may read, and where its weights stand among all.
+/// The keys that one query may attend to, and the place of its weights among all of the call.
 #[derive(Clone, Copy, Debug)]
 pub struct Reach<'a> {
-    /// Flat place of the query's first weight, by which dropout knows it.
+    /// Flat index of the query's first weight, which keys the dropout noise.
     pub first: usize,
-    /// Readable keys: the first of them so many; the rest have weight 0.
+    /// Number of keys this query may attend to, a prefix; the rest get weight 0.
     pub keys: usize,
     /// Added to the scores, `[L]`.
     pub added: Option<&'a [f32]>,
 }
 
-/// One head: how scores become weights. `reach` tells of every query.
+/// One head: how scores become weights.
 pub struct Head<R> {
     /// Multiplies dot products.
     pub scale: f32,
-    /// Drops weights.
+    /// Dropout of the weights.
     pub draw: Draw,
+    /// Returns the [`Reach`] of a query.
     pub reach: R,
 }
 
-/// Blocks of probabilities, kept by a thread from head to head.
+/// Buffers of a block of queries, reused by a thread.
 #[derive(Default)]
 pub struct Work {
     /// Softmax of the scores.
     p: Vec<f32>,
     /// The same after dropout.
     a: Vec<f32>,
-    /// Gradient by either.
+    /// Gradient of `a`, then of the scores.
     g: Vec<f32>,
 }
 
@@ -49,8 +50,8 @@ pub struct Inputs<'a> {
     pub v: Mat<'a>,
 }
 
-/// Where gradients of [`Inputs`] go: `q` is set, `k` and `v` are added to.
-pub struct Slopes<'a> {
+/// Gradients of [`Inputs`]: `q` is overwritten, `k` and `v` are added to.
+pub struct InputGrads<'a> {
     pub q: MatMut<'a>,
     pub k: MatMut<'a>,
     pub v: MatMut<'a>,
@@ -66,8 +67,8 @@ impl<'a, R: Fn(usize) -> Reach<'a>> Head<R> {
         }
     }
 
-    /// Gradients from `d_read`, the gradient by the result; the result itself is computed again into `read`.
-    pub fn backward(&self, x: &Inputs, d_read: Mat, mut d: Slopes, mut read: MatMut, work: &mut Work) {
+    /// Gradients from `d_read`, the gradient of the result; `read` is set to the result, which is recomputed.
+    pub fn backward(&self, x: &Inputs, d_read: Mat, mut d: InputGrads, mut read: MatMut, work: &mut Work) {
         for rows in blocks(x.q.height()) {
             let (n, keys) = (rows.len(), self.keys(rows.clone()));
             self.weights(x, rows.clone(), keys, work);
@@ -77,14 +78,14 @@ impl<'a, R: Fn(usize) -> Reach<'a>> Head<R> {
             add_product(d.v.rows(0..keys), Mat::new(&work.a, n, keys).t(), d_rows, 1.0);
             work.g.resize(n * keys, 0.0);
             product(MatMut::new(&mut work.g, n, keys), d_rows, v.t(), 1.0);
-            self.through_softmax(rows.clone(), keys, work);
+            self.softmax_backward(rows.clone(), keys, work);
             let g = Mat::new(&work.g, n, keys);
             product(d.q.rows(rows.clone()), g, k, self.scale);
             add_product(d.k.rows(0..keys), g.t(), x.q.rows(rows), self.scale);
         }
     }
 
-    /// Most keys that a query of the block reads.
+    /// Most keys that a query of the block attends to.
     fn keys(&self, rows: std::ops::Range<usize>) -> usize {
         rows.map(|i| (self.reach)(i).keys).max().unwrap_or(0)
     }
@@ -119,8 +120,8 @@ impl<'a, R: Fn(usize) -> Reach<'a>> Head<R> {
         );
     }
 
-    /// Turns `work.g` from the gradient by dropped weights into that by scores.
-    fn through_softmax(&self, rows: std::ops::Range<usize>, keys: usize, work: &mut Work) {
+    /// Turns `work.g` from the gradient of the dropped weights into that of the scores.
+    fn softmax_backward(&self, rows: std::ops::Range<usize>, keys: usize, work: &mut Work) {
         let (p, g) = (&work.p, &mut work.g);
         let n = rows.len();
         simd::dispatch(

@@ -1,8 +1,7 @@
 //! Dropout whose noise is a pure function of (seed, epoch, step, call, element).
 //!
-//! A counter-based generator needs no state: a resumed run, another thread count and another device
-//! drop the same elements. It also replaces the device's own generator, which on the CPU costs as much
-//! as the matrix products (burn.md 14).
+//! A counter-based generator has no state: a resumed run, another number of threads and another device drop the same
+//! elements. It is also cheaper than Burn 0.22's own generator, which on the CPU costs as much as the matrix products.
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
@@ -15,14 +14,14 @@ use rayon::prelude::*;
 
 use crate::rng::{GOLDEN, mix64};
 
-/// Elements one thread fills at a time; the result does not depend on it.
+/// Elements of a task; the result does not depend on it.
 const CHUNK: usize = 1 << 14;
 
 /// Multipliers of the integer finaliser.
 const FIRST_FACTOR: u32 = 0x7feb_352d;
 const SECOND_FACTOR: u32 = 0x846c_a68b;
 
-/// Where the dropout calls of one forward pass take their noise from.
+/// The source of noise for the dropout calls of one forward pass.
 #[derive(Clone, Debug)]
 pub struct Noise {
     key: u64,
@@ -31,12 +30,12 @@ pub struct Noise {
 }
 
 impl Noise {
-    /// Noise of one micro-batch. `key` is [`Noise::key`] of its place in the run.
+    /// Noise of one micro-batch; `key` is its [`Noise::key`].
     pub fn new(key: u64, probability: f64) -> Self {
         Self { key, calls: 0, probability }
     }
 
-    /// No noise: evaluation.
+    /// No noise, for evaluation.
     pub fn off() -> Self {
         Self::new(0, 0.0)
     }
@@ -46,7 +45,7 @@ impl Noise {
         [epoch, step, micro_batch].iter().fold(mix64(seed), |key, &part| mix64(key ^ mix64(part)))
     }
 
-    /// Zeroes each element with the noise's own probability and scales the others by the inverse of what is kept.
+    /// Zeroes each element with the configured probability and scales the others by 1 / (1 - probability).
     ///
     /// Every call draws fresh noise, so the order of calls is part of the result.
     ///
@@ -62,7 +61,7 @@ impl Noise {
         if draw.keeps_all() { x } else { draw.apply(x) }
     }
 
-    /// The draw of the next call, for operations that drop elements by themselves.
+    /// The draw of the next call, for operations that apply dropout themselves.
     pub fn draw(&mut self) -> Draw {
         self.draw_at(self.probability)
     }
@@ -76,7 +75,7 @@ impl Noise {
     }
 }
 
-/// The noise of one call: what each element is multiplied with.
+/// The noise of one call: a factor for each element.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Draw {
     low: u32,
@@ -105,14 +104,14 @@ impl Draw {
         self.threshold == 0
     }
 
-    /// 0 or the scale, for the element at flat place `element`; the upper half of a place that takes more than 32 bits is
+    /// The factor of the element with flat index `element`: 0 or the scale. The upper half of an index above 32 bits is
     /// mixed into the key.
     #[inline(always)]
     fn factor(&self, element: u32) -> f32 {
         if hash32(element, self.low, self.high) >= self.threshold { self.scale } else { 0.0 }
     }
 
-    /// Multiplies the elements from flat place `first` on.
+    /// Multiplies `values`, the elements from flat index `first` on, by their factors.
     #[inline(always)]
     pub fn multiply(&self, values: &mut [f32], first: usize) {
         if self.keeps_all() {
@@ -142,8 +141,8 @@ impl Draw {
         x * factors.reshape(shape)
     }
 
-    /// The factors of the first `n` elements, computed on the device itself: the same bits as [`Self::factor`], and nothing
-    /// to upload. No device holds a tensor of 2^32 elements.
+    /// The factors of the first `n` elements, computed on the device, so that nothing is uploaded. Equal to
+    /// [`Self::factor`] to the bit. No device holds a tensor of 2^32 elements.
     fn factors(self, n: usize, device: &Device) -> Tensor<1> {
         // 32-bit products wrap; the shift of a signed number drags its sign along, which a mask takes off.
         let shifted = |x: Tensor<1, Int>, bits: u32| {
@@ -175,14 +174,14 @@ impl Draw {
 /// The operation behind [`Noise::dropout`].
 #[backend_extension(Flex, Autodiff)]
 pub trait DropOps: Backend {
-    /// Elements times their factors.
+    /// Multiplies the elements by their factors.
     fn drop_elements(x: FloatTensor<Self>, draw: Draw) -> FloatTensor<Self>;
 }
 
 impl DropOps for Flex {
     fn drop_elements(x: FlexTensor, draw: Draw) -> FlexTensor {
         let mut dropped = x.to_contiguous();
-        // The last handle of a tensor is written in place.
+        // With the other handle gone, the buffer is written in place.
         drop(x);
         draw.multiply_all(dropped.storage_mut::<f32>());
         dropped

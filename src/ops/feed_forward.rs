@@ -1,8 +1,8 @@
 //! The feed-forward sublayer of a transformer block as one operation:
-//! `LayerNorm(x + dropout(relu(x W1 + b1) W2 + b2))` (odmt.md 2.2).
+//! `LayerNorm(x + dropout(relu(x W1 + b1) W2 + b2))` (docs/odmt.md, section 2.2).
 //!
-//! A thread takes some hundred rows through both maps while they are in its cache. Of the four widths in between nothing
-//! is stored but, while there is room, the inner one ([`super::spared`]).
+//! A thread takes a few hundred rows through both maps while they are in its cache. Only the inner rows are saved, within
+//! a memory budget ([`super::saved`]).
 //!
 //! Shapes: `N` sequences, `L` positions, `D` width, `F` inner width.
 
@@ -12,13 +12,13 @@ use burn_flex::FlexTensor;
 use super::dropout::Draw;
 use super::gemm::{Mat, MatMut, add_product, product};
 use super::norm::Norm;
-use super::residual::Residual;
+use super::residual::{Residual, ResidualGrads};
 use super::rows::{Chunk, Rows, for_each_chunk};
+use super::saved::Saved;
 use super::simd;
-use super::spared::Spared;
 use super::sublayer::{Kept, Layer, Output, Parameter, cut_tensor, sublayer};
 
-/// What the operation knows beside tensors.
+/// Hyper-parameters of the sublayer.
 #[derive(Clone, Debug)]
 pub struct FeedForward {
     pub rows: Rows,
@@ -43,7 +43,7 @@ pub struct FeedForwardWeights<M, V> {
     pub beta: V,
 }
 
-/// The sublayer's result; padded rows are 0. For the CPU device only.
+/// The sublayer's result; padded rows are 0. CPU only.
 ///
 /// # Shapes
 /// `[N, L, D] -> [N, L, D]`
@@ -58,7 +58,7 @@ pub fn feed_forward(
     sublayer(x, [up, up_bias, down, down_bias, gamma, beta], Layer::FeedForward(layer))
 }
 
-/// The sublayer with its tensors.
+/// The sublayer bound to its tensors.
 #[derive(Clone, Debug)]
 pub(super) struct Bound {
     x: FlexTensor,
@@ -68,7 +68,7 @@ pub(super) struct Bound {
     f: usize,
 }
 
-/// Rows of a chunk.
+/// Buffers of a chunk.
 #[derive(Default)]
 struct Scratch {
     x: Vec<f32>,
@@ -121,7 +121,7 @@ impl Bound {
         let (d, f) = (*d, *f);
         let x = self.x.storage::<f32>();
         let chunks = rows.chunks(d);
-        let spared = if keep { Spared::room(&chunks, f) } else { Spared::none() };
+        let saved = if keep { Saved::reserve(&chunks, f) } else { Saved::none() };
         let mut result = Output::new(rows, d, keep);
         let residual = self.residual();
         let down = Mat::new(self.w.down.storage(), f, d);
@@ -143,14 +143,14 @@ impl Bound {
                 if keep {
                     rows.unpack(chunk, &s.out, d, normed);
                     rows.unpack(chunk, &s.inverse, 1, inverse);
-                    spared.keep(chunk, [&mut s.inner]);
+                    saved.store(chunk, [&mut s.inner]);
                 }
             },
         );
-        result.finish(spared)
+        result.finish(saved)
     }
 
-    /// Gradients by all tensors, in the order of the operation's arguments.
+    /// Gradients of all tensors, in the order of the operation's arguments.
     pub(super) fn backward(&self, kept: &Kept, grad: &[f32]) -> [FlexTensor; 7] {
         let Self { layer: FeedForward { rows, .. }, d, f, .. } = self;
         let (d, f) = (*d, *f);
@@ -160,41 +160,43 @@ impl Bound {
         let (up, down) = (Mat::new(self.w.up.storage(), d, f), Mat::new(self.w.down.storage(), f, d));
         let sums = 2 * d * f + f + 3 * d;
         let outputs = [(d_x.as_mut_slice(), rows.positions * d)];
-        let total = for_each_chunk(&rows.chunks(d), outputs, sums, |chunk, [d_x], sums, s: &mut Slopes| {
-            let n = chunk.rows;
-            let (of_up, sums) = sums.split_at_mut(d * f);
-            let (of_up_bias, sums) = sums.split_at_mut(f);
-            let (of_down, sums) = sums.split_at_mut(f * d);
-            let (of_down_bias, of_norm) = sums.split_at_mut(d);
-            rows.pack(chunk, x, d, &mut s.x);
-            rows.pack(chunk, grad, d, &mut s.grad);
-            residual.backward(rows, chunk, (&kept.normed, &kept.inverse), &mut s.grad, &mut s.d_out, of_norm);
-            let inner = if let Some([inner]) = kept.spared.of(chunk) {
-                inner
-            } else {
-                self.inner(n, &s.x, &mut s.inner);
-                &s.inner
-            };
-            let x = Mat::new(&s.x, n, d);
-            let d_out = Mat::new(&s.d_out, n, d);
-            add_product(MatMut::new(of_down, f, d), Mat::new(inner, n, f).t(), d_out, 1.0);
-            s.d_inner.resize(n * f, 0.0);
-            product(MatMut::new(&mut s.d_inner, n, f), d_out, down.t(), 1.0);
-            simd::dispatch(
-                #[inline(always)]
-                || {
-                    add_columns(&s.d_out, of_down_bias);
-                    for (g, &h) in s.d_inner.iter_mut().zip(inner) {
-                        *g = if h > 0.0 { *g } else { 0.0 };
-                    }
-                    add_columns(&s.d_inner, of_up_bias);
-                },
-            );
-            let d_inner = Mat::new(&s.d_inner, n, f);
-            add_product(MatMut::new(of_up, d, f), x.t(), d_inner, 1.0);
-            add_product(MatMut::new(&mut s.grad, n, d), d_inner, up.t(), 1.0);
-            rows.unpack(chunk, &s.grad, d, d_x);
-        });
+        let total =
+            for_each_chunk(&rows.chunks(d), outputs, sums, |chunk, [d_x], sums, s: &mut BackScratch| {
+                let n = chunk.rows;
+                let (up_grad, sums) = sums.split_at_mut(d * f);
+                let (up_bias_grad, sums) = sums.split_at_mut(f);
+                let (down_grad, sums) = sums.split_at_mut(f * d);
+                let (down_bias_grad, norm_grad) = sums.split_at_mut(d);
+                rows.pack(chunk, x, d, &mut s.x);
+                rows.pack(chunk, grad, d, &mut s.grad);
+                let grads = ResidualGrads { d_x: &mut s.grad, d_o: &mut s.d_out, sums: norm_grad };
+                residual.backward(rows, chunk, (&kept.normed, &kept.inverse), grads);
+                let inner = if let Some([inner]) = kept.saved.get(chunk) {
+                    inner
+                } else {
+                    self.inner(n, &s.x, &mut s.inner);
+                    &s.inner
+                };
+                let x = Mat::new(&s.x, n, d);
+                let d_out = Mat::new(&s.d_out, n, d);
+                add_product(MatMut::new(down_grad, f, d), Mat::new(inner, n, f).t(), d_out, 1.0);
+                s.d_inner.resize(n * f, 0.0);
+                product(MatMut::new(&mut s.d_inner, n, f), d_out, down.t(), 1.0);
+                simd::dispatch(
+                    #[inline(always)]
+                    || {
+                        add_columns(&s.d_out, down_bias_grad);
+                        for (g, &h) in s.d_inner.iter_mut().zip(inner) {
+                            *g = if h > 0.0 { *g } else { 0.0 };
+                        }
+                        add_columns(&s.d_inner, up_bias_grad);
+                    },
+                );
+                let d_inner = Mat::new(&s.d_inner, n, f);
+                add_product(MatMut::new(up_grad, d, f), x.t(), d_inner, 1.0);
+                add_product(MatMut::new(&mut s.grad, n, d), d_inner, up.t(), 1.0);
+                rows.unpack(chunk, &s.grad, d, d_x);
+            });
         let d_x = FlexTensor::from_data(TensorData::new(d_x, self.shape()));
         let mut rest = total.as_slice();
         let mut next = |shape: &[usize]| cut_tensor(&mut rest, shape);
@@ -202,9 +204,9 @@ impl Bound {
     }
 }
 
-/// Rows of a chunk on the way back.
+/// Buffers of the backward pass.
 #[derive(Default)]
-struct Slopes {
+struct BackScratch {
     x: Vec<f32>,
     grad: Vec<f32>,
     /// `[R, F]`

@@ -1,7 +1,7 @@
-//! Matrix products of slices, on the calling thread: what the fused CPU kernels are made of.
+//! Matrix products of slices on the calling thread, for the fused CPU kernels.
 //!
-//! Burn's own product works on whole tensors. A kernel that keeps a few hundred rows in the cache needs products of
-//! parts of them, and cuts its work among threads by itself.
+//! Burn's own product takes whole tensors. The kernels need products of a few hundred rows that are in the cache, and
+//! distribute their work over threads themselves.
 
 use std::ops::Range;
 
@@ -25,15 +25,15 @@ pub struct MatMut<'a> {
 }
 
 impl<'a> Mat<'a> {
-    /// Rows one behind the other.
+    /// A matrix of contiguous rows.
     pub fn new(data: &'a [f32], rows: usize, cols: usize) -> Self {
         Self::strided(data, rows, cols, cols)
     }
 
-    /// Rows that begin `row_stride` entries apart.
+    /// A matrix whose rows begin `row_stride` entries apart.
     ///
     /// # Panics
-    /// The matrix reaches beyond the slice.
+    /// The matrix exceeds the slice.
     pub fn strided(data: &'a [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
         assert!(spans(data.len(), rows, cols, row_stride), "a matrix beyond its slice");
         Self { data, rows, cols, row_stride, col_stride: 1 }
@@ -66,15 +66,15 @@ impl<'a> Mat<'a> {
 }
 
 impl<'a> MatMut<'a> {
-    /// Rows one behind the other.
+    /// A matrix of contiguous rows.
     pub fn new(data: &'a mut [f32], rows: usize, cols: usize) -> Self {
         Self::strided(data, rows, cols, cols)
     }
 
-    /// Rows that begin `row_stride` entries apart.
+    /// A matrix whose rows begin `row_stride` entries apart.
     ///
     /// # Panics
-    /// The matrix reaches beyond the slice, or its rows overlap.
+    /// The matrix exceeds the slice, or its rows overlap.
     pub fn strided(data: &'a mut [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
         assert!(row_stride >= cols, "rows that overlap can't be written");
         assert!(spans(data.len(), rows, cols, row_stride), "a matrix beyond its slice");
@@ -105,33 +105,33 @@ fn spans(len: usize, rows: usize, cols: usize, row_stride: usize) -> bool {
     end.is_some_and(|end| end <= len)
 }
 
-/// `into = factor · a b`
-pub fn product(into: MatMut, a: Mat, b: Mat, factor: f32) {
-    multiply(into, a, b, factor, false);
+/// `out = factor · a b`
+pub fn product(out: MatMut, a: Mat, b: Mat, factor: f32) {
+    multiply(out, a, b, factor, false);
 }
 
-/// `into += factor · a b`
-pub fn add_product(into: MatMut, a: Mat, b: Mat, factor: f32) {
-    multiply(into, a, b, factor, true);
+/// `out += factor · a b`
+pub fn add_product(out: MatMut, a: Mat, b: Mat, factor: f32) {
+    multiply(out, a, b, factor, true);
 }
 
 #[allow(unsafe_code)]
-fn multiply(into: MatMut, a: Mat, b: Mat, factor: f32, add: bool) {
-    assert!(a.cols == b.rows && into.rows == a.rows && into.cols == b.cols, "shapes of a product");
-    let (m, n, k) = (into.rows, into.cols, a.cols);
+fn multiply(out: MatMut, a: Mat, b: Mat, factor: f32, add: bool) {
+    assert!(a.cols == b.rows && out.rows == a.rows && out.cols == b.cols, "shapes of a product");
+    let (m, n, k) = (out.rows, out.cols, a.cols);
     if m == 0 || n == 0 {
         return;
     }
     // SAFETY: constructors have checked that each matrix lies inside its slice (a transpose visits the same entries),
-    // `into` borrows its slice alone, and the shapes agree.
+    // `out` borrows its slice alone, and the shapes agree.
     unsafe {
         gemm::gemm(
             m,
             n,
             k,
-            into.data.as_mut_ptr(),
+            out.data.as_mut_ptr(),
             1,
-            into.row_stride as isize,
+            out.row_stride as isize,
             add,
             a.data.as_ptr(),
             a.col_stride as isize,
@@ -160,8 +160,8 @@ mod tests {
         let b: Vec<f32> = (0..n * stride).map(|i| (i as f32 * 0.3).cos()).collect();
         let before: Vec<f32> = (0..m * stride).map(|i| i as f32 * 0.01).collect();
         for add in [false, true] {
-            let mut into = before.clone();
-            let view = MatMut::strided(&mut into, m, n, stride);
+            let mut out = before.clone();
+            let view = MatMut::strided(&mut out, m, n, stride);
             // a is stored [k, m], b is stored [n, k].
             let (left, right) = (Mat::strided(&a, k, m, stride).t(), Mat::strided(&b, n, k, stride).t());
             if add {
@@ -181,7 +181,7 @@ mod tests {
                         // Between the rows nothing is touched.
                         (false, _) => start,
                     };
-                    assert!((f64::from(into[row * stride + col]) - expected).abs() < 1e-5);
+                    assert!((f64::from(out[row * stride + col]) - expected).abs() < 1e-5);
                 }
             }
         }

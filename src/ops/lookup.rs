@@ -1,8 +1,8 @@
-//! Rows of a table by numbers that the host knows.
+//! Look-up of table rows whose numbers the host knows.
 //!
-//! On a GPU the gradient of Burn 0.22's own look-up is summed by one thread for each column, which walks all look-ups one
-//! after the other (burn.md 4). Here the host sorts the look-ups by row once, and the gradient is gathered and summed in
-//! a few steps that are parallel over rows and columns, without atomic additions: always in the same order.
+//! On a GPU, Burn 0.22 sums the gradient of a look-up with one thread a column, which walks all look-ups in turn. Here the
+//! host sorts the look-ups by row, and the gradient is gathered and summed in a few steps that are parallel over rows and
+//! columns. Without atomic additions, the order of the sums is always the same.
 //!
 //! Shapes: `U` rows of the table, `N` look-ups, `D` width.
 
@@ -18,7 +18,7 @@ use burn::tensor::{Device, IndexingUpdateOp, Int, Shape, Tensor, TensorData};
 
 use super::use_kernels;
 
-/// Most values that one step adds up to one.
+/// Most values that one step adds to one sum.
 const FAN_IN: usize = 8;
 
 /// `table[index]`, `[N, D]`.
@@ -36,7 +36,7 @@ pub fn lookup(table: Tensor<2>, index: &[u32]) -> Tensor<2> {
     Tensor::from_dispatch(<Dispatch as LookupOps>::lookup(table.into_dispatch(), index))
 }
 
-/// Sum of the values of each row, `[rows, D]`: what [`lookup`] does to a gradient.
+/// Sum of the values of each row, `[rows, D]`: the backward pass of [`lookup`].
 ///
 /// # Shapes
 /// - values: `[N, D]`
@@ -58,23 +58,23 @@ fn places(index: &[u32], device: &Device) -> Tensor<1, Int> {
     Tensor::from_data(TensorData::new(index, [n]), device)
 }
 
-/// How the values of N look-ups are summed to the U rows that they read, one step after the other.
+/// The steps that sum the values of N look-ups into the U rows that they read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     sums: Vec<Sum>,
 }
 
-/// Adds up `width` values of those before for each value of those after.
+/// One step: each output is the sum of `width` inputs.
 #[derive(Clone, Debug, PartialEq)]
 struct Sum {
-    /// `[after, width]`: places among the values before; their number for none.
+    /// `[outputs, width]`: numbers of inputs; the number of inputs itself stands for none.
     parts: Vec<u32>,
     width: usize,
 }
 
 impl Plan {
     fn new(index: &[u32], rows: usize) -> Self {
-        // The look-ups of row r stand at `starts[r]..starts[r + 1]`.
+        // The look-ups of row r are `places[starts[r]..starts[r + 1]]`.
         let mut starts = vec![0; rows + 1];
         for &row in index {
             starts[row as usize + 1] += 1;
@@ -89,27 +89,27 @@ impl Plan {
             next[row as usize] += 1;
         }
         let mut sums = Vec::new();
-        let mut before = index.len() as u32;
+        let mut inputs = index.len() as u32;
         loop {
             let most = starts.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
             let last = most <= FAN_IN;
             let width = most.clamp(1, FAN_IN);
             let mut parts = Vec::new();
-            let mut after = vec![0; rows + 1];
+            let mut outputs = vec![0; rows + 1];
             for row in 0..rows {
                 let own = &places[starts[row]..starts[row + 1]];
                 let count = if last { 1 } else { own.len().div_ceil(width) };
-                after[row + 1] = after[row] + count;
+                outputs[row + 1] = outputs[row] + count;
                 parts.extend_from_slice(own);
-                parts.resize(after[row + 1] * width, before);
+                parts.resize(outputs[row + 1] * width, inputs);
             }
             sums.push(Sum { parts, width });
             if last {
                 return Self { sums };
             }
-            before = after[rows] as u32;
-            places = (0..before).collect();
-            starts = after;
+            inputs = outputs[rows] as u32;
+            places = (0..inputs).collect();
+            starts = outputs;
         }
     }
 }
@@ -153,7 +153,7 @@ impl<B: LookupOps, C: CheckpointStrategy> LookupOps for Autodiff<B, C> {
 struct LookupBackward;
 
 impl<B: LookupOps> Backward<B, 1> for LookupBackward {
-    /// The index and U: who needs no gradient makes no plan.
+    /// The index and U; the plan is made only if a gradient is needed.
     type State = (Arc<Vec<u32>>, usize);
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
@@ -166,12 +166,12 @@ impl<B: LookupOps> Backward<B, 1> for LookupBackward {
     }
 }
 
-/// `[before, D] -> [after, D]`
+/// `[inputs, D] -> [outputs, D]`
 fn add_up<B: Backend>(values: FloatTensor<B>, sum: &Sum) -> FloatTensor<B> {
-    let [before, d] = values.shape().dims();
-    let after = sum.parts.len() / sum.width;
-    // What stands for an absent part.
-    let values = if sum.parts.contains(&(before as u32)) {
+    let [inputs, d] = values.shape().dims();
+    let outputs = sum.parts.len() / sum.width;
+    // A row of zeros stands for an absent input.
+    let values = if sum.parts.contains(&(inputs as u32)) {
         let zeros = B::float_zeros(Shape::new([1, d]), &values.device(), values.dtype().into());
         B::float_cat(vec![values, zeros], 0)
     } else {
@@ -181,8 +181,8 @@ fn add_up<B: Backend>(values: FloatTensor<B>, sum: &Sum) -> FloatTensor<B> {
     if sum.width == 1 {
         return parts;
     }
-    let parts = B::float_reshape(parts, Shape::new([after, sum.width, d]));
-    B::float_reshape(B::float_sum_dim(parts, 1), Shape::new([after, d]))
+    let parts = B::float_reshape(parts, Shape::new([outputs, sum.width, d]));
+    B::float_reshape(B::float_sum_dim(parts, 1), Shape::new([outputs, d]))
 }
 
 fn select<B: Backend>(table: FloatTensor<B>, index: &[u32]) -> FloatTensor<B> {

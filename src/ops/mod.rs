@@ -1,27 +1,23 @@
-//! Differentiable operations that know no recommender.
+//! Differentiable tensor operations, with CPU kernels for the slow ones.
 //!
-//! Each has a body composed of tensor operations that every device runs. Where that body is slow on the CPU,
-//! the operation also has a kernel with a hand-written backward; tests hold the two against each other, and
-//! `CODISTILL_KERNELS=off` runs everything on the composed bodies.
+//! Each operation has a body composed of tensor operations that runs on every device. Where that body is slow on the
+//! CPU, the operation also has a kernel with a hand-written backward pass. Tests compare the two, and
+//! `CODISTILL_KERNELS=off` runs the composed bodies everywhere.
 
 pub mod adamw;
 pub mod attention;
-pub mod drawn;
 pub mod dropout;
 pub mod feed_forward;
-pub mod full_softmax;
 pub mod gemm;
+pub mod gradient;
 pub mod lookup;
-pub mod losses;
 pub mod norm;
 pub mod readout;
 pub mod residual;
 pub mod rows;
+pub mod saved;
 pub mod self_attention;
 pub mod simd;
-pub mod slope;
-pub mod spared;
-pub mod squares;
 pub mod sublayer;
 
 use std::sync::OnceLock;
@@ -32,7 +28,7 @@ use burn_flex::FlexTensor;
 
 pub use dropout::Noise;
 
-/// Whether operations on `device` should take their CPU kernels.
+/// Whether operations on `device` run their CPU kernels.
 pub fn use_kernels(device: &Device) -> bool {
     kernels_are_on() && device.clone().inner() == Device::flex()
 }
@@ -43,9 +39,9 @@ pub fn kernels_are_on() -> bool {
     *ON.get_or_init(|| std::env::var_os("CODISTILL_KERNELS").is_none_or(|v| v != "off"))
 }
 
-/// The CPU's own handle of a tensor that lives there ([`use_kernels`] has said so), filling its memory. Written to, it
-/// is copied first only where another handle of the same values exists.
-fn cpu_handle<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
+/// The contiguous CPU primitive of a tensor for which [`use_kernels`] is true. Writing to it copies the values first if
+/// another handle shares them.
+pub(crate) fn cpu_handle<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
     let handle =
         tensor.try_into_primitive::<Flex>().unwrap_or_else(|e| panic!("a tensor left the CPU: {e:?}"));
     handle.to_contiguous()

@@ -1,6 +1,6 @@
-//! Layer normalisation: rows for the fused CPU kernels, and the operation by itself.
+//! Layer normalisation: row by row for the fused CPU kernels, and as an operation of its own.
 //!
-//! Composed of tensor operations it takes seven passes over the rows and keeps four of their results.
+//! A composed body would take seven passes over the rows and keep four intermediate results.
 //!
 //! Shapes: `R` rows, `D` width.
 
@@ -27,7 +27,7 @@ pub struct Norm<'a> {
 }
 
 impl Norm<'_> {
-    /// Turns a row into `(x - mean) / sqrt(var + eps)`, and returns what it was divided by, inverted.
+    /// Turns a row into `(x - mean) / sqrt(var + eps)` and returns `1 / sqrt(var + eps)`.
     #[inline(always)]
     pub fn normalise(&self, row: &mut [f32]) -> f32 {
         let d = row.len();
@@ -62,18 +62,18 @@ impl Norm<'_> {
         }
     }
 
-    /// Gradient by the row before normalisation, written over `grad`, the gradient by the result.
+    /// Turns `grad` from the gradient of the result into the gradient of the row before normalisation.
     ///
-    /// Gradients by gamma and beta are added to `sums`, one behind the other.
+    /// The gradients of gamma and beta are added to `sums`, `[2 D]`.
     #[inline(always)]
     pub fn backward(&self, grad: &mut [f32], normed: &[f32], inverse: f32, sums: &mut [f32]) {
         let d = grad.len();
         let (normed, gamma) = (&normed[..d], &self.gamma[..d]);
-        let (of_gamma, of_beta) = sums.split_at_mut(d);
-        let of_beta = &mut of_beta[..d];
+        let (d_gamma, d_beta) = sums.split_at_mut(d);
+        let d_beta = &mut d_beta[..d];
         for i in 0..d {
-            of_gamma[i] += grad[i] * normed[i];
-            of_beta[i] += grad[i];
+            d_gamma[i] += grad[i] * normed[i];
+            d_beta[i] += grad[i];
             grad[i] *= gamma[i];
         }
         let share = 1.0 / d as f32;
@@ -82,18 +82,18 @@ impl Norm<'_> {
             #[inline(always)]
             |[x]| x,
         ) * share;
-        let along = simd::sum(
+        let projection = simd::sum(
             [&grad[..d], normed],
             #[inline(always)]
             |[g, normed]| g * normed,
         ) * share;
         for i in 0..d {
-            grad[i] = inverse * (grad[i] - mean - normed[i] * along);
+            grad[i] = inverse * (grad[i] - mean - normed[i] * projection);
         }
     }
 }
 
-/// Layer normalisation over the last axis. For the CPU device only.
+/// Layer normalisation over the last axis. CPU only.
 ///
 /// # Shapes
 /// `[.., D] -> [.., D]`
@@ -145,7 +145,7 @@ impl<C: CheckpointStrategy> NormOps for Autodiff<Flex, C> {
     }
 }
 
-/// Normalised rows `[R, D]`, and what each was multiplied with.
+/// Normalised rows `[R, D]` and their inverse standard deviations `[R]`.
 type Kept = (Vec<f32>, Vec<f32>);
 
 #[derive(Debug)]
@@ -167,7 +167,7 @@ impl Backward<Flex, 3> for NormBackward {
     }
 }
 
-/// Rows one thread takes at a time; sums of gradients are made of as many parts.
+/// Rows of a chunk; gradients of the parameters are partial sums over chunks.
 const CHUNK_ROWS: usize = 256;
 
 fn forward(x: FlexTensor, gamma: &FlexTensor, beta: &FlexTensor, eps: f32, keep: bool) -> (FlexTensor, Kept) {
@@ -179,7 +179,7 @@ fn forward(x: FlexTensor, gamma: &FlexTensor, beta: &FlexTensor, eps: f32, keep:
     let values = y.storage_mut::<f32>();
     let (mut normed, mut inverse) =
         if keep { (vec![0.0; rows * d], vec![0.0; rows]) } else { (Vec::new(), Vec::new()) };
-    let of_row = |row: &mut [f32], kept: Option<(&mut [f32], &mut f32)>| {
+    let normalise_row = |row: &mut [f32], kept: Option<(&mut [f32], &mut f32)>| {
         simd::dispatch(
             #[inline(always)]
             || {
@@ -196,9 +196,9 @@ fn forward(x: FlexTensor, gamma: &FlexTensor, beta: &FlexTensor, eps: f32, keep:
     };
     if keep {
         let kept = normed.par_chunks_exact_mut(d).zip(&mut inverse);
-        values.par_chunks_exact_mut(d).zip(kept).for_each(|(row, kept)| of_row(row, Some(kept)));
+        values.par_chunks_exact_mut(d).zip(kept).for_each(|(row, kept)| normalise_row(row, Some(kept)));
     } else {
-        values.par_chunks_exact_mut(d).for_each(|row| of_row(row, None));
+        values.par_chunks_exact_mut(d).for_each(|row| normalise_row(row, None));
     }
     (y, (normed, inverse))
 }
@@ -233,7 +233,7 @@ fn backward(
         })
         .collect();
     let mut sums = add_up(parts, 2 * d);
-    let of_beta = sums.split_off(d);
+    let d_beta = sums.split_off(d);
     let tensor = |values: Vec<f32>| FlexTensor::from_data(TensorData::new(values, [d]));
-    (d_x, [tensor(sums), tensor(of_beta)])
+    (d_x, [tensor(sums), tensor(d_beta)])
 }

@@ -1,27 +1,28 @@
-//! The attention sublayer of a block of which only a few tokens are read, as one operation (odmt.md 10.4, savings 1 and 2).
+//! The attention sublayer of the last tower block as one operation, computed only for the tokens that branches read
+//! (docs/odmt.md, section 7, savings 1 and 2).
 //!
-//! Those tokens alone are queries, and the key and value maps move to their side: a query becomes a probe that raw tokens
-//! are scored with, and the mixture of raw tokens becomes a value afterwards. Heads then share keys and values: the
-//! tokens themselves.
+//! Only these tokens are queries, and the key and value maps move to their side: a query becomes a *probe*, whose dot
+//! products with the raw tokens are the scores, and the weighted mean of the raw tokens is mapped to a value. All heads
+//! then share their keys and values, the tokens themselves.
 //!
 //! Shapes: `N` items, `L` tokens, `Q` tokens that are read, `D` width, `H` heads, `E` = D/H head width, `G` items of a chunk.
 
 use burn::tensor::{Tensor, TensorData};
 use burn_flex::FlexTensor;
 
-use super::attention::{Head, Inputs, Reach, Slopes, Work};
+use super::attention::{Head, InputGrads, Inputs, Reach, Work};
 use super::dropout::Draw;
 use super::gemm::{Mat, MatMut, add_product, product};
-use super::residual::Residual;
+use super::residual::{Residual, ResidualGrads};
 use super::rows::{Chunk, Rows, for_each_chunk};
+use super::saved::Saved;
 use super::self_attention::{Added, AttentionWeights};
-use super::spared::Spared;
 use super::sublayer::{Kept, Layer, Output, cut_tensor, sublayer};
 
-/// What the operation knows beside tensors.
+/// Hyper-parameters of the sublayer.
 #[derive(Clone, Debug)]
 pub struct Readout {
-    /// `[Q]` places of the tokens that are read.
+    /// `[Q]`: positions of the tokens that are read.
     pub queries: Vec<usize>,
     /// L
     pub tokens: usize,
@@ -29,14 +30,14 @@ pub struct Readout {
     pub heads: usize,
     /// Added to the scores, `[N or 1, Q, L]`.
     pub mask: Option<Added>,
-    /// Drops weights.
+    /// Dropout of the attention weights.
     pub weights: Draw,
-    /// Drops entries of the output map's result.
+    /// Dropout after the output map.
     pub output: Draw,
     pub eps: f32,
 }
 
-/// The sublayer's result at the tokens that are read. For the CPU device only.
+/// The sublayer's result at the tokens that are read. CPU only.
 ///
 /// # Shapes
 /// `[N, L, D] -> [N, Q, D]`
@@ -44,7 +45,7 @@ pub fn readout(x: Tensor<3>, w: AttentionWeights<Tensor<2>, Tensor<1>>, layer: R
     sublayer(x, w.parameters(), Layer::Readout(layer))
 }
 
-/// The sublayer with its tensors.
+/// The sublayer bound to its tensors.
 #[derive(Clone, Debug)]
 pub(super) struct Bound {
     x: FlexTensor,
@@ -53,7 +54,7 @@ pub(super) struct Bound {
     d: usize,
 }
 
-/// Rows of a chunk.
+/// Buffers of a chunk.
 #[derive(Default)]
 struct Scratch {
     /// Tokens that are read, `[G·Q, D]`.
@@ -71,7 +72,7 @@ struct Scratch {
     work: Work,
 }
 
-/// [`Scratch`] on the way back.
+/// Buffers of the backward pass.
 #[derive(Default)]
 struct BackScratch {
     forward: Scratch,
@@ -81,7 +82,7 @@ struct BackScratch {
     d_q: Vec<f32>,
     d_mixed: Vec<f32>,
     d_probe: Vec<f32>,
-    /// Gradient by an item's tokens as keys; [`Slopes`] wants keys and values apart.
+    /// Gradient of an item's tokens as keys; [`InputGrads`] has keys and values apart.
     d_keys: Vec<f32>,
 }
 
@@ -92,7 +93,7 @@ impl Bound {
         Self { x, d: w.width(), w, layer }
     }
 
-    /// Rows that come out: all of them are real.
+    /// Rows of the result, all real.
     fn rows(&self) -> Rows {
         Rows::all(self.layer.items, self.layer.queries.len())
     }
@@ -107,7 +108,7 @@ impl Bound {
         Mat::strided(&map.storage::<f32>()[h * e..], self.d, e, self.d)
     }
 
-    /// All heads of item `n` at once: row `q · H + h` is a query of its own.
+    /// All heads of item `n` at once: row `q · H + h` is query q of head h.
     fn heads<'a>(&'a self, n: usize) -> Head<impl Fn(usize) -> Reach<'a>> {
         let Readout { queries, tokens, heads, mask, weights, .. } = &self.layer;
         let queries = queries.len();
@@ -128,7 +129,7 @@ impl Bound {
         &self.x.storage::<f32>()[n * size..(n + 1) * size]
     }
 
-    /// Tokens that are read, their queries and probes.
+    /// Fills the tokens that are read, their queries and probes.
     fn probes(&self, chunk: &Chunk, s: &mut Scratch) {
         let (d, heads, r) = (self.d, self.layer.heads, chunk.rows);
         let e = d / heads;
@@ -162,9 +163,9 @@ impl Bound {
                 self.probes(chunk, s);
                 s.mixed.resize(r * heads * d, 0.0);
                 for (n, _, start) in rows.packed(chunk) {
-                    let at = start * heads * d..(start + queries) * heads * d;
-                    let inputs = self.inputs(n, &s.probe[at.clone()]);
-                    let mixed = MatMut::new(&mut s.mixed[at], queries * heads, d);
+                    let span = start * heads * d..(start + queries) * heads * d;
+                    let inputs = self.inputs(n, &s.probe[span.clone()]);
+                    let mixed = MatMut::new(&mut s.mixed[span], queries * heads, d);
                     self.heads(n).forward(&inputs, mixed, &mut s.work);
                 }
                 self.values(r, s);
@@ -180,17 +181,17 @@ impl Bound {
                 }
             },
         );
-        result.finish(Spared::none())
+        result.finish(Saved::none())
     }
 
-    /// Probes of an item against its tokens.
+    /// Attention inputs of an item: its probes and its tokens.
     fn inputs<'a>(&'a self, n: usize, probe: &'a [f32]) -> Inputs<'a> {
         let tokens = Mat::new(self.tokens(n), self.layer.tokens, self.d);
         let rows = self.layer.queries.len() * self.layer.heads;
         Inputs { q: Mat::new(probe, rows, self.d), k: tokens, v: tokens }
     }
 
-    /// From mixtures of tokens to what each head reads.
+    /// Maps the mixtures of tokens to each head's values.
     fn values(&self, r: usize, s: &mut Scratch) {
         let (d, heads) = (self.d, self.layer.heads);
         let e = d / heads;
@@ -202,7 +203,7 @@ impl Bound {
         }
     }
 
-    /// Gradients by all tensors, in the order of the operation's arguments.
+    /// Gradients of all tensors, in the order of the operation's arguments.
     pub(super) fn backward(&self, kept: &Kept, grad: &[f32]) -> [FlexTensor; 7] {
         let (d, rows) = (self.d, self.rows());
         let Readout { tokens, items, .. } = self.layer;
@@ -220,7 +221,7 @@ impl Bound {
         [d_x, next(&[d, d]), next(&[d, d]), next(&[d, d]), next(&[d, d]), next(&[d]), next(&[d])]
     }
 
-    /// Fills `d_x`, the gradient by the tokens of the chunk's items.
+    /// Fills `d_x`, the gradient of the tokens of the chunk's items.
     fn chunk_backward(
         &self,
         rows: &Rows,
@@ -232,19 +233,13 @@ impl Bound {
     ) {
         let (d, heads, queries) = (self.d, self.layer.heads, self.layer.queries.len());
         let (r, e, tokens) = (chunk.rows, d / heads, self.layer.tokens);
-        let (of_query, sums) = sums.split_at_mut(d * d);
-        let (of_key, sums) = sums.split_at_mut(d * d);
-        let (of_value, sums) = sums.split_at_mut(d * d);
-        let (of_output, of_norm) = sums.split_at_mut(d * d);
+        let (query_grad, sums) = sums.split_at_mut(d * d);
+        let (key_grad, sums) = sums.split_at_mut(d * d);
+        let (value_grad, sums) = sums.split_at_mut(d * d);
+        let (output_grad, norm_grad) = sums.split_at_mut(d * d);
         let s = &mut b.forward;
-        self.residual().backward(
-            rows,
-            chunk,
-            (&kept.normed, &kept.inverse),
-            &mut b.grad,
-            &mut b.d_out,
-            of_norm,
-        );
+        let grads = ResidualGrads { d_x: &mut b.grad, d_o: &mut b.d_out, sums: norm_grad };
+        self.residual().backward(rows, chunk, (&kept.normed, &kept.inverse), grads);
         self.probes(chunk, s);
         let d_out = Mat::new(&b.d_out, r, d);
         b.d_read.resize(r * d, 0.0);
@@ -258,35 +253,35 @@ impl Bound {
             product(d_mixed, d_read, self.columns(&self.w.value, h).t(), 1.0);
         }
         for ((n, _, start), d_x) in rows.packed(chunk).zip(d_x.chunks_exact_mut(tokens * d)) {
-            let at = start * heads * d..(start + queries) * heads * d;
-            let inputs = self.inputs(n, &s.probe[at.clone()]);
+            let span = start * heads * d..(start + queries) * heads * d;
+            let inputs = self.inputs(n, &s.probe[span.clone()]);
             b.d_keys.clear();
             b.d_keys.resize(tokens * d, 0.0);
-            let slopes = Slopes {
-                q: MatMut::new(&mut b.d_probe[at.clone()], queries * heads, d),
+            let slopes = InputGrads {
+                q: MatMut::new(&mut b.d_probe[span.clone()], queries * heads, d),
                 k: MatMut::new(&mut b.d_keys, tokens, d),
                 v: MatMut::new(d_x, tokens, d),
             };
-            let d_mixed = Mat::new(&b.d_mixed[at.clone()], queries * heads, d);
-            let mixed = MatMut::new(&mut s.mixed[at], queries * heads, d);
+            let d_mixed = Mat::new(&b.d_mixed[span.clone()], queries * heads, d);
+            let mixed = MatMut::new(&mut s.mixed[span], queries * heads, d);
             self.heads(n).backward(&inputs, d_mixed, slopes, mixed, &mut s.work);
             d_x.iter_mut().zip(&b.d_keys).for_each(|(sum, g)| *sum += g);
         }
         self.values(r, s);
-        add_product(MatMut::new(of_output, d, d), Mat::new(&s.read, r, d).t(), d_out, 1.0);
+        add_product(MatMut::new(output_grad, d, d), Mat::new(&s.read, r, d).t(), d_out, 1.0);
         b.d_q.resize(r * d, 0.0);
         for h in 0..heads {
             let mixed = Mat::strided(&s.mixed[h * d..], r, d, heads * d);
             let d_read = Mat::strided(&b.d_read[h * e..], r, e, d);
-            add_product(MatMut::strided(&mut of_value[h * e..], d, e, d), mixed.t(), d_read, 1.0);
+            add_product(MatMut::strided(&mut value_grad[h * e..], d, e, d), mixed.t(), d_read, 1.0);
             let d_probe = Mat::strided(&b.d_probe[h * d..], r, d, heads * d);
             let q = Mat::strided(&s.q[h * e..], r, e, d);
-            add_product(MatMut::strided(&mut of_key[h * e..], d, e, d), d_probe.t(), q, 1.0);
+            add_product(MatMut::strided(&mut key_grad[h * e..], d, e, d), d_probe.t(), q, 1.0);
             let d_q = MatMut::strided(&mut b.d_q[h * e..], r, e, d);
             product(d_q, d_probe, self.columns(&self.w.key, h), 1.0);
         }
         let d_q = Mat::new(&b.d_q, r, d);
-        add_product(MatMut::new(of_query, d, d), Mat::new(&s.x, r, d).t(), d_q, 1.0);
+        add_product(MatMut::new(query_grad, d, d), Mat::new(&s.x, r, d).t(), d_q, 1.0);
         add_product(MatMut::new(&mut b.grad, r, d), d_q, self.w.square(&self.w.query).t(), 1.0);
         let places = self.layer.queries.iter().map(|q| q * d);
         for (d_x, grad) in d_x.chunks_exact_mut(tokens * d).zip(b.grad.chunks_exact(queries * d)) {

@@ -1,4 +1,4 @@
-//! How a sublayer of a transformer block ends, for the fused CPU kernels: `LayerNorm(x + dropout(o))` over packed rows.
+//! The last step of a sublayer in the fused CPU kernels: `LayerNorm(x + dropout(o))` over packed rows.
 //!
 //! Shapes: `R` packed rows of a chunk, `D` width.
 
@@ -14,9 +14,23 @@ pub struct Residual<'a> {
     pub draw: Draw,
 }
 
+/// Gradients of a [`Residual`] over the packed rows of a chunk.
+pub struct ResidualGrads<'a> {
+    /// `[R, D]`: the gradient of the result; afterwards that of `x` along the residual.
+    pub d_x: &'a mut [f32],
+    /// `[R, D]`: set to the gradient of `o`.
+    pub d_o: &'a mut Vec<f32>,
+    /// `[2 D]`: the gradients of gamma and beta are added.
+    pub sums: &'a mut [f32],
+}
+
 impl Residual<'_> {
-    /// Turns `o` (`[R, D]`) into normalised rows and writes what comes out over `x`, the rows that go round the sublayer;
-    /// `inverse` (`[R]`) is what the rows were multiplied with.
+    /// Adds the residual, normalises, and stores the result in `x`.
+    ///
+    /// # Shapes
+    /// - x: `[R, D]`, the sublayer's input; the result afterwards
+    /// - o: `[R, D]`, the sublayer's output; the normalised rows afterwards
+    /// - inverse: `[R]`, set to the inverse standard deviations
     pub fn forward(&self, rows: &Rows, chunk: &Chunk, x: &mut [f32], o: &mut [f32], inverse: &mut [f32]) {
         let d = self.norm.gamma.len();
         simd::dispatch(
@@ -40,30 +54,27 @@ impl Residual<'_> {
         );
     }
 
-    /// From `grad`, the gradient by the result (`[R, D]`): over it the gradient by `x` along the residual, into `d_o` that
-    /// by `o`; gradients by gamma and beta are added to `sums`.
+    /// Computes the gradients. `normed` (`[N, L, D]`) and `inverse` (`[N, L]`) are those of the forward pass.
     pub fn backward(
         &self,
         rows: &Rows,
         chunk: &Chunk,
         (normed, inverse): (&[f32], &[f32]),
-        grad: &mut [f32],
-        d_o: &mut Vec<f32>,
-        sums: &mut [f32],
+        ResidualGrads { d_x, d_o, sums }: ResidualGrads,
     ) {
         let d = self.norm.gamma.len();
-        d_o.resize(grad.len(), 0.0);
+        d_o.resize(d_x.len(), 0.0);
         simd::dispatch(
             #[inline(always)]
             || {
                 for (_, range, start) in rows.packed(chunk) {
                     for (i, place) in range.enumerate() {
-                        let at = (start + i) * d..(start + i + 1) * d;
-                        let grad = &mut grad[at.clone()];
+                        let span = (start + i) * d..(start + i + 1) * d;
+                        let d_x = &mut d_x[span.clone()];
                         let normed = &normed[place * d..(place + 1) * d];
-                        self.norm.backward(grad, normed, inverse[place], sums);
-                        let d_o = &mut d_o[at];
-                        d_o.copy_from_slice(grad);
+                        self.norm.backward(d_x, normed, inverse[place], sums);
+                        let d_o = &mut d_o[span];
+                        d_o.copy_from_slice(d_x);
                         self.draw.multiply(d_o, place * d);
                     }
                 }

@@ -1,4 +1,4 @@
-//! Rows of a `[N, L, D]` tensor that hold something, and how the fused kernels share them among threads.
+//! Real rows of a padded `[N, L, D]` tensor, and their distribution over threads for the fused kernels.
 //!
 //! Shapes: `N` sequences, `L` positions, `D` width.
 
@@ -7,36 +7,36 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-/// Which positions of `N` sequences are real: all, or the last ones of each (left padding).
+/// The real positions of N sequences: all of them, or the last ones of each (left padding).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rows {
     /// N
     pub sequences: usize,
     /// L
     pub positions: usize,
-    /// `[N]` real positions of each, if not all are; a sequence without any keeps its last.
+    /// `[N]`: real positions of each sequence; `None` where all are. An empty sequence keeps its last position.
     pub lengths: Option<Arc<Vec<u32>>>,
 }
 
-/// Fewest and most rows a thread holds in its cache at a time. Weights are packed anew for every chunk, which rows have
-/// to make up for.
+/// Fewest and most rows of a chunk, which a thread holds in its cache. Weights are packed again for every chunk, so that
+/// smaller ones don't pay.
 const CHUNK_ROWS: (usize, usize) = (64, 256);
-/// The same of wide rows, whose weights don't stay in the cache.
+/// The same for wide rows, whose weights don't stay in the cache.
 const WIDE_CHUNK_ROWS: (usize, usize) = (384, 768);
-/// Chunks that small batches are cut into, so that every thread has something to do.
+/// Number of chunks that small batches are cut into, to occupy all threads.
 const CHUNKS: usize = 8;
 const WIDE: usize = 256;
-/// Most sums of gradients kept side by side, and the memory they may take together (bytes).
+/// Most partial gradient sums, and the memory they may take together (bytes).
 const MOST_LANES: usize = 16;
 const LANE_BYTES: usize = 128 << 20;
 
 /// Consecutive sequences that one thread works on at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
-    /// Among all of the tensor's.
+    /// Index among the tensor's chunks.
     pub number: usize,
     pub sequences: Range<usize>,
-    /// Real rows of them.
+    /// Real rows of these sequences.
     pub rows: usize,
 }
 
@@ -45,16 +45,16 @@ impl Rows {
         Self { sequences, positions, lengths: None }
     }
 
-    /// Left-padded sequences of `positions` slots each, of which those that hold something are not 0.
+    /// Left-padded sequences of `positions` slots each; empty slots are 0.
     pub fn padded(slots: &[u32], positions: usize) -> Self {
         let length = |slots: &[u32]| slots.iter().filter(|&&slot| slot > 0).count() as u32;
         let lengths: Vec<u32> = slots.chunks_exact(positions).map(length).collect();
         Self { sequences: lengths.len(), positions, lengths: Some(Arc::new(lengths)) }
     }
 
-    /// Real rows of sequence `n`, counted over the whole tensor.
+    /// Real rows of sequence `n`, as row numbers of the whole tensor.
     #[inline]
-    pub fn of(&self, n: usize) -> Range<usize> {
+    pub fn range(&self, n: usize) -> Range<usize> {
         let end = (n + 1) * self.positions;
         let real = match &self.lengths {
             Some(lengths) => (lengths[n] as usize).clamp(1, self.positions),
@@ -63,44 +63,44 @@ impl Rows {
         end - real..end
     }
 
-    /// For each sequence of `chunk` its number, its real rows, and the first of them among the chunk's.
+    /// For each sequence of `chunk`: its number, its real rows, and the place of the first of them in the packed chunk.
     pub fn packed<'a>(&'a self, chunk: &'a Chunk) -> impl Iterator<Item = (usize, Range<usize>, usize)> + 'a {
         let mut next = 0;
         chunk.sequences.clone().map(move |n| {
-            let rows = self.of(n);
+            let rows = self.range(n);
             let start = next;
             next += rows.len();
             (n, rows, start)
         })
     }
 
-    /// Copies the chunk's real rows of `values` (`[N, L, D]`) one behind the other.
-    pub fn pack(&self, chunk: &Chunk, values: &[f32], width: usize, into: &mut Vec<f32>) {
-        into.clear();
+    /// Copies the chunk's real rows of `values` (`[N, L, D]`) into a dense matrix.
+    pub fn pack(&self, chunk: &Chunk, values: &[f32], width: usize, out: &mut Vec<f32>) {
+        out.clear();
         for (_, rows, _) in self.packed(chunk) {
-            into.extend_from_slice(&values[rows.start * width..rows.end * width]);
+            out.extend_from_slice(&values[rows.start * width..rows.end * width]);
         }
     }
 
-    /// The reverse of [`Self::pack`], into the part of a tensor that holds the chunk's sequences alone.
-    pub fn unpack(&self, chunk: &Chunk, packed: &[f32], width: usize, into: &mut [f32]) {
+    /// The reverse of [`Self::pack`]; `out` is the part of the tensor that holds the chunk's sequences.
+    pub fn unpack(&self, chunk: &Chunk, packed: &[f32], width: usize, out: &mut [f32]) {
         let first = chunk.sequences.start * self.positions;
         for (_, rows, start) in self.packed(chunk) {
             let place = (rows.start - first) * width;
             let values = &packed[start * width..(start + rows.len()) * width];
-            into[place..place + values.len()].copy_from_slice(values);
+            out[place..place + values.len()].copy_from_slice(values);
         }
     }
 
-    /// Chunks of about equal work. They and their lanes are functions of the shapes, not of the number of threads: a
-    /// gradient's sum has the same order everywhere.
+    /// Chunks of about equal work. Chunks and lanes depend on the shapes alone, not on the number of threads, so that
+    /// gradients are summed in the same order everywhere.
     pub fn chunks(&self, width: usize) -> Vec<Chunk> {
         let (least, most) = if width >= WIDE { WIDE_CHUNK_ROWS } else { CHUNK_ROWS };
-        let total: usize = (0..self.sequences).map(|n| self.of(n).len()).sum();
+        let total: usize = (0..self.sequences).map(|n| self.range(n).len()).sum();
         let target = (total / CHUNKS).clamp(least, most);
         let mut chunks: Vec<Chunk> = Vec::new();
         for n in 0..self.sequences {
-            let rows = self.of(n).len();
+            let rows = self.range(n).len();
             match chunks.last_mut() {
                 Some(last) if last.rows + rows <= target => {
                     last.sequences.end = n + 1;
@@ -113,7 +113,7 @@ impl Rows {
     }
 }
 
-/// Consecutive chunks for each of at most [`MOST_LANES`] lanes, a lane's own sum of gradients taking `bytes`.
+/// Distributes consecutive chunks over at most [`MOST_LANES`] lanes, each with a gradient sum of `bytes`.
 fn lanes(chunks: &[Chunk], bytes: usize) -> Vec<&[Chunk]> {
     let lanes = (LANE_BYTES / bytes.max(1)).clamp(2, MOST_LANES).min(chunks.len().max(1));
     let mut rest = chunks;
@@ -127,9 +127,10 @@ fn lanes(chunks: &[Chunk], bytes: usize) -> Vec<&[Chunk]> {
     cut
 }
 
-/// Runs `run` on every chunk, each with its own part of every output: `outputs` are tensors' values, with so many of
-/// them for each sequence. A lane keeps its scratch and its sums, `sums` long, from chunk to chunk; the sums of all
-/// lanes are added up in their order.
+/// Calls `run` for every chunk with the chunk's part of every output, and returns the sum of what it accumulates.
+///
+/// `outputs` are tensors' values with the number of values a sequence. A lane keeps its scratch and its partial sum,
+/// `sums` long, from chunk to chunk; the partial sums are added in the order of the lanes.
 pub fn for_each_chunk<S: Default, const O: usize>(
     chunks: &[Chunk],
     outputs: [(&mut [f32], usize); O],
@@ -143,7 +144,7 @@ pub fn for_each_chunk<S: Default, const O: usize>(
         let own = lane.iter().map(|chunk| chunk.sequences.len()).sum::<usize>();
         parts.push(rest.each_mut().map(|output| cut(output, own)));
     }
-    let of_lanes: Vec<Vec<f32>> = lanes
+    let lane_sums: Vec<Vec<f32>> = lanes
         .into_par_iter()
         .zip(parts)
         .map(|(lane, part)| {
@@ -151,8 +152,8 @@ pub fn for_each_chunk<S: Default, const O: usize>(
             let mut total = vec![0.0f32; sums];
             let sequences = lane.iter().map(|chunk| chunk.sequences.len()).sum::<usize>().max(1);
             let mut rest = part.map(|values| {
-                let per_sequence = values.len() / sequences;
-                (values, per_sequence)
+                let sequence_len = values.len() / sequences;
+                (values, sequence_len)
             });
             for chunk in lane {
                 let own = rest.each_mut().map(|output| cut(output, chunk.sequences.len()));
@@ -161,17 +162,17 @@ pub fn for_each_chunk<S: Default, const O: usize>(
             total
         })
         .collect();
-    add_up(of_lanes, sums)
+    add_up(lane_sums, sums)
 }
 
 /// Takes the values of the next `sequences` sequences.
-fn cut<'a>((values, per_sequence): &mut (&'a mut [f32], usize), sequences: usize) -> &'a mut [f32] {
-    let (own, rest) = std::mem::take(values).split_at_mut(sequences * *per_sequence);
+fn cut<'a>((values, sequence_len): &mut (&'a mut [f32], usize), sequences: usize) -> &'a mut [f32] {
+    let (own, rest) = std::mem::take(values).split_at_mut(sequences * *sequence_len);
     *values = rest;
     own
 }
 
-/// Sum of the parts in their order, each `len` long.
+/// Sum of parts of length `len`, added in their order.
 pub fn add_up(parts: Vec<Vec<f32>>, len: usize) -> Vec<f32> {
     let mut parts = parts.into_iter();
     let mut total = parts.next().unwrap_or_else(|| vec![0.0; len]);
@@ -206,7 +207,7 @@ mod tests {
             for chunk in cut.iter().copied().flatten() {
                 proptest::prop_assert_eq!(chunk.sequences.start, next);
                 next = chunk.sequences.end;
-                let real: usize = chunk.sequences.clone().map(|n| rows.of(n).len()).sum();
+                let real: usize = chunk.sequences.clone().map(|n| rows.range(n).len()).sum();
                 proptest::prop_assert_eq!(chunk.rows, real);
             }
             proptest::prop_assert_eq!(next, rows.sequences);

@@ -1,7 +1,8 @@
-//! The self-attention sublayer of a transformer block as one operation: `LayerNorm(x + dropout(MHA(x) Wo))` (odmt.md 2.2).
+//! The self-attention sublayer of a transformer block as one operation: `LayerNorm(x + dropout(MHA(x) Wo))`
+//! (docs/odmt.md, section 2.2).
 //!
-//! A thread takes some sequences through all of it while they are in its cache. Scores and probabilities
-//! are never stored, queries, keys and values while there is room ([`super::spared`]): the backward pass computes again
+//! A thread takes a few sequences through the whole sublayer while they are in its cache. Queries, keys and values are
+//! saved within a memory budget ([`super::saved`]); scores and probabilities never are. The backward pass recomputes
 //! what it lacks.
 //!
 //! Shapes: `N` sequences, `L` positions, `D` width, `H` heads, `E` = D/H head width, `R` packed rows of a chunk.
@@ -11,33 +12,33 @@ use std::sync::Arc;
 use burn::tensor::{Tensor, TensorData};
 use burn_flex::FlexTensor;
 
-use super::attention::{Head, Inputs, Reach, Slopes, Work};
+use super::attention::{Head, InputGrads, Inputs, Reach, Work};
 use super::dropout::Draw;
 use super::gemm::{Mat, MatMut, add_product, product};
 use super::norm::Norm;
-use super::residual::Residual;
+use super::residual::{Residual, ResidualGrads};
 use super::rows::{Chunk, Rows, for_each_chunk};
-use super::spared::Spared;
+use super::saved::Saved;
 use super::sublayer::{Kept, Layer, Output, Parameter, cut_tensor, sublayer};
 
-/// Which keys a query may read.
+/// The keys that a query may attend to.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Mask {
-    /// All.
+    /// All keys.
     Open,
-    /// Itself and real positions before it.
+    /// The query's own position and the real ones before it.
     Causal,
-    /// Scores are added to.
+    /// All keys, with values added to the scores.
     Added(Added),
 }
 
-/// Additive scores.
+/// Values added to the scores.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Added {
     /// `[N or 1, Q, L]`
     pub values: Arc<Vec<f32>>,
-    /// Whether sequences differ.
-    pub by_sequence: bool,
+    /// Whether each sequence has values of its own.
+    pub sequence_specific: bool,
     /// Q
     pub queries: usize,
     /// L
@@ -48,22 +49,22 @@ impl Added {
     /// Scores added for query `query` of sequence `n`, `[L]`.
     #[inline(always)]
     pub fn row(&self, n: usize, query: usize) -> &[f32] {
-        let n = if self.by_sequence { n } else { 0 };
+        let n = if self.sequence_specific { n } else { 0 };
         let start = (n * self.queries + query) * self.keys;
         &self.values[start..start + self.keys]
     }
 }
 
-/// What the operation knows beside tensors.
+/// Hyper-parameters of the sublayer.
 #[derive(Clone, Debug)]
 pub struct SelfAttention {
-    /// Rows that are not real are 0 in the result; an additive mask needs all rows real.
+    /// Real rows; the others are 0 in the result. An additive mask requires that all rows are real.
     pub rows: Rows,
     pub heads: usize,
     pub mask: Mask,
-    /// Drops weights.
+    /// Dropout of the attention weights.
     pub weights: Draw,
-    /// Drops entries of the output map's result.
+    /// Dropout after the output map.
     pub output: Draw,
     pub eps: f32,
 }
@@ -117,7 +118,7 @@ impl AttentionWeights<FlexTensor, FlexTensor> {
     }
 }
 
-/// The sublayer's result; padded rows are 0. For the CPU device only.
+/// The sublayer's result; padded rows are 0. CPU only.
 ///
 /// # Shapes
 /// `[N, L, D] -> [N, L, D]`
@@ -129,7 +130,7 @@ pub fn self_attention(
     sublayer(x, w.parameters(), Layer::SelfAttention(layer))
 }
 
-/// The sublayer with its tensors.
+/// The sublayer bound to its tensors.
 #[derive(Clone, Debug)]
 pub(super) struct Bound {
     x: FlexTensor,
@@ -138,21 +139,21 @@ pub(super) struct Bound {
     d: usize,
 }
 
-/// Rows of a chunk, `[R, D]` each.
+/// Buffers of a chunk, `[R, D]` each.
 #[derive(Default)]
 struct Scratch {
     x: Vec<f32>,
     q: Vec<f32>,
     k: Vec<f32>,
     v: Vec<f32>,
-    /// Heads' results, joined.
+    /// Results of the heads, concatenated.
     read: Vec<f32>,
     out: Vec<f32>,
     inverse: Vec<f32>,
     work: Work,
 }
 
-/// [`Scratch`] on the way back.
+/// Buffers of the backward pass.
 #[derive(Default)]
 struct BackScratch {
     forward: Scratch,
@@ -200,9 +201,9 @@ impl Bound {
     fn project(&self, s: &mut Scratch, rows: usize) {
         let d = self.d;
         let x = Mat::new(&s.x, rows, d);
-        for (into, map) in [(&mut s.q, &self.w.query), (&mut s.k, &self.w.key), (&mut s.v, &self.w.value)] {
-            into.resize(rows * d, 0.0);
-            product(MatMut::new(into, rows, d), x, self.w.square(map), 1.0);
+        for (buffer, map) in [(&mut s.q, &self.w.query), (&mut s.k, &self.w.key), (&mut s.v, &self.w.value)] {
+            buffer.resize(rows * d, 0.0);
+            product(MatMut::new(buffer, rows, d), x, self.w.square(map), 1.0);
         }
     }
 
@@ -211,7 +212,7 @@ impl Bound {
         let e = d / heads;
         let x = self.x.storage::<f32>();
         let chunks = rows.chunks(d);
-        let spared = if keep { Spared::room(&chunks, 3 * d) } else { Spared::none() };
+        let saved = if keep { Saved::reserve(&chunks, 3 * d) } else { Saved::none() };
         let mut result = Output::new(rows, d, keep);
         let residual = self.residual();
         for_each_chunk(
@@ -225,10 +226,10 @@ impl Bound {
                 s.read.resize(r * d, 0.0);
                 for (n, range, start) in rows.packed(chunk) {
                     let real = range.len();
-                    let at = start * d..(start + real) * d;
+                    let span = start * d..(start + real) * d;
                     for h in 0..heads {
-                        let inputs = inputs([&s.q, &s.k, &s.v], at.start, h * e, real, e, d);
-                        let read = MatMut::strided(&mut s.read[at.start + h * e..at.end], real, e, d);
+                        let inputs = inputs([&s.q, &s.k, &s.v], span.start, h * e, real, e, d);
+                        let read = MatMut::strided(&mut s.read[span.start + h * e..span.end], real, e, d);
                         self.head(n, h, real).forward(&inputs, read, &mut s.work);
                     }
                 }
@@ -241,14 +242,14 @@ impl Bound {
                 if keep {
                     rows.unpack(chunk, &s.out, d, normed);
                     rows.unpack(chunk, &s.inverse, 1, inverse);
-                    spared.keep(chunk, [&mut s.q, &mut s.k, &mut s.v]);
+                    saved.store(chunk, [&mut s.q, &mut s.k, &mut s.v]);
                 }
             },
         );
-        result.finish(spared)
+        result.finish(saved)
     }
 
-    /// Gradients by all tensors, in the order of the operation's arguments.
+    /// Gradients of all tensors, in the order of the operation's arguments.
     pub(super) fn backward(&self, kept: &Kept, grad: &[f32]) -> [FlexTensor; 7] {
         let (rows, d) = (&self.layer.rows, self.d);
         let x = self.x.storage::<f32>();
@@ -268,21 +269,22 @@ impl Bound {
         [d_x, next(&[d, d]), next(&[d, d]), next(&[d, d]), next(&[d, d]), next(&[d]), next(&[d])]
     }
 
-    /// Turns `b.grad` from the gradient by the chunk's results into that by its rows.
+    /// Turns `b.grad` from the gradient of the chunk's results into that of its rows.
     fn chunk_backward(&self, chunk: &Chunk, kept: &Kept, sums: &mut [f32], b: &mut BackScratch) {
         let (rows, heads, d) = (&self.layer.rows, self.layer.heads, self.d);
         let (r, e) = (chunk.rows, d / heads);
-        let (of_maps, sums) = sums.split_at_mut(3 * d * d);
-        let (of_output, of_norm) = sums.split_at_mut(d * d);
+        let (map_grads, sums) = sums.split_at_mut(3 * d * d);
+        let (output_grad, norm_grad) = sums.split_at_mut(d * d);
         let s = &mut b.forward;
         let kept_rows = (kept.normed.as_slice(), kept.inverse.as_slice());
-        self.residual().backward(rows, chunk, kept_rows, &mut b.grad, &mut b.d_out, of_norm);
-        let spared = kept.spared.of(chunk);
-        if spared.is_none() {
+        let grads = ResidualGrads { d_x: &mut b.grad, d_o: &mut b.d_out, sums: norm_grad };
+        self.residual().backward(rows, chunk, kept_rows, grads);
+        let saved = kept.saved.get(chunk);
+        if saved.is_none() {
             self.project(s, r);
         }
         let Scratch { x, q, k, v, read, work, .. } = s;
-        let qkv: [&[f32]; 3] = match spared {
+        let qkv: [&[f32]; 3] = match saved {
             Some([q, k, v]) => [q, k, v],
             _ => [q, k, v],
         };
@@ -291,37 +293,38 @@ impl Bound {
         let d_out = Mat::new(&b.d_out, r, d);
         product(MatMut::new(&mut b.d_read, r, d), d_out, self.w.square(&self.w.output).t(), 1.0);
         b.d_q.resize(r * d, 0.0);
-        for into in [&mut b.d_k, &mut b.d_v] {
-            into.clear();
-            into.resize(r * d, 0.0);
+        for buffer in [&mut b.d_k, &mut b.d_v] {
+            buffer.clear();
+            buffer.resize(r * d, 0.0);
         }
         for (n, range, start) in rows.packed(chunk) {
             let real = range.len();
             for h in 0..heads {
                 let inputs = inputs(qkv, start * d, h * e, real, e, d);
-                let at = start * d + h * e..(start + real) * d;
-                let slopes = Slopes {
-                    q: MatMut::strided(&mut b.d_q[at.clone()], real, e, d),
-                    k: MatMut::strided(&mut b.d_k[at.clone()], real, e, d),
-                    v: MatMut::strided(&mut b.d_v[at.clone()], real, e, d),
+                let span = start * d + h * e..(start + real) * d;
+                let slopes = InputGrads {
+                    q: MatMut::strided(&mut b.d_q[span.clone()], real, e, d),
+                    k: MatMut::strided(&mut b.d_k[span.clone()], real, e, d),
+                    v: MatMut::strided(&mut b.d_v[span.clone()], real, e, d),
                 };
-                let d_read = Mat::strided(&b.d_read[at.clone()], real, e, d);
-                let read = MatMut::strided(&mut read[at], real, e, d);
+                let d_read = Mat::strided(&b.d_read[span.clone()], real, e, d);
+                let read = MatMut::strided(&mut read[span], real, e, d);
                 self.head(n, h, real).backward(&inputs, d_read, slopes, read, work);
             }
         }
-        add_product(MatMut::new(of_output, d, d), Mat::new(read, r, d).t(), d_out, 1.0);
+        add_product(MatMut::new(output_grad, d, d), Mat::new(read, r, d).t(), d_out, 1.0);
         let x = Mat::new(x, r, d);
         let maps = [(&self.w.query, &b.d_q), (&self.w.key, &b.d_k), (&self.w.value, &b.d_v)];
-        for ((map, slope), of_map) in maps.into_iter().zip(of_maps.chunks_exact_mut(d * d)) {
+        for ((map, slope), map_grad) in maps.into_iter().zip(map_grads.chunks_exact_mut(d * d)) {
             let slope = Mat::new(slope, r, d);
-            add_product(MatMut::new(of_map, d, d), x.t(), slope, 1.0);
+            add_product(MatMut::new(map_grad, d, d), x.t(), slope, 1.0);
             add_product(MatMut::new(&mut b.grad, r, d), slope, self.w.square(map).t(), 1.0);
         }
     }
 }
 
-/// A head's part of packed queries, keys and values: `rows` rows from `first` on, `e` columns from `column` on.
+/// One head's queries, keys and values inside the packed ones: `rows` rows from entry `first` on, `e` columns from
+/// `column` on.
 fn inputs(qkv: [&[f32]; 3], first: usize, column: usize, rows: usize, e: usize, d: usize) -> Inputs<'_> {
     let [q, k, v] = qkv.map(|x| Mat::strided(&x[first + column..first + rows * d], rows, e, d));
     Inputs { q, k, v }

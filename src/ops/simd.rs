@@ -1,9 +1,8 @@
-//! Vector arithmetic for the CPU kernels: loops that the compiler turns into the widest instructions the
-//! machine has, chosen at run time.
+//! Vector arithmetic for the CPU kernels: loops compiled for the widest instructions of the machine, chosen at run time.
 
 use pulp::Arch;
 
-/// Sums run over this many lanes, so that they vectorise and stay the same on every machine.
+/// Partial sums of a [`sum`]: enough to vectorise, and the same on every machine.
 pub const LANES: usize = 16;
 
 /// Runs `f` compiled for the machine's vector instructions. `f` must be marked `#[inline(always)]` down to
@@ -49,7 +48,7 @@ pub fn exp(x: f32) -> f32 {
     p = p * r + 1.666_666_5e-1;
     p = p * r + 0.5;
     let e = p * r * r + r + 1.0;
-    // The integer stands in the last bits of the shifted number.
+    // The last bits of the shifted number hold the integer.
     let exponent = shifted.to_bits().wrapping_sub(MAGIC.to_bits()).wrapping_add(127);
     let two_to_n = f32::from_bits(exponent << 23);
     // A mask, not a branch: loops over it must stay vector instructions.
@@ -64,16 +63,16 @@ pub fn exp(x: f32) -> f32 {
 #[inline(always)]
 pub fn sum<const N: usize>(slices: [&[f32]; N], f: impl Fn([f32; N]) -> f32) -> f32 {
     let n = slices[0].len();
-    // As arrays of a fixed length: a bound that is checked for each entry keeps loops from becoming vector instructions.
+    // Arrays of a fixed length: bounds checks of each entry would prevent vectorisation.
     let chunks = slices.map(
         #[inline(always)]
         |slice| slice[..n].as_chunks::<LANES>(),
     );
     let mut lanes = [0.0f32; LANES];
-    for at in 0..n / LANES {
+    for chunk in 0..n / LANES {
         let rows = chunks.map(
             #[inline(always)]
-            |(whole, _)| &whole[at],
+            |(whole, _)| &whole[chunk],
         );
         for lane in 0..LANES {
             lanes[lane] += f(rows.map(
@@ -91,7 +90,7 @@ pub fn sum<const N: usize>(slices: [&[f32]; N], f: impl Fn([f32; N]) -> f32) -> 
     lanes.iter().sum()
 }
 
-/// Largest value; NaN is passed over.
+/// The largest value; NaN is ignored.
 #[inline(always)]
 pub fn max(values: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];

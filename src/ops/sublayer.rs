@@ -1,8 +1,6 @@
-//! The fused sublayers of a transformer block as autodiff sees them: a tensor of rows and six parameters go in, rows
-//! come out.
+//! The autodiff operation of the fused sublayers of a transformer block: rows and six parameters in, rows out.
 //!
-//! The modules [`self_attention`], [`readout`] and [`feed_forward`] hold
-//! what each computes.
+//! [`self_attention`], [`readout`] and [`feed_forward`] define what each sublayer computes.
 
 use std::sync::Arc;
 
@@ -17,10 +15,10 @@ use burn_flex::FlexTensor;
 use super::feed_forward::{self, FeedForward};
 use super::readout::{self, Readout};
 use super::rows::Rows;
+use super::saved::Saved;
 use super::self_attention::{self, SelfAttention};
-use super::spared::Spared;
 
-/// Which sublayer, and what it knows beside tensors.
+/// A sublayer with its hyper-parameters.
 #[derive(Clone, Debug)]
 pub enum Layer {
     SelfAttention(SelfAttention),
@@ -28,20 +26,21 @@ pub enum Layer {
     FeedForward(FeedForward),
 }
 
-/// What is kept for the backward pass.
+/// State of the forward pass that the backward pass reads.
 #[derive(Debug)]
 pub struct Kept {
     /// Normalised rows `[N, L, D]`.
     pub normed: Vec<f32>,
-    /// What each was multiplied with, `[N, L]`.
+    /// Inverse standard deviation of each row, `[N, L]`.
     pub inverse: Vec<f32>,
-    pub spared: Spared,
+    /// Intermediate values, where they fit into memory.
+    pub saved: Saved,
 }
 
-/// A sublayer's result while chunks are computed.
+/// Buffers that the chunks of a forward pass fill.
 pub struct Output {
     y: Vec<f32>,
-    /// Empty where no backward pass follows.
+    /// Empty without a backward pass.
     normed: Vec<f32>,
     inverse: Vec<f32>,
     shape: [usize; 3],
@@ -55,22 +54,22 @@ impl Output {
         Self { y, normed, inverse, shape: [rows.sequences, rows.positions, d] }
     }
 
-    /// Rows, normalised rows and what they were multiplied with, each with its values per sequence.
+    /// Result, normalised rows and inverse deviations, each with its number of values a sequence.
     pub fn outputs(&mut self) -> [(&mut [f32], usize); 3] {
         let sequences = self.shape[0].max(1);
         [&mut self.y, &mut self.normed, &mut self.inverse].map(|values| {
-            let per_sequence = values.len() / sequences;
-            (values.as_mut_slice(), per_sequence)
+            let sequence_len = values.len() / sequences;
+            (values.as_mut_slice(), sequence_len)
         })
     }
 
-    pub fn finish(self, spared: Spared) -> (FlexTensor, Kept) {
+    pub fn finish(self, saved: Saved) -> (FlexTensor, Kept) {
         let y = FlexTensor::from_data(TensorData::new(self.y, self.shape));
-        (y, Kept { normed: self.normed, inverse: self.inverse, spared })
+        (y, Kept { normed: self.normed, inverse: self.inverse, saved })
     }
 }
 
-/// A sublayer with its tensors.
+/// A sublayer bound to its tensors.
 #[derive(Clone, Debug)]
 enum Bound {
     SelfAttention(self_attention::Bound),
@@ -79,7 +78,7 @@ enum Bound {
 }
 
 impl Bound {
-    /// Rows, then parameters in the sublayer's own order.
+    /// `tensors` are the rows, then the parameters in the sublayer's own order.
     fn new(tensors: [FlexTensor; 7], layer: Layer) -> Self {
         let tensors = tensors.map(|t| t.to_contiguous());
         match layer {
@@ -89,7 +88,7 @@ impl Bound {
         }
     }
 
-    /// The result, and what is kept if it is asked for.
+    /// The result, and the state of the backward pass if `keep` is set.
     fn forward(&self, keep: bool) -> (FlexTensor, Kept) {
         match self {
             Self::SelfAttention(bound) => bound.forward(keep),
@@ -98,7 +97,7 @@ impl Bound {
         }
     }
 
-    /// Gradients by all tensors from that by the result.
+    /// Gradients of all tensors, from the gradient of the result.
     fn backward(&self, kept: &Kept, grad: &[f32]) -> [FlexTensor; 7] {
         match self {
             Self::SelfAttention(bound) => bound.backward(kept, grad),
@@ -108,11 +107,12 @@ impl Bound {
     }
 }
 
-/// Runs a sublayer. For the CPU device only.
+/// Runs a sublayer. CPU only.
 ///
 /// # Shapes
 /// - x: `[N, L, D]`
-/// - matrices and vectors: the parameters in the sublayer's own order
+/// - parameters: matrices and vectors in the sublayer's own order
+/// - result: `[N, L, D]`; `[N, Q, D]` of a readout
 pub fn sublayer(x: Tensor<3>, parameters: [Parameter; 6], layer: Layer) -> Tensor<3> {
     let [a, b, c, d, e, f] = parameters.map(|parameter| match parameter {
         Parameter::Matrix(matrix) => matrix.into_dispatch(),
@@ -132,7 +132,7 @@ pub enum Parameter {
 /// The operation behind [`sublayer`].
 #[backend_extension(Flex, Autodiff)]
 pub trait SublayerOps: Backend {
-    /// See [`sublayer`].
+    /// See [`sublayer`]. The parameters are `a` to `f`: the macro converts tensors only as arguments of their own.
     #[allow(clippy::too_many_arguments)]
     fn sublayer(
         x: FloatTensor<Self>,
@@ -204,7 +204,7 @@ impl Backward<Flex, 7> for SublayerBackward {
     }
 }
 
-/// The next tensor of the given shape from values that lie one behind the other.
+/// Splits the next tensor of the given shape off `rest`.
 pub(super) fn cut_tensor(rest: &mut &[f32], shape: &[usize]) -> FlexTensor {
     let (own, others) = rest.split_at(shape.iter().product());
     *rest = others;

@@ -1,49 +1,49 @@
-//! P2 (b): do the features' neighbours agree with the neighbours by behaviour (companions.md 3.7)?
+//! Probe P2 (b): agreement of the features' neighbours with neighbours by behaviour (docs/studies.md, section 3).
 //!
 //! Reads training interactions only.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::vectors::{Against, Vectors, nearest};
+use super::vectors::{RowMatrix, Vectors, nearest};
 use crate::data::Dataset;
 use crate::eval::baseline::Baskets;
 use crate::rng::mix64;
 use crate::stats::spearman;
 
-/// Items with fewer users have no neighbours by behaviour.
+/// Fewest users of an item with neighbours by behaviour.
 pub const MIN_USERS: usize = 5;
-/// A pair of items counts as one of behaviour from so many common users.
+/// Fewest common users of a pair of items by behaviour.
 const MIN_COMMON: u32 = 2;
-/// Items of nearly the same popularity that may stand for a neighbour in the popularity-matched pairing.
+/// Number of items of similar popularity that replace a neighbour in the popularity-matched pairing.
 const MATCHED: usize = 20;
-/// Pairs whose similarities are correlated.
+/// Number of pairs for the correlation of similarities.
 const PAIRS: usize = 20_000;
 
-/// Who was taken together in training.
+/// Co-occurrence of items in training.
 pub struct Behaviour {
     baskets: Baskets,
-    /// Items with at least [`MIN_USERS`] users.
+    /// Whether each item has at least [`MIN_USERS`] users.
     pub eligible: Vec<bool>,
-    /// By item: (similarity, other, common users) of all eligible items that share a user, most similar first.
+    /// For each item, (similarity, other item, common users) of eligible items that share a user, most similar first.
     similar: Vec<Vec<(f32, u32, u32)>>,
-    /// Eligible items by number of users, and each item's place there.
-    by_popularity: Vec<u32>,
+    /// Eligible items in order of their number of users.
+    popularity_order: Vec<u32>,
     place: Vec<usize>,
 }
 
 impl Behaviour {
-    /// Counts the training interactions. At most `keep` similar items are kept per item.
-    pub fn of(dataset: &Dataset, keep: usize) -> Self {
+    /// Counts training interactions, and keeps at most `keep` similar items of each item.
+    pub fn new(dataset: &Dataset, keep: usize) -> Self {
         let sequences = &dataset.sequences;
         let baskets = Baskets::new(sequences.users(), dataset.items.count(), |u| sequences.train_of(u));
         let width = baskets.width();
         let eligible: Vec<bool> = (0..width).map(|i| baskets.users(i).len() >= MIN_USERS).collect();
-        let mut by_popularity: Vec<u32> = (0..width as u32).filter(|&i| eligible[i as usize]).collect();
-        by_popularity.sort_by_key(|&i| (baskets.users(i as usize).len(), i));
+        let mut popularity_order: Vec<u32> = (0..width as u32).filter(|&i| eligible[i as usize]).collect();
+        popularity_order.sort_by_key(|&i| (baskets.users(i as usize).len(), i));
         let mut place = vec![0; width];
-        by_popularity.iter().enumerate().for_each(|(p, &i)| place[i as usize] = p);
-        let mut behaviour = Self { baskets, eligible, similar: Vec::new(), by_popularity, place };
+        popularity_order.iter().enumerate().for_each(|(p, &i)| place[i as usize] = p);
+        let mut behaviour = Self { baskets, eligible, similar: Vec::new(), popularity_order, place };
         behaviour.similar = (0..width)
             .into_par_iter()
             .map_init(|| vec![0u32; width], |common, item| behaviour.similar_to(item, keep, common))
@@ -51,7 +51,7 @@ impl Behaviour {
         behaviour
     }
 
-    /// `common` is all zeros, before and after.
+    /// `common` is a buffer of zeros, and zeros again afterwards.
     fn similar_to(&self, item: usize, keep: usize, common: &mut [u32]) -> Vec<(f32, u32, u32)> {
         if !self.eligible[item] {
             return Vec::new();
@@ -70,9 +70,9 @@ impl Behaviour {
 /// Agreement of one set of features with behaviour.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Agreement {
-    /// Neighbours compared per item.
+    /// Number of neighbours that are compared.
     pub k: usize,
-    /// Items with enough users and with features.
+    /// Number of items with enough users and with features.
     pub items: usize,
     /// Mean share of an item's k nearest by features that are among its k nearest by behaviour.
     pub overlap: f64,
@@ -80,24 +80,25 @@ pub struct Agreement {
     pub overlap_chance: f64,
     /// The same for items as popular as the neighbours by behaviour.
     pub overlap_matched: f64,
-    /// `overlap` as a multiple of the two; absent where they are 0.
+    /// `overlap` as a multiple of `overlap_chance`; absent if that is 0.
     pub lift: Option<f64>,
     pub lift_matched: Option<f64>,
-    /// Share of the pairs with two common users or more (of the most similar per item) that features find.
+    /// Share of the pairs with two common users or more that the features find, among the most similar of each item.
     pub pair_recall: f64,
     pub pairs: usize,
-    /// Between similarities by features and by behaviour, on pairs half at random and half with common users.
+    /// Spearman's correlation of similarities by features and by behaviour, on pairs half at random and half with
+    /// common users.
     pub spearman: f64,
 }
 
-/// The features' `k` nearest among eligible items that have a vector, by item.
+/// For each item, the `k` nearest by features among eligible items with a vector.
 pub fn eligible_neighbours(
     behaviour: &Behaviour,
     vectors: &Vectors,
-    against: &Against,
+    matrix: &RowMatrix,
     k: usize,
 ) -> Vec<Vec<(f32, u32)>> {
-    against.each(&vectors.values, |item, products| {
+    matrix.each(&vectors.values, |item, products| {
         if !(behaviour.eligible[item] && vectors.present[item]) {
             return Vec::new();
         }
@@ -105,16 +106,16 @@ pub fn eligible_neighbours(
     })
 }
 
-/// Compares `near` ([`eligible_neighbours`]) with behaviour; absent with fewer than three comparable items.
+/// Compares `neighbours` ([`eligible_neighbours`]) with behaviour; `None` with fewer than three comparable items.
 pub fn agreement(
     behaviour: &Behaviour,
     vectors: &Vectors,
-    near: &[Vec<(f32, u32)>],
+    neighbours: &[Vec<(f32, u32)>],
     k: usize,
     seed: u64,
 ) -> Option<Agreement> {
     let usable = |i: usize| behaviour.eligible[i] && vectors.present[i];
-    let items: Vec<usize> = (1..near.len()).filter(|&i| usable(i)).collect();
+    let items: Vec<usize> = (1..neighbours.len()).filter(|&i| usable(i)).collect();
     if items.len() < 3 {
         return None;
     }
@@ -122,7 +123,7 @@ pub fn agreement(
     let mut sums = [0.0f64; 3];
     let (mut found, mut pairs) = (0usize, 0usize);
     for &item in &items {
-        let mut own: Vec<u32> = near[item].iter().map(|n| n.1).collect();
+        let mut own: Vec<u32> = neighbours[item].iter().map(|n| n.1).collect();
         own.sort_unstable();
         let has = |other: u32| own.binary_search(&other).is_ok();
         let similar: Vec<_> = behaviour.similar[item].iter().filter(|s| usable(s.1 as usize)).collect();
@@ -139,15 +140,15 @@ pub fn agreement(
         }
     }
     let [overlap, overlap_chance, overlap_matched] = sums.map(|s| s / (items.len() * k) as f64);
-    let over = |floor: f64| (floor > 0.0).then(|| overlap / floor);
+    let lift = |floor: f64| (floor > 0.0).then(|| overlap / floor);
     Some(Agreement {
         k,
         items: items.len(),
         overlap,
         overlap_chance,
         overlap_matched,
-        lift: over(overlap_chance),
-        lift_matched: over(overlap_matched),
+        lift: lift(overlap_chance),
+        lift_matched: lift(overlap_matched),
         pair_recall: found as f64 / pairs.max(1) as f64,
         pairs,
         spearman: correlation(behaviour, vectors, &items, seed),
@@ -155,28 +156,29 @@ pub fn agreement(
 }
 
 impl Behaviour {
-    /// Items of nearly `other`'s popularity, without it and without `item`.
+    /// Items of similar popularity as `other`, without it and without `item`.
     fn matched(&self, item: usize, other: u32, usable: &impl Fn(usize) -> bool) -> Vec<u32> {
-        let at = self.place[other as usize];
+        let own = self.place[other as usize];
         let fits = |&&i: &&u32| i as usize != item && i != other && usable(i as usize);
-        let below = self.by_popularity[..at].iter().rev().filter(fits).take(MATCHED / 2);
-        let above = self.by_popularity[at + 1..].iter().filter(fits).take(MATCHED / 2);
-        below.chain(above).copied().collect()
+        let rarer = self.popularity_order[..own].iter().rev().filter(fits).take(MATCHED / 2);
+        let commoner = self.popularity_order[own + 1..].iter().filter(fits).take(MATCHED / 2);
+        rarer.chain(commoner).copied().collect()
     }
 }
 
-/// Spearman over sampled pairs; every second pair has common users, else nearly all similarities were 0.
+/// Spearman's correlation over sampled pairs. Every second pair has common users, since nearly all similarities would
+/// be 0 otherwise.
 fn correlation(behaviour: &Behaviour, vectors: &Vectors, items: &[usize], seed: u64) -> f64 {
     let sampled: Vec<(f64, f64)> = (0..PAIRS as u64)
         .into_par_iter()
         .filter_map(|draw| {
             let bits = mix64(mix64(seed) ^ draw);
             let a = items[(bits % items.len() as u64) as usize];
-            let near = &behaviour.similar[a];
-            let b = if draw % 2 == 0 || near.is_empty() {
+            let similar = &behaviour.similar[a];
+            let b = if draw % 2 == 0 || similar.is_empty() {
                 items[(mix64(bits) % items.len() as u64) as usize]
             } else {
-                near[(mix64(bits) % near.len() as u64) as usize].1 as usize
+                similar[(mix64(bits) % similar.len() as u64) as usize].1 as usize
             };
             if a == b || !vectors.present[b] {
                 return None;

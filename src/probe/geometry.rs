@@ -1,15 +1,15 @@
-//! P5: is the space of the features healthy (companions.md 3.7)? Gates that warn, with the figure they look at.
+//! Probe P5: geometry of the features' space (docs/studies.md, section 3). Gates warn of unhealthy figures.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::vectors::{Against, Vectors};
+use super::vectors::{RowMatrix, Vectors};
 use crate::features::normalise;
 
 /// Cosine from which two items count as duplicates.
 const DUPLICATE: f32 = 0.9999;
 
-/// What a gate says.
+/// The verdict of a gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -17,23 +17,23 @@ pub enum Verdict {
     Warn,
 }
 
-/// One look at the vectors.
+/// A check of one figure.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Gate {
     pub name: String,
     pub value: f64,
     pub verdict: Verdict,
-    /// What passes.
+    /// The values that pass, in words.
     pub rule: String,
 }
 
-/// Figures of one set of features, and their gates.
+/// Figures of one set of features with their gates.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Geometry {
     pub name: String,
-    /// Mean cosine of two different items: towards 1 all vectors lie in one cone.
+    /// Mean cosine of two different items; near 1 all vectors lie in a narrow cone.
     pub mean_cosine: f64,
-    /// Participation ratio of the centred vectors' covariance, (tr C)² / tr C²: directions that are used.
+    /// Participation ratio (tr C)² / tr C² of the centred vectors' covariance: the number of directions in use.
     pub effective_rank: f64,
     /// Share of items whose nearest item has a cosine of 0.9999 or more.
     pub duplicates: f64,
@@ -43,15 +43,15 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// `near` are the nearest neighbours by item, among all items with vectors.
-    pub fn of(vectors: &Vectors, near: &[Vec<(f32, u32)>]) -> Self {
+    /// `neighbours` are the nearest of each item among all items with vectors.
+    pub fn new(vectors: &Vectors, neighbours: &[Vec<(f32, u32)>]) -> Self {
         let n = vectors.present.iter().skip(1).filter(|&&p| p).count();
         let items = vectors.present.len().saturating_sub(1);
         let mean = mean_of(vectors, n);
-        let twins = near.iter().filter(|l| l.first().is_some_and(|f| f.0 >= DUPLICATE)).count();
+        let twins = neighbours.iter().filter(|l| l.first().is_some_and(|f| f.0 >= DUPLICATE)).count();
         let duplicates = twins as f64 / n.max(1) as f64;
         let coverage = n as f64 / items.max(1) as f64;
-        // The length of the sum of unit vectors holds all their products: |sum v|² = n + n (n - 1) mean cosine.
+        // For unit vectors |sum v|² = n + n (n - 1) mean cosine.
         let squared: f64 = mean.iter().map(|m| m * m).sum();
         let nf = n as f64;
         let mean_cosine = if n > 1 { (squared * nf - 1.0) / (nf - 1.0) } else { 0.0 };
@@ -74,7 +74,7 @@ impl Geometry {
     }
 }
 
-/// Mean over the items with vectors.
+/// Mean vector of the items with vectors.
 fn mean_of(vectors: &Vectors, n: usize) -> Vec<f64> {
     let mut mean = vec![0.0; vectors.width];
     for row in vectors.values.chunks_exact(vectors.width) {
@@ -84,10 +84,10 @@ fn mean_of(vectors: &Vectors, n: usize) -> Vec<f64> {
     mean
 }
 
-/// (tr C)² / tr C² of the covariance, whose squared entries are summed row by row, a row at a time per thread.
+/// (tr C)² / tr C² of the covariance C, computed row by row.
 fn effective_rank(vectors: &Vectors, mean: &[f64]) -> f64 {
     let (width, rows) = (vectors.width, vectors.present.len());
-    // [F, I + 1], centred, so that a covariance row is a product of feature columns.
+    // Centred columns `[F, I + 1]`: a row of the covariance is a product of columns.
     let mut columns = vec![0.0f32; width * rows];
     columns.par_chunks_exact_mut(rows).enumerate().for_each(|(f, column)| {
         for (item, out) in column.iter_mut().enumerate() {
@@ -96,8 +96,8 @@ fn effective_rank(vectors: &Vectors, mean: &[f64]) -> f64 {
             }
         }
     });
-    let against = Against::new(&columns, rows);
-    let sums = against.each(&columns, |f, products| {
+    let matrix = RowMatrix::new(&columns, rows);
+    let sums = matrix.each(&columns, |f, products| {
         let squares: f64 = products.iter().map(|&c| f64::from(c).powi(2)).sum();
         (f64::from(products[f]), squares)
     });
@@ -106,38 +106,41 @@ fn effective_rank(vectors: &Vectors, mean: &[f64]) -> f64 {
     if squares > 0.0 { trace * trace / squares } else { 0.0 }
 }
 
-/// How two views of the same items lie to each other, where they share a space.
+/// Relation of two views in a common space.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CrossModal {
-    pub from: String,
-    pub to: String,
-    /// Items with both.
+    #[serde(rename = "from")]
+    pub source: String,
+    #[serde(rename = "to")]
+    pub target: String,
+    /// Number of items with both views.
     pub items: usize,
-    /// 1 - cosine of the two mean vectors: the gap between the modalities.
+    /// 1 - cosine of the two mean vectors: the modality gap.
     pub centroid_distance: f64,
-    /// Share of items whose own `to` vector is the nearest, or among the ten nearest, to its `from` vector.
+    /// Share of items whose `target` vector is the nearest to their `source` vector.
     pub recall_at_1: f64,
+    /// The same among the ten nearest.
     pub recall_at_10: f64,
-    /// 1 / items, and 10 / items.
+    /// Chance level of `recall_at_1`: 1 / items.
     pub chance_at_1: f64,
     pub chance_at_10: f64,
     pub verdict: Verdict,
 }
 
 impl CrossModal {
-    /// Absent where widths differ (the views then have no common space) or fewer than two items have both.
-    pub fn of(from: &Vectors, to: &Vectors) -> Option<Self> {
-        if from.width != to.width {
+    /// `None` if widths differ, so that there is no common space, or fewer than two items have both views.
+    pub fn new(source: &Vectors, target: &Vectors) -> Option<Self> {
+        if source.width != target.width {
             return None;
         }
         let both: Vec<usize> =
-            (1..from.present.len()).filter(|&i| from.present[i] && to.present[i]).collect();
+            (1..source.present.len()).filter(|&i| source.present[i] && target.present[i]).collect();
         if both.len() < 2 {
             return None;
         }
         let gather = |v: &Vectors| -> Vec<f32> { both.iter().flat_map(|&i| v.row(i)).copied().collect() };
-        let (queries, answers) = (gather(from), gather(to));
-        let places = Against::new(&answers, to.width).each(&queries, |own, products| {
+        let (queries, answers) = (gather(source), gather(target));
+        let places = RowMatrix::new(&answers, target.width).each(&queries, |own, products| {
             let better = products.iter().filter(|&&p| p > products[own]).count() as f64;
             let equal = products.iter().filter(|&&p| p == products[own]).count() as f64;
             better + f64::midpoint(1.0, equal)
@@ -150,10 +153,10 @@ impl CrossModal {
         let error = (chance_at_10 * (1.0 - chance_at_10) / n).sqrt();
         let passes = recall_at_10 > chance_at_10 + 4.0 * error;
         Some(Self {
-            from: from.name.clone(),
-            to: to.name.clone(),
+            source: source.name.clone(),
+            target: target.name.clone(),
             items: both.len(),
-            centroid_distance: 1.0 - cosine_of_means(&queries, &answers, from.width),
+            centroid_distance: 1.0 - cosine_of_means(&queries, &answers, source.width),
             recall_at_1,
             recall_at_10,
             chance_at_1: 1.0 / n,

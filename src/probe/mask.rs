@@ -1,24 +1,24 @@
-//! P3: what is left when more and more items lose a modality (companions.md 3.7).
+//! Probe P3: figures while more and more items lose a modality (docs/studies.md, section 3).
 
 use serde::{Deserialize, Serialize};
 
 use super::figures::Figures;
 use crate::rng::mix64;
 
-/// Shares of the items that lose the view.
+/// Shares of the items that lose a view.
 pub const RATIOS: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
 
 /// Figures of the joined views while items lose one of them.
 ///
-/// Separate encoders make the vector of an item without a modality from the others alone, which is what joining
-/// the rest gives: nothing is zeroed. A masked item without another view has no vector.
+/// The vector of a masked item is made from its other views alone, as separate encoders would; nothing is set to zero.
+/// A masked item without other views has no vector.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MaskCurve {
     pub view: String,
     pub points: Vec<MaskPoint>,
-    /// Mean height of the curve of P1's ndcg@10, by trapezoids over the ratio.
+    /// Area under the curve of P1's ndcg@10 over the ratio, by trapezoids.
     pub area: f64,
-    /// P1's ndcg@10 with half of the items masked, as a share of it with none; absent where that is 0.
+    /// P1's ndcg@10 with half of the items masked, relative to none masked; absent if that is 0.
     pub half_to_none: Option<f64>,
 }
 
@@ -29,7 +29,7 @@ pub struct MaskPoint {
     pub item_cf: Vec<Figures>,
 }
 
-/// Each item's place, from 0, in the one permutation of `seed`: a larger ratio masks a superset.
+/// Each item's place, from 0, in the permutation of `seed`. A larger ratio masks a superset.
 pub fn places(items: usize, seed: u64) -> Vec<usize> {
     let mut order: Vec<usize> = (1..=items).collect();
     order.sort_by_key(|&i| (mix64(mix64(seed ^ 0x6d61_736b) ^ i as u64), i));
@@ -39,7 +39,7 @@ pub fn places(items: usize, seed: u64) -> Vec<usize> {
 }
 
 impl MaskCurve {
-    pub(super) fn of(view: &str, points: Vec<MaskPoint>) -> Self {
+    pub(super) fn new(view: &str, points: Vec<MaskPoint>) -> Self {
         let height = |p: &MaskPoint| p.zero_shot.get("ndcg@10");
         let area = points
             .windows(2)

@@ -1,35 +1,34 @@
 //! The probes of a data set.
 
 use super::agreement::{Behaviour, agreement, eligible_neighbours};
-use super::chance::Chance;
-use super::figures::Figures;
+use super::figures::{Chance, Figures};
 use super::geometry::{CrossModal, Geometry};
 use super::mask::{self, MaskCurve, MaskPoint};
 use super::rank::{ItemCf, ZeroShot};
 use super::report::{FeatureReport, Report};
-use super::vectors::{Against, Vectors, nearest};
+use super::vectors::{RowMatrix, Vectors, nearest};
 use crate::config::EvalConfig;
 use crate::data::{Dataset, Part};
 use crate::eval::baseline::{ContentView, ItemKnn, Popularity};
 use crate::eval::{ScoreError, Scored, Scorer, evaluate};
 
-/// Width of the random features: enough for independent neighbourhoods, cheap.
+/// Width of the random features: enough for independent neighbourhoods.
 const RANDOM_WIDTH: usize = 64;
-/// Cut-off of behavioural agreement and of figures that stand for a list.
+/// Cut-off of behavioural agreement and of summary figures.
 const K: usize = 10;
 
-/// How to probe.
+/// Options of a probe.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Whose targets are ranked.
+    /// Part whose targets are ranked.
     pub part: Part,
-    /// Neighbours per item of P2 (a).
+    /// Numbers of neighbours in P2 (a).
     pub neighbours: Vec<usize>,
-    /// Last items of the history that P1 averages; 0: all.
+    /// Number of last items of the history that P1 averages; 0 for all.
     pub last: usize,
-    /// Whether P3 runs.
+    /// Whether to run P3.
     pub masks: bool,
-    /// Of random features, masks and sampled pairs.
+    /// Seed of random features, masks and sampled pairs.
     pub seed: u64,
     pub eval: EvalConfig,
 }
@@ -47,7 +46,7 @@ impl Default for Options {
     }
 }
 
-/// A data set with what all probes of it share.
+/// A data set with what its probes share.
 pub struct Probe<'a> {
     pub(super) dataset: &'a Dataset,
     options: &'a Options,
@@ -56,10 +55,10 @@ pub struct Probe<'a> {
 
 impl<'a> Probe<'a> {
     pub fn new(dataset: &'a Dataset, options: &'a Options) -> Self {
-        Self { dataset, options, behaviour: Behaviour::of(dataset, 50) }
+        Self { dataset, options, behaviour: Behaviour::new(dataset, 50) }
     }
 
-    /// All probes but P4 of the views, each alone and, where there are several, joined.
+    /// Runs all probes except P4 on each view, and on all views joined.
     ///
     /// # Errors
     /// The part has no targets.
@@ -67,7 +66,7 @@ impl<'a> Probe<'a> {
         let items = self.dataset.items.count();
         let single: Vec<Vectors> = views
             .iter()
-            .map(|view| Vectors::of(&view.name, std::slice::from_ref(view), items, |_, _| false))
+            .map(|view| Vectors::pooled(&view.name, std::slice::from_ref(view), items, |_, _| false))
             .collect();
         let mut features = Vec::new();
         for vectors in &single {
@@ -80,13 +79,13 @@ impl<'a> Probe<'a> {
             (0..=items).map(|item| single.iter().any(|vectors| vectors.present[item])).collect();
         let (mut random, rows) =
             self.features(&Vectors::random(RANDOM_WIDTH, &vec![true; items + 1], self.options.seed))?;
-        let chance = Chance::of(&rows, K);
-        random.within_chance = Some(chance.holds(random.zero_shot.get("recall@10")));
+        let chance = Chance::new(&rows, K);
+        random.chance_like = Some(chance.holds(random.zero_shot.get("recall@10")));
         features.push(random);
         let masks = if self.options.masks { self.masks(views)? } else { Vec::new() };
         let mut cross = Vec::new();
-        for (i, from) in single.iter().enumerate() {
-            cross.extend(single[i + 1..].iter().filter_map(|to| CrossModal::of(from, to)));
+        for (i, source) in single.iter().enumerate() {
+            cross.extend(single[i + 1..].iter().filter_map(|target| CrossModal::new(source, target)));
         }
         Ok(Report {
             dataset: self.dataset.hash.clone(),
@@ -103,17 +102,17 @@ impl<'a> Probe<'a> {
         })
     }
 
-    /// P1, P2 and P5 of one set of vectors, and the rows of P1.
+    /// Runs P1, P2 and P5 on one set of vectors; also returns the rows of P1.
     ///
     /// # Errors
     /// The part has no targets.
     pub fn features(&self, vectors: &Vectors) -> Result<(FeatureReport, Vec<crate::eval::Row>), ScoreError> {
-        let against = Against::new(&vectors.values, vectors.width);
+        let matrix = RowMatrix::new(&vectors.values, vectors.width);
         let most = self.options.neighbours.iter().copied().max().unwrap_or(K);
-        let near = all_neighbours(vectors, &against, most);
-        let mut zero_shot = self.zero_shot(vectors, &against)?;
-        let item_cf = self.item_cf(&near)?;
-        let eligible = eligible_neighbours(&self.behaviour, vectors, &against, K);
+        let neighbours = all_neighbours(vectors, &matrix, most);
+        let mut zero_shot = self.zero_shot(vectors, &matrix)?;
+        let item_cf = self.item_cf(&neighbours)?;
+        let eligible = eligible_neighbours(&self.behaviour, vectors, &matrix, K);
         let agreement = agreement(&self.behaviour, vectors, &eligible, K, self.options.seed);
         let rows = std::mem::take(&mut zero_shot.rows);
         let report = FeatureReport {
@@ -121,16 +120,16 @@ impl<'a> Probe<'a> {
             width: vectors.width,
             missing: vectors.missing(),
             unusable: vectors.unusable,
-            zero_shot: Figures::of(&zero_shot),
+            zero_shot: Figures::new(&zero_shot),
             item_cf,
             agreement,
-            geometry: Geometry::of(vectors, &near),
-            within_chance: None,
+            geometry: Geometry::new(vectors, &neighbours),
+            chance_like: None,
         };
         Ok((report, rows))
     }
 
-    /// One curve per view.
+    /// The curve of each view.
     fn masks(&self, views: &[ContentView]) -> Result<Vec<MaskCurve>, ScoreError> {
         let items = self.dataset.items.count();
         let places = mask::places(items, self.options.seed);
@@ -138,42 +137,43 @@ impl<'a> Probe<'a> {
         for (masked_view, view) in views.iter().enumerate() {
             let mut points: Vec<MaskPoint> = Vec::new();
             for ratio in mask::RATIOS {
-                // Without masks all curves begin at the same point.
+                // All curves share the point without masks.
                 if let Some(first) = curves.first().filter(|_| ratio == 0.0) {
                     points.push(first.points[0].clone());
                     continue;
                 }
                 let limit = (ratio * items as f64).round() as usize;
-                let vectors =
-                    Vectors::of("masked", views, items, |v, item| v == masked_view && places[item] < limit);
-                let against = Against::new(&vectors.values, vectors.width);
+                let vectors = Vectors::pooled("masked", views, items, |v, item| {
+                    v == masked_view && places[item] < limit
+                });
+                let matrix = RowMatrix::new(&vectors.values, vectors.width);
                 let most = self.options.neighbours.iter().copied().max().unwrap_or(10);
-                let zero_shot = Figures::of(&self.zero_shot(&vectors, &against)?);
-                let item_cf = self.item_cf(&all_neighbours(&vectors, &against, most))?;
+                let zero_shot = Figures::new(&self.zero_shot(&vectors, &matrix)?);
+                let item_cf = self.item_cf(&all_neighbours(&vectors, &matrix, most))?;
                 points.push(MaskPoint { ratio, zero_shot, item_cf });
             }
-            curves.push(MaskCurve::of(&view.name, points));
+            curves.push(MaskCurve::new(&view.name, points));
         }
         Ok(curves)
     }
 
-    fn zero_shot(&self, vectors: &Vectors, against: &Against) -> Result<Scored, ScoreError> {
+    fn zero_shot(&self, vectors: &Vectors, matrix: &RowMatrix) -> Result<Scored, ScoreError> {
         let last = self.options.last;
-        let mut scorer = ZeroShot { dataset: self.dataset, vectors, against, last };
+        let mut scorer = ZeroShot { dataset: self.dataset, vectors, matrix, last };
         let mut scored = self.evaluate(&mut scorer)?;
         scored.pop().ok_or_else(|| ScoreError::new("zero-shot ranking gave no figures"))
     }
 
-    fn item_cf(&self, near: &[Vec<(f32, u32)>]) -> Result<Vec<Figures>, ScoreError> {
+    fn item_cf(&self, neighbours: &[Vec<(f32, u32)>]) -> Result<Vec<Figures>, ScoreError> {
         let ks = &self.options.neighbours;
-        let mut scorer = ItemCf { dataset: self.dataset, neighbours: near, ks };
-        Ok(self.evaluate(&mut scorer)?.iter().map(Figures::of).collect())
+        let mut scorer = ItemCf { dataset: self.dataset, neighbours, ks };
+        Ok(self.evaluate(&mut scorer)?.iter().map(Figures::new).collect())
     }
 
     fn references(&self) -> Result<Vec<Figures>, ScoreError> {
         let mut all = self.evaluate(&mut Popularity::new(self.dataset))?;
         all.extend(self.evaluate(&mut ItemKnn::new(self.dataset))?);
-        Ok(all.iter().map(Figures::of).collect())
+        Ok(all.iter().map(Figures::new).collect())
     }
 
     fn evaluate(&self, scorer: &mut dyn Scorer) -> Result<Vec<Scored>, ScoreError> {
@@ -182,15 +182,15 @@ impl<'a> Probe<'a> {
     }
 }
 
-/// All views joined.
+/// The vectors of all views, joined.
 pub fn joined(views: &[ContentView], items: usize) -> Vectors {
     let names: Vec<&str> = views.iter().map(|v| v.name.as_str()).collect();
-    Vectors::of(&names.join("+"), views, items, |_, _| false)
+    Vectors::pooled(&names.join("+"), views, items, |_, _| false)
 }
 
-/// Of every item, among all items with vectors.
-pub(super) fn all_neighbours(vectors: &Vectors, against: &Against, k: usize) -> Vec<Vec<(f32, u32)>> {
-    against.each(&vectors.values, |item, products| {
+/// The nearest neighbours of every item among all items with vectors.
+pub(super) fn all_neighbours(vectors: &Vectors, matrix: &RowMatrix, k: usize) -> Vec<Vec<(f32, u32)>> {
+    matrix.each(&vectors.values, |item, products| {
         if !vectors.present[item] {
             return Vec::new();
         }
@@ -210,7 +210,7 @@ fn notes(single: &[Vectors], features: &[FeatureReport], present: &[bool]) -> Ve
     if bare > 0 {
         notes.push(format!("{bare} items have no features in any view and stand at the end of every list"));
     }
-    if features.iter().any(|f| f.within_chance == Some(false)) {
+    if features.iter().any(|f| f.chance_like == Some(false)) {
         notes.push("random features leave the chance interval: look at the split and the catalogue".into());
     }
     for (i, a) in single.iter().enumerate() {

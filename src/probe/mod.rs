@@ -1,15 +1,14 @@
-//! What frozen features are worth before anything is trained on them (companions.md 3.7).
+//! Probes of frozen features before training (docs/studies.md, section 3).
 //!
-//! P1 ranks by features alone, P2 by their neighbours and asks whether these agree with behaviour, P3 takes
-//! modalities away from more and more items, P4 asks whether all that foretells the final metric, P5 looks at the
-//! geometry. Random features, popularity and item-kNN on behaviour always stand beside them.
+//! P1 ranks by features alone. P2 ranks by their neighbours and compares these with behaviour. P3 removes modalities
+//! from more and more items. P4 measures how well the figures predict the final metric. P5 examines the geometry.
+//! Random features, popularity and item-kNN on behaviour are always reported with them.
 //!
 //! Reading order: [`vectors`] (pooling, products in tiles), [`rank`] (P1, P2 a), [`mod@agreement`] (P2 b), [`mask`] (P3),
-//! [`geometry`] (P5), [`chance`], `measure` (all of them, to a `report`), [`validity`] (P4) of finished `runs`,
+//! [`geometry`] (P5), `figures`, `measure` (all of them, to a `report`), [`validity`] (P4) of finished `runs`,
 //! [`table`] (terminal and Markdown); `stores` (which features of a data set).
 
 pub mod agreement;
-pub mod chance;
 mod error;
 mod figures;
 pub mod geometry;
@@ -26,7 +25,7 @@ pub mod validity;
 pub mod vectors;
 
 pub use error::ProbeError;
-pub use figures::Figures;
+pub use figures::{Chance, Figures};
 pub use measure::{Options, Probe, joined};
 pub use report::{FeatureReport, Report};
 pub use runs::Notice;

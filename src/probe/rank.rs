@@ -1,21 +1,21 @@
-//! P1 and P2 (a): features as recommenders without a trained parameter (companions.md 3.7).
+//! Probes P1 and P2 (a): features as recommenders, without trained parameters (docs/studies.md, section 3).
 
 use rayon::prelude::*;
 
-use super::vectors::{Against, Vectors};
+use super::vectors::{RowMatrix, Vectors};
 use crate::data::{Dataset, Target};
 use crate::eval::{ScoreError, Scorer};
 use crate::features::normalise;
 
-/// Below every cosine: what has no vector stands behind all that has one.
+/// Score of items without a vector, below every cosine.
 const LACKING: f32 = -2.0;
 
-/// P1: the mean of the vectors of the last items of the history, against every item.
+/// P1: cosine of every item with the mean vector of the last items of the history.
 pub struct ZeroShot<'a> {
     pub dataset: &'a Dataset,
     pub vectors: &'a Vectors,
-    pub against: &'a Against,
-    /// Items of the history that count; 0: all.
+    pub matrix: &'a RowMatrix,
+    /// Number of last items that count; 0 for all.
     pub last: usize,
 }
 
@@ -37,10 +37,10 @@ impl Scorer for ZeroShot<'_> {
             for &item in &history[history.len() - kept..] {
                 query.iter_mut().zip(self.vectors.row(item as usize)).for_each(|(q, v)| *q += v);
             }
-            // A user whose items all lack vectors asks for nothing: all products are 0.
+            // If all items of a user lack vectors, the query is zero, and so are all products.
             normalise(query);
         });
-        let mut scores = self.against.products(&queries);
+        let mut scores = self.matrix.products(&queries);
         scores.par_chunks_exact_mut(self.vectors.present.len()).for_each(|row| {
             for (score, &present) in row.iter_mut().zip(&self.vectors.present) {
                 if !present {
@@ -53,15 +53,16 @@ impl Scorer for ZeroShot<'_> {
     }
 }
 
-/// P2 (a): sum over the distinct items of the history of the similarities to their K nearest neighbours.
+/// P2 (a): for each item, the sum of its similarities to the history's distinct items that have it among their K
+/// nearest.
 ///
-/// Items that no neighbourhood reaches are tied at 0, so that nothing but the features orders them; ties are not
-/// broken by popularity as in the baselines.
+/// Items without such neighbours are tied at 0. Unlike in the baselines popularity does not break ties, so that
+/// features alone determine the order.
 pub struct ItemCf<'a> {
     pub dataset: &'a Dataset,
-    /// By item, nearest first, at least the largest of `ks` where there are so many.
+    /// Neighbours of each item, nearest first: the largest of `ks`, if there are as many.
     pub neighbours: &'a [Vec<(f32, u32)>],
-    /// K; one score name each.
+    /// Numbers of neighbours K, with one score name each.
     pub ks: &'a [usize],
 }
 

@@ -1,4 +1,4 @@
-//! What a probe found.
+//! The report of a probe.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,24 +6,23 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::agreement::Agreement;
-use super::chance::Chance;
-use super::figures::Figures;
+use super::figures::{Chance, Figures};
 use super::geometry::{CrossModal, Geometry};
 use super::mask::MaskCurve;
 use super::validity::Validity;
 use crate::artefact::{ArtefactError, at, write_atomic, write_json};
 
-/// Everything that was measured.
+/// All figures of a probe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Content hash of the data set.
     pub dataset: String,
-    /// `valid` or `test`.
+    /// Part: Part: `valid` or `test`.
     pub part: String,
     pub targets: usize,
     pub items: usize,
     pub chance: Chance,
-    /// The features, then random ones.
+    /// The features, followed by random ones.
     pub features: Vec<FeatureReport>,
     /// Popularity and item-kNN on behaviour.
     pub references: Vec<Figures>,
@@ -35,7 +34,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Writes `probe.md` and `probe.json` to the folder `dir`, which is made where there is none.
+    /// Writes `probe.md` and `probe.json` to the folder `dir`, which is created if it is missing.
     ///
     /// # Errors
     /// They can't be written.
@@ -46,30 +45,30 @@ impl Report {
     }
 }
 
-/// One set of features.
+/// Figures of one set of features.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FeatureReport {
     pub name: String,
     pub width: usize,
-    /// Items without a vector.
+    /// Number of items without a vector.
     pub missing: usize,
-    /// Items with NaN, infinite or zero features, which count as lacking them.
+    /// Number of items with NaN, infinite or zero features, which count as missing.
     pub unusable: usize,
     /// P1.
     pub zero_shot: Figures,
-    /// P2 (a), one for each number of neighbours.
+    /// P2 (a), for each number of neighbours.
     pub item_cf: Vec<Figures>,
-    /// P2 (b); absent where too few items have users and features.
+    /// P2 (b); absent if too few items have users and features.
     pub agreement: Option<Agreement>,
     /// P5.
     pub geometry: Geometry,
-    /// For random features: whether their zero-shot recall lies in the chance interval.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub within_chance: Option<bool>,
+    /// Whether the zero-shot recall of random features lies in the chance interval.
+    #[serde(rename = "within_chance", default, skip_serializing_if = "Option::is_none")]
+    pub chance_like: Option<bool>,
 }
 
 impl FeatureReport {
-    /// Figures that P4 correlates with the final metric.
+    /// The figures that P4 correlates with the final metric.
     pub fn numbers(&self) -> BTreeMap<String, f64> {
         let mut numbers = BTreeMap::new();
         for figures in std::iter::once(&self.zero_shot).chain(&self.item_cf) {

@@ -17,20 +17,20 @@ use crate::train::setup::feature_dir;
 /// The final metric that the figures are to predict.
 const METRIC: &str = "ndcg@10";
 
-/// Something to know of the runs.
+/// Notices about the runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     Warning(String),
     Note(String),
 }
 
-/// Runs on the same features, by their content hashes, and the features.
+/// Variants by the content hashes of their features, with the features.
 type Variants = BTreeMap<Vec<String>, (Variant, Vec<ContentView>)>;
 
 impl Probe<'_> {
-    /// P4: whether the figures of features put finished runs on them in the order of their final metric. Runs on the
-    /// same features are one variant, their final metrics averaged; runs that did not finish are left out with a
-    /// warning. `data` is where the data set lies; `accept_changed` takes runs whose features are others by now.
+    /// Runs P4: correlates the figures of features with the final metric of finished runs on them. Runs on the same
+    /// features are one variant with their mean metric; unfinished runs are left out with a warning. `data` is the
+    /// directory of the data set; `accept_changed` accepts runs whose features have changed since.
     ///
     /// # Errors
     /// Fewer than three variants, a run on another data set, or features that are gone, changed or of other items.
@@ -60,7 +60,7 @@ impl Probe<'_> {
             all.push(variant);
         }
         all.sort_by(|a, b| b.metric.total_cmp(&a.metric));
-        Ok(Validity::of(METRIC, all))
+        Ok(Validity::new(METRIC, all))
     }
 
     fn add_run(
@@ -91,7 +91,7 @@ impl Probe<'_> {
         Ok(())
     }
 
-    /// Configuration and final test metric of a run; or why it has none.
+    /// Configuration and final test metric of a run, or the reason why it has none.
     fn finished(&self, root: &Path) -> Result<Result<(Config, f64), &'static str>, ProbeError> {
         let run = RunDir::at(root);
         let config = load(&run.config(), &[])?.config;

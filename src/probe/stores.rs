@@ -1,4 +1,4 @@
-//! The feature stores of a data set that are probed.
+//! The feature stores to probe.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use crate::eval::baseline::ContentView;
 use crate::features::{FeatureStore, store_names};
 use crate::train::setup::feature_dir;
 
-/// Opens feature stores of the data set `dataset`, which lies at `data`: those of `views`, each a name below
-/// `<data>/features` or `NAME=PATH`; all that lie there where none is named.
+/// Opens feature stores of `dataset`, whose directory is `data`: those of `views`, each a name in `<data>/features` or
+/// `NAME=PATH`, or all in that folder if `views` is empty.
 ///
 /// # Errors
 /// There are none, one can't be opened, or it was made for other items.
@@ -31,7 +31,7 @@ pub fn open_views(data: &Path, dataset: &Dataset, views: &[String]) -> Result<Ve
     named.into_iter().map(|(name, path)| open_view(name, &path, dataset)).collect()
 }
 
-/// Opens one store, which must be of the items of `dataset`.
+/// Opens a store, which must be for the items of `dataset`.
 pub(super) fn open_view(name: String, path: &Path, dataset: &Dataset) -> Result<ContentView, ProbeError> {
     let store = FeatureStore::open(path)?;
     store.check_items(dataset)?;

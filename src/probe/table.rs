@@ -1,4 +1,4 @@
-//! A probe's report for the terminal and as Markdown.
+//! The report of a probe as text for the terminal and as Markdown.
 
 use std::fmt::Write as _;
 
@@ -119,7 +119,7 @@ impl Report {
     fn cross_table(&self) -> Table {
         let rows = self.cross.iter().map(|c| {
             vec![
-                format!("{} to {}", c.from, c.to),
+                format!("{} to {}", c.source, c.target),
                 figure(c.centroid_distance),
                 figure(c.recall_at_1),
                 figure(c.recall_at_10),
@@ -132,9 +132,9 @@ impl Report {
 
     fn head(&self) -> String {
         let c = &self.chance;
-        let random = self.features.iter().find_map(|f| Some((f.within_chance?, f)));
-        let floor = random.map_or(String::new(), |(within, f)| {
-            let place = if within { "inside" } else { "OUTSIDE" };
+        let random = self.features.iter().find_map(|f| Some((f.chance_like?, f)));
+        let floor = random.map_or(String::new(), |(inside, f)| {
+            let place = if inside { "inside" } else { "OUTSIDE" };
             format!("; random features {:.4}, {place}", f.zero_shot.get("recall@10"))
         });
         format!(
@@ -144,7 +144,7 @@ impl Report {
         )
     }
 
-    /// For the terminal.
+    /// The report for the terminal.
     pub fn plain(&self) -> String {
         let mut text = format!("{}\n", self.head());
         for (title, table) in self.sections() {

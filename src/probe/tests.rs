@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::agreement::{Behaviour, agreement, eligible_neighbours};
 use super::geometry::{CrossModal, Geometry, Verdict};
 use super::measure::all_neighbours;
-use super::vectors::{Against, Vectors, nearest};
+use super::vectors::{RowMatrix, Vectors, nearest};
 use super::{Options, Probe};
 use crate::config::SynthConfig;
 use crate::data::{Dataset, Part};
@@ -53,9 +53,9 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 /// Mid-rank of `item` among the items outside `history`.
 fn rank(scores: &[f64], item: usize, history: &[u32]) -> f64 {
     let others = || (1..scores.len()).filter(|&i| i != item && !history.contains(&(i as u32)));
-    let near = |i: usize| (scores[i] - scores[item]).abs() < 1e-6;
-    let above = others().filter(|&i| !near(i) && scores[i] > scores[item]).count() as f64;
-    1.0 + above + others().filter(|&i| near(i)).count() as f64 / 2.0
+    let ties = |i: usize| (scores[i] - scores[item]).abs() < 1e-6;
+    let better = others().filter(|&i| !ties(i) && scores[i] > scores[item]).count() as f64;
+    1.0 + better + others().filter(|&i| ties(i)).count() as f64 / 2.0
 }
 
 fn recall(data: &Dataset, score: impl Fn(&[u32]) -> Vec<f64>) -> f64 {
@@ -74,7 +74,7 @@ fn zero_shot_and_item_cf_equal_plain_loops_in_f64() {
     let n = data.items.count();
     let view = view(home.path(), "text", n, 3);
     let options = Options { neighbours: vec![10], ..Options::default() };
-    let vectors = Vectors::of("text", std::slice::from_ref(&view), n, |_, _| false);
+    let vectors = Vectors::pooled("text", std::slice::from_ref(&view), n, |_, _| false);
     assert_eq!((vectors.missing(), vectors.unusable), (2, 1));
     let (report, _) = Probe::new(&data, &options).features(&vectors).unwrap();
 
@@ -89,7 +89,7 @@ fn zero_shot_and_item_cf_equal_plain_loops_in_f64() {
     };
     assert!((report.zero_shot.get("recall@10") - recall(&data, zero_shot)).abs() < 1e-9);
 
-    let near = |item: usize| -> Vec<(usize, f64)> {
+    let neighbours = |item: usize| -> Vec<(usize, f64)> {
         let Some(own) = &rows[item] else { return Vec::new() };
         let others = (1..=n).filter(|&o| o != item).filter_map(|o| Some((o, dot(own, rows[o].as_ref()?))));
         let mut all: Vec<(usize, f64)> = others.collect();
@@ -97,7 +97,7 @@ fn zero_shot_and_item_cf_equal_plain_loops_in_f64() {
         all.truncate(10);
         all
     };
-    let lists: Vec<_> = (0..=n).map(near).collect();
+    let lists: Vec<_> = (0..=n).map(neighbours).collect();
     let item_cf = |history: &[u32]| -> Vec<f64> {
         let mut distinct = history.to_vec();
         distinct.sort_unstable();
@@ -117,12 +117,12 @@ fn agreement_with_behaviour_equals_plain_loops_and_reads_training_only() {
     let mut data = world();
     let n = data.items.count();
     let view = view(home.path(), "text", n, 3);
-    let vectors = Vectors::of("text", std::slice::from_ref(&view), n, |_, _| false);
-    let against = Against::new(&vectors.values, vectors.width);
+    let vectors = Vectors::pooled("text", std::slice::from_ref(&view), n, |_, _| false);
+    let matrix = RowMatrix::new(&vectors.values, vectors.width);
     let measure = |data: &Dataset| {
-        let behaviour = Behaviour::of(data, 50);
-        let near = eligible_neighbours(&behaviour, &vectors, &against, 10);
-        agreement(&behaviour, &vectors, &near, 10, 1).unwrap()
+        let behaviour = Behaviour::new(data, 50);
+        let neighbours = eligible_neighbours(&behaviour, &vectors, &matrix, 10);
+        agreement(&behaviour, &vectors, &neighbours, 10, 1).unwrap()
     };
     let found = measure(&data);
     let users: Vec<std::collections::BTreeSet<u32>> =
@@ -167,9 +167,9 @@ fn agreement_with_behaviour_equals_plain_loops_and_reads_training_only() {
 fn geometry_equals_plain_loops_in_f64() {
     let home = tempfile::tempdir().unwrap();
     let view = view(home.path(), "text", 60, 5);
-    let vectors = Vectors::of("text", std::slice::from_ref(&view), 60, |_, _| false);
-    let against = Against::new(&vectors.values, vectors.width);
-    let found = Geometry::of(&vectors, &all_neighbours(&vectors, &against, 10));
+    let vectors = Vectors::pooled("text", std::slice::from_ref(&view), 60, |_, _| false);
+    let matrix = RowMatrix::new(&vectors.values, vectors.width);
+    let found = Geometry::new(&vectors, &all_neighbours(&vectors, &matrix, 10));
     let rows: Vec<Vec<f64>> = (1..=60).filter_map(|i| plain(&view, i)).collect();
     let n = rows.len();
     let mut sum = 0.0;
@@ -194,16 +194,16 @@ fn a_cone_is_warned_of_and_shared_spaces_retrieve() {
         row[0] += 5.0;
         crate::features::normalise(row);
     }
-    let against = Against::new(&cone.values, 32);
-    let found = Geometry::of(&cone, &all_neighbours(&cone, &against, 5));
+    let matrix = RowMatrix::new(&cone.values, 32);
+    let found = Geometry::new(&cone, &all_neighbours(&cone, &matrix, 5));
     assert!(found.mean_cosine > 0.9 && found.gates[0].verdict == Verdict::Warn);
     let text = Vectors::random(32, &[true; 101], 1);
-    let same = CrossModal::of(&text, &text).unwrap();
+    let same = CrossModal::new(&text, &text).unwrap();
     assert_eq!((same.recall_at_1, same.verdict), (1.0, Verdict::Pass));
     assert!(same.centroid_distance.abs() < 1e-6);
-    let other = CrossModal::of(&text, &Vectors::random(32, &[true; 101], 2)).unwrap();
+    let other = CrossModal::new(&text, &Vectors::random(32, &[true; 101], 2)).unwrap();
     assert!(other.recall_at_10 < 0.3 && other.verdict == Verdict::Warn, "{other:?}");
-    assert!(CrossModal::of(&text, &Vectors::random(16, &[true; 101], 2)).is_none());
+    assert!(CrossModal::new(&text, &Vectors::random(16, &[true; 101], 2)).is_none());
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn random_features_lie_within_the_chance_interval() {
     for seed in 1..=20 {
         let options = Options { seed, masks: false, neighbours: vec![10], ..Options::default() };
         let report = Probe::new(&data, &options).report(std::slice::from_ref(&text)).unwrap();
-        inside += usize::from(report.features.last().unwrap().within_chance.unwrap());
+        inside += usize::from(report.features.last().unwrap().chance_like.unwrap());
     }
     // 99 % of 20, and one that may fall out.
     assert!(inside >= 19, "{inside} of 20");

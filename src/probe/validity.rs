@@ -1,4 +1,4 @@
-//! P4: do the probe's figures foretell the final metric on this data (companions.md 3.7)?
+//! Probe P4: how well the probes' figures predict the final metric on this data (docs/studies.md, section 3).
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::stats::spearman::{interval, spearman};
 
-/// With fewer variants the answer is not worth its name.
+/// Fewest variants for a meaningful answer.
 pub const ENOUGH: usize = 6;
 
-/// One feature variant: its figures, and what a full model made of it.
+/// A variant of the features: its figures, and the metric of models trained on it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Variant {
     pub name: String,
-    /// Finished runs whose final metric was averaged.
+    /// Number of finished runs behind the mean metric.
     pub runs: usize,
     pub numbers: BTreeMap<String, f64>,
     pub metric: f64,
@@ -24,13 +24,13 @@ pub struct Variant {
 pub struct Prediction {
     pub number: String,
     pub variants: usize,
-    /// Absent where one side is constant or there are fewer than three variants.
+    /// Absent if one side is constant or there are fewer than three variants.
     pub spearman: Option<f64>,
     /// 95 %
     pub interval: Option<(f64, f64)>,
 }
 
-/// The answer of P4.
+/// The result of P4.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Validity {
     /// Name of the final metric.
@@ -40,8 +40,8 @@ pub struct Validity {
 }
 
 impl Validity {
-    /// Correlates every figure that all variants have; the best predictors first.
-    pub fn of(metric: &str, variants: Vec<Variant>) -> Self {
+    /// Correlates every figure that all variants have, and sorts the best predictors first.
+    pub fn new(metric: &str, variants: Vec<Variant>) -> Self {
         let finals: Vec<f64> = variants.iter().map(|v| v.metric).collect();
         let names =
             variants.first().map(|v| v.numbers.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! One vector per item: views pooled over their tokens and joined, and what stands beside them as a floor.
+//! Item vectors: views pooled over their tokens and joined, and random vectors as a floor.
 //!
 //! Shapes: `I` items, `F` width of all views together, `n` rows of a tile.
 
@@ -9,28 +9,28 @@ use crate::eval::baseline::ContentView;
 use crate::features::{mean_token, normalise};
 use crate::rng::mix64;
 
-/// Bytes of one tile of products.
+/// Size of a tile of products in bytes.
 const TILE_BYTES: usize = 64 << 20;
 
-/// Item vectors of length 1; an item without one has zeros and is told apart.
+/// Item vectors of length 1; items without a vector have zeros and are marked.
 ///
-/// Each view is the mean of an item's tokens with length 1; several views are joined one behind the other, and the
-/// whole has length 1 again, so that an item that lacks a view is what its other views alone would make of it.
+/// Each view contributes the mean of an item's tokens, scaled to length 1. Several views are concatenated and scaled to
+/// length 1 again, so that the vector of an item that lacks a view is that of its other views.
 pub struct Vectors {
     pub name: String,
     /// F
     pub width: usize,
     /// `[I + 1, F]`, row 0 is padding.
     pub values: Vec<f32>,
-    /// I + 1 entries.
+    /// Whether each item has a vector, `[I + 1]`.
     pub present: Vec<bool>,
-    /// Items whose features are NaN, infinite or all zero in some view: they count as lacking it.
+    /// Number of items with NaN, infinite or zero features in a view, which they count as lacking.
     pub unusable: usize,
 }
 
 impl Vectors {
-    /// Joins `views`; item `i` is taken to lack view `v` where `masked(v, i)`.
-    pub fn of(
+    /// Pools and joins `views`; item `i` counts as lacking view `v` if `masked(v, i)`.
+    pub fn pooled(
         name: &str,
         views: &[ContentView],
         items: usize,
@@ -60,7 +60,7 @@ impl Vectors {
         Self { name: name.to_owned(), width, values, present, unusable }
     }
 
-    /// Independent normal vectors for the items that `like` has: the floor. A function of `seed` alone.
+    /// Independent normal vectors for the items that are true in `like`, as a floor. A function of `seed` alone.
     pub fn random(width: usize, like: &[bool], seed: u64) -> Self {
         let mut values = vec![0.0f32; like.len() * width];
         values.par_chunks_exact_mut(width).enumerate().filter(|(i, _)| like[*i]).for_each(|(item, row)| {
@@ -76,7 +76,7 @@ impl Vectors {
         &self.values[item * self.width..(item + 1) * self.width]
     }
 
-    /// Items without a vector.
+    /// Number of items without a vector.
     pub fn missing(&self) -> usize {
         self.present.iter().skip(1).filter(|&&p| !p).count()
     }
@@ -89,15 +89,15 @@ fn normal(bits: u64) -> f32 {
     ((-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()) as f32
 }
 
-/// Right-hand side of products: rows that every query is multiplied with.
-pub struct Against {
+/// A matrix of rows for dot products with queries.
+pub struct RowMatrix {
     matrix_fi: Tensor<2>,
     rows: usize,
     width: usize,
     device: Device,
 }
 
-impl Against {
+impl RowMatrix {
     /// `values` is `[rows, width]`.
     pub fn new(values: &[f32], width: usize) -> Self {
         let device = Device::flex();
@@ -106,7 +106,7 @@ impl Against {
         Self { matrix_fi: matrix.transpose(), rows, width, device }
     }
 
-    /// Products of `queries` `[n, width]` with every row: `[n, rows]`.
+    /// Dot products of `queries` `[n, width]` with every row, `[n, rows]`.
     pub fn products(&self, queries: &[f32]) -> Vec<f32> {
         let n = queries.len() / self.width;
         let data = TensorData::new(queries.to_vec(), [n, self.width]);
@@ -114,7 +114,7 @@ impl Against {
         products.into_data().try_into_vec().unwrap_or_else(|_| vec![0.0; n * self.rows])
     }
 
-    /// `f(query number, its products)` for every query, in tiles of bounded memory, on all cores.
+    /// Calls `f(query number, its products)` for every query, on all cores and in tiles of bounded memory.
     pub fn each<T: Send>(&self, queries: &[f32], f: impl Fn(usize, &[f32]) -> T + Sync) -> Vec<T> {
         let tile = (TILE_BYTES / (self.rows.max(1) * size_of::<f32>())).max(1);
         let mut found = Vec::with_capacity(queries.len() / self.width);
@@ -127,7 +127,7 @@ impl Against {
     }
 }
 
-/// The `k` items with the largest products among `allowed`, ties by item number.
+/// The `k` allowed items with the largest products; ties in order of the item number.
 pub fn nearest(products: &[f32], k: usize, allowed: impl Fn(usize) -> bool) -> Vec<(f32, u32)> {
     let order = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
     let mut all: Vec<(f32, u32)> = products

@@ -1,4 +1,4 @@
-//! Scores of every item for a tile of histories (odmt.md 6): raw dot products per branch, and their mean.
+//! Scores of every item for a tile of histories (docs/odmt.md, section 6): raw dot products per branch, and their mean.
 //!
 //! Shapes: `N` histories, `S` positions, `I` items, `D` width.
 

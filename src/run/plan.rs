@@ -42,6 +42,9 @@ pub struct Plan {
 
 impl Plan {
     /// Sizes of the run, with the times of two steps and of a validation that are taken for it.
+    ///
+    /// # Errors
+    /// A step diverges, or the device fails.
     pub fn rehearse(
         system: &dyn AnySystem,
         training: &mut dyn Training,

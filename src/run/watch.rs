@@ -98,7 +98,7 @@ impl Observer for Watch {
         self.latest = format!(" {} {value:.4}", self.metric);
         let mark = if is_best { " (best)" } else { "" };
         let line = format!("epoch {epoch}: valid {} {value:.4}{mark}", self.metric);
-        self.monitor.progress().note(&line);
+        self.monitor.progress().print(&line);
     }
 
     fn saved(&mut self, _step: u64, _path: &Path) {

@@ -1,15 +1,15 @@
-//! Bootstrap over users, and sign flips: what holds for the trained models as they are.
+//! Bootstrap over users, and sign flips. Both hold for the trained models as they are, without training noise.
 //!
-//! Draw k is a pure function of (seed, k), so that the number of threads changes no bit.
+//! Draw k is a pure function of (seed, k), so that results don't depend on the number of threads.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use rayon::prelude::*;
 
-use super::error::{StatsError, check};
 use super::estimate::Interval;
+use super::{StatsError, check};
 
-/// Streams of the sign flips lie apart from those of the bootstrap.
+/// Offset of the sign flips' streams from those of the bootstrap.
 const FLIPS: u64 = 1 << 40;
 
 fn stream(seed: u64, number: u64) -> ChaCha8Rng {
@@ -18,7 +18,7 @@ fn stream(seed: u64, number: u64) -> ChaCha8Rng {
     rng
 }
 
-/// Percentile bootstrap interval of the mean: `draws` resamples of the users.
+/// Percentile bootstrap interval of the mean, from `draws` resamples of the users.
 ///
 /// # Errors
 /// Fewer than two users or draws, or a value that is not finite.
@@ -47,15 +47,15 @@ pub fn bootstrap(
     Ok(Interval { low: quantile(&means, tail), high: quantile(&means, 1.0 - tail) })
 }
 
-/// Linear interpolation between the order statistics, as NumPy does by default.
+/// The quantile `p` of sorted values by linear interpolation, as NumPy's default.
 pub(crate) fn quantile(sorted: &[f64], p: f64) -> f64 {
     let place = p.clamp(0.0, 1.0) * (sorted.len() - 1) as f64;
-    let below = place.floor() as usize;
-    let above = (below + 1).min(sorted.len() - 1);
-    sorted[below] + (sorted[above] - sorted[below]) * (place - below as f64)
+    let low = place.floor() as usize;
+    let high = (low + 1).min(sorted.len() - 1);
+    sorted[low] + (sorted[high] - sorted[low]) * (place - low as f64)
 }
 
-/// Two-sided p value of "every difference could as well have the other sign": (1 + as extreme) / (1 + flips).
+/// Two-sided p value of "the sign of every difference is random": (1 + number as extreme) / (1 + flips).
 ///
 /// # Errors
 /// Fewer than two users, no flips, or a value that is not finite.

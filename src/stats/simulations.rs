@@ -55,7 +55,7 @@ fn seed_mean(differences: &[Vec<f64>]) -> Vec<f64> {
 
 fn estimate(differences: &[Vec<f64>]) -> Estimate {
     match differences {
-        [one] => Estimate::over_users(one).unwrap(),
+        [one] => Estimate::from_users(one).unwrap(),
         several => TwoWay::fit(several).unwrap().estimate(),
     }
 }
@@ -130,7 +130,7 @@ fn no_effect_is_called_one_within_the_nominal_rate() {
 #[test]
 fn users_alone_would_call_training_noise_an_effect() {
     let study = Study { users: 200, seeds: 3, effect: 0.0, user_sd: 0.6, seed_sd: 0.14 };
-    let called = study.rate(500, |d, _| Estimate::over_users(&seed_mean(d)).unwrap().p_value() < 0.05);
+    let called = study.rate(500, |d, _| Estimate::from_users(&seed_mean(d)).unwrap().p_value() < 0.05);
     assert!(called > 0.2, "{called}");
 }
 
@@ -151,7 +151,7 @@ fn holm_keeps_the_rate_of_any_false_call_among_five() {
     let study = Study { users: 100, seeds: 5, effect: 0.0, user_sd: 0.6, seed_sd: 0.0 };
     // The five rows share their users, so that the five questions depend on each other, as contrasts do.
     let any = |d: &[Vec<f64>], corrected: bool| {
-        let p: Vec<f64> = d.iter().map(|d| Estimate::over_users(d).unwrap().p_value()).collect();
+        let p: Vec<f64> = d.iter().map(|d| Estimate::from_users(d).unwrap().p_value()).collect();
         (if corrected { holm(&p) } else { p }).iter().any(|&p| p < 0.05)
     };
     let corrected = study.rate(REPETITIONS, |d, _| any(d, true));

@@ -1,20 +1,20 @@
 //! Rank correlation, with an interval.
 
-/// Ranks from 1; equal values share the mean of theirs.
+/// Ranks from 1; equal values share their mean rank.
 fn ranks(values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_unstable_by(|&a, &b| values[a].total_cmp(&values[b]));
     let mut ranks = vec![0.0; values.len()];
-    let mut before = 0;
+    let mut smaller = 0;
     for equal in order.chunk_by(|&a, &b| values[a] == values[b]) {
-        let rank = before as f64 + f64::midpoint(1.0, equal.len() as f64);
+        let rank = smaller as f64 + f64::midpoint(1.0, equal.len() as f64);
         equal.iter().for_each(|&i| ranks[i] = rank);
-        before += equal.len();
+        smaller += equal.len();
     }
     ranks
 }
 
-/// Spearman's correlation; absent below three pairs, for unequal lengths, or where one side is constant.
+/// Spearman's correlation; `None` for fewer than three pairs, unequal lengths, or a constant side.
 pub fn spearman(x: &[f64], y: &[f64]) -> Option<f64> {
     let n = x.len();
     if n < 3 || y.len() != n {
@@ -27,13 +27,13 @@ pub fn spearman(x: &[f64], y: &[f64]) -> Option<f64> {
     (xx > 0.0 && yy > 0.0).then(|| (sum(&x, &y) / (xx * yy).sqrt()).clamp(-1.0, 1.0))
 }
 
-/// 95 % interval by Fisher's transformation with the standard error of Bonett and Wright (2000),
-/// sqrt((1 + r² / 2) / (n - 3)); absent below four pairs.
+/// 95 % interval by Fisher's transformation with the standard error of Bonett and Wright (2000), sqrt((1 + r² / 2) / (n
+/// - 3)); `None` for fewer than four pairs.
 pub fn interval(r: f64, n: usize) -> Option<(f64, f64)> {
     if n < 4 {
         return None;
     }
-    // A perfect order of few points is no certainty.
+    // Keeps the transformation finite for a perfect order.
     let z = r.clamp(-0.999_999, 0.999_999).atanh();
     let half = 1.959_964 * ((1.0 + r * r / 2.0) / (n as f64 - 3.0)).sqrt();
     Some(((z - half).tanh(), (z + half).tanh()))

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::*;
-use crate::stats::distribution::t_quantile;
+use crate::stats::p_values::t_quantile;
 
 #[derive(Deserialize)]
 struct Fixtures {
@@ -83,7 +83,7 @@ fn sample<'a>(all: &'a Fixtures, name: &str) -> &'a [f64] {
 fn paired_tests_intervals_and_equivalence_equal_scipy_and_statsmodels() {
     for case in fixtures().paired {
         let name = &case.name;
-        let estimate = Estimate::over_users(&case.differences).unwrap();
+        let estimate = Estimate::from_users(&case.differences).unwrap();
         close(name, estimate.effect, case.effect);
         close(name, estimate.se, case.se);
         close(name, estimate.p_value(), case.p);
@@ -124,7 +124,7 @@ fn resampling_equals_scipy_within_its_own_error() {
     let d = sample(&all, &all.bootstrap.sample);
     let ours = bootstrap(d, 0.95, 20_000, 1).unwrap();
     // A quantile at 0.025 of 20,000 draws has an error of about 2 % of the standard error; four of them.
-    let slack = 0.08 * Estimate::over_users(d).unwrap().se;
+    let slack = 0.08 * Estimate::from_users(d).unwrap().se;
     assert!((ours.low - all.bootstrap.low).abs() < slack, "{ours:?}");
     assert!((ours.high - all.bootstrap.high).abs() < slack, "{ours:?}");
     let p = sign_flips(sample(&all, &all.sign_flips.sample), 20_000, 1).unwrap();
@@ -166,7 +166,7 @@ fn training_noise_widens_the_interval_of_the_same_users() {
         [-0.1, 0.0, 0.13].iter().map(|shift| users.iter().map(|d| d + shift).collect()).collect();
     let both = TwoWay::fit(&shifted).unwrap().estimate();
     let means: Vec<f64> = (0..500).map(|u| shifted.iter().map(|s| s[u]).sum::<f64>() / 3.0).collect();
-    let alone = Estimate::over_users(&means).unwrap();
+    let alone = Estimate::from_users(&means).unwrap();
     assert!((both.effect - alone.effect).abs() < 1e-12);
     assert!(both.se > 20.0 * alone.se && (both.df - 2.0).abs() < 0.1, "{both:?} {alone:?}");
     assert!(both.p_value() > 0.05 && alone.p_value() < 1e-6);
@@ -189,8 +189,11 @@ fn p_values_and_intervals_of_two_sources_agree() {
         assert!(end < 1e-6, "{interval:?} at p {p}");
         let margin = estimate.effect.abs() + estimate.se;
         let equal = estimate.equivalence(margin).p;
-        let inside = estimate.interval(1.0 - 2.0 * equal);
-        assert!((inside.high.abs().max(inside.low.abs()) - margin).abs() < 1e-6, "{inside:?}, {margin}");
+        let interval = estimate.interval(1.0 - 2.0 * equal);
+        assert!(
+            (interval.high.abs().max(interval.low.abs()) - margin).abs() < 1e-6,
+            "{interval:?}, {margin}"
+        );
     }
 }
 
@@ -220,7 +223,7 @@ fn the_minimum_detectable_effect_is_found_with_the_stated_power() {
 
 #[test]
 fn nothing_differs_and_nothing_is_claimed() {
-    let zero = Estimate::over_users(&[0.0; 40]).unwrap();
+    let zero = Estimate::from_users(&[0.0; 40]).unwrap();
     assert_eq!((zero.effect, zero.se, zero.p_value()), (0.0, 0.0, 1.0));
     assert_eq!(zero.interval(0.95), Interval { low: 0.0, high: 0.0 });
     assert_eq!(wilcoxon(&[0.0; 40]).unwrap().p, 1.0);
@@ -231,8 +234,8 @@ fn nothing_differs_and_nothing_is_claimed() {
 
 #[test]
 fn too_little_and_broken_input_is_an_error() {
-    assert_eq!(Estimate::over_users(&[1.0]), Err(StatsError::TooFew { found: 1, needed: 2 }));
-    assert_eq!(Estimate::over_users(&[1.0, f64::NAN]), Err(StatsError::NotFinite { place: 1 }));
+    assert_eq!(Estimate::from_users(&[1.0]), Err(StatsError::TooFew { found: 1, needed: 2 }));
+    assert_eq!(Estimate::from_users(&[1.0, f64::NAN]), Err(StatsError::NotFinite { place: 1 }));
     assert!(wilcoxon(&[]).is_err() && bootstrap(&[1.0], 0.9, 10, 1).is_err());
     assert!(bootstrap(&[1.0, 2.0], 0.9, 1, 1).is_err() && sign_flips(&[1.0, 2.0], 0, 1).is_err());
     assert!(TwoWay::fit(&[vec![1.0, 2.0]]).is_err());

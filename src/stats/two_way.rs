@@ -1,12 +1,12 @@
-//! Users × training seeds, both random (companions.md 5.8).
+//! The two-way layout of users and training seeds, both random (docs/studies.md, section 5).
 //!
-//! A test over users alone calls two trainings of the same model different as soon as there are users enough:
-//! its error knows the sampling of users, not the noise of training. Here both are in the interval.
+//! With enough users, a test over users alone finds a difference between two trainings of the same model, because its
+//! error contains the sampling of users but not the noise of training. This layout contains both.
 
 use serde::{Deserialize, Serialize};
 
-use super::error::{StatsError, check};
 use super::estimate::{Component, Estimate};
+use super::{StatsError, check};
 
 /// Mean squares of a two-way layout without replication.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,7 +20,7 @@ pub struct TwoWay {
 }
 
 impl TwoWay {
-    /// From `differences[s][u]`, S seeds of U users each.
+    /// Fits `differences[s][u]`: S seeds of U users each.
     ///
     /// # Errors
     /// Fewer than two users or seeds, seeds with different users, or a value that is not finite.
@@ -60,9 +60,9 @@ impl TwoWay {
 
     /// SE² = (MS_user + MS_seed - MS_resid) / (U S), with Satterthwaite's degrees of freedom.
     ///
-    /// The difference of mean squares can come out too small by chance, even negative: it is never taken below
-    /// the larger of MS_user and MS_seed. Half of MS_resid is taken from each of the two for the intervals; with
-    /// two seeds, where one degree of freedom stands for all training noise, all of it from the users.
+    /// By chance the numerator can be too small, even negative, so that it is at least the larger of MS_user and MS_seed.
+    /// For the intervals half of MS_resid is subtracted from each of the two; with two seeds, where the training noise has
+    /// one degree of freedom, all of it from MS_user.
     pub fn estimate(&self) -> Estimate {
         let cells = (self.users * self.seeds) as f64;
         let (df_user, df_seed) = (self.users as f64 - 1.0, self.seeds as f64 - 1.0);

@@ -1,4 +1,4 @@
-//! One word for a difference, by a rule that is fixed before the figures are seen.
+//! Verdicts: one word for a difference, by a rule that is fixed in advance.
 
 use std::fmt;
 
@@ -6,17 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use super::estimate::Estimate;
 
-/// With fewer users a mean of hits is too far from normal for any of the tests.
+/// Fewest users of a verdict; with fewer, a mean of hits is too far from normal for any of the tests.
 pub const MIN_USERS: usize = 30;
 
 /// The rule by which verdicts are given.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rule {
-    /// Of the two-sided interval; alpha is 1 - confidence, for effects and for equivalence.
+    /// Confidence of the two-sided interval; alpha = 1 - confidence, for effects and for equivalence.
     pub confidence: f64,
-    /// What counts as equal, as a share of the reference's mean.
+    /// Largest difference that counts as equal, as a share of the reference's mean.
     pub margin: f64,
-    /// With which the minimum detectable effect would be found.
+    /// Power of the minimum detectable effect.
     pub power: f64,
 }
 
@@ -26,7 +26,7 @@ impl Default for Rule {
     }
 }
 
-/// What can be said of a condition beside its reference.
+/// The verdict on a condition compared with its reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -40,14 +40,14 @@ pub enum Verdict {
     NoEvidence,
     /// Every target has the same rank in both.
     Identical,
-    /// One training each: its noise is unknown, and nothing is claimed.
+    /// One training each: the training noise is unknown, and nothing is claimed.
     SingleRun,
     /// Fewer than [`MIN_USERS`] users.
     TooFewUsers,
 }
 
 impl Verdict {
-    /// True where something is claimed: better, worse or equivalent.
+    /// Whether the verdict makes a claim: better, worse or equivalent.
     pub fn claims(self) -> bool {
         matches!(self, Self::Helps | Self::Hurts | Self::Equivalent)
     }
@@ -80,7 +80,7 @@ impl Rule {
     /// The verdict on an estimate that contains the training noise (or where there was no training).
     ///
     /// `p_holm` is the p value corrected over all declared contrasts, `reference` the reference's mean.
-    /// Equivalence is asked first: what is smaller than the stated margin is of no matter, significant or not.
+    /// Equivalence comes first: a difference below the margin does not matter, significant or not.
     pub fn judge(&self, estimate: &Estimate, p_holm: f64, reference: f64) -> Verdict {
         let margin = self.margin_of(reference);
         if margin > 0.0 && estimate.equivalence(margin).p < self.alpha() {

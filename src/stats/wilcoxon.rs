@@ -1,14 +1,14 @@
-//! Wilcoxon's signed-rank test, with SciPy's conventions: zeros are dropped (`zero_method="wilcox"`), equal
-//! sizes share their ranks, no continuity correction.
+//! Wilcoxon's signed-rank test with SciPy's conventions: zeros are dropped (`zero_method="wilcox"`), ties share their
+//! mean rank, no continuity correction.
 
 use serde::{Deserialize, Serialize};
 
-use super::distribution::normal_two_sided;
-use super::error::{StatsError, check};
+use super::p_values::normal_two_sided;
+use super::{StatsError, check};
 
-/// With so few differences and neither zeros nor ties the distribution is counted out.
+/// Most differences for which the distribution is exact, without zeros and ties.
 const EXACT: usize = 50;
-/// With so few it is counted out in any case.
+/// The same with zeros or ties.
 const EXACT_WITH_TIES: usize = 13;
 
 /// The result of the test.
@@ -16,15 +16,15 @@ const EXACT_WITH_TIES: usize = 13;
 pub struct Wilcoxon {
     /// The smaller of the two rank sums.
     pub statistic: f64,
-    /// Two-sided.
+    /// Two-sided p value.
     pub p: f64,
-    /// Differences that are not zero.
+    /// Number of differences that are not zero.
     pub used: usize,
-    /// Counted out instead of approximated by a normal.
+    /// Whether p is exact, not a normal approximation.
     pub exact: bool,
 }
 
-/// Tests whether positive and negative differences balance. Without any difference p is 1.
+/// Tests whether the differences are symmetric around 0. p is 1 if all are 0.
 ///
 /// # Errors
 /// No values, or one that is not finite.
@@ -62,8 +62,8 @@ pub fn wilcoxon(differences: &[f64]) -> Result<Wilcoxon, StatsError> {
     Ok(Wilcoxon { statistic, p, used: n, exact })
 }
 
-/// 2 P(W <= w) under equal chances of both signs, at most 1: counts of subsets of the ranks by their sum. At most
-/// 2^50 of them, which f64 holds exactly. Ranks come doubled, since a shared one may be a half.
+/// 2 P(W <= w) with random signs, at most 1, by counting the subsets of the ranks by their sum. There are at most 2^50,
+/// which f64 holds exactly. Ranks are doubled, since shared ones may be halves.
 fn exact_p(w: f64, doubled: &[usize]) -> f64 {
     let most: usize = doubled.iter().sum();
     let mut subsets = vec![0.0f64; most + 1];
@@ -73,6 +73,6 @@ fn exact_p(w: f64, doubled: &[usize]) -> f64 {
             subsets[sum] += subsets[sum - rank];
         }
     }
-    let below: f64 = subsets[..=((2.0 * w) as usize).min(most)].iter().sum();
-    (2.0 * below / 2f64.powi(doubled.len() as i32)).min(1.0)
+    let smaller: f64 = subsets[..=((2.0 * w) as usize).min(most)].iter().sum();
+    (2.0 * smaller / 2f64.powi(doubled.len() as i32)).min(1.0)
 }

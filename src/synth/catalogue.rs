@@ -1,12 +1,12 @@
-//! The items as they truly are.
+//! The true properties of the items: latents, popularity, themes.
 
 use super::draws::{Draws, Stream};
 use crate::config::SynthConfig;
 
-/// How many of the latest items count as recent for the theme bonus.
+/// Number of latest items that count as recent for the theme bonus.
 const RECENT: usize = 3;
 
-/// Latents, popularity and themes. Every vector has I + 1 entries per row, entry 0 is padding.
+/// Latents, popularity and themes of all items. Every vector has I + 1 entries a row; entry 0 is padding.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Catalogue {
     /// `[3q, I+1]`: text, image and collaborative latents, one coordinate after the other, so that a
@@ -14,14 +14,14 @@ pub(super) struct Catalogue {
     pub latents: Vec<f32>,
     /// Logarithm of 1 / popularity rank.
     pub log_popularity: Vec<f32>,
-    /// The signed coordinate (0..6q) that is most pronounced in the item, over all three latents.
+    /// Theme of each item: the signed coordinate (0..6q) of largest size over all three latents.
     pub themes: Vec<u32>,
-    /// On offer as test target only.
+    /// Whether the item occurs as a test target only.
     pub new: Vec<bool>,
 }
 
 impl Catalogue {
-    /// Draws the items of `config`, which has been checked.
+    /// Draws the items of a validated `config`.
     pub fn draw(config: &SynthConfig) -> Self {
         let (items, q) = (config.items, config.latent);
         let mut catalogue = Self {
@@ -63,8 +63,8 @@ impl Catalogue {
         coordinates.map(|k| self.latents[k * n + item]).collect()
     }
 
-    /// Logarithm of each item's probability to come next, up to a constant: `-inf` for padding, for what
-    /// the user has had, and for brand-new items unless `offer_new`. `out` has I + 1 entries.
+    /// Writes the logarithm of each item's probability to come next, up to a constant, to `out` `[I + 1]`: `-inf` for
+    /// padding, for items of the history, and for new items unless `offer_new`.
     pub fn utilities(
         &self,
         config: &SynthConfig,
@@ -104,14 +104,14 @@ impl Catalogue {
     }
 }
 
-/// Exactly `part` of the items, drawn at random.
+/// A random subset of exactly the share `part` of the items.
 pub(super) fn chosen(seed: u64, stream: Stream, part: f64, items: usize) -> Vec<usize> {
     let mut order = Draws::new(seed, stream, 0).permutation(items);
     order.truncate((part * items as f64).round() as usize);
     order
 }
 
-/// Signed coordinate of largest size: 2k if coordinate k is positive, 2k + 1 if not.
+/// The signed coordinate of largest size: 2k if coordinate k is positive, else 2k + 1.
 pub(super) fn strongest(latent: &[f32]) -> u32 {
     let mut best = 0;
     for (k, value) in latent.iter().enumerate() {

@@ -5,8 +5,8 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::rng::unit;
 
-/// What the draws are for. Each purpose has its own streams, so that a change in one (longer texts, say)
-/// leaves all others as they were.
+/// The purpose of draws. Each has its own streams, so that a change of one (longer texts, say) leaves the others as
+/// they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub(super) enum Stream {
@@ -29,7 +29,7 @@ pub(super) enum Stream {
 /// A source of uniform and normal numbers.
 pub(crate) struct Draws {
     rng: ChaCha8Rng,
-    /// Box-Muller makes normal numbers in pairs; the second one waits here.
+    /// The second normal number of a Box-Muller pair.
     spare: Option<f64>,
 }
 
@@ -39,28 +39,29 @@ impl Draws {
         Self::numbered(seed, stream as u64, index)
     }
 
-    /// [`Draws::new`] for those who number the purposes of their draws themselves.
+    /// As [`Draws::new`], with a stream number instead of a [`Stream`].
     pub fn numbered(seed: u64, stream: u64, index: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream((stream << 32) | index);
         Self { rng, spare: None }
     }
 
-    /// Uniform in [0, 1), 53 bits.
+    /// A uniform number in [0, 1), with 53 bits.
     pub fn uniform(&mut self) -> f64 {
         unit(self.rng.next_u64())
     }
 
-    /// Uniform in `0..n`; `n` > 0. The bias of at most n / 2^53 is of no matter here.
-    pub fn below(&mut self, n: usize) -> usize {
+    /// A uniform number in `0..n`, for `n` > 0. The bias is at most n / 2^53.
+    pub fn integer(&mut self, n: usize) -> usize {
         ((self.uniform() * n as f64) as usize).min(n - 1)
     }
 
+    /// True with the given probability.
     pub fn chance(&mut self, probability: f64) -> bool {
         self.uniform() < probability
     }
 
-    /// Standard normal, by Box and Muller.
+    /// A standard normal number, by Box and Muller.
     pub fn normal(&mut self) -> f64 {
         if let Some(spare) = self.spare.take() {
             return spare;
@@ -72,6 +73,7 @@ impl Draws {
         radius * angle.cos()
     }
 
+    /// `n` standard normal numbers.
     pub fn normals(&mut self, n: usize) -> Vec<f32> {
         (0..n).map(|_| self.normal() as f32).collect()
     }
@@ -83,17 +85,17 @@ impl Draws {
         v
     }
 
-    /// 1..=n in random order (Fisher and Yates).
+    /// The numbers The numbers The numbers 1..=n in random order (Fisher and Yates).
     pub fn permutation(&mut self, n: usize) -> Vec<usize> {
         let mut items: Vec<usize> = (1..=n).collect();
         for last in (1..n).rev() {
-            items.swap(last, self.below(last + 1));
+            items.swap(last, self.integer(last + 1));
         }
         items
     }
 }
 
-/// Scales `v` to length 1; a zero vector stays.
+/// Scales `v` to length 1; a zero vector stays as it is.
 pub(super) fn normalise(v: &mut [f32]) {
     let norm = v.iter().map(|x| x * x).sum::<f32>().sqrt();
     if norm > 0.0 {
@@ -113,9 +115,9 @@ mod tests {
         let x: Vec<f64> = (0..200_000).map(|_| draws.normal()).collect();
         let mean = x.iter().sum::<f64>() / x.len() as f64;
         let variance = x.iter().map(|v| v * v).sum::<f64>() / x.len() as f64;
-        let beyond_two = x.iter().filter(|v| v.abs() > 2.0).count() as f64 / x.len() as f64;
+        let share = x.iter().filter(|v| v.abs() > 2.0).count() as f64 / x.len() as f64;
         assert!(mean.abs() < 0.01 && (variance - 1.0).abs() < 0.015, "{mean} {variance}");
-        assert!((beyond_two - 0.0455).abs() < 0.002, "{beyond_two}");
+        assert!((share - 0.0455).abs() < 0.002, "{share}");
     }
 
     #[test]

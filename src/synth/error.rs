@@ -1,4 +1,4 @@
-//! What can go wrong while a world is drawn, written or read.
+//! Errors of drawing, writing and reading a world.
 
 use std::io;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::features::FeatureError;
 /// Errors of synthetic data.
 #[derive(Debug, thiserror::Error)]
 pub enum SynthError {
-    /// A parameter out of its range.
+    /// A parameter is out of its range.
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error("{path}: {source}")]
@@ -31,7 +31,7 @@ pub enum SynthError {
 }
 
 impl SynthError {
-    /// What the user can do about it.
+    /// What the user can do about the error.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Config(error) => error.hint(),

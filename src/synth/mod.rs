@@ -1,18 +1,18 @@
-//! Synthetic data with planted truth.
+//! Synthetic data with planted truth (docs/studies.md, section 1).
 //!
-//! Nothing about a recommender can be proved on real data, because the truth behind it is unknown. Here it
-//! is known: every item has a text, an image and a collaborative latent vector, every user a slowly drifting
-//! preference for each, and
+//! The truth behind real data is unknown, so that nothing about a recommender can be proved on them. Here it is known:
+//! every item has a text, an image and a collaborative latent vector, every user a slowly drifting preference for each,
+//! and
 //!
 //! ```text
 //! P(next = i) ∝ pop_i^gamma · exp(w_text <p_t, t_i> + w_image <p_g, g_i> + w_collab <p_c, c_i> + w_repeat [recent theme])
 //! ```
 //!
-//! The model sees interactions, noisy token features and titles; [`Truth`] keeps the rest, so that ranking
-//! by the true probability gives the ceiling that no model can pass. The collaborative latent is in no
-//! feature. A world is a pure function of its [`SynthConfig`].
+//! The model sees interactions, noisy token features and titles. [`Truth`] holds the rest; ranking by the true
+//! probability gives a ceiling that no model can pass. The collaborative latent is in no feature. A world is a pure
+//! function of its [`SynthConfig`].
 //!
-//! Reading order: `catalogue`, `walk`, `truth`, then what is shown of an item: `tokens`, `words`, `picture`.
+//! Reading order: `catalogue`, `walk`, `truth`, then the visible side of an item: `tokens`, `words`, `picture`.
 
 mod catalogue;
 pub mod config;
@@ -44,10 +44,10 @@ use crate::features::{Precision, StoreWriter, item_ids_hash};
 use catalogue::Catalogue;
 use draws::{Draws, Stream};
 
-/// A generated data set and everything that is known about it.
+/// A generated data set with its truth.
 pub struct World {
     pub config: SynthConfig,
-    /// Leave-one-out; its hash is empty until it has been written.
+    /// Data set split by leave-one-out; its hash is empty until it is written.
     pub dataset: Dataset,
     /// Token features of the items' texts and images.
     pub text: ViewRows,
@@ -95,9 +95,8 @@ pub fn write(config: &SynthConfig, dest: &Path) -> Result<String, SynthError> {
 }
 
 impl World {
-    /// Writes what goes with the data set to its directory `dir`, which must exist: `pictures/` if the
-    /// configuration asks for them, `features/text`, `features/image`, and last `truth`, each store an
-    /// artefact of its own.
+    /// Writes the files around the data set to its existing directory `dir`: `pictures/` if the configuration asks for
+    /// them, `features/text`, `features/image`, and last `truth`, each store an artefact of its own.
     ///
     /// # Errors
     /// Any I/O failure, or one of them exists.

@@ -1,16 +1,16 @@
-//! Pictures whose look is a function of the image latent.
+//! Pictures that depend on the image latent.
 
 use image::{Rgb, RgbImage};
 
 use super::draws::Draws;
 
-/// Width and height in pixels.
+/// Width and height of a picture in pixels.
 const SIDE: u32 = 64;
-/// Largest change of a colour channel by noise, of 255.
+/// Largest noise of a colour channel, of 255.
 const GRAIN: f64 = 8.0;
 
-/// A shape on a ground: three coordinates colour the ground, one picks the shape, one its size, three its
-/// colour. Where the shape stands is chance, so that its place tells nothing.
+/// Draws a shape on a ground: three coordinates determine the ground's colour, one the shape, one its size, three its
+/// colour. Its place is random and carries no information.
 pub(super) fn draw(latent: &[f32], draws: &mut Draws) -> RgbImage {
     let z = |k: usize| latent[k % latent.len()];
     let colour = |k: usize| [level(z(k)), level(z(k + 1)), level(z(k + 2))];
@@ -20,8 +20,8 @@ pub(super) fn draw(latent: &[f32], draws: &mut Draws) -> RgbImage {
     let (x, y) = (centre(), centre());
     RgbImage::from_fn(SIDE, SIDE, |px, py| {
         let (dx, dy) = (f64::from(px) - x, f64::from(py) - y);
-        let inside = covers(z(3), dx / radius, dy / radius);
-        let paint = if inside { figure } else { ground };
+        let is_inside = covers(z(3), dx / radius, dy / radius);
+        let paint = if is_inside { figure } else { ground };
         let grain = GRAIN * (2.0 * draws.uniform() - 1.0);
         Rgb(paint.map(|channel| (channel + grain).clamp(0.0, 255.0) as u8))
     })
@@ -42,7 +42,7 @@ fn covers(kind: f32, x: f64, y: f64) -> bool {
     }
 }
 
-/// 0..255, steepest around 0.
+/// Maps a coordinate to Maps a coordinate to Maps a coordinate to 0..255, steepest around 0.
 fn level(z: f32) -> f64 {
     255.0 / (1.0 + (-1.5 * f64::from(z)).exp())
 }

@@ -1,4 +1,4 @@
-//! Token features: what a frozen encoder would say of an item.
+//! Token features, as a frozen encoder would compute them.
 
 use super::catalogue::{Catalogue, chosen};
 use super::draws::{Draws, Stream};
@@ -11,11 +11,11 @@ use crate::config::SynthConfig;
 pub struct ViewRows {
     seed: u64,
     stream: Stream,
-    /// `[f, q]`: from latent to feature space.
+    /// Linear map from latent to feature space, `[f, q]`.
     map: Vec<f32>,
     /// `[I+1, q]`
     latents: Vec<f32>,
-    /// I + 1 entries; 0: missing.
+    /// Lengths `[I + 1]`; 0 for missing items.
     lengths: Vec<u32>,
     latent: usize,
     tokens: usize,
@@ -25,7 +25,7 @@ pub struct ViewRows {
 }
 
 impl ViewRows {
-    /// Texts: 2 to `text_tokens` tokens.
+    /// The text view, with 2 to `text_tokens` tokens an item.
     pub(super) fn text(config: &SynthConfig, catalogue: &Catalogue) -> Self {
         let mut rows =
             Self::new(config, catalogue, 0, config.text_tokens, [Stream::TextMap, Stream::TextTokens]);
@@ -33,13 +33,13 @@ impl ViewRows {
             let shortest = config.text_tokens.min(2);
             let spread = config.text_tokens - shortest + 1;
             let mut draws = Draws::new(config.seed, Stream::TextLengths, item as u64);
-            rows.lengths[item] = (shortest + draws.below(spread)) as u32;
+            rows.lengths[item] = (shortest + draws.integer(spread)) as u32;
         }
         rows.hide(chosen(config.seed, Stream::MissingText, config.missing_text, catalogue.items()));
         rows
     }
 
-    /// Images: always `image_tokens` tokens.
+    /// The image view, with `image_tokens` tokens an item.
     pub(super) fn image(config: &SynthConfig, catalogue: &Catalogue) -> Self {
         let mut rows = Self::new(
             config,
@@ -95,7 +95,7 @@ impl ViewRows {
         self.width
     }
 
-    /// Valid tokens of `item`; 0: missing.
+    /// Number of valid tokens of `item`; 0 if it is missing.
     ///
     /// # Panics
     /// As slice indexing does, when there is no such item.

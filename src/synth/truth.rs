@@ -1,4 +1,4 @@
-//! What a model must not see, kept for judging it.
+//! The truth behind a synthetic data set, which models don't see and evaluation uses.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::config::SynthConfig;
 use crate::features::header::Header;
 use crate::tensors::write_views;
 
-/// Kind of artefact in the manifest.
+/// Kind of the artefact in its manifest.
 const KIND: &str = "codistill/truth";
 const SCHEMA_VERSION: u32 = 1;
 const FILE: &str = "truth.safetensors";
@@ -54,10 +54,9 @@ impl Truth {
         self.catalogue.new.get(item as usize).copied().unwrap_or(false)
     }
 
-    /// Scores every item (`out` has I + 1 entries) such that a higher score is a higher true probability to
-    /// come next for `user` at `position`, given the items before it: the log-probability without label
-    /// noise, up to a constant. What can't come is `-inf`: padding, the history, and brand-new items at a
-    /// validation target.
+    /// Writes to `out` `[I + 1]` the log-probability of each item to come next for `user` at `position`, given the
+    /// history, without label noise and up to a constant. It is `-inf` for padding, items of the history, and new items
+    /// at a validation target.
     ///
     /// # Errors
     /// The position is neither the user's validation nor its test target, or the history holds an item that
@@ -98,7 +97,7 @@ impl Truth {
             ("latents", Dtype::F32, vec![n, rows], bytemuck::cast_slice(&self.catalogue.latents)),
             ("log_popularity", Dtype::F32, vec![rows], bytemuck::cast_slice(&self.catalogue.log_popularity)),
             ("preferences", Dtype::F32, vec![users, 2, n], bytemuck::cast_slice(&self.preferences)),
-            // Numbers far below 2^31, written as the type that every reader knows.
+            // Numbers far below 2^31, in the type that every reader supports.
             ("themes", Dtype::I32, vec![rows], bytemuck::cast_slice(&self.catalogue.themes)),
             ("positions", Dtype::I32, vec![users, 2], bytemuck::cast_slice(&self.positions)),
             ("new", Dtype::U8, vec![rows], &new[..]),
@@ -117,10 +116,10 @@ impl Truth {
         Ok(())
     }
 
-    /// Reads what [`Truth::save`] wrote, after comparing it with its hashes.
+    /// Reads the artefact of [`Truth::save`] after checking its hashes.
     ///
     /// # Errors
-    /// No truth there, or it is damaged.
+    /// There is no truth, or it is damaged.
     pub fn load(dir: &Path) -> Result<Self, SynthError> {
         let manifest = artefact::verify(dir, KIND, SCHEMA_VERSION)?;
         let path = dir.join(FILE);

@@ -1,4 +1,4 @@
-//! The users' ways through the catalogue.
+//! The users' sequences, drawn item by item.
 
 use rayon::prelude::*;
 
@@ -11,7 +11,7 @@ use crate::data::{MICROS, Part, Sequences};
 const EPOCH: i64 = 1_577_836_800;
 const DAY: f64 = 86_400.0;
 
-/// What all users did, and what they liked when it counts.
+/// The sequences of all users, with their preferences at the targets.
 pub(super) struct Walks {
     pub sequences: Sequences,
     /// `[U, 2, 3q]`: preferences at the validation and the test target.
@@ -53,7 +53,7 @@ pub(super) fn draw(config: &SynthConfig, catalogue: &Catalogue) -> Walks {
 
 fn walk(config: &SynthConfig, catalogue: &Catalogue, user: u64, utilities: &mut [f32]) -> Walk {
     let mut draws = Draws::new(config.seed, Stream::User, user);
-    let length = config.min_len + draws.below(config.max_len - config.min_len + 1);
+    let length = config.min_len + draws.integer(config.max_len - config.min_len + 1);
     let mut preference: Vec<f32> = (0..3).flat_map(|_| draws.direction(config.latent)).collect();
     let mut walk = Walk { items: Vec::with_capacity(length), times: Vec::new(), preferences: Vec::new() };
     for position in 0..length {
@@ -72,13 +72,13 @@ fn walk(config: &SynthConfig, catalogue: &Catalogue, user: u64, utilities: &mut 
     let mut time = EPOCH + (draws.uniform() * 365.0 * DAY) as i64;
     for _ in 0..length {
         walk.times.push(time);
-        // Exponential gaps of a day on average, at least a second so that the order stands in the log.
+        // Exponential gaps with a mean of a day, at least a second so that times keep the order.
         time += 1 + (-(1.0 - draws.uniform()).ln() * DAY) as i64;
     }
     walk
 }
 
-/// Turns each of the three preferences a little; they stay of length 1.
+/// Rotates each of the three preferences slightly; they keep length 1.
 fn drift(config: &SynthConfig, preference: &mut [f32], draws: &mut Draws) {
     let keep = 1.0 - config.drift as f32;
     let turn = (1.0 - keep * keep).max(0.0).sqrt();
@@ -89,7 +89,7 @@ fn drift(config: &SynthConfig, preference: &mut [f32], draws: &mut Draws) {
     }
 }
 
-/// Draws an item with probability ∝ exp(utility), or uniformly among the possible ones.
+/// Draws an item with probability ∝ exp(utility), or uniformly among those with finite utility.
 fn pick(utilities: &mut [f32], uniform: bool, draws: &mut Draws) -> u32 {
     let top = utilities.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut total = 0.0;

@@ -1,18 +1,18 @@
-//! Titles and texts whose words tell of the text latent.
+//! Titles and texts whose words depend on the text latent.
 //!
-//! Every signed coordinate of the latent has a few words of its own, which occur in texts of items where
-//! the coordinate is pronounced. A text encoder, or plain word counts, can find the signal again.
+//! Every signed coordinate of the latent has a few words of its own, which occur in texts of items with a large value
+//! there. A text encoder, or plain word counts, can recover the signal.
 
 use super::catalogue::strongest;
 use super::draws::Draws;
 
-/// Words that belong to each signed coordinate.
+/// Number of words of each signed coordinate.
 const WORDS_PER_THEME: usize = 6;
-/// Words that mean nothing.
+/// Number of words without meaning.
 const FILLERS: usize = 60;
-/// Words of a text after its title.
+/// Number of words of a text after its title.
 const TEXT_WORDS: usize = 10;
-/// How strongly a text keeps to its pronounced coordinates.
+/// Preference of a text for the item's large coordinates.
 const SHARPNESS: f32 = 2.0;
 
 const CONSONANTS: &[u8] = b"bdfgklmnprstvwz";
@@ -20,18 +20,18 @@ const VOWELS: &[u8] = b"aeiou";
 
 pub(super) struct Written {
     pub title: String,
-    /// Title first.
+    /// The text, which begins with the title.
     pub text: String,
-    /// The most pronounced coordinate, by its first word.
+    /// The category: the first word of the largest coordinate.
     pub category: String,
 }
 
-/// Writes of an item with this text latent. `fillers` is the share of words that say nothing.
+/// Writes title, text and category of an item with this text latent. `fillers` is the share of words without meaning.
 pub(super) fn write(latent: &[f32], fillers: f64, draws: &mut Draws) -> Written {
     let themes = 2 * latent.len();
-    let filler = |draws: &mut Draws| word(themes * WORDS_PER_THEME + draws.below(FILLERS));
+    let filler = |draws: &mut Draws| word(themes * WORDS_PER_THEME + draws.integer(FILLERS));
     let telling =
-        |theme: usize, draws: &mut Draws| word(theme * WORDS_PER_THEME + draws.below(WORDS_PER_THEME));
+        |theme: usize, draws: &mut Draws| word(theme * WORDS_PER_THEME + draws.integer(WORDS_PER_THEME));
 
     let strong = strongest(latent) as usize;
     let title = format!(
@@ -50,7 +50,7 @@ pub(super) fn write(latent: &[f32], fillers: f64, draws: &mut Draws) -> Written 
     Written { title, text, category: capital(&word(strong * WORDS_PER_THEME)) }
 }
 
-/// A signed coordinate, more often a pronounced one.
+/// Draws a signed coordinate, more often a large one.
 fn draw_theme(latent: &[f32], draws: &mut Draws) -> usize {
     let top = latent.iter().fold(0.0f32, |m, z| m.max(z.abs()));
     let weights: Vec<f32> = latent.iter().map(|z| (SHARPNESS * (z.abs() - top)).exp()).collect();
@@ -66,12 +66,12 @@ fn draw_theme(latent: &[f32], draws: &mut Draws) -> usize {
     2 * chosen + usize::from(latent[chosen] < 0.0)
 }
 
-/// The word of this number: three syllables or more, different for different numbers.
+/// The word with this number: three syllables or more, unique.
 fn word(number: usize) -> String {
     let syllables = CONSONANTS.len() * VOWELS.len();
     let period = syllables.pow(3);
-    // The factor shares no divisor with the period (3^3 · 5^6), so that no two numbers below it meet, and
-    // neighbouring numbers look unlike each other.
+    // The factor is coprime to the period (3^3 · 5^6), so that numbers below it stay distinct, and neighbouring numbers
+    // differ in their words.
     let mut code = (number % period) * 99_991 % period;
     let mut text = String::new();
     let mut rest = number / period;

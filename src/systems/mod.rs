@@ -1,6 +1,6 @@
 //! Trainable systems, and the registry that finds them by the `system.kind` of a configuration.
 //!
-//! A system is one file or folder here that implements [`System`], and one line in [`BUILT_IN`]. A program that uses the
+//! A system is one file or folder here that implements [`System`], and one line in `BUILT_IN`. A program that uses the
 //! library adds its own with [`register`]; training, resuming, evaluation and export then work as for the others.
 
 pub mod codistill;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Int, Tensor, TensorData};
 
-use crate::ops::squares::square_sum;
+use crate::ops::gradient::square_sum;
 use crate::ops::use_kernels;
 use crate::params;
 

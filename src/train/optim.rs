@@ -1,4 +1,4 @@
-//! AdamW with PyTorch's semantics, clipping and schedules (odmt.md 4).
+//! AdamW with PyTorch's semantics, clipping and schedules (docs/odmt.md, section 4).
 
 use std::collections::BTreeMap;
 

@@ -323,7 +323,7 @@ fn the_canary_stops_vectors_of_another_space() {
         let row = |item: u32| {
             let mut token = vec![0.0; store.width()];
             store.gather_into(item, 1, &mut token);
-            token.resize(right.about.width, 0.0);
+            token.resize(right.description.width, 0.0);
             token
         };
         (1..=500).flat_map(row).collect()
@@ -333,9 +333,9 @@ fn the_canary_stops_vectors_of_another_space() {
     let change =
         Change { rows: right.rows.clone(), vectors: vec![raw; right.vectors.len()], deleted: Vec::new() };
     let head = Head { ..right.head.clone() };
-    writer.write_whole(writer.draft(1).unwrap(), right.about.clone(), &head, change).unwrap();
+    writer.write_whole(writer.draft(1).unwrap(), right.description.clone(), &head, change).unwrap();
     drop(writer);
     let refused = embedder.open(&wrong);
     let by_canary = matches!(refused, Err(EmbedError::Canary { .. } | EmbedError::CanaryScores { .. }));
-    assert!(by_canary, "{:?}", refused.map(|s| s.about));
+    assert!(by_canary, "{:?}", refused.map(|s| s.description));
 }

@@ -65,7 +65,7 @@ fn line(item: &NewItem, width: usize) -> String {
 }
 
 fn vector(snapshot: &Snapshot, branch: usize, item: u32) -> &[f32] {
-    let d = snapshot.about.width;
+    let d = snapshot.description.width;
     &snapshot.vectors[branch][(item as usize - 1) * d..][..d]
 }
 
@@ -92,7 +92,7 @@ fn a_new_item_has_the_vectors_of_a_full_export_whatever_comes_with_it() {
     rest.reverse();
     let appended = opened.embedder().append(&store, &rest).unwrap();
     let branches = &opened.system.setup.config.model.branches;
-    let d = appended.about.width;
+    let d = appended.description.width;
     for item in items {
         let number = appended.item(&format!("new{item}")).unwrap();
         for (b, branch) in branches.iter().enumerate() {
@@ -165,7 +165,7 @@ fn a_title_and_a_picture_become_the_vectors_that_the_catalogue_has() {
     let snapshot = Snapshot::open(&store).unwrap();
     let whole = opened.system.catalogue(&opened.model);
     let whole: Vec<Vec<f32>> = whole.branches.into_iter().map(params::host).collect();
-    let d = snapshot.about.width;
+    let d = snapshot.description.width;
     for item in copies {
         let number = snapshot.item(&format!("copy{item}")).unwrap();
         for (b, branch) in opened.system.setup.config.model.branches.iter().enumerate() {

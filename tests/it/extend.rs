@@ -34,14 +34,21 @@ fn mine(arguments: &[&str]) -> Said {
     child(arguments).output().unwrap().into()
 }
 
+/// A path as a string of TOML.
+fn quoted(path: &Path) -> String {
+    toml::Value::from(path.to_str().unwrap()).to_string()
+}
+
 fn configuration(home: &Path) -> PathBuf {
     let data = home.join("data");
     run(&["synth", "--set", "users=150", "--set", "items=60", "--output", path(&data)]).fine();
     let file = home.join("mf.toml");
     let text = format!(
-        "[run]\ndir = {home:?}\n[system]\nkind = \"mf\"\n[system.settings]\nwidth = 8\n[data]\npath = {data:?}\n\
+        "[run]\ndir = {}\n[system]\nkind = \"mf\"\n[system.settings]\nwidth = 8\n[data]\npath = {}\n\
          [optim]\nlr = 0.02\nweight_decay = 0.0\n[train]\nepochs = 12\nbatch_users = 64\npatience = 0\n\
-         checkpoint_steps = 3\n[monitor]\nlog_every = 1\n"
+         checkpoint_steps = 3\n[monitor]\nlog_every = 1\n",
+        quoted(home),
+        quoted(&data),
     );
     std::fs::write(&file, text).unwrap();
     file

@@ -1,5 +1,5 @@
 //! No stage reads validation or test interactions: with every one of them another item, weights and tables stay
-//! the same to the bit (companions.md 1.1).
+//! the same to the bit (docs/studies.md, section 2).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -101,7 +101,7 @@ fn training_and_floors_do_not_read_validation_or_test_interactions() {
         dirs.push(dir);
     }
     assert_eq!(drawn.dataset.train_counts(), other.train_counts());
-    let eligible = |dataset: &Dataset| Behaviour::of(dataset, 10).eligible;
+    let eligible = |dataset: &Dataset| Behaviour::new(dataset, 10).eligible;
     assert_eq!(eligible(&drawn.dataset), eligible(&other));
     let odmt = include_str!("../../configs/quickstart.toml");
     let sasrec = include_str!("../../configs/sasrec.toml");

@@ -34,6 +34,7 @@ mod prepare;
 mod probe;
 mod program;
 mod real_data;
+mod references;
 mod resume;
 mod row_sparse;
 mod shop;

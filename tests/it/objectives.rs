@@ -13,8 +13,8 @@ use codistill::config::{
 use codistill::data::{Part, Sequences};
 use codistill::model::{DataShape, Recommender, params};
 use codistill::nn::Init;
+use codistill::objective::kernels::losses::Candidates;
 use codistill::objective::{BLOCKED, Objective, gbce};
-use codistill::ops::losses::Candidates;
 use codistill::recommend::{CatalogueVectors, ModelScorer};
 use codistill::systems::codistill::batch::{Batch, Sampler, SamplerOptions};
 use codistill::systems::codistill::negatives::NegativeSampler;
@@ -156,7 +156,7 @@ fn mean_loss(batch: &Batch, scores: &[f32], objective: &ObjectiveConfig) -> f64 
     let rows = scores.chunks(width).enumerate().map(|(row, scores)| {
         let label = items[drawn.labels[row] as usize];
         let negatives: Vec<(f64, f64)> = drawn
-            .of_group(groups[row])
+            .group(groups[row])
             .iter()
             .map(|&place| items[place as usize])
             .zip(&scores[1..])

@@ -62,11 +62,11 @@ fn nonsense_is_refused_with_a_hint() {
     probe(&["--view", &format!("text={}", path(&stranger))]).refused("other", "");
 }
 
-/// P4 on a planted world (companions.md 3.10, A6): eight variants of the text features, from the planted content
+/// P4 on a planted world (docs/studies.md, section 3): eight variants of the text features, from the planted content
 /// to nothing but noise; the final metric is that of a small model trained on each, the mean of two seeds.
 #[test]
 #[ignore = "sixteen trainings, some minutes; run with --ignored"]
-fn probe_figures_foretell_the_final_metric_of_features_of_known_quality() {
+fn probe_figures_predict_the_final_metric_of_features_of_known_quality() {
     use codistill::features::normalise;
     use codistill::features::{FeatureStore, Precision, StoreWriter};
     use codistill::probe::vectors::Vectors;

@@ -116,7 +116,7 @@ fn items_that_no_window_reads_are_told_and_count_as_cold_everywhere() {
     let old = home.path().join("old-store");
     let writer = Writer::create(&old).unwrap();
     let change = Change { rows: snapshot.rows, vectors: snapshot.vectors, deleted: Vec::new() };
-    writer.write_whole(writer.draft(1).unwrap(), snapshot.about, &snapshot.head, change).unwrap();
+    writer.write_whole(writer.draft(1).unwrap(), snapshot.description, &snapshot.head, change).unwrap();
     drop(writer);
     assert!(recommend(&old).contains("10 items count as trained that no training window reads"));
 }

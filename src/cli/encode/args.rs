@@ -244,7 +244,7 @@ impl EncodeArgs {
             limit: self.limit,
             restart: self.restart,
             shared: match self.shared_pictures {
-                None => SharedPictures::Told,
+                None => SharedPictures::Warn,
                 Some(SharedRule::Keep) => SharedPictures::Keep,
                 Some(SharedRule::Missing) => SharedPictures::Missing,
             },

@@ -1,7 +1,7 @@
-//! The classes of transformers whose steps are those of a picture's file: what each takes where the file is silent.
+//! Image processor classes of transformers, with their defaults.
 //!
-//! As release 5.24 has them. A class that is not here may take steps of its own that no key states (LeViT's scales to
-//! 256/224 of its size, MobileViT's turns the colours round), so it is refused instead of read by its keys.
+//! Values are those of release 5.24. Other classes may take steps that no key states (LeViT's scales to 256/224 of its
+//! size, MobileViT's reverses the colours), and are refused.
 
 use serde_json::Value;
 
@@ -15,30 +15,30 @@ pub(super) const IMAGENET: Colours = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.22
 pub(super) const CLIP: Colours =
     ([0.481_454_66, 0.457_827_5, 0.408_210_73], [0.268_629_54, 0.261_302_58, 0.275_777_11]);
 
-/// A size as files state it, in pixels.
+/// A size in pixels, as files state it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Size {
-    /// Of the shorter side; the other follows.
+    /// The shorter side; the other one follows.
     Shorter(u32),
-    /// Of both sides.
+    /// Both sides.
     Square(u32),
 }
 
-/// What a class does unless its file says otherwise; absent: the file must say.
+/// The defaults of a class; the file must state absent ones.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Class {
     pub name: &'static str,
     pub size: Option<Size>,
-    /// Whether a size of one number is that of both sides.
+    /// Whether a size of one number applies to both sides.
     pub square: Option<bool>,
-    /// Whether the centre is cut out.
+    /// Whether the centre is cropped.
     pub crops: bool,
     pub crop_size: Option<u32>,
     pub filter: Option<Filter>,
     pub colours: Option<Colours>,
 }
 
-/// A file that names no class, and whose model names none either.
+/// The defaults if neither file nor model names a class.
 const UNNAMED: Class =
     Class { name: "", size: None, square: None, crops: false, crop_size: None, filter: None, colours: None };
 
@@ -72,7 +72,7 @@ const CLASSES: [Class; 13] = [
     class("BeitImageProcessor", Size::Square(224), Filter::Bicubic, HALF).cropped(false, 224),
     class("PvtImageProcessor", Size::Square(224), Filter::Bicubic, IMAGENET),
     class("BlipImageProcessor", Size::Square(384), Filter::Bicubic, CLIP),
-    // Its own size is a square, yet one number is the shorter side's.
+    // Its default size is a square, yet a single number applies to the shorter side.
     Class { square: Some(false), ..class("SiglipImageProcessor", Size::Square(224), Filter::Bicubic, HALF) },
     class("OwlViTImageProcessor", Size::Square(768), Filter::Bicubic, CLIP).cropped(false, 768),
     class(EFFICIENT_NET, Size::Square(346), Filter::Bicubic, HALF).cropped(false, 289),
@@ -80,7 +80,7 @@ const CLASSES: [Class; 13] = [
     class("MobileNetV2ImageProcessor", Size::Shorter(256), Filter::Bilinear, HALF).cropped(true, 224),
 ];
 
-/// Classes of models whose picture file names none, by the `model_type` of the `config.json` beside it.
+/// Classes by the `model_type` in `config.json`, for files that name none.
 const MODELS: [(&str, &str); 19] = [
     ("clip", "CLIPImageProcessor"),
     ("clip_vision_model", "CLIPImageProcessor"),
@@ -104,11 +104,11 @@ const MODELS: [(&str, &str); 19] = [
 ];
 
 impl Class {
-    /// The class of a file, or of its model where the file names none.
+    /// The class of a file, or of its model if the file names none.
     ///
     /// # Errors
-    /// The file names one that is not here.
-    pub fn of(root: &Value, model: Option<&str>) -> Result<Self, String> {
+    /// The file names an unsupported class.
+    pub fn find(root: &Value, model: Option<&str>) -> Result<Self, String> {
         let stated = |key: &'static str| Some((key, root.get(key)?.as_str()?));
         let find = |name: &str| CLASSES.iter().find(|class| class.name == name).copied();
         let Some((key, name)) = stated("image_processor_type").or_else(|| stated("feature_extractor_type"))
@@ -116,7 +116,7 @@ impl Class {
             let model_class = MODELS.iter().find(|(kind, _)| Some(*kind) == model);
             return Ok(model_class.and_then(|(_, name)| find(name)).unwrap_or(UNNAMED));
         };
-        // Releases and back ends differ in the end of the name alone.
+        // Names of releases and back ends differ in their suffix only.
         let plain = name.strip_suffix("Fast").or(name.strip_suffix("Pil")).unwrap_or(name);
         find(&plain.replace("FeatureExtractor", "ImageProcessor")).ok_or_else(|| {
             format!(

@@ -1,4 +1,4 @@
-//! Decoding with bounds: what a file claims is checked before memory is taken.
+//! Bounded decoding of pictures: sizes are checked before memory is allocated.
 
 use std::fs::File;
 use std::io::{BufReader, Cursor, Read};
@@ -9,7 +9,7 @@ use image::codecs::png::PngDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::{AnimationDecoder, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
-/// What a picture may cost.
+/// Limits of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Bounds {
     /// Largest file in bytes.
@@ -24,7 +24,7 @@ impl Default for Bounds {
     }
 }
 
-/// Why a picture is not encoded. The item then counts as one without a picture.
+/// Why a picture is not encoded. Its item counts as one without a picture.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     #[error("missing: {0}")]
@@ -43,14 +43,14 @@ pub enum Refused {
     Damaged(String),
 }
 
-/// Decodes the file to RGB, turned as its EXIF orientation says. Alpha is dropped, not blended; samples of 16 bits
-/// are rounded to 8; CMYK is converted.
+/// Decodes a file to RGB with its EXIF orientation applied. Alpha is dropped, not blended; 16-bit samples are rounded
+/// to 8 bits; CMYK is converted.
 ///
-/// Beside Pillow's `convert("RGB")`: lossless formats and WebP are equal; JPEG differs by at most 4 levels of 255
-/// (mean below 0.1), JPEG with halved colour planes by at most 8 (mean below 0.6), for its decoder interpolates
-/// them otherwise.
+/// Compared with Pillow's `convert("RGB")`, lossless formats and WebP are equal. JPEG differs by at most 4 levels of
+/// 255 (mean below 0.1); with halved colour planes, which the decoder interpolates differently, by at most 8 (mean
+/// below 0.6).
 ///
-/// Memory, for each thread that decodes: the file, and at most 16 bytes a pixel.
+/// Each decoding thread takes memory for the file and at most 16 bytes a pixel.
 ///
 /// # Errors
 /// [`Refused`], with the reason for the quarantine list.
@@ -63,15 +63,15 @@ pub fn decode(path: &Path, bounds: &Bounds) -> Result<RgbImage, Refused> {
 
 fn read(path: &Path, bounds: &Bounds) -> Result<Vec<u8>, Refused> {
     let missing = |e: std::io::Error| Refused::Missing(e.to_string());
-    let about = std::fs::metadata(path).map_err(missing)?;
-    // A pipe or device would be read without end.
-    if !about.is_file() {
+    let metadata = std::fs::metadata(path).map_err(missing)?;
+    // A pipe or device would never end.
+    if !metadata.is_file() {
         return Err(Refused::Missing("not a file".into()));
     }
-    if about.len() > bounds.bytes {
-        return Err(Refused::Bytes { bytes: about.len(), most: bounds.bytes });
+    if metadata.len() > bounds.bytes {
+        return Err(Refused::Bytes { bytes: metadata.len(), most: bounds.bytes });
     }
-    let mut bytes = Vec::with_capacity(about.len() as usize);
+    let mut bytes = Vec::with_capacity(metadata.len() as usize);
     // The file may grow while it is read.
     let file = BufReader::new(File::open(path).map_err(missing)?);
     file.take(bounds.bytes + 1).read_to_end(&mut bytes).map_err(missing)?;
@@ -81,19 +81,19 @@ fn read(path: &Path, bounds: &Bounds) -> Result<Vec<u8>, Refused> {
     Ok(bytes)
 }
 
-/// [`decode`] for a file in memory.
+/// As [`decode`], for a file in memory.
 ///
 /// # Errors
 /// As [`decode`].
 pub(super) fn decode_bytes(bytes: &[u8], bounds: &Bounds) -> Result<RgbImage, Refused> {
     let format = image::guess_format(bytes).map_err(|_| Refused::Format)?;
     let mut limits = Limits::default();
-    // The dimensions are checked below, where the reason can name them; this bounds the decoder's buffers.
+    // This bounds the decoder's buffers; the dimensions are checked below, for a reason that names them.
     limits.max_alloc = Some(bounds.pixels.saturating_mul(12).saturating_add(bounds.bytes));
     let damaged = |e: image::ImageError| Refused::Damaged(one_line(&e.to_string()));
     match format {
         ImageFormat::Bmp => {}
-        // The decoder paints what is missing grey.
+        // The decoder fills missing parts with grey.
         ImageFormat::Jpeg if !ends(bytes) => return Err(Refused::Damaged("the file is cut short".into())),
         ImageFormat::Jpeg => {}
         ImageFormat::Png => {
@@ -127,21 +127,21 @@ pub(super) fn decode_bytes(bytes: &[u8], bounds: &Bounds) -> Result<RgbImage, Re
     Ok(picture.into_rgb8())
 }
 
-/// Whether a JPEG reaches its end marker. Segments are stepped over by their length, for the thumbnails in them
-/// have end markers of their own.
+/// Whether a JPEG reaches its end marker. Segments are skipped by their length, since thumbnails in them have end
+/// markers of their own.
 fn ends(bytes: &[u8]) -> bool {
-    let mut at = 2;
-    while at + 1 < bytes.len() {
-        let (lead, marker) = (bytes[at], bytes[at + 1]);
+    let mut position = 2;
+    while position + 1 < bytes.len() {
+        let (lead, marker) = (bytes[position], bytes[position + 1]);
         match marker {
-            // Coded data, in which 0xFF is followed by a zero or a restart marker; fill bytes before a marker.
-            _ if lead != 0xFF => at += 1,
-            0xFF => at += 1,
-            0x00 | 0x01 | 0xD0..=0xD8 => at += 2,
+            // Coded data, where a zero or a restart marker follows 0xFF, or fill bytes before a marker.
+            _ if lead != 0xFF => position += 1,
+            0xFF => position += 1,
+            0x00 | 0x01 | 0xD0..=0xD8 => position += 2,
             0xD9 => return true,
             _ => {
-                let Some(length) = bytes.get(at + 2..at + 4) else { return false };
-                at += 2 + usize::from(u16::from_be_bytes([length[0], length[1]]));
+                let Some(length) = bytes.get(position + 2..position + 4) else { return false };
+                position += 2 + usize::from(u16::from_be_bytes([length[0], length[1]]));
             }
         }
     }
@@ -158,7 +158,7 @@ fn check_pixels((width, height): (u32, u32), bounds: &Bounds) -> Result<(), Refu
     Ok(())
 }
 
-/// Reasons stand in a table, one a line.
+/// A reason on one line, for a table.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(200).collect()
 }

@@ -1,7 +1,7 @@
-//! From a picture file to the numbers that an encoder reads.
+//! Preprocessing of picture files for encoders.
 //!
-//! Reading order: `decode` (bounded), `resize` (as PIL does it), `class` (what a
-//! file leaves to its class), `prepare` (crop, scale, normalise).
+//! Reading order: `decode` (bounded), `resize` (as PIL does it), `class` (defaults of processor classes), `prepare`
+//! (crop, scale, normalise).
 
 mod class;
 mod decode;

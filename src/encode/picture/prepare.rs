@@ -1,4 +1,4 @@
-//! Preprocessing: an encoder's own, or a preset.
+//! Preprocessing of pictures: an encoder's own, or a preset.
 
 use std::path::Path;
 
@@ -12,32 +12,32 @@ use crate::encode::EncodeError;
 use crate::encode::error::{at, malformed};
 use crate::encode::files::optional;
 
-/// How a picture gets to its size.
+/// How a picture is brought to its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fit {
-    /// Both sides are scaled to the target.
+    /// Scales both sides to the target.
     Stretch,
-    /// The shorter side is scaled to this many pixels, then the centre is cut out.
+    /// Scales the shorter side to this many pixels, then crops the centre.
     CropFrom(u32),
-    /// Both sides are scaled to this many pixels, then the centre is cut out.
+    /// Scales both sides to this many pixels, then crops the centre.
     CropFromSquare(u32),
 }
 
-/// From an RGB picture to `[3, side, side]` floats: (sample / 255 - mean) / std.
+/// Conversion of an RGB picture to `[3, side, side]` floats: (sample / 255 - mean) / std.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Preprocessing {
     pub side: u32,
     pub fit: Fit,
     pub filter: Filter,
-    /// Of samples in 0..1.
+    /// Mean of samples in 0..1.
     pub mean: [f64; 3],
     pub std: [f64; 3],
 }
 
 const HALF: [f64; 3] = [0.5; 3];
 
-/// Switches of a processor's file that are followed, or change nothing in an RGB picture.
+/// Supported switches of a processor's file, and those without effect on RGB pictures.
 const SWITCHES: [&str; 9] = [
     "do_resize",
     "do_center_crop",
@@ -49,18 +49,18 @@ const SWITCHES: [&str; 9] = [
     "use_fast",
     "disable_grouping",
 ];
-/// Those of EfficientNet alone.
+/// Switches of EfficientNet only.
 const EFFICIENT: [&str; 2] = ["include_top", "rescale_offset"];
 
-/// Names that [`Preprocessing::named`] knows.
+/// Names of the presets of [`Preprocessing::named`].
 pub const PRESETS: [&str; 5] = ["odmt", "clip", "imagenet", "vit", "efficientnet-lite"];
 
 impl Preprocessing {
-    /// A preset, for encoders that come without a `preprocessor_config.json`.
+    /// A preset, for encoders without a `preprocessor_config.json`.
     pub fn named(name: &str, side: u32) -> Option<Self> {
         let new = |fit, filter, mean, std| Some(Self { side, fit, filter, mean, std });
         match name {
-            // odmt.md 5.3: mean and deviation of 0.5 even for CLIP, whose own differ.
+            // docs/odmt.md, section 5.3: mean and deviation of 0.5 even for CLIP, whose own differ.
             "odmt" | "vit" => new(Fit::Stretch, Filter::Bilinear, HALF, HALF),
             "clip" => new(Fit::CropFrom(side), Filter::Bicubic, CLIP.0, CLIP.1),
             "imagenet" => new(Fit::CropFrom(side * 256 / 224), Filter::Bilinear, IMAGENET.0, IMAGENET.1),
@@ -69,26 +69,26 @@ impl Preprocessing {
         }
     }
 
-    /// Reads a `preprocessor_config.json`, or a `processor_config.json` that has one inside.
+    /// Reads a `preprocessor_config.json`, or a `processor_config.json` that contains one.
     ///
     /// # Errors
-    /// The file can't be read, or asks for something that is not here.
+    /// The file can't be read, or requires something unsupported.
     pub fn read(path: &Path) -> Result<Self, EncodeError> {
         let text = std::fs::read_to_string(path).map_err(at(path))?;
         let root: Value = serde_json::from_str(&text).map_err(|e| malformed(path, e))?;
-        Self::of(path, &root)
+        Self::from_json(path, &root)
     }
 
-    /// The content `root` of the file at `path`, as [`Preprocessing::read`].
-    pub(in crate::encode) fn of(path: &Path, root: &Value) -> Result<Self, EncodeError> {
-        let beside = optional(&path.with_file_name("config.json"))?.unwrap_or_default();
-        let model = beside.get("model_type").and_then(Value::as_str);
+    /// As [`Preprocessing::read`], for the content `root` of the file at `path`.
+    pub(in crate::encode) fn from_json(path: &Path, root: &Value) -> Result<Self, EncodeError> {
+        let model_config = optional(&path.with_file_name("config.json"))?.unwrap_or_default();
+        let model = model_config.get("model_type").and_then(Value::as_str);
         Self::parse(root.get("image_processor").unwrap_or(root), model)
             .map_err(|reason| malformed(path, reason))
     }
 
     fn parse(root: &Value, model: Option<&str>) -> Result<Self, String> {
-        let class = Class::of(root, model)?;
+        let class = Class::find(root, model)?;
         refuse_unknown(root, &class)?;
         let (side, fit) = fit(root, &class)?;
         let filter = match root.get("resample").and_then(Value::as_u64) {
@@ -99,7 +99,7 @@ impl Preprocessing {
         Ok(Self { side, fit, filter, mean, std })
     }
 
-    /// `[3, side, side]`, appended to `out`.
+    /// Appends the preprocessed picture, `[3, side, side]`, to `out`.
     pub fn apply(&self, picture: &RgbImage, out: &mut Vec<f32>) {
         let side = self.side as usize;
         let sized = match self.fit {
@@ -107,12 +107,13 @@ impl Preprocessing {
             Fit::CropFromSquare(side) => resize(picture, side, side, self.filter),
             Fit::CropFrom(short) => {
                 let (w, h) = (u64::from(picture.width()), u64::from(picture.height()));
-                let long = |long: u64, of: u64| (u64::from(short) * long / of.max(1)).min(1 << 16) as u32;
+                let long =
+                    |long: u64, other: u64| (u64::from(short) * long / other.max(1)).min(1 << 16) as u32;
                 let (w, h) = if w <= h { (short, long(h, w)) } else { (long(w, h), short) };
                 resize(picture, w, h, self.filter)
             }
         };
-        // Where the picture is smaller than the cut, the rest is black.
+        // If the picture is smaller than the crop, the rest is black.
         let (left, top) = (centre(sized.width(), self.side), centre(sized.height(), self.side));
         let start = out.len();
         out.resize(start + 3 * side * side, 0.0);
@@ -120,9 +121,9 @@ impl Preprocessing {
         for y in 0..side {
             for x in 0..side {
                 let (sx, sy) = (x as i64 + left, y as i64 + top);
-                let inside =
+                let is_inside =
                     sx >= 0 && sy >= 0 && sx < i64::from(sized.width()) && sy < i64::from(sized.height());
-                let pixel = if inside { sized.get_pixel(sx as u32, sy as u32).0 } else { [0; 3] };
+                let pixel = if is_inside { sized.get_pixel(sx as u32, sy as u32).0 } else { [0; 3] };
                 for c in 0..3 {
                     let value = (f64::from(pixel[c]) / 255.0 - self.mean[c]) / self.std[c];
                     planes[c * side * side + y * side + x] = value as f32;
@@ -132,7 +133,7 @@ impl Preprocessing {
     }
 }
 
-/// First row or column of the cut; negative where the picture is the smaller one.
+/// First row or column of the crop; negative if the picture is smaller.
 fn centre(size: u32, cut: u32) -> i64 {
     let rest = i64::from(size) - i64::from(cut);
     rest.div_euclid(2)
@@ -149,12 +150,13 @@ fn unstated(key: &str) -> String {
     )
 }
 
-/// Refuses steps that are not taken here: they would give plausible and wrong pixels.
+/// Refuses unsupported steps, without which pixels would be plausible but wrong.
 fn refuse_unknown(root: &Value, class: &Class) -> Result<(), String> {
     let efficient = class.name == EFFICIENT_NET;
     let known = |key: &str| SWITCHES.contains(&key) || (efficient && EFFICIENT.contains(&key));
-    let mut on = root.as_object().into_iter().flatten().filter(|(_, value)| **value == Value::Bool(true));
-    if let Some((step, _)) = on.find(|(key, _)| !known(key)) {
+    let mut enabled =
+        root.as_object().into_iter().flatten().filter(|(_, value)| **value == Value::Bool(true));
+    if let Some((step, _)) = enabled.find(|(key, _)| !known(key)) {
         return Err(format!(
             "{step} is true, which is not supported; name the preprocessing with --preprocess"
         ));
@@ -170,7 +172,7 @@ fn refuse_unknown(root: &Value, class: &Class) -> Result<(), String> {
     Ok(())
 }
 
-/// The side of a prepared picture, and how a picture comes to it.
+/// The side of a preprocessed picture, and how it is reached.
 fn fit(root: &Value, class: &Class) -> Result<(u32, Fit), String> {
     let crop = flag(root, "do_center_crop").unwrap_or(class.crops);
     let square = flag(root, "default_to_square").or(class.square);
@@ -200,7 +202,7 @@ fn fit(root: &Value, class: &Class) -> Result<(u32, Fit), String> {
     })
 }
 
-/// Mean and deviation of samples in 0..1, into which rescaling is folded.
+/// Mean and deviation of samples in 0..1, including the rescaling.
 fn colours(root: &Value, class: &Class) -> Result<([f64; 3], [f64; 3]), String> {
     let rescale = root.get("rescale_factor").and_then(Value::as_f64).unwrap_or(1.0 / 255.0);
     let rescales = flag(root, "do_rescale") != Some(false);
@@ -213,8 +215,8 @@ fn colours(root: &Value, class: &Class) -> Result<([f64; 3], [f64; 3]), String> 
         let own = class.colours;
         (stated("image_mean", own.map(|c| c.0))?, stated("image_std", own.map(|c| c.1))?)
     };
-    // EfficientNet's processor takes 1 from the rescaled samples if asked, and divides by the deviation a second
-    // time unless told otherwise (`include_top`).
+    // EfficientNet's processor optionally subtracts 1 from the rescaled samples, and divides by the deviation twice
+    // unless `include_top` is off.
     let efficient = class.name == EFFICIENT_NET;
     if efficient && rescales && flag(root, "rescale_offset") == Some(true) {
         mean = mean.map(|m| m + 1.0);
@@ -229,7 +231,7 @@ fn colours(root: &Value, class: &Class) -> Result<([f64; 3], [f64; 3]), String> 
     Ok((mean.map(|m| m / factor), std.map(|s| s / factor)))
 }
 
-/// `{"shortest_edge": n}`, `{"height": n, "width": n}`, `[n, n]`, or `n`, which is that of both sides if `square`.
+/// `{"shortest_edge": n}`, `{"height": n, "width": n}`, `[n, n]`, or `n`, which applies to both sides if `square`.
 fn size_of(key: &str, root: &Value, square: bool) -> Result<Option<Size>, String> {
     let number = |value: &Value| {
         let n = value.as_u64().filter(|n| (1..=4096).contains(n));

@@ -1,12 +1,12 @@
-//! Resizing as PIL does it: two passes, each a weighted sum over the filter's support (widened when the picture
-//! shrinks), in 8-bit samples with 22-bit fixed-point weights. Each pass is PIL's bit for bit. The horizontal one
-//! comes first, as in PIL up to version 12; PIL 13 picks the order by size, and rounding between the passes then
-//! differed by at most 3 of 255 levels in the fixtures.
+//! Resizing as in PIL: two passes, each a weighted sum over the filter's support (widened when the picture shrinks),
+//! with 8-bit samples and 22-bit fixed-point weights. Each pass equals PIL's to the bit. The horizontal pass is first,
+//! as in PIL up to version 12; PIL 13 chooses the order by size, with differences of at most 3 of 255 levels in the
+//! fixtures.
 
 use image::RgbImage;
 use rayon::prelude::*;
 
-/// The interpolation, by PIL's names.
+/// Interpolation filters with PIL's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Filter {
@@ -18,7 +18,7 @@ pub enum Filter {
 }
 
 impl Filter {
-    /// By the number that `preprocessor_config.json` stores.
+    /// The filter with the number in `preprocessor_config.json`.
     pub fn numbered(number: u64) -> Option<Self> {
         Some(match number {
             0 => Self::Nearest,
@@ -30,7 +30,7 @@ impl Filter {
         })
     }
 
-    /// Half the width of the filter's support, in pixels of the smaller grid.
+    /// Half width of the filter's support, in pixels of the smaller grid.
     fn support(self) -> f64 {
         match self {
             Self::Nearest => 0.0,
@@ -72,24 +72,24 @@ impl Filter {
     }
 }
 
-/// Bits behind the point of a weight: 32 less 8 of the sample and 2 of head room.
+/// Fractional bits of a weight: 32 minus 8 of the sample and 2 of headroom.
 const BITS: u32 = 22;
 
-/// Weights of the source samples that make one target sample.
+/// Weights of the source samples for one target sample.
 struct Taps {
     first: usize,
     weights: Vec<i32>,
 }
 
-fn taps(filter: Filter, from: usize, to: usize) -> Vec<Taps> {
-    let scale = from as f64 / to as f64;
+fn taps(filter: Filter, source: usize, target: usize) -> Vec<Taps> {
+    let scale = source as f64 / target as f64;
     let stretch = scale.max(1.0);
     let support = filter.support() * stretch;
     let place = |n: usize| {
         let centre = (n as f64 + 0.5) * scale;
-        // Truncation towards zero of the sum, then the bounds, in this order.
+        // The sum is truncated towards zero before it is clamped.
         let first = ((centre - support + 0.5) as i64).max(0) as usize;
-        let last = ((centre + support + 0.5) as i64).min(from as i64) as usize;
+        let last = ((centre + support + 0.5) as i64).min(source as i64) as usize;
         let raw: Vec<f64> =
             (first..last).map(|k| filter.weight((k as f64 - centre + 0.5) * (1.0 / stretch))).collect();
         let sum: f64 = raw.iter().sum();
@@ -100,33 +100,33 @@ fn taps(filter: Filter, from: usize, to: usize) -> Vec<Taps> {
         };
         Taps { first, weights: raw.into_iter().map(fixed).collect() }
     };
-    (0..to).map(place).collect()
+    (0..target).map(place).collect()
 }
 
-/// `picture` in `width` x `height` pixels, both at least 1.
+/// Resizes `picture` to `width` x `height` pixels, both at least 1.
 pub fn resize(picture: &RgbImage, width: u32, height: u32, filter: Filter) -> RgbImage {
-    let (from_width, from_height) = (picture.width() as usize, picture.height() as usize);
-    let (to_width, to_height) = (width.max(1) as usize, height.max(1) as usize);
-    if (from_width, from_height) == (to_width, to_height) {
+    let (source_width, source_height) = (picture.width() as usize, picture.height() as usize);
+    let (target_width, target_height) = (width.max(1) as usize, height.max(1) as usize);
+    if (source_width, source_height) == (target_width, target_height) {
         return picture.clone();
     }
     if filter == Filter::Nearest {
-        let place = |n: u32, from: usize, to: usize| {
-            (((f64::from(n) + 0.5) * (from as f64 / to as f64)) as u32).min(from as u32 - 1)
+        let place = |n: u32, source: usize, target: usize| {
+            (((f64::from(n) + 0.5) * (source as f64 / target as f64)) as u32).min(source as u32 - 1)
         };
-        return RgbImage::from_fn(to_width as u32, to_height as u32, |x, y| {
-            *picture.get_pixel(place(x, from_width, to_width), place(y, from_height, to_height))
+        return RgbImage::from_fn(target_width as u32, target_height as u32, |x, y| {
+            *picture.get_pixel(place(x, source_width, target_width), place(y, source_height, target_height))
         });
     }
     let mut samples = picture.as_raw().clone();
-    if from_width != to_width {
-        samples = across(&samples, from_width, &taps(filter, from_width, to_width));
+    if source_width != target_width {
+        samples = resize_rows(&samples, source_width, &taps(filter, source_width, target_width));
     }
-    if from_height != to_height {
-        samples = down(&samples, to_width, &taps(filter, from_height, to_height));
+    if source_height != target_height {
+        samples = down(&samples, target_width, &taps(filter, source_height, target_height));
     }
-    // The passes made exactly this many samples; an empty picture would be one of no pixels.
-    RgbImage::from_raw(to_width as u32, to_height as u32, samples).unwrap_or_default()
+    // The passes made exactly this number of samples, so that the default is never used.
+    RgbImage::from_raw(target_width as u32, target_height as u32, samples).unwrap_or_default()
 }
 
 fn clip(sum: i32) -> u8 {
@@ -135,7 +135,7 @@ fn clip(sum: i32) -> u8 {
 
 const HALF: i32 = 1 << (BITS - 1);
 
-fn across(samples: &[u8], width: usize, taps: &[Taps]) -> Vec<u8> {
+fn resize_rows(samples: &[u8], width: usize, taps: &[Taps]) -> Vec<u8> {
     let mut out = vec![0u8; samples.len() / width * taps.len()];
     let rows = out.par_chunks_mut(taps.len() * 3).zip(samples.par_chunks(width * 3));
     rows.for_each(|(out, row)| {

@@ -1,5 +1,5 @@
-//! What a sentence-transformers folder says of its tokens: the settings of the transformer module, what they hand to the
-//! tokenizer, and how long a text may be.
+//! Tokens of a sentence-transformers folder: the settings of the transformer module, those passed to the tokenizer, and
+//! the length of texts.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use super::super::EncodeError;
 use super::super::families::Modality;
 use super::super::files::optional;
 
-/// Settings of the transformer module; the first that exists counts.
+/// Files of the transformer module's settings; the first existing one is used.
 pub(in crate::encode) const SETTINGS: [&str; 7] = [
     "sentence_bert_config.json",
     "sentence_roberta_config.json",
@@ -19,10 +19,10 @@ pub(in crate::encode) const SETTINGS: [&str; 7] = [
     "sentence_xlm-roberta_config.json",
     "sentence_xlnet_config.json",
 ];
-/// What the transformer module may hand to its tokenizer, and is followed.
+/// Supported settings that the transformer module passes to its tokenizer.
 const HANDED: [&str; 5] =
     ["model_max_length", "truncation_side", "do_lower_case", "strip_accents", "tokenize_chinese_chars"];
-/// And what says where files come from, or changes no token.
+/// Settings without effect on tokens, such as the origin of files.
 const HARMLESS: [&str; 11] = [
     "clean_up_tokenization_spaces",
     "use_fast",
@@ -37,7 +37,7 @@ const HARMLESS: [&str; 11] = [
     "is_local",
 ];
 
-/// Settings of the transformer module and their file.
+/// Reads the settings of the transformer module, with their file.
 pub(super) fn settings(transformer: &Path) -> Result<(PathBuf, Value), EncodeError> {
     for name in SETTINGS {
         let path = transformer.join(name);
@@ -48,7 +48,7 @@ pub(super) fn settings(transformer: &Path) -> Result<(PathBuf, Value), EncodeErr
     Ok((transformer.join(SETTINGS[0]), Value::Null))
 }
 
-/// What the settings hand to the tokenizer; the older key goes before the newer.
+/// The settings for the tokenizer; the older key overrides the newer.
 pub(super) fn handed((path, settings): &(PathBuf, Value)) -> Result<Map<String, Value>, EncodeError> {
     let mut handed = Map::new();
     if let Some(name) = settings.get("tokenizer_name_or_path").filter(|v| !v.is_null()) {
@@ -69,12 +69,12 @@ pub(super) fn handed((path, settings): &(PathBuf, Value)) -> Result<Map<String, 
     Ok(handed)
 }
 
-/// Padding at the end, as here.
+/// Whether padding is at the end, as here.
 fn is_right(key: &str, value: &Value) -> bool {
     key == "padding_side" && value == "right"
 }
 
-/// What the settings say at every call of the tokenizer: the length that texts are cut to, if they state one.
+/// The settings of every call of the tokenizer: the limit of a text's length, if any.
 pub(super) fn calls(
     (path, settings): &(PathBuf, Value),
     modality: Modality,
@@ -89,7 +89,7 @@ pub(super) fn calls(
         return Err(refused("image", key, value));
     }
     let mut most = None;
-    // Groups of other names are passed over by the library too.
+    // The library ignores groups of other names too.
     for group in ["text", "common"] {
         for (key, value) in calls.get(group).and_then(Value::as_object).into_iter().flatten() {
             let known = match (key.as_str(), value) {
@@ -97,8 +97,8 @@ pub(super) fn calls(
                 ("max_length", _) => {
                     let length =
                         value.as_u64().filter(|n| (1..1_000_000_000).contains(n)).map(|n| n as usize);
-                    // Which of two goes before depends on the processor's class.
-                    let alone = most.is_none_or(|before| Some(before) == length);
+                    // The precedence of two depends on the processor's class.
+                    let alone = most.is_none_or(|earlier| Some(earlier) == length);
                     most = most.or(length);
                     length.is_some() && alone
                 }
@@ -117,23 +117,23 @@ pub(super) fn calls(
     Ok(most)
 }
 
-/// As the library finds it: the transformer module's own length, or the tokenizer's within the model's positions.
+/// Longest text as in the library: the transformer module's own limit, or the tokenizer's within the model's positions.
 pub(super) fn max_tokens(
     transformer: &Path,
     settings: &Value,
     handed: &Map<String, Value>,
 ) -> Result<Option<usize>, EncodeError> {
-    let of = |value: &Value, key: &str| number(value.get(key));
-    if let Some(length) = number(handed.get("model_max_length")).or(of(settings, "max_seq_length")) {
+    let field = |value: &Value, key: &str| number(value.get(key));
+    if let Some(length) = number(handed.get("model_max_length")).or(field(settings, "max_seq_length")) {
         return Ok(Some(length));
     }
     let tokenizer = optional(&transformer.join("tokenizer_config.json"))?.unwrap_or_default();
     let config = optional(&transformer.join("config.json"))?.unwrap_or_default();
-    let lengths = [of(&tokenizer, "model_max_length"), of(&config, "max_position_embeddings")];
+    let lengths = [field(&tokenizer, "model_max_length"), field(&config, "max_position_embeddings")];
     Ok(lengths.into_iter().flatten().min())
 }
 
-/// A setting of the transformer module that would change the tokens.
+/// Error of an unsupported setting that would change the tokens.
 fn unread(path: &Path, what: String) -> EncodeError {
     EncodeError::Unsupported {
         path: path.to_owned(),
@@ -143,7 +143,7 @@ fn unread(path: &Path, what: String) -> EncodeError {
     }
 }
 
-/// A length; the tokenizers' 10^30 means that there is none.
+/// A length; the tokenizers' 10^30 means none.
 pub(super) fn number(value: Option<&Value>) -> Option<usize> {
     value?.as_f64().filter(|n| (1.0..1e9).contains(n)).map(|n| n as usize)
 }

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-/// Added to the cosine's denominator, so that two items with one common user are no twins (companions.md 3.7).
+/// Added to the cosine's denominator, so that two items with one common user are no twins (docs/studies.md, section 3).
 pub const SHRINKAGE: f64 = 10.0;
 
 /// Distinct items by user and users by item.

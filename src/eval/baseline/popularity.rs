@@ -1,4 +1,4 @@
-//! Popularity, overall and recent.
+//! Popularity baselines: over all training interactions, and over recent ones.
 
 use super::{Counted, known, known_counts};
 use crate::data::{Dataset, Part, Target};

@@ -1,4 +1,4 @@
-//! SASRec: a causal transformer with learned positions (Kang and McAuley 2018; odmt.md 2.4).
+//! SASRec: a causal transformer with learned positions (Kang and McAuley 2018; docs/odmt.md, section 2.4).
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;

@@ -1,4 +1,4 @@
-//! Scores where some items lack a vector in some branch: new items among trained ones (companions.md 6.8).
+//! Scores where some items lack a vector in some branch: new items among trained ones (docs/studies.md, section 6.2).
 //!
 //! A new item without an ID vector can't get the mean of all branches. Adding 0 for the absent one would bury
 //! or lift it by chance; the mean of the others has another spread than the mean of all, so that new items

@@ -1,7 +1,7 @@
 //! Micro-batches as pure functions of (seed, epoch, step), prepared on the host.
 //!
 //! A batch is (distinct items, inverse index, lengths): every item once, in groups of similar token counts,
-//! and for each user the places of its items in that list (odmt.md 10.4).
+//! and for each user the places of its items in that list (docs/odmt.md, section 7).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use crate::config::{ObjectiveConfig, ObjectiveKind, SavingsConfig, Windows};
 use crate::data::Sequences;
 use crate::model::{ItemBlock, ViewSource};
 use crate::objective::BLOCKED;
+use crate::objective::kernels::drawn::Drawn;
+use crate::objective::kernels::losses::Candidates;
 use crate::ops::Noise;
-use crate::ops::drawn::Drawn;
-use crate::ops::losses::Candidates;
 use crate::train::system::shuffled;
 
 /// One micro-batch on the host.
@@ -249,7 +249,7 @@ impl Sampler {
     }
 
     /// Weight of a column: how many positions of the batch it fills; 0 for items of the row's own user; 1
-    /// for the label (odmt.md 3.2).
+    /// for the label (docs/odmt.md, section 3.2).
     fn log_weights(
         &self,
         windows: &[Window],

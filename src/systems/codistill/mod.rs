@@ -69,6 +69,9 @@ impl CoDistill {
     }
 
     /// Forward pass and losses of the configuration.
+    ///
+    /// # Panics
+    /// Never: the terms of the objective were checked when the system was opened.
     pub fn step(&self) -> &Step {
         self.step.get_or_init(|| {
             let config = &self.setup.config;

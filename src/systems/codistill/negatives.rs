@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::config::{Draw, NegativesConfig, Shared};
 use crate::objective::BLOCKED;
-use crate::ops::drawn::Drawn;
+use crate::objective::kernels::drawn::Drawn;
 use crate::rng::mix64;
 
 /// Separates the draws of a batch from its dropout noise.
@@ -129,7 +129,7 @@ impl NegativeSampler {
             weights.push(0.0);
             let weight = &of_groups[group * drawn.count..(group + 1) * drawn.count];
             let blocked = |(&item, &weight): (&u32, &f32)| if item == label { BLOCKED } else { weight };
-            weights.extend(drawn.of_group(group).iter().zip(weight).map(blocked));
+            weights.extend(drawn.group(group).iter().zip(weight).map(blocked));
         }
         weights
     }
@@ -235,7 +235,7 @@ mod tests {
         let draw = |key| sampler.draw(vec![1; 5], vec![2, 3], key);
         assert_eq!(draw(3), draw(3));
         assert_ne!(draw(3).negatives, draw(4).negatives);
-        assert_ne!(draw(3).of_group(0), draw(3).of_group(1));
+        assert_ne!(draw(3).group(0), draw(3).group(1));
         assert_eq!(draw(3).groups().collect::<Vec<_>>(), [0, 0, 1, 1, 1]);
     }
 

@@ -80,7 +80,7 @@ impl System for Mf {
         let pairs = events.collect();
         let counts = setup.dataset.train_counts();
         let drawable = (1..counts.len() as u32).filter(|&item| counts[item as usize] > 0).collect();
-        Ok(Self { settings, pairs, drawable, setup })
+        Ok(Self { setup, settings, pairs, drawable })
     }
 
     fn setup(&self) -> &Setup {
@@ -138,7 +138,7 @@ impl Scorer for Scores<'_> {
     }
 
     fn score(&mut self, targets: &[Target], out: &mut [Vec<f32>]) -> Result<(), ScoreError> {
-        let users: Vec<u32> = targets.iter().map(|target| target.user as u32).collect();
+        let users: Vec<u32> = targets.iter().map(|target| target.user).collect();
         let users_td = lookup(self.model.users.val(), &users);
         out[0] = params::host(users_td.matmul(self.model.items.val().transpose()));
         Ok(())

@@ -1,7 +1,7 @@
-//! Scores of each row's right answer and of its drawn negatives.
+//! Scores of each row's label and of its drawn negatives.
 //!
-//! Where windows have negatives of their own, the composed body gathers them and multiplies padded batches;
-//! the CPU kernel takes the products row by row and copies nothing.
+//! With negatives for each window, the composed body gathers them and multiplies padded batches. The CPU kernel
+//! computes dot products row by row without copies.
 //!
 //! Shapes: `R` rows, `U` items, `D` width, `G` groups of rows that share negatives, `K` negatives of a group,
 //! `L` rows of the largest group.
@@ -17,19 +17,19 @@ use burn::tensor::{Tensor, TensorData};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
-use super::lookup::lookup;
-use super::{simd, use_kernels};
+use crate::ops::lookup::lookup;
+use crate::ops::{simd, use_kernels};
 
-/// Which items the rows are scored against.
+/// The items that the rows are scored against.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Drawn {
-    /// `[R]`: item of the right answer.
+    /// `[R]`: items of the labels.
     pub labels: Vec<u32>,
     /// `[G, K]`: items drawn.
     pub negatives: Vec<u32>,
     /// K
     pub count: usize,
-    /// `[G]`: how many rows, one behind the other, share a draw.
+    /// `[G]`: number of consecutive rows that share a draw.
     pub group_rows: Vec<u32>,
 }
 
@@ -40,17 +40,17 @@ impl Drawn {
     }
 
     /// Negatives of group `g`, `[K]`.
-    pub fn of_group(&self, g: usize) -> &[u32] {
+    pub fn group(&self, g: usize) -> &[u32] {
         &self.negatives[g * self.count..(g + 1) * self.count]
     }
 
-    /// Items of one row's columns: the right answer, then the negatives.
+    /// Items of a row's columns: the label, then the negatives.
     fn columns(&self, row: usize, group: usize) -> impl Iterator<Item = usize> + '_ {
-        std::iter::once(&self.labels[row]).chain(self.of_group(group)).map(|&item| item as usize)
+        std::iter::once(&self.labels[row]).chain(self.group(group)).map(|&item| item as usize)
     }
 }
 
-/// Dot products of every row with its right answer (column 0) and its negatives.
+/// Dot products of every row with its label (column 0) and its negatives.
 ///
 /// # Shapes
 /// - users: `[R, D]`
@@ -65,7 +65,7 @@ pub fn drawn_scores(users: Tensor<2>, items: Tensor<2>, drawn: &Arc<Drawn>) -> T
     composed(users, items, drawn)
 }
 
-/// [`drawn_scores`] out of tensor operations, on any device.
+/// [`drawn_scores`] composed of tensor operations, for any device.
 pub fn composed(users_rd: Tensor<2>, items_ud: Tensor<2>, drawn: &Drawn) -> Tensor<2> {
     let [r, d] = users_rd.dims();
     let (g, k) = (drawn.group_rows.len(), drawn.count);
@@ -191,8 +191,8 @@ fn users_gradient(users: &FlexTensor, items: &FlexTensor, drawn: &Drawn, grad: &
     FlexTensor::from_data(TensorData::new(out, [r, d]))
 }
 
-/// Items per task of [`items_gradient`]: every item is summed by one task, in the order of the rows, so that the
-/// result does not depend on the number of threads.
+/// Items of a task of [`items_gradient`]. One task sums an item over the rows in order, so that the result does not
+/// depend on the number of threads.
 const ITEMS_PER_TASK: usize = 512;
 
 fn items_gradient(users: &FlexTensor, items: &FlexTensor, drawn: &Drawn, grad: &[f32]) -> FlexTensor {
@@ -218,7 +218,7 @@ fn items_gradient(users: &FlexTensor, items: &FlexTensor, drawn: &Drawn, grad: &
                 let mut row = 0;
                 for (group, &rows) in drawn.group_rows.iter().enumerate() {
                     let end = row + rows as usize;
-                    for (k, &item) in drawn.of_group(group).iter().enumerate() {
+                    for (k, &item) in drawn.group(group).iter().enumerate() {
                         if mine.contains(&(item as usize)) {
                             (row..end).for_each(|row| add(item, row, 1 + k));
                         }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::ops::losses::{Candidates, softmax_losses};
+use crate::objective::kernels::losses::{Candidates, softmax_losses};
 use crate::tensors::host;
 use burn::tensor::Device;
 use rand::{RngExt, SeedableRng};
@@ -45,31 +45,31 @@ fn variants() -> Vec<(Terms, Vec<f32>)> {
 }
 
 /// Terms and the gradients of their weighted sum, times 1.7.
-fn run(with: Run, values: &[f32], walk: &Walk, terms: &Terms, factors: &[f32]) -> (Vec<f32>, Vec<f32>) {
+fn run(pass: Run, values: &[f32], walk: &Walk, terms: &Terms, factors: &[f32]) -> (Vec<f32>, Vec<f32>) {
     let device = Device::flex().autodiff();
-    let tensor = |at: usize, rows: usize| -> Tensor<2> {
-        let data = TensorData::new(values[at..at + rows * D].to_vec(), [rows, D]);
+    let tensor = |start: usize, rows: usize| -> Tensor<2> {
+        let data = TensorData::new(values[start..start + rows * D].to_vec(), [rows, D]);
         Tensor::from_data(data, &device).require_grad()
     };
     let branches: Vec<Branch<Tensor<2>>> =
         (0..N).map(|b| Branch { users: tensor(places(b).0, R), items: tensor(places(b).1, V) }).collect();
-    let walked = walk_with(with, branches.clone(), walk, terms, factors);
+    let walked = walk_with(pass, branches.clone(), walk, terms, factors);
     let found = host(walked.terms.inner());
     let total: f32 = found.iter().zip(factors).map(|(t, f)| t * f).sum();
     let grads = (walked.total.clone() * 1.7).backward();
     assert!((host(walked.total.inner())[0] - total).abs() < 1e-5 * total.abs());
-    let by = branches.iter().flat_map(|b| [&b.users, &b.items]);
-    (found, by.flat_map(|x| host(x.grad(&grads).unwrap())).collect())
+    let inputs = branches.iter().flat_map(|b| [&b.users, &b.items]);
+    (found, inputs.flat_map(|x| host(x.grad(&grads).unwrap())).collect())
 }
 
 /// The terms in f64 by their definition. Detached teachers are those of `fixed`.
-fn by_definition(values: &[f64], fixed: &[f64], labels: &[u32], terms: &Terms) -> Vec<f64> {
+fn expected_terms(values: &[f64], fixed: &[f64], labels: &[u32], terms: &Terms) -> Vec<f64> {
     let logits = |values: &[f64], r: usize| -> Vec<Vec<f64>> {
-        let of = |b: usize, v: usize| -> f64 {
+        let score = |b: usize, v: usize| -> f64 {
             let (users, items) = places(b);
             (0..D).map(|i| values[users + r * D + i] * values[items + v * D + i]).sum()
         };
-        let mut z: Vec<Vec<f64>> = (0..N).map(|b| (1..V).map(|v| of(b, v)).collect()).collect();
+        let mut z: Vec<Vec<f64>> = (0..N).map(|b| (1..V).map(|v| score(b, v)).collect()).collect();
         z.push((0..V - 1).map(|v| (0..N).map(|b| z[b][v]).sum::<f64>() / N as f64).collect());
         z
     };
@@ -110,26 +110,26 @@ fn kernel_and_composed_body_equal_differences_in_f64_at_every_chunk_size() {
     let (values, labels) = case();
     let exact: Vec<f64> = values.iter().map(|&v| f64::from(v)).collect();
     for (terms, factors) in variants() {
-        let expected = by_definition(&exact, &exact, &labels, &terms);
+        let expected = expected_terms(&exact, &exact, &labels, &terms);
         let total = |moved: &[f64]| -> f64 {
-            let values = by_definition(moved, &exact, &labels, &terms);
+            let values = expected_terms(moved, &exact, &labels, &terms);
             1.7 * values.iter().zip(&factors).map(|(v, &f)| v * f64::from(f)).sum::<f64>()
         };
         let slope = |i: usize| {
-            let at = |by: f64| {
+            let shifted = |step: f64| {
                 let mut moved = exact.clone();
-                moved[i] += by;
+                moved[i] += step;
                 total(&moved)
             };
-            (at(1e-5) - at(-1e-5)) / 2e-5
+            (shifted(1e-5) - shifted(-1e-5)) / 2e-5
         };
         let slopes: Vec<f64> = (0..exact.len()).map(slope).collect();
         for chunk in CHUNKS {
             let walk = Walk { labels: labels.clone(), chunk };
             let runs: [(&str, Run); 3] =
-                [("chunks", walk_by_chunks), ("rows", walk_by_rows), ("composed", composed::walk)];
-            for (name, with) in runs {
-                let (found, grads) = run(with, &values, &walk, &terms, &factors);
+                [("chunks", walk_chunks), ("rows", walk_rows), ("composed", composed::walk)];
+            for (name, pass) in runs {
+                let (found, grads) = run(pass, &values, &walk, &terms, &factors);
                 assert_close(&found, &expected, &format!("{name}, {terms:?}, terms"));
                 assert_close(&grads, &slopes, &format!("{name}, {terms:?}, gradients"));
             }
@@ -141,8 +141,8 @@ fn kernel_and_composed_body_equal_differences_in_f64_at_every_chunk_size() {
 fn chunks_equal_the_losses_over_stored_scores() {
     let (values, labels) = case();
     let device = Device::flex().autodiff();
-    let tensor = |at: usize, rows: usize| -> Tensor<2> {
-        let data = TensorData::new(values[at..at + rows * D].to_vec(), [rows, D]);
+    let tensor = |start: usize, rows: usize| -> Tensor<2> {
+        let data = TensorData::new(values[start..start + rows * D].to_vec(), [rows, D]);
         Tensor::from_data(data, &device).require_grad()
     };
     for (terms, factors) in variants() {
@@ -160,11 +160,11 @@ fn chunks_equal_the_losses_over_stored_scores() {
         let total = (stored.clone() * Tensor::from_data(factors.as_slice(), &device)).sum() * 1.7;
         let grads = total.backward();
         let expected: Vec<f64> = host(stored.inner()).into_iter().map(f64::from).collect();
-        let by = branches.iter().flatten().flat_map(|x| host(x.grad(&grads).unwrap()));
-        let expected_grads: Vec<f64> = by.map(f64::from).collect();
+        let grads = branches.iter().flatten().flat_map(|x| host(x.grad(&grads).unwrap()));
+        let expected_grads: Vec<f64> = grads.map(f64::from).collect();
         let walk = Walk { labels: labels.clone(), chunk: 10 };
-        for with in [walk_by_chunks as Run, walk_by_rows] {
-            let (found, grads) = run(with, &values, &walk, &terms, &factors);
+        for pass in [walk_chunks as Run, walk_rows] {
+            let (found, grads) = run(pass, &values, &walk, &terms, &factors);
             assert_close(&found, &expected, "terms");
             assert_close(&grads, &expected_grads, "gradients");
         }
@@ -178,9 +178,9 @@ fn scores_of_hundreds_neither_overflow_nor_vanish() {
     let exact: Vec<f64> = values.iter().map(|&v| f64::from(v)).collect();
     let walk = Walk { labels: labels.clone(), chunk: 4 };
     for (terms, factors) in variants() {
-        for with in [walk_by_chunks as Run, walk_by_rows] {
-            let (found, grads) = run(with, &values, &walk, &terms, &factors);
-            assert_close(&found, &by_definition(&exact, &exact, &labels, &terms), "terms");
+        for pass in [walk_chunks as Run, walk_rows] {
+            let (found, grads) = run(pass, &values, &walk, &terms, &factors);
+            assert_close(&found, &expected_terms(&exact, &exact, &labels, &terms), "terms");
             assert!(grads.iter().all(|g| g.is_finite()));
         }
     }

@@ -1,17 +1,17 @@
-//! Cross-entropies over the whole catalogue and distillation between branches, the scores never stored.
+//! Cross-entropies over the whole catalogue and distillation between branches, without storing the scores.
 //!
-//! The catalogue is walked in chunks, twice. The first walk finds of each row what `Terms::backward_row` needs:
-//! logarithms of normalisers, and the mean cost of each pair. The second computes the scores of a chunk again and
-//! makes the gradients, which enter the graph as [`slope`]s. Memory beyond the gradients is one chunk, `[N, R, C]`
-//! (burn.md 5). Small catalogues are walked row by row instead (`by_rows`).
+//! Two passes run over the catalogue in chunks. The first computes the state of `Terms::backward_row`: log-normalisers
+//! of each row and the mean cost of each pair. The second recomputes the scores of a chunk and makes the gradients,
+//! which enter the graph as [`gradient_term`]s. Memory beyond the gradients is one chunk, `[N, R, C]`. Small catalogues are
+//! processed row by row instead (`rowwise`).
 //!
 //! Shapes: `N` branches, `R` rows, `V` catalogue rows (row 0 is padding and no candidate), `D` width, `C` items of a
 //! chunk, `K` distillation pairs.
 
-#[path = "full_softmax_rows.rs"]
-mod by_rows;
 #[path = "full_softmax_composed.rs"]
 mod composed;
+#[path = "full_softmax_rows.rs"]
+mod rowwise;
 
 use burn::backend::Flex;
 use burn::tensor::{Tensor, TensorData};
@@ -20,27 +20,27 @@ use burn_flex::ops::matmul::matmul;
 use rayon::prelude::*;
 
 use super::losses::{Scratch, Terms};
-use super::slope::slope;
-use super::{cpu_handle, simd, use_kernels};
+use crate::ops::gradient::gradient_term;
+use crate::ops::{cpu_handle, simd, use_kernels};
 
-/// Right answers, and how the catalogue is walked.
+/// Labels, and the size of the catalogue's chunks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Walk {
-    /// `[R]`: catalogue row of the right answer, at least 1.
+    /// `[R]`: catalogue row of the label, at least 1.
     pub labels: Vec<u32>,
     /// C
     pub chunk: usize,
 }
 
 impl Walk {
-    /// (first catalogue row, rows) of every chunk.
+    /// The chunks as (first catalogue row, number of rows).
     fn chunks(&self, rows: usize) -> impl Iterator<Item = (usize, usize)> {
         let chunk = self.chunk.max(1);
         (1..rows).step_by(chunk).map(move |start| (start, chunk.min(rows - start)))
     }
 }
 
-/// Users and items of one branch, and the gradients by them.
+/// Users and items of a branch, or their gradients.
 #[derive(Clone, Debug)]
 pub struct Branch<T> {
     /// `[R, D]`
@@ -49,30 +49,30 @@ pub struct Branch<T> {
     pub items: T,
 }
 
-/// Terms of several branches over the catalogue.
+/// Loss terms over the catalogue.
 pub struct Walked {
-    /// `[1]`: sum of the terms times their factors; the only part with a gradient.
+    /// `[1]`: sum of the terms times `factors`; the only part with a gradient.
     pub total: Tensor<1>,
     /// `[N + K]`: mean over rows of `logsumexp_v <u_r, i_v> - <u_r, i_label>` per branch, then the term of each
     /// pair (times temperature²).
     pub terms: Tensor<1>,
 }
 
-/// The terms of the branches, of which `factors`, `[N + K]`, make a sum.
+/// The terms of the branches, and their sum weighted by `factors`, `[N + K]`.
 pub fn full_softmax(branches: Vec<Branch<Tensor<2>>>, walk: &Walk, terms: &Terms, factors: &[f32]) -> Walked {
     let [items, _] = branches[0].items.dims();
     let run = match use_kernels(&branches[0].users.device()) {
-        true if by_rows::fits(branches.len(), items) => walk_by_rows,
-        true => walk_by_chunks,
+        true if rowwise::fits(branches.len(), items) => walk_rows,
+        true => walk_chunks,
         false => composed::walk,
     };
     walk_with(run, branches, walk, terms, factors)
 }
 
-/// A walk over plain tensors: the terms, `[N + K]`, and if asked for the gradients of their weighted sum.
+/// A pass over tensors without autodiff: the terms, `[N + K]`, and with factors the gradients of their weighted sum.
 type Run = fn(&[Branch<Tensor<2>>], &Walk, &Terms, Option<&[f32]>) -> (Tensor<1>, Vec<Branch<Tensor<2>>>);
 
-/// Autodiff would keep every chunk's scores. So the walk runs on plain tensors and makes the gradients right away.
+/// Runs a pass without autodiff, which would keep every chunk's scores, and attaches the gradients to the graph.
 fn walk_with(
     run: Run,
     branches: Vec<Branch<Tensor<2>>>,
@@ -91,13 +91,13 @@ fn walk_with(
         .collect();
     let (values, slopes) = run(&plain, walk, terms, Some(factors));
     let mut total = Tensor::from_inner(weighted(&values));
-    for (branch, by) in branches.into_iter().zip(slopes) {
-        total = total + slope(branch.users, by.users) + slope(branch.items, by.items);
+    for (branch, grads) in branches.into_iter().zip(slopes) {
+        total = total + gradient_term(branch.users, grads.users) + gradient_term(branch.items, grads.items);
     }
     Walked { total, terms: Tensor::from_inner(values) }
 }
 
-fn walk_by_chunks(
+fn walk_chunks(
     branches: &[Branch<Tensor<2>>],
     walk: &Walk,
     terms: &Terms,
@@ -109,13 +109,13 @@ fn walk_by_chunks(
     tensors(values, slopes)
 }
 
-fn walk_by_rows(
+fn walk_rows(
     branches: &[Branch<Tensor<2>>],
     walk: &Walk,
     terms: &Terms,
     factors: Option<&[f32]>,
 ) -> (Tensor<1>, Vec<Branch<Tensor<2>>>) {
-    let (values, slopes) = Kernel::new(branches, walk, terms).by_rows(factors);
+    let (values, slopes) = Kernel::new(branches, walk, terms).rowwise(factors);
     tensors(values, slopes)
 }
 
@@ -131,20 +131,20 @@ struct Kernel<'a> {
     terms: &'a Terms,
 }
 
-/// Of one softmax so far: the highest exponent, and the sum of exponentials relative to it.
+/// Running softmax: the highest exponent so far, and the sum of exponentials relative to it.
 #[derive(Clone, Copy)]
 struct Running {
     max: f32,
     total: f64,
 }
 
-/// Of one row so far.
+/// Running state of a row.
 #[derive(Clone)]
 struct RowState {
-    /// In the order of [`Terms::kept_per_row`].
+    /// The row's softmaxes, in the order of [`Terms::kept_width`].
     softmaxes: Vec<Running>,
-    /// Per pair: what its student's logits (or the gap of both, for a divergence) come to under the teacher, as a
-    /// sum relative to the teacher's highest exponent.
+    /// For each pair, the sum of the student's logits (of both logits' difference for a divergence) weighted by the
+    /// teacher's exponentials, relative to the teacher's highest exponent.
     sums: Vec<f64>,
 }
 
@@ -159,9 +159,9 @@ impl<'a> Kernel<'a> {
 
     /// Scores of a chunk, `[R, C]` per branch.
     fn scores(&self, (start, count): (usize, usize)) -> Vec<FlexTensor> {
-        let of =
+        let product =
             |b: &Branch<FlexTensor>| matmul(b.users.clone(), b.items.narrow(0, start, count).transpose(0, 1));
-        self.branches.iter().map(of).collect()
+        self.branches.iter().map(product).collect()
     }
 
     /// R, V and D.
@@ -170,7 +170,7 @@ impl<'a> Kernel<'a> {
         (r, dims(&self.branches[0].items).0, d)
     }
 
-    /// The terms, `[N + K]`, and what is kept of every row.
+    /// The terms, `[N + K]`, and every row's state for the backward pass.
     fn forward(&self) -> (FlexTensor, Vec<f32>) {
         let (r, v, d) = self.sizes();
         let (n, k) = (self.branches.len(), self.terms.pairs.len());
@@ -192,7 +192,7 @@ impl<'a> Kernel<'a> {
             );
         }
         let mut means = vec![0.0f64; n + k];
-        let mut kept = Vec::with_capacity(r * self.terms.kept_per_row(n));
+        let mut kept = Vec::with_capacity(r * self.terms.kept_width(n));
         for (row, state) in rows.iter().enumerate() {
             let norms: Vec<f64> = state.softmaxes.iter().map(|s| f64::from(s.max) + s.total.ln()).collect();
             let label = self.walk.labels[row] as usize;
@@ -204,11 +204,11 @@ impl<'a> Kernel<'a> {
             kept.extend(norms.iter().map(|&norm| norm as f32));
             for (pair, &(student, teacher)) in self.terms.pairs.iter().enumerate() {
                 let teacher = n + teacher.unwrap_or(n);
-                let under_teacher = state.sums[pair] / state.softmaxes[teacher].total;
+                let teacher_mean = state.sums[pair] / state.softmaxes[teacher].total;
                 let cost = if self.terms.divergence {
-                    under_teacher + norms[n + student] - norms[teacher]
+                    teacher_mean + norms[n + student] - norms[teacher]
                 } else {
-                    norms[n + student] - under_teacher
+                    norms[n + student] - teacher_mean
                 };
                 means[n + pair] += cost * f64::from(self.terms.temperature).powi(2);
                 kept.push(cost as f32);
@@ -222,13 +222,13 @@ impl<'a> Kernel<'a> {
     fn backward(&self, kept: &[f32], factors: &[f32]) -> Vec<Branch<FlexTensor>> {
         let (r, v, d) = self.sizes();
         let n = self.branches.len();
-        let per_row = self.terms.kept_per_row(n);
+        let kept_width = self.terms.kept_width(n);
         let grad: Vec<f32> = factors.iter().map(|f| f / r as f32).collect();
         let zeros = Branch { users: vec![0.0f32; r * d], items: vec![0.0f32; v * d] };
         let mut slopes = vec![zeros; n];
         for (start, count) in self.walk.chunks(v) {
             let mut tiles = self.scores((start, count));
-            // No item counts more than once.
+            // Every item counts once.
             let weight = vec![0.0f32; count];
             let mut rows: Vec<Vec<&mut [f32]>> = (0..r).map(|_| Vec::with_capacity(n)).collect();
             for tile in &mut tiles {
@@ -239,7 +239,7 @@ impl<'a> Kernel<'a> {
                 || Scratch::new(n, count),
                 |scratch, (row, mut tiles)| {
                     let label = (self.walk.labels[row] as usize).checked_sub(start).filter(|&l| l < count);
-                    let kept = &kept[row * per_row..(row + 1) * per_row];
+                    let kept = &kept[row * kept_width..(row + 1) * kept_width];
                     simd::dispatch(
                         #[inline(always)]
                         || {
@@ -255,18 +255,18 @@ impl<'a> Kernel<'a> {
                 },
             );
             for ((tile, branch), slope) in tiles.into_iter().zip(&self.branches).zip(&mut slopes) {
-                let of_items = matmul(tile.transpose(0, 1), branch.users.clone());
+                let items_grad = matmul(tile.transpose(0, 1), branch.users.clone());
                 slope.items[start * d..(start + count) * d]
-                    .copy_from_slice(&of_items.storage::<f32>()[..count * d]);
-                let of_users = matmul(tile, branch.items.narrow(0, start, count));
-                slope.users.iter_mut().zip(of_users.storage::<f32>()).for_each(|(sum, g)| *sum += g);
+                    .copy_from_slice(&items_grad.storage::<f32>()[..count * d]);
+                let users_grad = matmul(tile, branch.items.narrow(0, start, count));
+                slope.users.iter_mut().zip(users_grad.storage::<f32>()).for_each(|(sum, g)| *sum += g);
             }
         }
         let tensor = |values, rows| FlexTensor::from_data(TensorData::new(values, [rows, d]));
         slopes.into_iter().map(|s| Branch { users: tensor(s.users, r), items: tensor(s.items, v) }).collect()
     }
 
-    /// Copies a row of every branch's tile, and their mean where it is read.
+    /// Copies a row of every branch's tile, and computes their mean if pairs need it.
     #[inline(always)]
     fn load(&self, tiles: &[FlexTensor], row: usize, count: usize, scratch: &mut Scratch) {
         for (z, tile) in scratch.z.iter_mut().zip(tiles) {
@@ -292,8 +292,8 @@ impl<'a> Kernel<'a> {
         for b in 0..=n {
             let fade = state.softmaxes[n + b].add(&scratch.z[b][..count], inverse, &mut scratch.work);
             let (t, exponentials) = (&scratch.z[b][..count], &scratch.work[..count]);
-            let of_teacher = pairs.iter().zip(&mut state.sums).filter(|((_, t), _)| t.unwrap_or(n) == b);
-            for (&(student, _), sum) in of_teacher {
+            let students = pairs.iter().zip(&mut state.sums).filter(|((_, t), _)| t.unwrap_or(n) == b);
+            for (&(student, _), sum) in students {
                 let s = &scratch.z[student][..count];
                 let here = simd::sum(
                     [&exponentials[..count], t, s],
@@ -310,8 +310,8 @@ impl<'a> Kernel<'a> {
 }
 
 impl Running {
-    /// Adds `exp(z · scale)`; leaves the exponentials, relative to the highest exponent, in `work`, and gives what
-    /// earlier sums are to be multiplied with.
+    /// Adds `exp(z · scale)`. Leaves the exponentials, relative to the highest exponent, in `work`, and returns the
+    /// factor for earlier sums.
     #[inline(always)]
     fn add(&mut self, z: &[f32], scale: f32, work: &mut [f32]) -> f64 {
         let n = z.len();

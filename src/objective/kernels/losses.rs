@@ -1,7 +1,7 @@
 //! Cross-entropies and distillation terms of several branches over shared candidates, in one pass.
 //!
-//! Composed of tensor operations, the losses read and write the `[R, U]` matrices some forty times; the CPU
-//! kernel reads them once forward and once backward. [`super::super::objective`] holds the composed body.
+//! Composed of tensor operations, the losses read and write the `[R, U]` matrices about forty times. The CPU kernel
+//! reads them once forward and once backward. [`crate::objective::softmax`] holds the composed body.
 //!
 //! Shapes: `N` branches, `R` rows, `U` columns, `K` pairs.
 
@@ -16,34 +16,34 @@ use burn::tensor::{Tensor, TensorData};
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
-use super::simd;
+use crate::ops::simd;
 
-/// What the rows of a softmax choose from.
+/// The candidates of a softmax.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Candidates {
     /// `[U]`: subtracted from every score.
     pub log_popularity: Vec<f32>,
-    /// `[R, U]`: ln of how often a column counts in the row's softmax; a large negative number blocks it.
+    /// `[R, U]`: logarithm of a column's weight in the row's softmax; a large negative number blocks it.
     pub log_weight: Vec<f32>,
     /// `[R]`: column of the right answer.
     pub labels: Vec<u32>,
 }
 
-/// Which terms are computed.
+/// The terms to compute.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Terms {
     /// (student, teacher) by branch; `None` is the mean of all branches.
     pub pairs: Vec<(usize, Option<usize>)>,
     pub temperature: f32,
-    /// No gradient flows into teachers.
+    /// Whether gradient stops at teachers.
     pub detached: bool,
-    /// Subtract the teacher's entropy.
+    /// Whether the teacher's entropy is subtracted (KL divergence).
     pub divergence: bool,
 }
 
 /// `[N + K]`: mean cross-entropy per branch, then the term of each pair (unweighted, times temperature²).
 ///
-/// For the CPU device only.
+/// CPU only.
 ///
 /// # Shapes
 /// - scores: `[N, R, U]`, raw dot products
@@ -118,10 +118,10 @@ impl Kernel<'_> {
         let (n, r, u) = dims(scores);
         let values = scores.storage::<f32>();
         let k = self.terms.pairs.len();
-        let per_row = self.terms.kept_per_row(n);
-        let mut kept = vec![0.0f32; r * per_row];
+        let kept_width = self.terms.kept_width(n);
+        let mut kept = vec![0.0f32; r * kept_width];
         let mut rows = vec![0.0f32; r * (n + k)];
-        kept.par_chunks_mut(per_row).zip(rows.par_chunks_mut(n + k)).enumerate().for_each_init(
+        kept.par_chunks_mut(kept_width).zip(rows.par_chunks_mut(n + k)).enumerate().for_each_init(
             || Scratch::new(n, u),
             |scratch, (row, (kept, out))| {
                 simd::dispatch(
@@ -146,11 +146,11 @@ impl Kernel<'_> {
     fn backward(&self, scores: &FlexTensor, kept: &[f32], grad: &[f32]) -> FlexTensor {
         let (n, r, u) = dims(scores);
         let values = scores.storage::<f32>();
-        let per_row = self.terms.kept_per_row(n);
+        let kept_width = self.terms.kept_width(n);
         let share = 1.0 / r as f32;
         let grad: Vec<f32> = grad.iter().map(|g| g * share).collect();
         let mut out = vec![0.0f32; n * r * u];
-        // One task per row needs that row of every branch.
+        // A task takes the same row of every branch.
         let mut rows: Vec<Vec<&mut [f32]>> = (0..r).map(|_| Vec::with_capacity(n)).collect();
         for branch in out.chunks_exact_mut((r * u).max(1)) {
             rows.iter_mut().zip(branch.chunks_exact_mut(u)).for_each(|(row, chunk)| row.push(chunk));
@@ -164,7 +164,7 @@ impl Kernel<'_> {
                         self.load(values, row, (n, r, u), scratch);
                         let weight = &self.candidates.log_weight[row * u..(row + 1) * u];
                         let label = Some(self.candidates.labels[row] as usize);
-                        let kept = &kept[row * per_row..(row + 1) * per_row];
+                        let kept = &kept[row * kept_width..(row + 1) * kept_width];
                         self.terms.backward_row(scratch, weight, label, kept, &grad, &mut out);
                     },
                 );
@@ -178,10 +178,10 @@ impl Kernel<'_> {
     fn load(&self, values: &[f32], row: usize, (n, r, u): (usize, usize, usize), scratch: &mut Scratch) {
         let popularity = &self.candidates.log_popularity[..u];
         for b in 0..n {
-            let from = &values[(b * r + row) * u..(b * r + row + 1) * u];
+            let scores = &values[(b * r + row) * u..(b * r + row + 1) * u];
             let z = &mut scratch.z[b][..u];
             for i in 0..u {
-                z[i] = from[i] - popularity[i];
+                z[i] = scores[i] - popularity[i];
             }
         }
         if !self.terms.pairs.is_empty() {
@@ -191,13 +191,13 @@ impl Kernel<'_> {
 }
 
 impl Terms {
-    /// What forward keeps of a row for backward: the log-normalisers of each branch at temperature 1, of each branch at
-    /// tau and of the mean at tau; then each pair's term without its tau².
-    pub(super) fn kept_per_row(&self, branches: usize) -> usize {
+    /// Number of values that forward keeps of a row for backward: the log-normalisers of each branch at temperature 1,
+    /// of each branch at tau and of the mean at tau; then each pair's term without its tau².
+    pub(super) fn kept_width(&self, branches: usize) -> usize {
         2 * branches + 1 + self.pairs.len()
     }
 
-    /// A row's terms, `[N + K]` into `out`, and what backward needs of them into `kept`; the rest as in
+    /// Writes a row's terms, `[N + K]`, to `out`, and the state of the backward pass to `kept`. Other arguments as in
     /// [`Self::backward_row`].
     #[inline(always)]
     pub(super) fn forward_row(
@@ -242,14 +242,14 @@ impl Terms {
         }
     }
 
-    /// Gradient of a row's terms by its logits, or by a part of them.
+    /// Gradient of a row's terms with respect to its logits, or to a part of them.
     ///
     /// # Shapes
     /// - scratch: logits `[U]` of every branch, and their mean where there are pairs
     /// - weight: `[U]`
-    /// - label: place of the right answer, if it is among the logits
-    /// - kept: what forward kept of the row
-    /// - grad: `[N + K]`, gradient by the terms of one row
+    /// - label: column of the right answer, if it is among the logits
+    /// - kept: the row's state from the forward pass
+    /// - grad: `[N + K]`, gradient of the row's terms
     /// - out: `[U]` per branch
     #[inline(always)]
     pub(super) fn backward_row(
@@ -314,9 +314,9 @@ impl Terms {
     }
 }
 
-/// Rows of one task.
+/// Buffers of a task.
 pub(super) struct Scratch {
-    /// Branches, then their mean.
+    /// Logits of the branches, then their mean.
     pub z: Vec<Vec<f32>>,
     pub work: Vec<f32>,
 }
@@ -326,7 +326,7 @@ impl Scratch {
         Self { z: vec![vec![0.0; u]; n + 1], work: vec![0.0; u] }
     }
 
-    /// Writes the mean of the branches' first `u` logits behind them.
+    /// Computes the mean of the branches' first `u` logits.
     #[inline(always)]
     pub fn average(&mut self, u: usize) {
         let Some((mean, branches)) = self.z.split_last_mut() else { return };

@@ -1,5 +1,5 @@
-//! The walk row by row, for catalogues of which some rows' scores fit into the cache: they are computed once, and their
-//! gradients made at once, three products where the walk by chunks takes four.
+//! The pass row by row, for catalogues whose scores for a few rows fit into the cache. Scores are computed once and
+//! turned into gradients at once: three products, where the pass in chunks takes four.
 //!
 //! Shapes as in the parent module; `T` rows of a tile.
 
@@ -7,34 +7,34 @@ use burn::tensor::TensorData;
 use burn_flex::FlexTensor;
 
 use super::{Branch, Kernel};
+use crate::objective::kernels::losses::Scratch;
 use crate::ops::gemm::{Mat, MatMut, add_product, product};
-use crate::ops::losses::Scratch;
 use crate::ops::rows::{Chunk, for_each_chunk};
 use crate::ops::simd;
 
-/// Scores of a tile, all branches together, that stay in the last-level cache.
+/// Most scores of a tile, over all branches, that stay in the last-level cache.
 const TILE: usize = 1 << 22;
-/// Fewer rows than these do not make up for reading the whole catalogue.
+/// Fewest rows of a tile; fewer don't pay for reading the whole catalogue.
 const LEAST_ROWS: usize = 32;
 const MOST_ROWS: usize = 256;
 
-/// Whether `branches` catalogues of `v` rows are walked row by row.
+/// Whether `branches` catalogues of `v` rows are processed row by row.
 pub(super) fn fits(branches: usize, v: usize) -> bool {
     branches * v * LEAST_ROWS <= TILE
 }
 
-/// What a thread keeps from tile to tile.
+/// Buffers of a thread.
 #[derive(Default)]
 struct Work {
-    /// `[T, V - 1]` per branch: scores, then gradients by them.
+    /// `[T, V - 1]` per branch: scores, then their gradients.
     tiles: Vec<Vec<f32>>,
     scratch: Option<Scratch>,
     kept: Vec<f32>,
 }
 
 impl Kernel<'_> {
-    /// The terms, `[N + K]`, and if asked for the gradients of their weighted sum.
-    pub(super) fn by_rows(&self, factors: Option<&[f32]>) -> (FlexTensor, Vec<Branch<FlexTensor>>) {
+    /// The terms, `[N + K]`, and with factors the gradients of their weighted sum.
+    pub(super) fn rowwise(&self, factors: Option<&[f32]>) -> (FlexTensor, Vec<Branch<FlexTensor>>) {
         let (r, v, d) = self.sizes();
         let (n, k) = (self.branches.len(), self.terms.pairs.len());
         // Padding is no candidate.
@@ -95,7 +95,7 @@ impl Kernel<'_> {
         }
     }
 
-    /// Terms of one row; gradients by its scores are written over them.
+    /// Computes the terms of one row; its scores are overwritten by their gradients.
     #[inline(always)]
     fn row(
         &self,
@@ -115,7 +115,7 @@ impl Kernel<'_> {
         if !self.terms.pairs.is_empty() {
             scratch.average(c);
         }
-        kept.resize(self.terms.kept_per_row(n), 0.0);
+        kept.resize(self.terms.kept_width(n), 0.0);
         let label = self.walk.labels[row] as usize - 1;
         self.terms.forward_row(scratch, weight, label, kept, values);
         if let Some(grad) = grad {
@@ -125,7 +125,7 @@ impl Kernel<'_> {
         }
     }
 
-    /// From gradients by a tile's scores to those by users (`[T, N, D]`) and items (`[N, V, D]`, added to).
+    /// Computes the gradients of users (`[T, N, D]`) and items (`[N, V, D]`, added to) from those of a tile's scores.
     fn multiply(
         &self,
         chunk: &Chunk,
@@ -148,9 +148,9 @@ impl Kernel<'_> {
     }
 }
 
-/// Tiles of rows: as many as fit, but enough for every thread.
-fn tiles(rows: usize, scores_per_row: usize) -> Vec<Chunk> {
-    let most = (TILE / scores_per_row.max(1)).clamp(LEAST_ROWS, MOST_ROWS);
+/// Tiles of as many rows as fit, but enough tiles for all threads.
+fn tiles(rows: usize, row_scores: usize) -> Vec<Chunk> {
+    let most = (TILE / row_scores.max(1)).clamp(LEAST_ROWS, MOST_ROWS);
     let each = rows.div_ceil(16).clamp(LEAST_ROWS, most);
     let tile = |start: usize| {
         let end = (start + each).min(rows);

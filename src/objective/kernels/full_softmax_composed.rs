@@ -1,11 +1,11 @@
-//! The walk out of tensor operations, on any device.
+//! The pass over the catalogue composed of tensor operations, for any device.
 
 use burn::tensor::Tensor;
 
 use super::{Branch, Terms, Walk};
 use crate::ops::lookup::{lookup, sum_by_row};
 
-/// As [`super::walk_by_chunks`].
+/// As [`super::walk_chunks`], on any device.
 pub(super) fn walk(
     branches: &[Branch<Tensor<2>>],
     walk: &Walk,
@@ -24,7 +24,8 @@ struct Composed<'a> {
     terms: &'a Terms,
 }
 
-/// Of one softmax so far: highest exponents, sums of exponentials relative to them, and sums over pairs; `[R, 1]` each.
+/// Running softmax of every row: highest exponents, sums of exponentials relative to them, and sums over pairs; `[R,
+/// 1]` each.
 #[derive(Clone)]
 struct Running {
     max: Tensor<2>,
@@ -32,18 +33,18 @@ struct Running {
     sums: Vec<Tensor<2>>,
 }
 
-/// What forward finds of every row, `[R, 1]` each.
+/// State of every row for the backward pass, `[R, 1]` each.
 struct Kept {
-    /// Per branch.
+    /// Log-normalisers of the branches at temperature 1.
     norms: Vec<Tensor<2>>,
-    /// At tau: per branch, then of the mean; empty without pairs.
+    /// Log-normalisers at tau: of the branches, then of the mean; empty without pairs.
     soft_norms: Vec<Tensor<2>>,
-    /// Per pair: the term without its tau².
+    /// Term of each pair without its tau².
     costs: Vec<Tensor<2>>,
 }
 
 impl Running {
-    /// Adds exponents and, per pair of which this is the teacher, what is summed under it.
+    /// Adds a chunk's exponents, and for each pair with this teacher the values to be averaged under it.
     fn add(&mut self, x_rc: Tensor<2>, summed: Vec<Tensor<2>>) {
         let higher_r1 = self.max.clone().max_pair(x_rc.clone().max_dim(1));
         let fade_r1 = (self.max.clone() - higher_r1.clone()).exp();
@@ -61,12 +62,12 @@ impl Running {
 }
 
 impl Composed<'_> {
-    /// Logits of a chunk, `[R, C]` per branch; the same over tau, with their mean behind, where there are pairs.
+    /// Logits of a chunk, `[R, C]` per branch; with pairs also the logits over tau, followed by their mean.
     fn scores(&self, (start, count): (usize, usize)) -> (Vec<Tensor<2>>, Vec<Tensor<2>>) {
-        let of = |b: &Branch<Tensor<2>>| {
+        let product = |b: &Branch<Tensor<2>>| {
             b.users.clone().matmul(b.items.clone().narrow(0, start, count).transpose())
         };
-        let z: Vec<Tensor<2>> = self.branches.iter().map(of).collect();
+        let z: Vec<Tensor<2>> = self.branches.iter().map(product).collect();
         if self.terms.pairs.is_empty() {
             return (z, Vec::new());
         }
@@ -76,7 +77,7 @@ impl Composed<'_> {
         (z, soft)
     }
 
-    /// Pairs that learn from branch `teacher` (N: from the mean), by number.
+    /// (Pair, student) of the pairs with this teacher; N is the mean.
     fn learn_from(&self, teacher: usize) -> impl Iterator<Item = (usize, usize)> {
         let n = self.branches.len();
         let pairs = self.terms.pairs.iter().enumerate();
@@ -127,11 +128,11 @@ impl Composed<'_> {
         let mut costs = vec![Tensor::zeros([r, 1], &device); k];
         for (b, teacher) in soft.iter().enumerate() {
             for ((pair, student), sum_r1) in self.learn_from(b).zip(&teacher.sums) {
-                let under_teacher = sum_r1.clone() / teacher.total.clone();
+                let teacher_mean = sum_r1.clone() / teacher.total.clone();
                 costs[pair] = if self.terms.divergence {
-                    under_teacher + soft_norms[student].clone() - soft_norms[b].clone()
+                    teacher_mean + soft_norms[student].clone() - soft_norms[b].clone()
                 } else {
-                    soft_norms[student].clone() - under_teacher
+                    soft_norms[student].clone() - teacher_mean
                 };
             }
         }
@@ -144,33 +145,33 @@ impl Composed<'_> {
     fn backward(&self, kept: &Kept, factors: &[f32]) -> Vec<Branch<Tensor<2>>> {
         let ([r, d], [v, _]) = (self.branches[0].users.dims(), self.branches[0].items.dims());
         let grad: Vec<f32> = factors.iter().map(|f| f / r as f32).collect();
-        let mut by_users: Vec<Tensor<2>> = Vec::new();
+        let mut user_grads: Vec<Tensor<2>> = Vec::new();
         for (branch, &g) in self.branches.iter().zip(&grad) {
-            by_users.push(lookup(branch.items.clone(), &self.walk.labels) * -g);
+            user_grads.push(lookup(branch.items.clone(), &self.walk.labels) * -g);
         }
         // Padding is no candidate.
         let padding = Tensor::zeros([1, d], &self.branches[0].users.device());
-        let mut by_items = vec![vec![padding]; self.branches.len()];
+        let mut item_grads = vec![vec![padding]; self.branches.len()];
         for (start, count) in self.walk.chunks(v) {
-            let by_scores = self.chunk_backward((start, count), kept, &grad);
-            for (b, d_rc) in by_scores.into_iter().enumerate() {
+            let score_grads = self.chunk_backward((start, count), kept, &grad);
+            for (b, d_rc) in score_grads.into_iter().enumerate() {
                 let Branch { users, items } = &self.branches[b];
-                by_items[b].push(d_rc.clone().transpose().matmul(users.clone()));
-                let by_chunk = d_rc.matmul(items.clone().narrow(0, start, count));
-                by_users[b] = by_users[b].clone() + by_chunk;
+                item_grads[b].push(d_rc.clone().transpose().matmul(users.clone()));
+                let chunk_grad = d_rc.matmul(items.clone().narrow(0, start, count));
+                user_grads[b] = user_grads[b].clone() + chunk_grad;
             }
         }
-        let parts = self.branches.iter().zip(by_users).zip(by_items).zip(&grad);
+        let parts = self.branches.iter().zip(user_grads).zip(item_grads).zip(&grad);
         parts
             .map(|(((branch, users), items), &g)| {
-                let of_labels = branch.users.clone() * -g;
-                let items = Tensor::cat(items, 0) + sum_by_row(of_labels, &self.walk.labels, v);
+                let label_grads = branch.users.clone() * -g;
+                let items = Tensor::cat(items, 0) + sum_by_row(label_grads, &self.walk.labels, v);
                 Branch { users, items }
             })
             .collect()
     }
 
-    /// Gradients by a chunk's logits, `[R, C]` per branch, without the labels' own share.
+    /// Gradients of a chunk's logits, `[R, C]` per branch, without the labels' part.
     fn chunk_backward(&self, chunk: (usize, usize), kept: &Kept, grad: &[f32]) -> Vec<Tensor<2>> {
         let n = self.branches.len();
         let (z, scaled) = self.scores(chunk);
@@ -189,11 +190,11 @@ impl Composed<'_> {
                 continue;
             }
             let cost_rc = if self.terms.divergence { log_p_rc - log_q_rc } else { log_q_rc.neg() };
-            let by_teacher_rc = p_rc * (cost_rc - kept.costs[k].clone()) * g;
+            let teacher_grad_rc = p_rc * (cost_rc - kept.costs[k].clone()) * g;
             match teacher {
-                Some(teacher) => out[teacher] = out[teacher].clone() + by_teacher_rc,
+                Some(teacher) => out[teacher] = out[teacher].clone() + teacher_grad_rc,
                 None => {
-                    out.iter_mut().for_each(|d_rc| *d_rc = d_rc.clone() + by_teacher_rc.clone() / n as f32);
+                    out.iter_mut().for_each(|d_rc| *d_rc = d_rc.clone() + teacher_grad_rc.clone() / n as f32);
                 }
             }
         }
