@@ -17,7 +17,7 @@ use crate::data::{Items, KeptColumn};
 use crate::embed::encoders::{encoded_store, fill_features};
 use crate::embed::store::Row;
 use crate::embed::{
-    ColdId, EmbedError, Embedder, ItemFile, NewItem, Shape, Snapshot, compact, delete, read_items,
+    ColdId, EmbedError, Embedder, ItemFile, NewItem, Shape, Snapshot, TokenView, compact, delete, read_items,
     token_views,
 };
 use crate::train::run_dir::Which;
@@ -251,7 +251,13 @@ fn append(args: &AppendArgs, terminal: &Terminal) -> Result<Snapshot, Failure> {
     for one in &refused {
         terminal.warn(format!("item {:?}, view `{}`: {}", one.item, one.view, one.reason));
     }
-    for view in &views {
+    tell_lacking(&trained, &views, &items, terminal);
+    Ok(embedder(&trained).append(&args.model.store, &items)?)
+}
+
+/// Says which views some of the items have no features of.
+fn tell_lacking(trained: &Trained, views: &[TokenView], items: &[NewItem], terminal: &Terminal) {
+    for view in views {
         let lacking = |item: &&NewItem| !item.features.contains_key(&view.name);
         let n = items.iter().filter(lacking).count();
         if n > 0 {
@@ -271,7 +277,6 @@ fn append(args: &AppendArgs, terminal: &Terminal) -> Result<Snapshot, Failure> {
             ));
         }
     }
-    Ok(embedder(&trained).append(&args.model.store, &items)?)
 }
 
 /// Whether one of an item's tokens has no direction.

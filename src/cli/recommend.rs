@@ -20,7 +20,7 @@ use crate::recommend::{
     mixed_similar_items, mixed_top_k, similar_items, top_k,
 };
 use crate::train::run_dir::Which;
-use histories::histories;
+use histories::{Who, histories};
 use writer::{Format, Key, Source, Writer};
 
 /// Histories scored at once.
@@ -85,23 +85,6 @@ pub struct RecommendArgs {
     choice: ChoiceArgs,
 }
 
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-struct Who {
-    /// A user of the data set, whole history known; may be repeated.
-    #[arg(long = "user", value_name = "ID")]
-    users: Vec<String>,
-    /// All users of the data set.
-    #[arg(long)]
-    all: bool,
-    /// JSON lines with histories, `-` for stdin.
-    #[arg(long, value_name = "FILE")]
-    histories: Option<PathBuf>,
-    /// Items similar to this one.
-    #[arg(long, value_name = "ID")]
-    item: Option<String>,
-}
-
 /// What a user without a known history gets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum NoHistory {
@@ -164,34 +147,10 @@ fn tell_untrained(trained: &Trained, shelf: &Shelf, terminal: &Terminal) {
 
 /// Options that can't act here are refused; the rest decide the format.
 fn check(args: &RecommendArgs, terminal: &Terminal) -> Result<Format, Failure> {
-    let unused = |option: &str, why: &str, hint: &str| {
-        Failure::user(format!("{option} does nothing with --item: {why}"), hint.to_owned())
-    };
     if args.who.item.is_some() {
-        if args.allow_seen {
-            return Err(unused(
-                "--allow-seen",
-                "an item has no history",
-                "leave it out; --exclude FILE keeps items from the list",
-            ));
-        }
-        if args.calibrate.is_some() {
-            return Err(unused(
-                "--calibrate",
-                "similarity is the mean over the branches that have both vectors",
-                "leave it out; --branch NAME compares in one branch",
-            ));
-        }
-        if args.no_history.is_some() {
-            return Err(unused(
-                "--no-history",
-                "an item has no history",
-                "leave it out; it is for lists of users",
-            ));
-        }
-    }
-    // Clap passes over a requirement that contradicts what was given, as --item contradicts --user.
-    if args.branch.is_some() && args.who.item.is_none() {
+        check_item(args)?;
+    } else if args.branch.is_some() {
+        // Clap passes over a requirement that contradicts what was given, as --item contradicts --user.
         return Err(Failure::user(
             "--branch does nothing without --item: lists of users are those of all branches",
             "each branch's score stands beside the mean in JSON lines and CSV; --item ID --branch NAME compares in one",
@@ -212,6 +171,36 @@ fn check(args: &RecommendArgs, terminal: &Terminal) -> Result<Format, Failure> {
     }
 }
 
+/// Options that do nothing for neighbours of an item.
+fn check_item(args: &RecommendArgs) -> Result<(), Failure> {
+    let rules = [
+        (
+            args.allow_seen,
+            "--allow-seen",
+            "an item has no history",
+            "leave it out; --exclude FILE keeps items from the list",
+        ),
+        (
+            args.calibrate.is_some(),
+            "--calibrate",
+            "similarity is the mean over the branches that have both vectors",
+            "leave it out; --branch NAME compares in one branch",
+        ),
+        (
+            args.no_history.is_some(),
+            "--no-history",
+            "an item has no history",
+            "leave it out; it is for lists of users",
+        ),
+    ];
+    match rules.into_iter().find(|(is_set, ..)| *is_set) {
+        None => Ok(()),
+        Some((_, option, why, hint)) => {
+            Err(Failure::user(format!("{option} does nothing with --item: {why}"), hint))
+        }
+    }
+}
+
 fn place_of(branch: &str, names: &[String]) -> Result<usize, Failure> {
     names.iter().position(|name| name == branch).ok_or_else(|| {
         Failure::user(format!("`{branch}` is no branch of the model"), format!("it has {}", names.join(", ")))
@@ -225,6 +214,31 @@ enum Shelf {
 }
 
 impl Shelf {
+    /// Hands the lists of all histories to `write`, a tile at a time.
+    fn score(
+        &self,
+        args: &RecommendArgs,
+        trained: &Trained,
+        histories: &[History],
+        listing: &Listing<'_>,
+        write: &mut dyn FnMut(&[History], Vec<Vec<Recommendation>>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let (system, model, device) = (trained.system(), trained.model(), &trained.run.device.device);
+        let s = system.setup.config.data.max_seq_len;
+        match self {
+            Self::Catalogue => {
+                let vectors = system.catalogue(model);
+                let scorer = ModelScorer::new(model, &vectors, None, s, device);
+                histories.chunks(TILE).try_for_each(|tile| write(tile, top_k(&scorer, tile, listing)))
+            }
+            Self::Store { mixed, .. } => {
+                let calibration = args.calibrate.unwrap_or_default();
+                let scorer = MixedScorer::new(model, mixed, None, s, calibration, device);
+                histories.chunks(TILE).try_for_each(|tile| write(tile, mixed_top_k(&scorer, tile, listing)))
+            }
+        }
+    }
+
     fn open(args: &RecommendArgs, trained: &Trained, terminal: &Terminal) -> Result<Self, Failure> {
         let Some(dir) = &args.store else { return Ok(Self::Catalogue) };
         let snapshot = opened(trained, dir, terminal)?;
@@ -272,41 +286,26 @@ fn lists(
     out: &mut Writer<'_>,
     terminal: &Terminal,
 ) -> Result<(), Failure> {
-    let system = trained.system();
     let histories = histories(&args.who, trained, shelf.items(trained), terminal)?;
     let strangers: Vec<&History> = histories.iter().filter(|h| !shelf.knows(&h.items)).collect();
     let no_history = args.no_history.unwrap_or_default();
     let popular = if strangers.is_empty() { None } else { Some(shelf.popular(trained)) };
     tell_strangers(&strangers, histories.len(), no_history, terminal);
-    let s = system.setup.config.data.max_seq_len;
-    let (model, device) = (trained.model(), &trained.run.device.device);
     let mut write = |tile: &[History], lists: Vec<Vec<Recommendation>>| {
         tile.iter().zip(lists).try_for_each(|(history, list)| {
-            let (source, list) = match &popular {
-                Some(popular) if !shelf.knows(&history.items) => match no_history {
-                    NoHistory::Popular => {
-                        (Source::Popular, popular.list(&history.seen().collect::<Vec<_>>(), listing))
-                    }
-                    NoHistory::Empty => (Source::Nothing, Vec::new()),
-                },
-                _ => (Source::Model, list),
+            let stranger = popular.as_ref().filter(|_| !shelf.knows(&history.items));
+            let (source, list) = match (stranger, no_history) {
+                (None, _) => (Source::Model, list),
+                (Some(popular), NoHistory::Popular) => {
+                    (Source::Popular, popular.list(&history.seen().collect::<Vec<_>>(), listing))
+                }
+                (Some(_), NoHistory::Empty) => (Source::Nothing, Vec::new()),
             };
             out.list(Key::User(&history.user, source), &list)
         })
     };
     let start = std::time::Instant::now();
-    match shelf {
-        Shelf::Catalogue => {
-            let vectors = system.catalogue(model);
-            let scorer = ModelScorer::new(model, &vectors, None, s, device);
-            histories.chunks(TILE).try_for_each(|tile| write(tile, top_k(&scorer, tile, listing)))?;
-        }
-        Shelf::Store { mixed, .. } => {
-            let calibration = args.calibrate.unwrap_or_default();
-            let scorer = MixedScorer::new(model, mixed, None, s, calibration, device);
-            histories.chunks(TILE).try_for_each(|tile| write(tile, mixed_top_k(&scorer, tile, listing)))?;
-        }
-    }
+    shelf.score(args, trained, &histories, listing, &mut write)?;
     let seconds = start.elapsed().as_secs_f64();
     let rate = histories.len() as f64 / seconds.max(1e-9);
     terminal.detail(format!("{} lists in {seconds:.2} s, {rate:.0} per second", histories.len()));
