@@ -213,6 +213,9 @@ enum Shelf {
     Store { mixed: Box<Mixed>, items: Items },
 }
 
+/// Writes the lists of a tile of histories.
+type WriteLists<'a> = dyn FnMut(&[History], Vec<Vec<Recommendation>>) -> Result<(), Failure> + 'a;
+
 impl Shelf {
     /// Hands the lists of all histories to `write`, a tile at a time.
     fn score(
@@ -221,7 +224,7 @@ impl Shelf {
         trained: &Trained,
         histories: &[History],
         listing: &Listing<'_>,
-        write: &mut dyn FnMut(&[History], Vec<Vec<Recommendation>>) -> Result<(), Failure>,
+        write: &mut WriteLists<'_>,
     ) -> Result<(), Failure> {
         let (system, model, device) = (trained.system(), trained.model(), &trained.run.device.device);
         let s = system.setup.config.data.max_seq_len;
