@@ -1,14 +1,15 @@
 //! A program that adds a system of its own to the library: one file and one line.
 
 mod mf;
+mod norm;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use codistill::{cli, systems, tensors};
+use codistill::{cli, objective, systems, tensors};
 
-use crate::program::{Said, path, run};
+use crate::program::{Said, path, run, tiny};
 
 /// What the child is to do, an argument a line.
 const ARGUMENTS: &str = "CODISTILL_TEST_ARGUMENTS";
@@ -18,6 +19,7 @@ const ARGUMENTS: &str = "CODISTILL_TEST_ARGUMENTS";
 #[ignore = "run by the test below, in a process of its own"]
 fn child_with_a_system_of_its_own() {
     systems::register::<mf::Mf>("mf");
+    objective::register("norm", norm::make);
     let arguments = std::env::var(ARGUMENTS).unwrap();
     let exit = cli::run_with(std::iter::once("codistill").chain(arguments.lines()));
     std::process::exit(exit as i32);
@@ -123,4 +125,33 @@ fn a_program_without_the_system_and_settings_it_does_not_know_are_refused() {
     refused("system.settings.depth=2", "unknown field `depth`", "those of the system `mf`");
     refused("model.width=4", "`model` does nothing with system.kind", "set system.kind to codistill");
     assert!(!home.path().join("mf").exists(), "a refused training leaves nothing behind");
+}
+
+#[test]
+fn a_term_of_one_file_is_logged_learned_from_and_chosen_by_a_stage() {
+    let home = tempfile::tempdir().unwrap();
+    let last = |name: &str, sets: &[&str]| {
+        let dir = home.path().join(name);
+        let arguments = tiny(&dir, sets);
+        mine(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).fine();
+        let text = std::fs::read_to_string(dir.join("quickstart/metrics.jsonl")).unwrap();
+        let rows = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let norms: Vec<f64> = rows.filter_map(|row| row["train/loss/norm_text"].as_f64()).collect();
+        norms
+    };
+    let term = |weight: &str| {
+        format!(r#"objective.terms=[{{ kind = "norm", weight = {weight}, settings = {{ free = 0.0 }} }}]"#)
+    };
+    let (weak, strong) = (last("weak", &[&term("1e-9")]), last("strong", &[&term("100.0")]));
+    assert_eq!(weak[0], strong[0], "the same fresh model");
+    assert!(strong.last().unwrap() < &(0.9 * weak.last().unwrap()), "{weak:?} {strong:?}");
+    let without = last("without", &[&term("1.0"), r#"train.stages=[{ terms = ["in_batch"] }]"#]);
+    assert!(without.is_empty(), "{without:?}");
+
+    let arguments = tiny(
+        &home.path().join("wrong"),
+        &[r#"objective.terms=[{ kind = "norm", settings = { fre = 1.0 } }]"#],
+    );
+    let said = mine(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(said.code == Some(1) && said.stderr.contains("objective.terms.0.settings"), "{}", said.stderr);
 }
