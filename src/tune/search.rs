@@ -72,7 +72,7 @@ const COMMAND: &str = "tune";
 /// ```no_run
 /// use codistill::tune::{self, Request};
 ///
-/// let stop = false.into();
+/// let stop = std::sync::Arc::new(false.into());
 /// let search = tune::run("configs/tune/quickstart.toml".as_ref(), &Request::default(), &stop, &mut |_| {})?;
 /// if let Some(winner) = search.best() {
 ///     println!("{:?} reached {:?}", winner.values, winner.score());
