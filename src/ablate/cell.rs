@@ -119,7 +119,7 @@ impl Cell {
     /// # Errors
     /// The directory holds a run that was made with other settings or data.
     pub fn state(&self, dataset: Option<&str>) -> Result<State, StudyError> {
-        let run = RunDir::at(&self.dir);
+        let run = RunDir::new(&self.dir);
         if let Ok(text) = std::fs::read_to_string(self.failed_path())
             && let Ok(failed) = serde_json::from_str::<Failed>(&text)
             && self.difference(&failed.config)?.is_none()
@@ -194,7 +194,7 @@ impl Cell {
 
     /// The newest checkpoint's manifest; absent for a cell without a training.
     pub fn manifest(&self) -> Option<Manifest> {
-        let (_, path) = checkpoint::list(&RunDir::at(&self.dir).steps()).pop()?;
+        let (_, path) = checkpoint::list(&RunDir::new(&self.dir).steps()).pop()?;
         read_manifest(&path, checkpoint::KIND, checkpoint::SCHEMA).ok()
     }
 }

@@ -142,7 +142,7 @@ fn check_features(plan: &Plan, all: &mut [Judged]) {
 /// Fails cells whose evaluated weights aren't finite.
 fn check_weights(all: &mut [Judged]) {
     for judged in all.iter_mut().filter(|j| j.run().is_some() && !j.cell.quick) {
-        let fault = match RunDir::at(&judged.cell.dir).checkpoint(&Which::Best) {
+        let fault = match RunDir::new(&judged.cell.dir).checkpoint(&Which::Best) {
             Ok((_, best)) => {
                 let broken = best.params.iter().find(|(_, p)| p.values.iter().any(|x| !x.is_finite()));
                 broken.map(|(name, _)| format!("the weights of {name} are not finite"))
@@ -166,10 +166,11 @@ fn check_maximum(plan: &Plan, all: &mut [Judged]) {
         let Some(&(last, value)) = points.last() else { continue };
         let best = points.iter().map(|p| p.1).fold(f64::NEG_INFINITY, f64::max);
         let before = points[..points.len() - 1].iter().any(|p| p.1 >= best);
-        if last >= train.epochs as u64 && value >= best && !before {
+        if last >= train.total_epochs() as u64 && value >= best && !before {
             let reason = format!(
                 "best {} at the limit of {} epochs: it had not reached its maximum",
-                train.metric, train.epochs
+                train.metric,
+                train.total_epochs()
             );
             let remedy = "raise train.epochs, or set gates.epoch_limit = \"warn\"";
             judged.fault(plan.study.gates.epoch_limit, reason, remedy);
@@ -184,7 +185,7 @@ fn check_popularity(plan: &Plan, all: &mut [Judged]) -> Result<(), StudyError> {
     let Some(reference) = all.iter().find(|j| j.cell.condition == REFERENCE && j.run().is_some()) else {
         return Ok(());
     };
-    let run = RunDir::at(&reference.cell.dir);
+    let run = RunDir::new(&reference.cell.dir);
     let path = run.rows(&plan.options.part);
     let stored = rows::read_where(&path, &|name| name == POPULARITY)?;
     let Some((_, popular)) = stored.scored.iter().find(|(name, _)| name == POPULARITY) else {

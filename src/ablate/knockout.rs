@@ -64,7 +64,7 @@ pub fn judge(
     reference: &Cell,
     device: &Device,
 ) -> Result<(), StudyError> {
-    let (path, checkpoint) = RunDir::at(&reference.dir).checkpoint(&Which::Best)?;
+    let (path, checkpoint) = RunDir::new(&reference.dir).checkpoint(&Which::Best)?;
     let asked = Asked::default();
     let (setup, _) = inputs::open(&reference.dir, cell.config.clone(), &checkpoint.parents, &asked, device)?;
     let system = CoDistill::open(setup)?;
@@ -81,7 +81,7 @@ pub fn judge(
     let evaluation = system.evaluate_scorer(&mut remaining, Part::Test)?;
 
     std::fs::create_dir_all(&cell.dir).map_err(crate::artefact::at(&cell.dir))?;
-    let run = RunDir::at(&cell.dir);
+    let run = RunDir::new(&cell.dir);
     run.write(&run.config(), &cell.config.to_toml()?)?;
     let mut report = Report {
         dataset: system.setup.dataset.hash.clone(),

@@ -364,7 +364,7 @@ fn undecided(plan: &Plan, comparison: &Comparison) -> Vec<Item> {
 fn floors(plan: &Plan, judged: &[Judged]) -> Vec<(String, f64)> {
     let metric = plan.options.metric.to_string();
     let read = |j: &Judged| -> Option<Report> {
-        let text = std::fs::read_to_string(RunDir::at(&j.cell.dir).report()).ok()?;
+        let text = std::fs::read_to_string(RunDir::new(&j.cell.dir).report()).ok()?;
         serde_json::from_str(&text).ok()
     };
     let reference = judged.iter().filter(|j| j.cell.condition == REFERENCE && j.run().is_some());

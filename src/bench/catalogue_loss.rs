@@ -57,6 +57,13 @@ impl CatalogueLoss {
     pub fn new(loaded: &Loaded, sets: &[String], device: &Device) -> Result<Self, BenchError> {
         let Workload { users, items, width, .. } = loaded.workload;
         let config = training::config(&loaded.workload, &loaded.dir, sets)?.objective;
+        if let Some(set) = sets.iter().find(|set| set.trim_start().starts_with("objective.terms")) {
+            // The loss of given vectors is the softmax and its distillation alone.
+            return Err(BenchError::Idle {
+                set: set.clone(),
+                read: "objective.distill, objective.chunk_items".into(),
+            });
+        }
         let branches = loaded.workload.branches().to_vec();
         let names: Vec<String> = branches.iter().map(|&name| name.to_owned()).collect();
         let tensor = |values, rows| Tensor::from_data(TensorData::new(values, [rows, width]), device);

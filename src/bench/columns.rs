@@ -31,7 +31,12 @@ impl<'a> Column<'a> {
     }
 
     /// Numbers that are at hand.
-    pub fn of<T: bytemuck::NoUninit>(name: &str, dtype: Dtype, shape: &[usize], values: &'a [T]) -> Self {
+    pub fn from_values<T: bytemuck::NoUninit>(
+        name: &str,
+        dtype: Dtype,
+        shape: &[usize],
+        values: &'a [T],
+    ) -> Self {
         Self::new(name, dtype, shape, |out| out.write_all(bytemuck::cast_slice(values)))
     }
 }

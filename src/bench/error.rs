@@ -5,8 +5,10 @@ use crate::config::ConfigError;
 use crate::data::DataError;
 use crate::eval::ScoreError;
 use crate::features::FeatureError;
+use crate::objective::TermError;
 use crate::tensors::TensorsError;
 use crate::train::checkpoint::CheckpointError;
+use crate::train::stages::PatternError;
 
 /// Why a workload can't be made or run.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +43,10 @@ pub enum BenchError {
     Checkpoint(#[from] CheckpointError),
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+    #[error(transparent)]
+    Term(#[from] TermError),
     #[error(transparent)]
     Data(#[from] DataError),
     #[error(transparent)]
@@ -78,6 +84,8 @@ impl BenchError {
             Self::Tensors(_) => Some("write the workload anew with --write".into()),
             Self::Checkpoint(e) => e.hint(),
             Self::Config(e) => e.hint(),
+            Self::Pattern(e) => e.hint(),
+            Self::Term(e) => e.hint(),
             Self::Data(e) => e.hint(),
             Self::Features(e) => e.hint(),
             Self::Score(e) => e.hint(),

@@ -97,7 +97,7 @@ pub struct Content {
 
 impl Content {
     /// `windows` are those that `batch` was assembled from.
-    pub fn of(batch: &Batch, windows: &[Window], views: &[Option<ViewSource>]) -> Self {
+    pub fn new(batch: &Batch, windows: &[Window], views: &[Option<ViewSource>]) -> Self {
         // A missing item has a learned token.
         let own = |item: u32, view: &ViewSource| view.store.length(item).min(view.max_tokens).max(1);
         let tokens = |&item: &u32| views.iter().flatten().map(|view| own(item, view)).sum();

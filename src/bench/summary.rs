@@ -12,7 +12,7 @@ pub struct Summary {
 
 impl Summary {
     /// All NaN without times.
-    pub fn of(seconds: impl Iterator<Item = f64>) -> Self {
+    pub fn new(seconds: impl Iterator<Item = f64>) -> Self {
         let mut sorted: Vec<f64> = seconds.collect();
         if sorted.is_empty() {
             return Self { median: f64::NAN, p10: f64::NAN, p90: f64::NAN };
@@ -33,11 +33,11 @@ mod tests {
 
     #[test]
     fn quantiles_are_those_of_numpy() {
-        let summary = Summary::of([4.0, 1.0, 3.0, 2.0].into_iter());
+        let summary = Summary::new([4.0, 1.0, 3.0, 2.0].into_iter());
         assert_eq!(summary.median, 2.5);
         assert!((summary.p10 - 1.3).abs() < 1e-12 && (summary.p90 - 3.7).abs() < 1e-12);
         assert!((summary.spread() - 0.96).abs() < 1e-12);
-        assert_eq!(Summary::of([2.0].into_iter()), Summary { median: 2.0, p10: 2.0, p90: 2.0 });
-        assert!(Summary::of(std::iter::empty()).median.is_nan());
+        assert_eq!(Summary::new([2.0].into_iter()), Summary { median: 2.0, p10: 2.0, p90: 2.0 });
+        assert!(Summary::new(std::iter::empty()).median.is_nan());
     }
 }

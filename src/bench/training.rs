@@ -17,8 +17,8 @@ use super::{BenchError, Steps};
 use crate::config::section::Fact;
 use crate::config::{
     BranchConfig, Config, DataConfig, DistillConfig, DistillPair, ENSEMBLE, EncoderConfig, EvalConfig,
-    IdInit, ModelConfig, ObjectiveConfig, ObjectiveKind, OptimConfig, SasrecConfig, TowerConfig, TrainConfig,
-    ViewConfig, ViewKind, Windows, has_fact, keys_with, parse,
+    IdInit, IdTable, ModelConfig, ObjectiveConfig, ObjectiveKind, OptimConfig, SasrecConfig, TowerConfig,
+    TrainConfig, ViewConfig, ViewKind, Windows, has_fact, keys_with, parse,
 };
 use crate::data::{Part, Sequences};
 use crate::features::FeatureStore;
@@ -77,12 +77,17 @@ impl Training {
         let sampler = sampler(&workload, &config, views.clone(), &loaded.windows()?);
         let widths = views.iter().map(|v| v.as_ref().map_or(0, |v| v.store.width())).collect();
         let autodiff = device.clone().autodiff();
-        let model = Some(fresh_model(&workload, &config, widths, &autodiff));
+        let model = fresh_model(&workload, &config, widths, &autodiff);
         let names: Vec<String> = config.model.branches.iter().map(|b| b.name.clone()).collect();
         let objective = Objective::new(&config.objective, &names, workload.items);
+        let objective = objective.extended(&config.objective.terms)?;
         let dropout = Dropout { elements: config.model.dropout, items: config.model.item_dropout };
         let step = Step::new(objective, &autodiff, dropout, config.train.savings.length_groups);
-        let optimizer = AdamW::new(&config.optim);
+        let step = step.with_row_sparse(config.optim.id_table == IdTable::RowSparse);
+        let mut parameters = Vec::new();
+        params::for_each(&model, &mut |name, _, _| parameters.push(name));
+        let optimizer = AdamW::grouped(&config.optim, &parameters)?;
+        let model = Some(model);
         Ok(Self { workload, config, views, sampler, model, optimizer, step, device: device.clone() })
     }
 
@@ -112,7 +117,7 @@ impl Training {
         let seconds = || start.elapsed().as_secs_f64();
         let batch = self.sampler.assemble(windows, Noise::key(self.config.seed, 1, done as u64, 0));
         let batch_seconds = seconds();
-        let lr = learning_rate(&self.config.optim, done as u64, total as u64);
+        let lr = learning_rate(&self.config.optim, self.config.optim.lr, done as u64, total as u64);
         let frozen = BTreeSet::new();
         let rates = Rates { lr, clip_norm: self.config.optim.clip_norm, frozen: &frozen };
         // The model comes back unless the step panics.
@@ -129,7 +134,7 @@ impl Training {
         }
         self.device.sync().map_err(|e| BenchError::Device(format!("{e:?}")))?;
         let all = seconds();
-        let content = Content::of(&batch, windows, &self.views);
+        let content = Content::new(&batch, windows, &self.views);
         let flops = Flops {
             reference: flops::reference(&self.workload),
             ours: flops::reduced(&self.workload, &content),

@@ -63,7 +63,7 @@ fn padded(rows: &[Vec<u32>], span: usize) -> Vec<i32> {
 
 fn sequences_column<'a>(workload: &Workload, padded: &'a [i32]) -> Column<'a> {
     let shape = [workload.windows(), workload.positions + 1];
-    Column::of("sequences", Dtype::I32, &shape, padded)
+    Column::from_values("sequences", Dtype::I32, &shape, padded)
 }
 
 /// One row of token features after another: of item 1, 2, …
@@ -90,8 +90,8 @@ fn write_odmt(workload: &Workload, staging: &Staging, path: &Path) -> Result<(),
     let lengths: Vec<i32> = lengths.collect();
     let mut columns = vec![
         sequences_column(workload, &padded),
-        Column::of("log_popularity", Dtype::F32, &[items + 1], &log_popularity),
-        Column::of("text_length", Dtype::I32, &[items + 1], &lengths),
+        Column::from_values("log_popularity", Dtype::F32, &[items + 1], &log_popularity),
+        Column::from_values("text_length", Dtype::I32, &[items + 1], &lengths),
     ];
     for (name, store) in &stores {
         let tokens = store.tokens();
@@ -119,9 +119,9 @@ fn write_evaluate(workload: &Workload, path: &Path) -> Result<(), BenchError> {
     }
     let mut columns = vec![
         // The widest type first keeps every tensor aligned.
-        Column::of("history_offsets", Dtype::I64, &[workload.users + 1], &offsets),
-        Column::of("history_items", Dtype::I32, &[history.len()], &history),
-        Column::of("targets", Dtype::I32, &[workload.users], &targets),
+        Column::from_values("history_offsets", Dtype::I64, &[workload.users + 1], &offsets),
+        Column::from_values("history_items", Dtype::I32, &[history.len()], &history),
+        Column::from_values("targets", Dtype::I32, &[workload.users], &targets),
     ];
     columns.extend(vector_columns(workload, &targets, generate::item_vector));
     write_columns(path, columns)
@@ -131,7 +131,7 @@ fn write_loss(workload: &Workload, path: &Path) -> Result<(), BenchError> {
     let items = Items::new(workload);
     let labels: Vec<i32> =
         (0..workload.users).map(|row| generate::label(workload, &items, row) as i32).collect();
-    let mut columns = vec![Column::of("labels", Dtype::I32, &[workload.users], &labels)];
+    let mut columns = vec![Column::from_values("labels", Dtype::I32, &[workload.users], &labels)];
     columns.extend(vector_columns(workload, &labels, generate::table_row));
     write_columns(path, columns)
 }

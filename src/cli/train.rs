@@ -98,14 +98,13 @@ fn start(args: &TrainArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let system = systems::open(Setup::open(loaded.config.clone(), &device.device)?)?;
     system.verify_features()?;
     check_targets(system.setup())?;
-    // What can't be trained leaves no directory behind.
-    drop(system.training(&loaded.config.run.dir)?);
+    // Before the directory is made: what can't be trained leaves none behind.
+    let training = system.training()?;
     let origins = artefact::json_text("the origins of the values", &loaded.origins)?;
     let place = &system.setup().config.run;
     let run = RunDir::create(&place.dir, &place.name, &loaded.config.to_toml()?, &origins)?;
     let _lock = lock(&run.root, COMMAND, Duration::ZERO, terminal)?;
     system.inputs(&run.root)?.write(&run)?;
-    let training = system.training(&run.steps())?;
     let plan = plan_line(system.as_ref(), training.as_ref());
     terminal.say(format!("{}: {plan} on {}", run.root.display(), device.name));
     tell_taken(&run, place, terminal);
@@ -118,7 +117,7 @@ fn start(args: &TrainArgs, terminal: &Terminal) -> Result<Exit, Failure> {
 }
 
 fn resume(args: &TrainArgs, root: &Path, terminal: &Terminal) -> Result<Exit, Failure> {
-    let run = RunDir::at(root);
+    let run = RunDir::new(root);
     let patience = if args.stop_with_stdin { PATIENCE } else { Duration::ZERO };
     let writes = run.config().exists() && !args.dry_run;
     let _lock = if writes { Some(lock(root, COMMAND, patience, terminal)?) } else { None };
@@ -142,7 +141,7 @@ fn resume(args: &TrainArgs, root: &Path, terminal: &Terminal) -> Result<Exit, Fa
     if args.dry_run {
         return dry_run(system.as_ref(), Some((&path, &checkpoint)), &device.name, terminal);
     }
-    let mut training = system.training(&run.steps())?;
+    let mut training = system.training()?;
     training.resume(&path, &checkpoint)?;
     system.inputs(root)?.write(&run)?;
     let (state, path) = (training.state(), path.display());
@@ -201,7 +200,7 @@ fn begin_again(args: &TrainArgs, run: &RunDir, terminal: &Terminal) -> Result<Ex
     system.inputs(&run.root)?.write(run)?;
     artefact::sweep(&run.steps());
     terminal.say(format!("{}: no checkpoint yet, starting at the beginning", run.root.display()));
-    train(args, system.as_ref(), system.training(&run.steps())?, run, None, terminal)
+    train(args, system.as_ref(), system.training()?, run, None, terminal)
 }
 
 /// A configuration given together with `--resume` must be the run's own, save what may change.
@@ -316,8 +315,7 @@ fn dry_run(
         check_targets(system.setup())?;
     }
     tell_data(system, terminal);
-    let scratch = tempfile::tempdir().map_err(|e| Failure::io(Path::new("the temporary folder"), &e))?;
-    let mut training = system.training(scratch.path())?;
+    let mut training = system.training()?;
     if let Some((path, checkpoint)) = from {
         training.resume(path, checkpoint)?;
         let state = training.state();

@@ -64,7 +64,7 @@ impl Opened {
     /// It is no run directory, or a finished run lacks the rows.
     pub fn open(dir: &Path, part: &str, score: Option<&str>) -> Result<Self, CompareError> {
         let not_a_run = |reason: String| CompareError::NotARun { dir: dir.to_owned(), reason };
-        let run = RunDir::at(dir);
+        let run = RunDir::new(dir);
         if !run.config().is_file() {
             return Err(not_a_run("it has no config.toml".into()));
         }

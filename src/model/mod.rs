@@ -66,6 +66,9 @@ pub struct Recommender {
 impl Recommender {
     /// Builds the model with fresh weights. `config` has been validated.
     ///
+    /// # Panics
+    /// A branch reads a view that there is not.
+    ///
     /// `first_tokens(view)` gives `[I + 1, F]` first-token features, row-major, for an ID table that starts
     /// from features; it is called only where [`IdInit::Features`] asks for it.
     pub fn new(
@@ -75,7 +78,11 @@ impl Recommender {
         first_tokens: &dyn Fn(usize) -> Vec<f32>,
         init: &mut Init,
     ) -> Self {
-        let index_of = |name: &str| config.views.iter().position(|view| view.name == name).unwrap_or(0);
+        // Validation refuses a branch that names no view.
+        let index_of = |name: &str| {
+            let found = config.views.iter().position(|view| view.name == name);
+            found.unwrap_or_else(|| panic!("a branch reads the view `{name}`, which the model has not"))
+        };
         let views = config.views.iter().zip(&shape.feature_widths).map(|(view, &features)| {
             let module = match view.kind {
                 ViewKind::Id => id_view(config, view, shape, first_tokens, init),

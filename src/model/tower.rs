@@ -82,7 +82,8 @@ impl Tower {
         };
         read.iter()
             .map(|&v| {
-                let place = queries.binary_search(&layout.starts[v]).unwrap_or(0);
+                // `queries` are these starts, sorted.
+                let place = queries.partition_point(|&query| query < layout.starts[v]);
                 x_nqd.clone().narrow(1, place, 1).reshape([n, d])
             })
             .collect()

@@ -78,7 +78,7 @@ impl Probe<'_> {
                 return Ok(());
             }
         };
-        let found = inputs::resolve(root, &mut config, &inputs::recorded(&RunDir::at(root))?, asked)?;
+        let found = inputs::resolve(root, &mut config, &inputs::recorded(&RunDir::new(root))?, asked)?;
         found.warnings().into_iter().for_each(|warning| on_notice(Notice::Warning(warning)));
         found.notes().into_iter().for_each(|note| on_notice(Notice::Note(note)));
         let views = self.run_views(&config, data)?;
@@ -93,7 +93,7 @@ impl Probe<'_> {
 
     /// Configuration and final test metric of a run, or the reason why it has none.
     fn finished(&self, root: &Path) -> Result<Result<(Config, f64), &'static str>, ProbeError> {
-        let run = RunDir::at(root);
+        let run = RunDir::new(root);
         let config = load(&run.config(), &[])?.config;
         let report =
             std::fs::read(run.report()).ok().and_then(|text| serde_json::from_slice::<Report>(&text).ok());

@@ -24,7 +24,7 @@ pub fn below_counting(
         let epochs = config.train.epochs * 2;
         ways.push(format!("more epochs (`codistill train --resume {run} --set train.epochs={epochs}`)"));
     }
-    let unread = Unread::of(&dataset.sequences, dataset.items.count(), Cut::of(&config.data)).share();
+    let unread = Unread::new(&dataset.sequences, dataset.items.count(), Cut::new(&config.data)).share();
     if config.data.windows == Windows::Last && unread > UNREAD {
         ways.push(format!(
             "data.windows=all ({:.0} % of the training interactions stand in no window)",

@@ -139,7 +139,7 @@ impl Run {
     /// # Errors
     /// The checkpoint is absent or damaged, an input is absent or changed, or there is no such device.
     pub fn open(root: &Path, options: &OpenOptions) -> Result<Self, RunError> {
-        let dir = RunDir::at(root);
+        let dir = RunDir::new(root);
         let (path, checkpoint) = dir.checkpoint(&options.checkpoint)?;
         let device = device::open(&options.device)?;
         let (config, parents) = (checkpoint.config.clone(), &checkpoint.parents);

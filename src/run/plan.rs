@@ -71,7 +71,7 @@ impl Plan {
             parameters: training.parameters(),
             distinct_items: rehearsal.size.items,
             positions: rehearsal.size.positions,
-            steps_per_epoch: training.total_steps() / setup.config.train.epochs.max(1) as u64,
+            steps_per_epoch: training.epoch_steps(),
             steps: training.total_steps(),
             steps_done,
             memory_bytes: rehearsal.memory,

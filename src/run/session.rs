@@ -56,7 +56,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// As [`Training::run`].
     pub fn train(&mut self, stop: &AtomicBool) -> Result<Outcome, TrainError> {
-        let outcome = self.training.run(&mut self.watch, stop)?;
+        let outcome = self.training.run(&self.run.steps(), &mut self.watch, stop)?;
         self.watch.monitor.progress().finish();
         self.watch.monitor.flush();
         Ok(outcome)
@@ -144,11 +144,11 @@ pub fn train(mut config: Config, stop: &AtomicBool) -> Result<Finished, RunError
     let system = systems::open(Setup::open(config, &device.device)?)?;
     system.verify_features()?;
     check_targets(system.setup())?;
+    let training = system.training()?;
     let config = &system.setup().config;
     let run = RunDir::create(&config.run.dir, &config.run.name, &config.to_toml()?, "{}")?;
     let _lock = DirLock::take(&run.root, "train")?;
     system.inputs(&run.root)?.write(&run)?;
-    let training = system.training(&run.steps())?;
     let mut session = Session::new(system.as_ref(), training, run.clone(), None, Progress::hidden())?;
     let outcome = session.train(stop)?;
     let report = match outcome {

@@ -101,6 +101,10 @@ impl Observer for Watch {
         self.monitor.progress().print(&line);
     }
 
+    fn stage(&mut self, name: &str, epoch: usize) {
+        self.monitor.progress().print(&format!("epoch {epoch}: {name} begins"));
+    }
+
     fn saved(&mut self, _step: u64, _path: &Path) {
         self.monitor.flush();
         self.tell_warnings();

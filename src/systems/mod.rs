@@ -80,11 +80,11 @@ pub trait AnySystem: Send + Sync {
 
     fn setup(&self) -> &Setup;
 
-    /// A fresh training whose checkpoints go to `checkpoints`.
+    /// A fresh training. Nothing is written before it runs.
     ///
     /// # Errors
     /// As [`Trainer::new`].
-    fn training<'a>(&'a self, checkpoints: &Path) -> Result<Box<dyn Training + 'a>, TrainError>;
+    fn training<'a>(&'a self) -> Result<Box<dyn Training + 'a>, TrainError>;
 
     /// The model with the parameters of `checkpoint`, which lies at `path`.
     ///
@@ -167,8 +167,8 @@ impl<S: System> AnySystem for Opened<S> {
         self.system.setup()
     }
 
-    fn training<'a>(&'a self, checkpoints: &Path) -> Result<Box<dyn Training + 'a>, TrainError> {
-        Ok(Box::new(Trainer::new(self.system.as_ref(), checkpoints)?))
+    fn training<'a>(&'a self) -> Result<Box<dyn Training + 'a>, TrainError> {
+        Ok(Box::new(Trainer::new(self.system.as_ref())?))
     }
 
     fn fitted(&self, path: &Path, checkpoint: &Checkpoint) -> Result<Box<dyn AnyFitted>, CheckpointError> {

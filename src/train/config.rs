@@ -99,6 +99,12 @@ impl RunConfig {
 }
 
 impl TrainConfig {
+    /// Epochs of all stages together.
+    pub fn total_epochs(&self) -> usize {
+        // The last stage states none: its epochs are `epochs`.
+        self.epochs + self.stages.iter().map(|stage| stage.epochs).sum::<usize>()
+    }
+
     pub(crate) fn validate(&self) -> Checked {
         // One user alone has no negatives: everything in its batch is its own history.
         at_least("train.batch_users", self.batch_users, 2)?;

@@ -280,9 +280,9 @@ pub fn resolve(
     parents: &Parents,
     asked: &Asked,
 ) -> Result<Found, InputsError> {
-    let record = Inputs::read(&RunDir::at(root))?;
+    let record = Inputs::read(&RunDir::new(root))?;
     let items = record.as_ref().and_then(|record| record.items.clone());
-    let places = Places::of(root, config, record, asked)?;
+    let places = Places::new(root, config, record, asked)?;
     let mut found = Found::default();
     let mut changes = Vec::new();
     if let Some(cold) = &mut config.data.cold {
@@ -352,7 +352,7 @@ pub fn resolve(
 pub fn dataset_dir(run: &RunDir, config: &Config) -> Option<PathBuf> {
     let named = config.data.path.as_ref()?;
     let record = Inputs::read(run).ok()?;
-    let places = Places::of(&run.root, config, record, &Asked::default()).ok()?;
+    let places = Places::new(&run.root, config, record, &Asked::default()).ok()?;
     places.dataset(named).into_iter().find(|path| path.join(artefact::MANIFEST).is_file())
 }
 

@@ -42,8 +42,8 @@ pub struct LossValues {
 }
 
 impl LossValues {
-    /// The parts whose tags begin with `prefix`, e.g. `loss/`.
-    pub fn below(&self, prefix: &str) -> Vec<f64> {
+    /// The values of the parts whose tags begin with `prefix`, e.g. `loss/`.
+    pub fn parts_named(&self, prefix: &str) -> Vec<f64> {
         self.parts.iter().filter(|(tag, _)| tag.starts_with(prefix)).map(|(_, value)| *value).collect()
     }
 

@@ -41,12 +41,17 @@ impl AdamW {
     /// The groups of `config` among the parameters `names`; the first that matches a parameter has it.
     ///
     /// # Errors
-    /// A pattern is malformed or matches none of them.
+    /// A pattern is malformed, matches none of them, or none that an earlier group has not.
     pub fn grouped(config: &OptimConfig, names: &[String]) -> Result<Self, PatternError> {
         let mut groups = BTreeMap::new();
         for (n, group) in config.groups.iter().enumerate() {
-            for name in matching(&format!("optim.groups.{n}.parameters"), &group.parameters, names)? {
-                groups.entry(name).or_insert(n);
+            let key = format!("optim.groups.{n}.parameters");
+            let mut own = 0;
+            for name in matching(&key, &group.parameters, names)? {
+                own += usize::from(*groups.entry(name).or_insert(n) == n);
+            }
+            if own == 0 {
+                return Err(PatternError::Taken { key, pattern: group.parameters.clone() });
             }
         }
         Ok(Self { groups, ..Self::new(config) })
@@ -118,20 +123,20 @@ pub fn clip_coefficient(norm: f64, max: f64) -> f64 {
     if max <= 0.0 { 1.0 } else { (max / (norm + 1e-6)).min(1.0) }
 }
 
-/// Learning rate of optimiser step `step` (from 0) of `total`.
-pub fn learning_rate(config: &OptimConfig, step: u64, total: u64) -> f64 {
+/// Learning rate of optimiser step `step` (from 0) of `total`, on a schedule whose peak is `peak`.
+pub fn learning_rate(config: &OptimConfig, peak: f64, step: u64, total: u64) -> f64 {
     let warmup = config.warmup_steps as u64;
     if step < warmup {
-        return config.lr * (step + 1) as f64 / warmup as f64;
+        return peak * (step + 1) as f64 / warmup as f64;
     }
     let span = total.saturating_sub(warmup).max(1) as f64;
     let done = ((step - warmup) as f64 / span).min(1.0);
     let left = match config.schedule {
-        Schedule::Constant => return config.lr,
+        Schedule::Constant => return peak,
         Schedule::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * done).cos()),
         Schedule::Linear => 1.0 - done,
     };
-    config.lr * (config.final_lr_share + (1.0 - config.final_lr_share) * left)
+    peak * (config.final_lr_share + (1.0 - config.final_lr_share) * left)
 }
 
 #[cfg(test)]
@@ -149,15 +154,15 @@ mod tests {
         };
         for schedule in [Schedule::Constant, Schedule::Cosine, Schedule::Linear] {
             let config = config(schedule);
-            assert_eq!(learning_rate(&config, 0, 104), 0.25);
-            assert_eq!(learning_rate(&config, 4, 104), 1.0);
+            assert_eq!(learning_rate(&config, 1.0, 0, 104), 0.25);
+            assert_eq!(learning_rate(&config, 1.0, 4, 104), 1.0);
         }
-        let end = |s| learning_rate(&config(s), 104, 104);
+        let end = |s| learning_rate(&config(s), 1.0, 104, 104);
         assert_eq!(end(Schedule::Constant), 1.0);
         assert!((end(Schedule::Cosine) - 0.1).abs() < 1e-12);
         assert!((end(Schedule::Linear) - 0.1).abs() < 1e-12);
-        assert!((learning_rate(&config(Schedule::Linear), 54, 104) - 0.55).abs() < 1e-12);
-        assert!((learning_rate(&config(Schedule::Cosine), 54, 104) - 0.55).abs() < 1e-12);
+        assert!((learning_rate(&config(Schedule::Linear), 1.0, 54, 104) - 0.55).abs() < 1e-12);
+        assert!((learning_rate(&config(Schedule::Cosine), 1.0, 54, 104) - 0.55).abs() < 1e-12);
     }
 
     #[test]

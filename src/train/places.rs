@@ -18,7 +18,7 @@ pub(super) struct Places {
 }
 
 impl Places {
-    pub fn of(
+    pub fn new(
         root: &Path,
         config: &Config,
         record: Option<Inputs>,

@@ -34,7 +34,7 @@ impl std::str::FromStr for Which {
 }
 
 impl RunDir {
-    pub fn at(root: &Path) -> Self {
+    pub fn new(root: &Path) -> Self {
         Self { root: root.to_owned() }
     }
 
@@ -47,7 +47,7 @@ impl RunDir {
         artefact::may_make(&dir.join(name), Makes::Run)?;
         fs::create_dir_all(dir).map_err(at(dir))?;
         let scratch = artefact::scratch(0o777).prefix(artefact::SCRATCH).tempdir_in(dir).map_err(at(dir))?;
-        let inside = Self::at(scratch.path());
+        let inside = Self::new(scratch.path());
         inside.write(&inside.config(), config)?;
         inside.write(&inside.origins(), origins)?;
         for n in 1u32.. {

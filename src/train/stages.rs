@@ -14,6 +14,8 @@ use crate::config::{StageConfig, TrainConfig};
 pub enum PatternError {
     #[error("`{key}` = {pattern:?} matches no parameter of the model")]
     NoMatch { key: String, pattern: String, names: Vec<String> },
+    #[error("`{key}` = {pattern:?} does nothing: earlier groups have all its parameters")]
+    Taken { key: String, pattern: String },
     #[error("`{key}` = {pattern:?} is no pattern: {reason}")]
     Malformed { key: String, pattern: String, reason: String },
     #[error("{stage} freezes every parameter")]
@@ -26,6 +28,7 @@ impl PatternError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoMatch { names, .. } => Some(format!("parameters are, for example, {}", names.join(", "))),
+            Self::Taken { .. } => Some("put the narrower pattern first, or remove the group".into()),
             Self::Malformed { .. } => Some("write for example \"views.*\" or \"branches.text.*\"".into()),
             Self::NothingLearns { .. } => Some("leave some parameters out of `freeze`".into()),
             Self::UnknownTerm { known, .. } => Some(format!("terms: {}", known.join(", "))),

@@ -117,12 +117,20 @@ pub trait Training {
     /// Entries of all parameters.
     fn parameters(&self) -> usize;
 
+    /// Optimiser steps of one epoch.
+    fn epoch_steps(&self) -> u64;
+
     /// Trains to the end, or until `stop` is set: then the step is finished, at an epoch's end also its
-    /// validation, and the state saved.
+    /// validation, and the state saved. Checkpoints go to the folder `checkpoints`.
     ///
     /// # Errors
     /// [`check_targets`] of a fresh run, divergence, or a checkpoint that can't be written; earlier checkpoints stay.
-    fn run(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome, TrainError>;
+    fn run(
+        &mut self,
+        checkpoints: &Path,
+        observer: &mut dyn Observer,
+        stop: &AtomicBool,
+    ) -> Result<Outcome, TrainError>;
 
     /// Runs at most `steps` optimiser steps without saving, and measures the first batch: the dry run.
     ///
@@ -149,7 +157,7 @@ pub struct Rehearsal {
 /// A training of one system: its directory, and where it stands.
 pub struct Trainer<'a, S: System> {
     system: &'a S,
-    /// Folder of the `step-*` checkpoints.
+    /// Folder of the `step-*` checkpoints, which [`Training::run`] is given.
     checkpoints: PathBuf,
     /// Absent while a step has taken it to write to it in place.
     model: Option<S::Model>,
@@ -172,11 +180,11 @@ pub fn check_targets(setup: &Setup) -> Result<(), TrainError> {
 }
 
 impl<'a, S: System> Trainer<'a, S> {
-    /// A fresh run whose checkpoints go to `checkpoints`.
+    /// A fresh training. Nothing is written before it runs.
     ///
     /// # Errors
     /// There is nothing to train on, or a pattern of the configuration matches no parameter.
-    pub fn new(system: &'a S, checkpoints: &Path) -> Result<Self, TrainError> {
+    pub fn new(system: &'a S) -> Result<Self, TrainError> {
         system.check_samples()?;
         let config = &system.setup().config;
         let model = system.new_model();
@@ -184,7 +192,7 @@ impl<'a, S: System> Trainer<'a, S> {
         params::for_each(&model, &mut |name, _, _| names.push(name));
         Ok(Self {
             system,
-            checkpoints: checkpoints.to_owned(),
+            checkpoints: PathBuf::new(),
             optimizer: AdamW::grouped(&config.optim, &names)?,
             stages: Stage::all(&config.train, &names, &system.terms())?,
             model: Some(model),
@@ -346,10 +354,9 @@ impl<'a, S: System> Trainer<'a, S> {
 
     /// Of the next step: each stage has a schedule of its own.
     fn learning_rate(&self) -> f64 {
-        let stage = self.stage();
-        let mut config = self.system.setup().config.optim.clone();
-        config.lr = stage.lr.unwrap_or(config.lr);
-        learning_rate(&config, self.state.step - self.state.earlier_steps, self.steps(stage.epochs))
+        let (stage, config) = (self.stage(), &self.system.setup().config.optim);
+        let peak = stage.lr.unwrap_or(config.lr);
+        learning_rate(config, peak, self.state.step - self.state.earlier_steps, self.steps(stage.epochs))
     }
 
     fn validate(&mut self, epoch: usize, observer: &mut dyn Observer) -> Result<(), TrainError> {
@@ -397,7 +404,6 @@ impl<S: System> Training for Trainer<'_, S> {
         // More epochs or more patience than before let a finished run go on.
         let patience = self.system.setup().config.train.patience;
         self.state.finished = patience > 0 && self.state.stale >= patience;
-        artefact::sweep(&self.checkpoints);
         Ok(())
     }
 
@@ -414,7 +420,18 @@ impl<S: System> Training for Trainer<'_, S> {
         self.model().num_params()
     }
 
-    fn run(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome, TrainError> {
+    fn epoch_steps(&self) -> u64 {
+        self.steps(1)
+    }
+
+    fn run(
+        &mut self,
+        checkpoints: &Path,
+        observer: &mut dyn Observer,
+        stop: &AtomicBool,
+    ) -> Result<Outcome, TrainError> {
+        checkpoints.clone_into(&mut self.checkpoints);
+        artefact::sweep(checkpoints);
         if self.state.step == 0 {
             check_targets(self.system.setup())?;
         }

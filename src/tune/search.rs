@@ -126,7 +126,7 @@ impl Search {
             trials.push(trial.unwrap_or_else(|| Trial::new(number, values, hash)));
             configs.push(config);
         }
-        let (metric, epochs) = (base.train.metric.clone(), base.train.epochs);
+        let (metric, epochs) = (base.train.metric.clone(), base.train.total_epochs());
         Ok(Self { spec, study, configs, trials, metric, epochs, _lock: held })
     }
 
@@ -187,7 +187,7 @@ impl Search {
         stop: &Arc<AtomicBool>,
         on_event: &mut OnEvent<'_>,
     ) -> Result<Advance, TuneError> {
-        let run = RunDir::at(&self.study.trial_dir(number));
+        let run = RunDir::new(&self.study.trial_dir(number));
         std::fs::create_dir_all(&run.root).map_err(at(&run.root))?;
         let _lock = lock(&run.root, on_event)?;
         let begun = if checkpoint::list(&run.steps()).is_empty() { None } else { Some(run.latest()?) };
@@ -205,7 +205,7 @@ impl Search {
             system.inputs(&run.root)?.write(&run)?;
             run.write(&run.config(), &config.to_toml()?)?;
         }
-        let mut training = match system.training(&run.steps()) {
+        let mut training = match system.training() {
             Ok(training) => training,
             Err(e) => return Ok(Advance::Failed(e.to_string())),
         };
@@ -233,7 +233,8 @@ impl Search {
         let pause = Arc::new(AtomicBool::new(past));
         let (watch, user) = (Watch::new(config, monitor), Arc::clone(stop));
         let mut watch = Rungs { watch, until, user, pause: Arc::clone(&pause) };
-        let outcome = if past { Ok(Outcome::Interrupted) } else { training.run(&mut watch, &pause) };
+        let outcome =
+            if past { Ok(Outcome::Interrupted) } else { training.run(&run.steps(), &mut watch, &pause) };
         let state = training.state();
         let finished = match self.standing(outcome, state, until)? {
             Ok(finished) => finished,
@@ -303,7 +304,7 @@ impl Search {
     /// # Errors
     /// Its run can't be opened or judged.
     pub fn judge(&self, number: usize, on_event: &mut OnEvent<'_>) -> Result<Report, TuneError> {
-        let run = RunDir::at(&self.study.trial_dir(number));
+        let run = RunDir::new(&self.study.trial_dir(number));
         if let Ok(text) = std::fs::read(run.report())
             && let Ok(report) = serde_json::from_slice(&text)
         {

@@ -123,7 +123,7 @@ fn a_study_trains_every_cell_once_and_says_what_text_is_worth() {
     // Structural removal leaves no parameter; a replacement leaves all.
     let names = |condition: &str| -> Vec<String> {
         let (_, checkpoint) =
-            RunDir::at(&root.join(condition).join("seed-1")).checkpoint(&Which::Best).unwrap();
+            RunDir::new(&root.join(condition).join("seed-1")).checkpoint(&Which::Best).unwrap();
         checkpoint.params.into_keys().collect()
     };
     let of_text = |names: &[String]| names.iter().filter(|n| n.split('.').any(|part| part == "text")).count();

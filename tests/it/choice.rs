@@ -274,7 +274,7 @@ fn targets_outside_the_candidates_are_counted_apart_for_the_model_and_for_every_
 fn ranks_under_a_choice_are_counted_among_its_scores() {
     let home = tempfile::tempdir().unwrap();
     let root = trained(home.path());
-    let (at, checkpoint) = RunDir::at(&root).checkpoint(&Which::Best).unwrap();
+    let (at, checkpoint) = RunDir::new(&root).checkpoint(&Which::Best).unwrap();
     let system = CoDistill::open(Setup::open(checkpoint.config.clone(), &Device::flex()).unwrap()).unwrap();
     let model = checkpoint.restore(&at, system.new_model()).unwrap().valid();
     let dataset = &system.setup.dataset;

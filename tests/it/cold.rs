@@ -81,8 +81,8 @@ fn config(data: &Path, seed: u64, more: &[String]) -> Config {
 fn train(config: Config) -> (CoDistill, Recommender) {
     let scratch = tempfile::tempdir().unwrap();
     let system = CoDistill::open(Setup::open(config, &Device::flex()).unwrap()).unwrap();
-    let mut trainer = Trainer::new(&system, scratch.path()).unwrap();
-    trainer.run(&mut Silent, &AtomicBool::new(false)).unwrap();
+    let mut trainer = Trainer::new(&system).unwrap();
+    trainer.run(scratch.path(), &mut Silent, &AtomicBool::new(false)).unwrap();
     let model = trainer.model().clone().valid();
     (system, model)
 }

@@ -27,7 +27,7 @@ struct Opened {
 
 impl Opened {
     fn at(root: &Path) -> Self {
-        let (path, checkpoint) = RunDir::at(root).checkpoint(&Which::Best).unwrap();
+        let (path, checkpoint) = RunDir::new(root).checkpoint(&Which::Best).unwrap();
         let system =
             CoDistill::open(Setup::open(checkpoint.config.clone(), &Device::flex()).unwrap()).unwrap();
         let model = checkpoint.restore(&path, system.new_model()).unwrap().valid();

@@ -62,8 +62,8 @@ fn make(dir: &Path, config: &str, sets: &[&str]) -> Made {
     let config = config::parse(config, Path::new("flip.toml"), &sets).unwrap().config;
     let system = CoDistill::open(Setup::open(config, &Device::flex()).unwrap()).unwrap();
     let scratch = tempfile::tempdir().unwrap();
-    let mut trainer = Trainer::new(&system, scratch.path()).unwrap();
-    trainer.run(&mut Silent, &AtomicBool::new(false)).unwrap();
+    let mut trainer = Trainer::new(&system).unwrap();
+    trainer.run(scratch.path(), &mut Silent, &AtomicBool::new(false)).unwrap();
     let model = trainer.model().clone().valid();
     let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
     let weights = params::read(&model).into_iter().map(|(name, v)| (name, bits(&v.values))).collect();

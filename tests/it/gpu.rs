@@ -157,7 +157,7 @@ fn one_step(world: &World, device: &Device) -> OneStep {
     assert!((again - losses.total).abs() <= 1e-5 * losses.total.abs(), "{again} and {}", losses.total);
     let norm = found.grad_norm;
     let weights = params::read(&model).into_iter().map(|(name, v)| (name, v.values)).collect();
-    let losses = [vec![losses.total, norm], losses.below("")].concat();
+    let losses = [vec![losses.total, norm], losses.parts_named("")].concat();
     OneStep { losses, gradients, weights }
 }
 

@@ -245,8 +245,8 @@ fn students_of_the_whole_catalogue_learn_what_a_batch_of_all_items_would_teach()
     });
     let (losses, grads) = full.gradients(&model, &batch, 1);
     let (expected, expected_grads) = in_batch.gradients(&model, &all_items, 1);
-    assert_eq!((losses.below("distill/").len(), losses.figure("distill_weight")), (2, Some(0.8)));
-    let values = |l: &LossValues| [vec![l.total], l.below("")].concat();
+    assert_eq!((losses.parts_named("distill/").len(), losses.figure("distill_weight")), (2, Some(0.8)));
+    let values = |l: &LossValues| [vec![l.total], l.parts_named("")].concat();
     for (a, b) in values(&losses).iter().zip(values(&expected)) {
         assert!((a - b).abs() < 1e-5 * b.abs(), "{losses:?} {expected:?}");
     }

@@ -114,21 +114,21 @@ fn compare_losses(
         compare_logits(table, &name, &z, numbers.get(&name), ids, &batch);
     }
     let (values, grads) = step.gradients(model, &batch, 15);
-    for ((_, short), &ours) in BRANCHES.iter().zip(&values.below("loss/")) {
+    for ((_, short), &ours) in BRANCHES.iter().zip(&values.parts_named("loss/")) {
         let name = format!("{prefix}out.ce_{short}");
         table.scalar(&name, ours, numbers.scalar(&name), 2e-6);
     }
     for (name, ours) in
-        ["kd_t_from_id", "kd_v_from_id", "kd_id_from_ens"].iter().zip(&values.below("distill/"))
+        ["kd_t_from_id", "kd_v_from_id", "kd_id_from_ens"].iter().zip(&values.parts_named("distill/"))
     {
         let name = format!("{prefix}out.{name}");
         table.scalar(&name, *ours, numbers.scalar(&name), 2e-6);
     }
-    let ce: f64 = values.below("loss/").iter().sum();
+    let ce: f64 = values.parts_named("loss/").iter().sum();
     table.scalar(&format!("{prefix}out.ce"), ce, numbers.scalar(&format!("{prefix}out.ce")), 2e-6);
     let weight = numbers.scalar(&format!("{prefix}out.kd_weight"));
     table.scalar(&format!("{prefix}out.kd_weight"), values.figure("distill_weight").unwrap(), weight, 2e-6);
-    let kl = values.below("distill/").iter().sum::<f64>() * values.figure("distill_weight").unwrap();
+    let kl = values.parts_named("distill/").iter().sum::<f64>() * values.figure("distill_weight").unwrap();
     table.scalar(&format!("{prefix}out.kl"), kl, numbers.scalar(&format!("{prefix}out.kl")), 2e-6);
     let norm = format!("{prefix}out.grad_norm_total");
     // Two of the variants come without it.
@@ -322,9 +322,9 @@ fn ten_step_curves_equal_the_authors() {
                 let ids = if s % 2 == 0 { &main_ids[..] } else { &big_ids[..3 * (POSITIONS + 1)] };
                 let (values, grads) = step.gradients(&model, &world.batch(ids, &case), s + 1);
                 let norm = global_norm(&grads);
-                let ce: f64 = values.below("loss/").iter().sum();
-                let kl =
-                    values.below("distill/").iter().sum::<f64>() * values.figure("distill_weight").unwrap();
+                let ce: f64 = values.parts_named("loss/").iter().sum();
+                let kl = values.parts_named("distill/").iter().sum::<f64>()
+                    * values.figure("distill_weight").unwrap();
                 for (name, ours) in [("ce", ce), ("kl", kl), ("grad_norm", norm)] {
                     let theirs = f64::from(world.extra.get(&format!("{prefix}{name}"))[s]);
                     table.scalar(&format!("{prefix}{name}[{s}]"), ours, theirs, tolerance);

@@ -102,8 +102,8 @@ fn model(data: &Path, seed: u64, epochs: usize, without: Option<&str>) -> Config
 /// Test recall of the trained ensemble, and of popularity.
 fn measure(config: Config, scratch: &Path) -> (f64, f64) {
     let system = CoDistill::open(Setup::open(config, &Device::flex()).unwrap()).unwrap();
-    let mut trainer = Trainer::new(&system, scratch).unwrap();
-    trainer.run(&mut Silent, &AtomicBool::new(false)).unwrap();
+    let mut trainer = Trainer::new(&system).unwrap();
+    trainer.run(scratch, &mut Silent, &AtomicBool::new(false)).unwrap();
     let evaluation = system.evaluate(&trainer.model().clone().valid(), Part::Test, None).unwrap();
     let popular = system.evaluate_scorer(&mut Popularity::new(&system.setup.dataset), Part::Test).unwrap();
     (evaluation.metrics()[&format!("ensemble/{METRIC}")], popular.scored[0].metrics[METRIC])

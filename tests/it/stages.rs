@@ -27,7 +27,7 @@ fn figures(run_dir: &Path) -> Vec<Figures> {
 
 /// Parameters of the checkpoint of a step, and of a model before its first step.
 fn weights(run_dir: &Path, step: u64) -> (BTreeMap<String, Values>, BTreeMap<String, Values>) {
-    let (at, checkpoint) = RunDir::at(run_dir).checkpoint(&Which::Step(step)).unwrap();
+    let (at, checkpoint) = RunDir::new(run_dir).checkpoint(&Which::Step(step)).unwrap();
     let system = CoDistill::open(Setup::open(checkpoint.config, &Device::flex()).unwrap()).unwrap();
     let read = |path: &Path| tensors::read(&path.join("model.safetensors")).unwrap();
     (read(&at), params::read(&system.new_model().valid()))
@@ -74,12 +74,12 @@ fn a_run_that_was_stopped_in_its_first_stage_goes_on_to_the_same_bits() {
     let whole = both("whole", &["train.keep=9"]);
     let cut = both("cut", &["train.keep=9"]);
     // The checkpoint after the first epoch of the first stage is the newest one left.
-    let steps = RunDir::at(&cut).steps();
+    let steps = RunDir::new(&cut).steps();
     let mut all: Vec<_> = std::fs::read_dir(&steps).unwrap().map(|entry| entry.unwrap().path()).collect();
     all.sort();
     all[1..].iter().for_each(|later| std::fs::remove_dir_all(later).unwrap());
     run(&["train", "--resume", path(&cut), "--device", "cpu"]).fine();
-    let last = |run_dir: &Path| RunDir::at(run_dir).checkpoint(&Which::Last).unwrap().1;
+    let last = |run_dir: &Path| RunDir::new(run_dir).checkpoint(&Which::Last).unwrap().1;
     let (a, b) = (last(&whole), last(&cut));
     assert_eq!((a.params, a.state), (b.params, b.state));
     assert_eq!(figures(&whole), figures(&cut));
@@ -104,7 +104,7 @@ fn a_group_has_its_own_rate_and_decay() {
 }
 
 fn last_step(run_dir: &Path) -> u64 {
-    RunDir::at(run_dir).checkpoint(&Which::Last).unwrap().1.state.step
+    RunDir::new(run_dir).checkpoint(&Which::Last).unwrap().1.state.step
 }
 
 #[test]
@@ -125,5 +125,8 @@ fn patterns_that_match_nothing_and_stages_that_make_no_sense_are_refused_before_
         "optim.groups.0.parameters",
         "parameters are",
     );
+    let twice =
+        r#"optim.groups=[{ parameters = "views.*", lr = 1.0 }, { parameters = "views.id.*", lr = 0.5 }]"#;
+    refused(twice, "optim.groups.1.parameters", "narrower pattern first");
     refused(r#"objective.terms=[{ kind = "align" }]"#, "objective.terms.0.kind", "objective.kind");
 }

@@ -36,7 +36,7 @@ fn train(run: &Run) -> Result<Exit, Failure> {
     })?;
     let mean = |of: fn(&StepTime) -> f64| times.iter().map(of).sum::<f64>() / times.len() as f64;
     let flops = Flops { reference: mean(|t| t.flops.reference), ours: mean(|t| t.flops.ours) };
-    let part = |of: fn(&StepTime) -> f64| Summary::of(times.iter().map(of)).median;
+    let part = |of: fn(&StepTime) -> f64| Summary::new(times.iter().map(of)).median;
     let median = part(|t| t.seconds);
     let of_it = format!(
         "batch {:.4} s, gradients {:.4} s, update {:.4} s (medians)",
@@ -53,7 +53,7 @@ fn train(run: &Run) -> Result<Exit, Failure> {
     );
     let parameters = training.parameters();
     let rows: Vec<Row> = vec![
-        ("step", times_text(&Summary::of(times.iter().map(|t| t.seconds)), run.steps)),
+        ("step", times_text(&Summary::new(times.iter().map(|t| t.seconds)), run.steps)),
         ("of it", of_it),
         ("rate", rate),
         ("batch", format!("{items:.0} distinct items, {positions:.0} positions")),
@@ -70,7 +70,7 @@ fn judge(run: &Run) -> Result<Exit, Failure> {
         rankings.push(ranking.clone());
         print_line(run.terminal, &ranking_line(ranking))
     })?;
-    let summary = Summary::of(rankings.iter().map(|r| r.seconds));
+    let summary = Summary::new(rankings.iter().map(|r| r.seconds));
     let mut rows: Vec<Row> = vec![
         ("ranking", times_text(&summary, run.steps)),
         ("rate", format!("{:.0} targets/s", run.loaded.workload.users as f64 / summary.median)),
@@ -92,7 +92,7 @@ fn catalogue_loss(run: &Run) -> Result<Exit, Failure> {
         times.push(time.clone());
         print_line(run.terminal, &loss_line(time))
     })?;
-    let summary = Summary::of(times.iter().map(|t| t.seconds));
+    let summary = Summary::new(times.iter().map(|t| t.seconds));
     let mut rows: Vec<Row> = vec![
         ("loss", times_text(&summary, run.steps)),
         ("rate", format!("{:.0} rows/s", run.loaded.workload.users as f64 / summary.median)),
@@ -119,7 +119,7 @@ fn prepare(run: &Run) -> Result<Exit, Failure> {
         all.push(prepared.clone());
         print_line(run.terminal, &prepared_line(prepared))
     })?;
-    let summary = Summary::of(all.iter().map(|p| p.seconds));
+    let summary = Summary::new(all.iter().map(|p| p.seconds));
     let Prepared { rows: read, users, items, ref report, .. } = all[0];
     let kept = report.steps.last().map_or(0, |step| step.interactions);
     let rows: Vec<Row> = vec![
@@ -138,7 +138,7 @@ fn save(run: &Run) -> Result<Exit, Failure> {
         all.push(saved.clone());
         print_line(run.terminal, &saved_line(saved))
     })?;
-    let times = |of: fn(&Saved) -> f64| Summary::of(all.iter().map(of));
+    let times = |of: fn(&Saved) -> f64| Summary::new(all.iter().map(of));
     let both = times(|s| s.save_seconds + s.load_seconds);
     let parameters = saving.parameters();
     let rows: Vec<Row> = vec![

@@ -240,7 +240,8 @@ impl Sampler {
         }
         let columns = occurrences.iter().chain(negatives).map(|item| {
             let places = places.get_mut(item).map_or(&mut [][..], |p| p.as_mut_slice());
-            let column = places.last().copied().unwrap_or(0);
+            // The block was made of these items.
+            let column = *places.last().expect("every occurrence has a column");
             places.rotate_right(usize::from(places.len() > 1));
             column
         });

@@ -94,7 +94,7 @@ impl CoDistill {
 
     /// Training events that no window reads.
     pub fn unread(&self) -> Unread {
-        Unread::of(&self.setup.dataset.sequences, self.shape.items, Cut::of(&self.setup.config.data))
+        Unread::new(&self.setup.dataset.sequences, self.shape.items, Cut::new(&self.setup.config.data))
     }
 
     /// `[I + 1, F]` first token of every item in view `view`, zero where it is missing.

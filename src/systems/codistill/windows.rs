@@ -32,7 +32,7 @@ pub struct Cut {
 }
 
 impl Cut {
-    pub fn of(config: &DataConfig) -> Self {
+    pub fn new(config: &DataConfig) -> Self {
         let DataConfig { windows, max_seq_len, min_train_len, .. } = *config;
         Self { windows, max_seq_len, min_train_len }
     }
@@ -100,7 +100,7 @@ pub struct Unread {
 
 impl Unread {
     /// What `cut` leaves out of the training part; `items` is I.
-    pub fn of(sequences: &Sequences, items: usize, cut: Cut) -> Self {
+    pub fn new(sequences: &Sequences, items: usize, cut: Cut) -> Self {
         let sum = |counts: &[u32]| counts.iter().map(|&n| u64::from(n)).sum::<u64>();
         let mut all = vec![0; items + 1];
         for user in 0..sequences.users() {
@@ -242,7 +242,7 @@ mod tests {
         let lists: Vec<Vec<u32>> =
             (0..4).map(|u| (0..10).map(|i| if i < 5 { 10 + i } else { 1 + (i + u) % 9 }).collect()).collect();
         let s = sequences(&lists.iter().map(Vec::as_slice).collect::<Vec<_>>());
-        let unread = Unread::of(&s, 20, last(4));
+        let unread = Unread::new(&s, 20, last(4));
         assert_eq!((unread.items(), unread.events, unread.unread_events), (5, 40, 20));
         assert_eq!(
             unread.warnings(),
@@ -253,12 +253,12 @@ mod tests {
         );
         assert_eq!(unread.note(), None);
         // The control: all windows read all.
-        let all = Unread::of(&s, 20, Cut { windows: Windows::All, ..last(4) });
+        let all = Unread::new(&s, 20, Cut { windows: Windows::All, ..last(4) });
         assert_eq!((all.items(), all.unread_events, all.warnings(), all.note()), (0, 0, Vec::new(), None));
 
         // Item 8 stands in a sequence of two, item 9 alone, item 7 at the start of a long one.
         let s = sequences(&[&[7, 1, 2, 3], &[8, 1], &[9], &[3, 2, 1]]);
-        let said = Unread::of(&s, 9, Cut { min_train_len: 3, ..last(2) }).warnings();
+        let said = Unread::new(&s, 9, Cut { min_train_len: 3, ..last(2) }).warnings();
         assert_eq!(said.len(), 3, "{said:?}");
         assert!(
             said[0].starts_with("1 of 9 items stands in no training window (data.windows"),
@@ -277,11 +277,11 @@ mod tests {
     #[test]
     fn many_unread_events_are_a_note_where_every_item_is_read() {
         let s = sequences(&[&[1, 2, 3, 1, 2, 3, 1, 2, 3, 1]]);
-        let unread = Unread::of(&s, 3, last(3));
+        let unread = Unread::new(&s, 3, last(3));
         assert!(unread.warnings().is_empty());
         assert!(unread.note().unwrap().starts_with("no window reads 60.0 % of the training events"));
-        assert_eq!(Unread::of(&s, 3, last(8)).note().map(|note| note.contains("10.0 %")), Some(true));
-        assert_eq!(Unread::of(&s, 3, last(9)).note(), None);
+        assert_eq!(Unread::new(&s, 3, last(8)).note().map(|note| note.contains("10.0 %")), Some(true));
+        assert_eq!(Unread::new(&s, 3, last(9)).note(), None);
     }
 
     proptest::proptest! {
@@ -295,7 +295,7 @@ mod tests {
             let sequences = sequences(&lists.iter().map(Vec::as_slice).collect::<Vec<_>>());
             let windows = if all { Windows::All } else { Windows::Last };
             let cut = Cut { windows, max_seq_len: s, min_train_len: min };
-            let unread = Unread::of(&sequences, 11, cut);
+            let unread = Unread::new(&sequences, 11, cut);
             let read: u64 = cut.trained(&sequences, 11).iter().map(|&n| u64::from(n)).sum();
             proptest::prop_assert_eq!(unread.events, lists.iter().map(|l| l.len() as u64).sum::<u64>());
             proptest::prop_assert_eq!(read + unread.unread_events, unread.events);
