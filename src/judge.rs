@@ -13,7 +13,7 @@ use crate::eval::{
 };
 use crate::recommend::{Calibration, Mixed, MixedScorer};
 use crate::synth::{SynthError, Truth};
-use crate::systems::{AnyFitted, CoDistill, Fitted};
+use crate::systems::{AnyFitted, AnySystem, CoDistill, Fitted};
 use crate::train::Setup;
 use crate::train::run_dir::RunDir;
 use crate::train::setup::content_stores;
@@ -126,6 +126,19 @@ pub fn final_report(model: &dyn AnyFitted, part: Part, run: Option<&RunDir>) -> 
         keep(&mut report, &run.rows(part.name()), &run.report())?;
     }
     Ok(report)
+}
+
+/// Fails where the final report of a training would fail: better before it than after.
+///
+/// # Errors
+/// Items are held out, and nothing can stand in for their ID vectors.
+pub fn check(system: &dyn AnySystem) -> Result<(), JudgeError> {
+    let config = &system.setup().config;
+    let Some(cold) = &config.data.cold else { return Ok(()) };
+    let Some(own) = system.as_any().downcast_ref::<CoDistill>() else {
+        return Err(JudgeError::NoVectors { kind: config.system.kind.clone() });
+    };
+    Ok(ColdRule::check(own, cold.rule)?)
 }
 
 fn vectors(model: &dyn AnyFitted) -> Result<&Fitted<CoDistill>, JudgeError> {

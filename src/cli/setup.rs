@@ -121,12 +121,9 @@ pub fn tell_taken(run: &RunDir, asked: &RunConfig, terminal: &Terminal) -> bool 
 
 /// Says before a training what it can't learn from its data, or be judged by.
 pub fn tell_data(system: &dyn AnySystem, terminal: &Terminal) {
-    let notices = system.notices();
+    let notices = systems::notices(system);
     notices.warnings.iter().for_each(|warning| terminal.warn(warning));
     notices.notes.iter().for_each(|note| terminal.say(format!("note: {note}")));
-    if let Some(warning) = system.setup().hidden_targets(Part::Valid).warning() {
-        terminal.warn(warning);
-    }
 }
 
 /// Opens a device by its flag; Burn's own default follows it, which optimiser records would otherwise ignore.

@@ -16,6 +16,7 @@ use super::{Exit, Failure, Terminal};
 use crate::artefact;
 use crate::config::section::Fact;
 use crate::config::{Config, has_fact, keys_with, load};
+use crate::judge;
 use crate::monitor::{Progress, ProgressMode};
 use crate::run::plan::Plan;
 use crate::run::{Judged, Session, advice};
@@ -98,6 +99,7 @@ fn start(args: &TrainArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let system = systems::open(Setup::open(loaded.config.clone(), &device.device)?)?;
     system.verify_features()?;
     check_targets(system.setup())?;
+    judge::check(system.as_ref())?;
     // Before the directory is made: what can't be trained leaves none behind.
     let training = system.training()?;
     let origins = artefact::json_text("the origins of the values", &loaded.origins)?;
@@ -313,6 +315,7 @@ fn dry_run(
 ) -> Result<Exit, Failure> {
     if from.is_none() {
         check_targets(system.setup())?;
+        judge::check(system)?;
     }
     tell_data(system, terminal);
     let mut training = system.training()?;

@@ -58,6 +58,18 @@ fn shows_id(config: &ModelConfig) -> bool {
 }
 
 impl ColdRule {
+    /// Fails where `kind` could never judge a model of this system, before it is trained.
+    ///
+    /// # Errors
+    /// No branch can distinguish new items.
+    pub fn check(system: &CoDistill, kind: ColdId) -> Result<(), EmbedError> {
+        let config = &system.setup.config.model;
+        let reads_id = |name: &str| config.views.iter().any(|v| v.name == name && v.kind == ViewKind::Id);
+        let has_content = system.views.iter().flatten().next().is_some();
+        let drops_all = kind == ColdId::Drop && config.branches.iter().all(|branch| reads_id(&branch.view));
+        if !has_content || drops_all { Err(EmbedError::NoContent) } else { Ok(()) }
+    }
+
     /// Fits `kind` to a trained model.
     ///
     /// # Errors
@@ -68,12 +80,8 @@ impl ColdRule {
         kind: ColdId,
         min_events: u32,
     ) -> Result<Self, EmbedError> {
+        Self::check(system, kind)?;
         let parts = Parts::new(model);
-        let has_content = system.views.iter().flatten().next().is_some();
-        let drops_all = kind == ColdId::Drop && parts.id_branches.iter().all(|&id| id);
-        if !has_content || drops_all {
-            return Err(EmbedError::NoContent);
-        }
         let Some((view, width)) = parts.id else {
             return Ok(Self { kind, typical: Vec::new(), ridge: None });
         };

@@ -4,15 +4,16 @@
 //! Shapes: `N` histories, `I` items, `D` width.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::{Run, RunError};
+use crate::data::Dataset;
 use crate::eval::inner_product::{Catalogue, Query, View};
 use crate::model::Recommender;
 use crate::params;
 use crate::recommend::{CatalogueVectors, ModelScorer};
 use crate::systems::{CoDistill, Fitted};
-use crate::train::Setup;
+use crate::train::setup::{Setup, whole_dataset};
 
 /// Why there is no list.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,12 +59,12 @@ pub struct Entry<'a> {
 /// # }
 /// ```
 pub struct Lists {
-    system: std::sync::Arc<CoDistill>,
-    /// Encoding a history takes the model's buffers; ranking, which takes the time, needs no lock.
-    model: Mutex<Recommender>,
+    system: Arc<CoDistill>,
+    model: Recommender,
     vectors: CatalogueVectors,
-    /// Absent where a vector is not finite.
-    catalogue: Option<Catalogue>,
+    catalogue: Catalogue,
+    /// Of a run that held items out: what users had of them, which its own data set no longer tells.
+    whole: Option<Dataset>,
     items: HashMap<String, u32>,
     users: HashMap<String, usize>,
 }
@@ -72,7 +73,7 @@ impl Lists {
     /// Encodes the catalogue of a run.
     ///
     /// # Errors
-    /// The run's system has no item vectors.
+    /// The run's system has no item vectors, one of them is not finite, or the data set can't be read.
     pub fn new(run: Run) -> Result<Self, RunError> {
         run.codistill()?;
         let Ok(fitted) = run.model.into_any().downcast::<Fitted<CoDistill>>() else {
@@ -82,11 +83,13 @@ impl Lists {
         let Fitted { system, model } = *fitted;
         let vectors = system.catalogue(&model);
         let rows = vectors.branches.iter().cloned().map(params::host).collect();
-        let catalogue = Catalogue::new(rows, model.config().width);
+        let catalogue = Catalogue::new(rows, model.config().width)
+            .ok_or_else(|| RunError::NotFinite { run: run.dir.root.clone() })?;
+        let whole = whole_dataset(&system.setup)?;
         let dataset = &system.setup.dataset;
         let items = (1u32..).zip(&dataset.items.ids[1..]).map(|(item, id)| (id.clone(), item)).collect();
         let users = dataset.users.iter().enumerate().map(|(user, id)| (id.clone(), user)).collect();
-        Ok(Self { system, model: Mutex::new(model), vectors, catalogue, items, users })
+        Ok(Self { system, model, vectors, catalogue, whole, items, users })
     }
 
     /// The ids of all users of the data set.
@@ -104,7 +107,8 @@ impl Lists {
     /// There is no such user.
     pub fn for_user(&self, user: &str, k: usize) -> Result<Vec<Entry<'_>>, ListError> {
         let number = self.users.get(user).ok_or_else(|| ListError::UnknownUser(user.to_owned()))?;
-        Ok(self.list(self.setup().dataset.sequences.items_of(*number), k))
+        let unread = self.whole.as_ref().map_or(&[][..], |whole| whole.sequences.items_of(*number));
+        Ok(self.list(self.setup().dataset.sequences.items_of(*number), unread, k))
     }
 
     /// The best `k` items after a history of item ids, oldest first, of which none is listed. Empty after an empty history,
@@ -118,26 +122,27 @@ impl Lists {
             found.ok_or_else(|| ListError::UnknownItem(id.as_ref().to_owned()))
         };
         let history: Vec<u32> = history.iter().map(number).collect::<Result<_, _>>()?;
-        Ok(self.list(&history, k))
+        Ok(self.list(&history, &[], k))
     }
 
-    fn list(&self, history: &[u32], k: usize) -> Vec<Entry<'_>> {
+    /// The best items after `history`; neither its items nor those of `unread` are listed.
+    fn list(&self, history: &[u32], unread: &[u32], k: usize) -> Vec<Entry<'_>> {
         let items = &self.setup().dataset.items;
-        let masked: Vec<u32> = history.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+        let had: BTreeSet<u32> = history.iter().chain(unread).copied().collect();
+        let masked: Vec<u32> = had.into_iter().collect();
         // Nobody asks for the rank of this one; it only must be a candidate.
         let free = (1..=items.count() as u32).find(|item| masked.binary_search(item).is_err());
         let (Some(target), false) = (free, history.is_empty()) else { return Vec::new() };
         let users = self.user_vectors(history);
         let view = View::all(users.len())[0];
-        let Some(catalogue) = &self.catalogue else { return Vec::new() };
         let query = Query { target, masked: &masked };
         let k = k.min(items.count() - masked.len());
-        let found = catalogue.rank(&[view], &users, &[query], k);
+        let found = self.catalogue.rank(&[view], &users, &[query], k);
         let user: Vec<&[f32]> = users.iter().map(Vec::as_slice).collect();
         let entry = |&item: &u32| Entry {
             item: &items.ids[item as usize],
             title: &items.titles[item as usize],
-            score: catalogue.exact_score(view, &user, item),
+            score: self.catalogue.exact_score(view, &user, item),
         };
         found[0][0].best.iter().take(k).map(entry).collect()
     }
@@ -145,9 +150,8 @@ impl Lists {
     /// User vectors after a history, `[D]` per branch.
     fn user_vectors(&self, history: &[u32]) -> Vec<Vec<f32>> {
         let setup = self.setup();
-        let model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
         let positions = setup.config.data.max_seq_len;
-        let scorer = ModelScorer::new(&model, &self.vectors, None, positions, &setup.device);
+        let scorer = ModelScorer::new(&self.model, &self.vectors, None, positions, &setup.device);
         scorer.user_vectors(&[history]).into_iter().map(params::host).collect()
     }
 }

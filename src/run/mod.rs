@@ -55,6 +55,8 @@ pub enum RunError {
     Train(#[from] TrainError),
     #[error(transparent)]
     Judge(#[from] JudgeError),
+    #[error("{run} has item vectors that are no finite numbers")]
+    NotFinite { run: PathBuf },
     #[error("{run} was trained by the system `{kind}`, which has no item and user vectors")]
     NoVectors { run: PathBuf, kind: String },
 }
@@ -72,6 +74,7 @@ impl RunError {
             Self::Lock(e) => e.hint(),
             Self::Train(e) => e.hint(),
             Self::Judge(e) => e.hint(),
+            Self::NotFinite { .. } => Some("take an earlier checkpoint: the training diverged".into()),
             Self::NoVectors { .. } => Some(
                 "`evaluate` and `export` take runs of any system, this command those of `codistill`".into(),
             ),

@@ -8,7 +8,7 @@ use super::{RunError, hparams, show};
 use crate::config::Config;
 use crate::data::Part;
 use crate::eval::Report;
-use crate::judge::final_report;
+use crate::judge::{self, final_report};
 use crate::lock::DirLock;
 use crate::monitor::{FINAL_BEST, FINAL_TEST, Monitor, Progress};
 use crate::systems::{self, AnySystem, CoDistill, Fitted};
@@ -144,6 +144,7 @@ pub fn train(mut config: Config, stop: &AtomicBool) -> Result<Finished, RunError
     let system = systems::open(Setup::open(config, &device.device)?)?;
     system.verify_features()?;
     check_targets(system.setup())?;
+    judge::check(system.as_ref())?;
     let training = system.training()?;
     let config = &system.setup().config;
     let run = RunDir::create(&config.run.dir, &config.run.name, &config.to_toml()?, "{}")?;

@@ -114,6 +114,13 @@ pub trait AnySystem: Send + Sync {
     fn samples(&self) -> (usize, &'static str);
 }
 
+/// What a user should know before a training of `system`: what it can't learn from its data, or be judged by.
+pub fn notices(system: &dyn AnySystem) -> Notices {
+    let mut notices = system.notices();
+    notices.warnings.extend(system.setup().hidden_targets(Part::Valid).warning());
+    notices
+}
+
 /// A trained model with its system, whose type is known at run time only.
 pub trait AnyFitted: Send {
     /// The [`Fitted`] itself, for code that needs a certain system.

@@ -118,6 +118,17 @@ impl Setup {
     }
 }
 
+/// The data set on disk of a setup that holds items out: interactions with them, which the model was not told of, are
+/// known there alone. Absent where nothing is held out.
+///
+/// # Errors
+/// It can't be read.
+pub fn whole_dataset(setup: &Setup) -> Result<Option<Dataset>, SystemError> {
+    let data = &setup.config.data;
+    let path = data.path.as_ref().filter(|_| data.cold.is_some());
+    Ok(path.map(|path| Dataset::open(path)).transpose()?)
+}
+
 /// Feature stores of these items that lie beside the data set, by name.
 pub fn content_stores(setup: &Setup) -> Vec<(String, Arc<FeatureStore>)> {
     let Some(path) = &setup.config.data.path else { return Vec::new() };

@@ -398,12 +398,9 @@ fn lock(dir: &Path, on_event: &mut OnEvent<'_>) -> Result<DirLock, TuneError> {
 }
 
 fn report_data(system: &dyn AnySystem, on_event: &mut OnEvent<'_>) {
-    let notices = system.notices();
+    let notices = systems::notices(system);
     notices.warnings.into_iter().for_each(|warning| on_event(Event::Warning(warning)));
     notices.notes.into_iter().for_each(|note| on_event(Event::Note(format!("note: {note}"))));
-    if let Some(warning) = system.setup().hidden_targets(Part::Valid).warning() {
-        on_event(Event::Warning(warning));
-    }
 }
 
 fn report_inputs(found: &inputs::Found, on_event: &mut OnEvent<'_>) {

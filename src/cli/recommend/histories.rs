@@ -8,9 +8,10 @@ use serde::Deserialize;
 
 use super::super::setup::Trained;
 use super::super::{Failure, Terminal};
+use crate::data::Items;
 use crate::data::join::{Names, explain};
-use crate::data::{Dataset, Items};
 use crate::recommend::History;
+use crate::train::setup::whole_dataset;
 
 /// Unknown items that a warning names.
 const EXAMPLES: usize = 3;
@@ -54,19 +55,16 @@ pub fn histories(
         return read_histories(path, &items.ids, terminal);
     }
     let setup = &trained.system().setup;
-    let (dataset, config) = (&setup.dataset, &setup.config.data);
-    // Interactions with held-out items, which the model was not told of, are known to the data set on disk alone.
-    let whole = config.path.as_ref().filter(|_| config.cold.is_some()).map(|path| Dataset::open(path));
-    let whole = whole.transpose()?;
-    let of_user = |u: usize| History {
+    let (dataset, whole) = (&setup.dataset, whole_dataset(setup)?);
+    let history = |u: usize| History {
         unread: whole.as_ref().map(|whole| whole.sequences.items_of(u).to_vec()).unwrap_or_default(),
         ..History::new(&dataset.users[u], dataset.sequences.items_of(u).to_vec())
     };
     if who.all {
-        return Ok((0..dataset.users.len()).map(of_user).collect());
+        return Ok((0..dataset.users.len()).map(history).collect());
     }
     let wanted = who.users.iter().map(|id| {
-        let found = dataset.users.iter().position(|known| known == id).map(of_user);
+        let found = dataset.users.iter().position(|known| known == id).map(history);
         found.ok_or_else(|| {
             Failure::user(
                 format!("`{id}` is no user of the data set"),
