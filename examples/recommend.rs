@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("give a run directory and the id of a user".into());
     };
     let run = Run::open(Path::new(&root), &OpenOptions { device: "cpu".into(), ..OpenOptions::default() })?;
-    for entry in Lists::new(run)?.for_user(&user, 5)? {
+    for entry in Lists::new(run)?.recommend(&user, 5)? {
         println!("{:.4}  {}  {}", entry.score, entry.item, entry.title);
     }
     Ok(())

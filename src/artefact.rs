@@ -61,7 +61,7 @@ impl ArtefactError {
 }
 
 /// Attaches the path to an I/O error.
-pub fn at(path: &Path) -> impl FnOnce(io::Error) -> ArtefactError + '_ {
+pub fn io_error(path: &Path) -> impl FnOnce(io::Error) -> ArtefactError + '_ {
     move |source| ArtefactError::Io { path: path.to_owned(), source }
 }
 
@@ -76,7 +76,7 @@ pub struct FileEntry {
 /// `manifest.json`: the kind of the artefact, its description, and its files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Kind: Kind: Kind: `codistill/dataset`, `codistill/features`, `codistill/checkpoint`, …
+    /// Kind: `codistill/dataset`, `codistill/features`, `codistill/checkpoint`, …
     pub kind: String,
     /// Version of the kind's layout; readers refuse newer ones.
     pub schema_version: u32,
@@ -120,8 +120,8 @@ impl Staging {
             Some(p) if !p.as_os_str().is_empty() => p.to_owned(),
             _ => PathBuf::from("."),
         };
-        fs::create_dir_all(&parent).map_err(at(&parent))?;
-        let scratch = scratch(0o777).prefix(SCRATCH).tempdir_in(&parent).map_err(at(&parent))?;
+        fs::create_dir_all(&parent).map_err(io_error(&parent))?;
+        let scratch = scratch(0o777).prefix(SCRATCH).tempdir_in(&parent).map_err(io_error(&parent))?;
         Ok(Self { scratch, destination: destination.to_owned() })
     }
 
@@ -144,7 +144,7 @@ impl Staging {
     /// It can't be written.
     pub fn write(&self, name: &str, text: &str) -> Result<(), ArtefactError> {
         let path = self.path(name);
-        fs::write(&path, text).map_err(at(&path))
+        fs::write(&path, text).map_err(io_error(&path))
     }
 
     /// Hashes every file, syncs all files and folders, writes the manifest last, and renames the directory into place.
@@ -157,7 +157,7 @@ impl Staging {
         let Tree { files: names, folders } = Tree::read(root)?;
         for name in names {
             let path = root.join(&name);
-            File::open(&path).and_then(|f| f.sync_all()).map_err(at(&path))?;
+            File::open(&path).and_then(|f| f.sync_all()).map_err(io_error(&path))?;
             let (sha256, bytes) = hash_file(&path)?;
             files.push(FileEntry { name, bytes, sha256 });
         }
@@ -169,7 +169,7 @@ impl Staging {
         for folder in folders.iter().rev() {
             sync_dir(&root.join(folder))?;
         }
-        fs::rename(root, &self.destination).map_err(at(&self.destination))?;
+        fs::rename(root, &self.destination).map_err(io_error(&self.destination))?;
         let _ = self.scratch.keep();
         if let Some(parent) = self.destination.parent().filter(|p| !p.as_os_str().is_empty()) {
             sync_dir(parent)?;
@@ -239,13 +239,13 @@ pub fn write_atomic(path: &Path, content: &[u8]) -> Result<(), ArtefactError> {
             .write(true)
             .open(path)
             .and_then(|mut f| f.write_all(content))
-            .map_err(at(path));
+            .map_err(io_error(path));
     }
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let mut file = scratch(0o666).tempfile_in(parent).map_err(at(path))?;
-    file.write_all(content).map_err(at(path))?;
-    file.as_file().sync_all().map_err(at(path))?;
-    file.persist(path).map_err(|e| at(path)(e.error))?;
+    let mut file = scratch(0o666).tempfile_in(parent).map_err(io_error(path))?;
+    file.write_all(content).map_err(io_error(path))?;
+    file.as_file().sync_all().map_err(io_error(path))?;
+    file.persist(path).map_err(|e| io_error(path)(e.error))?;
     sync_dir(parent)
 }
 
@@ -282,7 +282,7 @@ pub fn replacing<T, E: From<ArtefactError>>(
     }
     let made = make(&fresh)?;
     remove(dest)?;
-    fs::rename(&fresh, dest).map_err(at(dest))?;
+    fs::rename(&fresh, dest).map_err(io_error(dest))?;
     Ok(made)
 }
 
@@ -294,10 +294,10 @@ pub fn remove(dir: &Path) -> Result<(), ArtefactError> {
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
     let hidden = dir.with_file_name(format!("{SCRATCH}gone-{name}"));
     if hidden.exists() {
-        fs::remove_dir_all(&hidden).map_err(at(&hidden))?;
+        fs::remove_dir_all(&hidden).map_err(io_error(&hidden))?;
     }
-    fs::rename(dir, &hidden).map_err(at(dir))?;
-    fs::remove_dir_all(&hidden).map_err(at(&hidden))
+    fs::rename(dir, &hidden).map_err(io_error(dir))?;
+    fs::remove_dir_all(&hidden).map_err(io_error(&hidden))
 }
 
 /// Removes from `dir` what killed writers left. No other process may be writing there.
@@ -315,12 +315,12 @@ pub fn sweep(dir: &Path) {
 /// # Errors
 /// The file can't be read.
 pub fn hash_file(path: &Path) -> Result<(String, u64), ArtefactError> {
-    let mut file = File::open(path).map_err(at(path))?;
+    let mut file = File::open(path).map_err(io_error(path))?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0u8; 1 << 20];
     let mut bytes = 0;
     loop {
-        let n = file.read(&mut buffer).map_err(at(path))?;
+        let n = file.read(&mut buffer).map_err(io_error(path))?;
         if n == 0 {
             return Ok((hex(hasher.finalize()), bytes));
         }
@@ -330,12 +330,12 @@ pub fn hash_file(path: &Path) -> Result<(String, u64), ArtefactError> {
 }
 
 fn write_synced(path: &Path, content: &[u8]) -> Result<(), ArtefactError> {
-    let mut file = File::create(path).map_err(at(path))?;
-    file.write_all(content).and_then(|()| file.sync_all()).map_err(at(path))
+    let mut file = File::create(path).map_err(io_error(path))?;
+    file.write_all(content).and_then(|()| file.sync_all()).map_err(io_error(path))
 }
 
 fn sync_dir(dir: &Path) -> Result<(), ArtefactError> {
-    File::open(dir).and_then(|d| d.sync_all()).map_err(at(dir))
+    File::open(dir).and_then(|d| d.sync_all()).map_err(io_error(dir))
 }
 
 /// What lies below a directory, by paths relative to it.
@@ -353,10 +353,10 @@ impl Tree {
         let mut next = 0;
         while let Some(folder) = folders.get(next).cloned() {
             let dir = root.join(&folder);
-            for entry in fs::read_dir(&dir).map_err(at(&dir))? {
-                let entry = entry.map_err(at(&dir))?;
+            for entry in fs::read_dir(&dir).map_err(io_error(&dir))? {
+                let entry = entry.map_err(io_error(&dir))?;
                 let relative = folder.join(entry.file_name());
-                if entry.file_type().map_err(at(&dir))?.is_dir() {
+                if entry.file_type().map_err(io_error(&dir))?.is_dir() {
                     folders.push(relative);
                 } else {
                     files.push(relative.to_string_lossy().replace('\\', "/"));

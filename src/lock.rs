@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::artefact::{ArtefactError, at};
+use crate::artefact::{ArtefactError, io_error};
 
 /// Name of the lock file in a directory.
 pub const LOCK: &str = "lock";
@@ -78,7 +78,7 @@ impl DirLock {
         let path = dir.join(LOCK);
         // Not truncated: the content belongs to the holder.
         let opened = File::options().create(true).read(true).write(true).truncate(false).open(&path);
-        let mut file = opened.map_err(at(&path))?;
+        let mut file = opened.map_err(io_error(&path))?;
         let start = Instant::now();
         loop {
             match file.try_lock() {
@@ -97,7 +97,7 @@ impl DirLock {
             }
         }
         let holder = Holder { command: command.to_owned(), pid: std::process::id(), host: host() };
-        write_holder(&mut file, &holder).map_err(at(&path))?;
+        write_holder(&mut file, &holder).map_err(io_error(&path))?;
         Ok(Self { _file: Some(file), unguarded: None })
     }
 

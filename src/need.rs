@@ -55,7 +55,7 @@ pub(crate) fn need<T, E: Display>(name: &str, found: Result<T, E>) -> Option<T> 
 }
 
 /// Returns `path` below the folder that an environment variable names, where it exists.
-pub(crate) fn below(variable: &str, path: &str) -> Result<PathBuf, String> {
+pub(crate) fn locate(variable: &str, path: &str) -> Result<PathBuf, String> {
     let folder = std::env::var_os(variable).ok_or_else(|| format!("{variable} names no folder"))?;
     let found = PathBuf::from(folder).join(path);
     if found.exists() { Ok(found) } else { Err(format!("{path} is not below {variable}")) }

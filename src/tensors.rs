@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
-use crate::artefact::{ArtefactError, at};
+use crate::artefact::{ArtefactError, io_error};
 
 /// A tensor's values on the host.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,7 +73,7 @@ pub fn write_views(
 /// # Errors
 /// It is no safetensors file, or holds another type than float32.
 pub fn read(path: &Path) -> Result<BTreeMap<String, Values>, TensorsError> {
-    let bytes = std::fs::read(path).map_err(at(path))?;
+    let bytes = std::fs::read(path).map_err(io_error(path))?;
     let file = SafeTensors::deserialize(&bytes).map_err(|e| malformed(path, e))?;
     let mut tensors = BTreeMap::new();
     for (name, view) in file.iter() {

@@ -160,7 +160,7 @@ impl Cell {
             return Ok(());
         }
         let folder = &self.config.run.dir;
-        std::fs::create_dir_all(folder).map_err(crate::artefact::at(folder))?;
+        std::fs::create_dir_all(folder).map_err(crate::artefact::io_error(folder))?;
         // An empty directory would make the training choose another name.
         let _ = std::fs::remove_dir(&self.dir);
         if self.dir.exists() { Err(StudyError::InTheWay { dir: self.dir.clone() }) } else { Ok(()) }
@@ -171,7 +171,8 @@ impl Cell {
     /// # Errors
     /// It can't be written.
     pub fn write_config(&self) -> Result<PathBuf, StudyError> {
-        std::fs::create_dir_all(&self.config.run.dir).map_err(crate::artefact::at(&self.config.run.dir))?;
+        std::fs::create_dir_all(&self.config.run.dir)
+            .map_err(crate::artefact::io_error(&self.config.run.dir))?;
         let path = self.config_path();
         write_atomic(&path, self.config.to_toml()?.as_bytes())?;
         Ok(path)

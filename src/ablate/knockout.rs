@@ -80,7 +80,7 @@ pub fn judge(
     let mut remaining = Remaining { model: scorer, live, scores: Vec::new() };
     let evaluation = system.evaluate_scorer(&mut remaining, Part::Test)?;
 
-    std::fs::create_dir_all(&cell.dir).map_err(crate::artefact::at(&cell.dir))?;
+    std::fs::create_dir_all(&cell.dir).map_err(crate::artefact::io_error(&cell.dir))?;
     let run = RunDir::new(&cell.dir);
     run.write(&run.config(), &cell.config.to_toml()?)?;
     let mut report = Report {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::StudyError;
 use super::cell::Cell;
-use crate::artefact::at;
+use crate::artefact::io_error;
 use crate::lock::is_held;
 
 /// How long a training may take to save after an interruption.
@@ -79,7 +79,7 @@ impl Launcher for Processes {
         let mut leash = process.stdin.take();
         let mut asked = None;
         loop {
-            if let Some(status) = process.try_wait().map_err(at(&cell.dir))? {
+            if let Some(status) = process.try_wait().map_err(io_error(&cell.dir))? {
                 return Ok(ended(status, cell));
             }
             if asked.is_none() && stop.load(Ordering::SeqCst) {
@@ -115,9 +115,9 @@ impl Processes {
             command.env("RAYON_NUM_THREADS", threads.to_string());
         }
         let path = cell.log_path();
-        let log = OpenOptions::new().create(true).append(true).open(&path).map_err(at(&path))?;
+        let log = OpenOptions::new().create(true).append(true).open(&path).map_err(io_error(&path))?;
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
-        Ok(command.spawn().map_err(at(&self.program))?)
+        Ok(command.spawn().map_err(io_error(&self.program))?)
     }
 }
 

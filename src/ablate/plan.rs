@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use super::StudyError;
 use super::cell::{Cell, State};
 use super::condition::{AGAIN, Condition, Preset, REFERENCE, Views};
-use super::retune::{Choice, Chosen, Retune, with};
+use super::retune::{Choice, Chosen, Retune, overridden};
 use super::study::Study;
-use crate::artefact::{at, write_json};
+use crate::artefact::{io_error, write_json};
 use crate::compare::Options;
 use crate::config::Config;
 
@@ -182,7 +182,7 @@ impl Plan {
         let seed = self.study.seeds.first().copied().unwrap_or_default();
         let cell = |trial: usize| {
             let config =
-                with(condition, retune.overrides(trial)).apply(&self.base, self.study.replace_seed)?;
+                overridden(condition, retune.overrides(trial)).apply(&self.base, self.study.replace_seed)?;
             Cell::trial(&self.root, condition, &config, seed, trial)
         };
         (0..retune.trials).map(cell).collect()
@@ -200,7 +200,7 @@ impl Plan {
                 };
                 set.clone_from(&chosen.set);
             }
-            let config = with(condition, set).apply(&self.base, self.study.replace_seed)?;
+            let config = overridden(condition, set).apply(&self.base, self.study.replace_seed)?;
             for seed in seeds {
                 cells.push(Cell::new(&self.root, condition, &config, seed)?);
             }
@@ -219,7 +219,7 @@ impl Plan {
             "confidence": study.confidence, "seeds": study.seeds,
         });
         let path = self.root.join("declared.json");
-        std::fs::create_dir_all(&self.root).map_err(at(&self.root))?;
+        std::fs::create_dir_all(&self.root).map_err(io_error(&self.root))?;
         let then: Option<serde_json::Value> =
             std::fs::read_to_string(&path).ok().and_then(|text| serde_json::from_str(&text).ok());
         let Some(then) = then else {

@@ -86,7 +86,7 @@ impl Retune {
 }
 
 /// A condition with further overrides.
-pub(super) fn with(condition: &Condition, overrides: Vec<String>) -> Condition {
+pub(super) fn overridden(condition: &Condition, overrides: Vec<String>) -> Condition {
     let mut condition = condition.clone();
     condition.set.extend(overrides);
     condition

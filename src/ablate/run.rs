@@ -14,7 +14,7 @@ use super::launch::{Ended, Job, Launcher, POLL};
 use super::plan::Plan;
 use super::report::StudyReport;
 use super::{StudyError, gates, knockout};
-use crate::artefact::{Makes, at, may_make};
+use crate::artefact::{Makes, io_error, may_make};
 use crate::data::Dataset;
 use crate::device::{self, Opened};
 use crate::lock::DirLock;
@@ -124,7 +124,7 @@ pub fn run(
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Outcome, StudyError> {
     may_make(&plan.root, Makes::Study)?;
-    std::fs::create_dir_all(&plan.root).map_err(at(&plan.root))?;
+    std::fs::create_dir_all(&plan.root).map_err(io_error(&plan.root))?;
     let lock = DirLock::take(&plan.root, "ablate")?;
     if let Some(warning) = lock.warning() {
         on_event(Event::Warning(warning));

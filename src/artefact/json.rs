@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{ArtefactError, at, write_atomic};
+use super::{ArtefactError, io_error, write_atomic};
 
 /// Replaces the file `path` with the indented JSON of `value`, atomically.
 ///
@@ -40,7 +40,7 @@ pub fn json_value(what: impl AsRef<Path>, value: &(impl Serialize + ?Sized)) -> 
 }
 
 fn unwritable(what: impl AsRef<Path>) -> impl FnOnce(serde_json::Error) -> ArtefactError {
-    move |e| at(what.as_ref())(e.into())
+    move |e| io_error(what.as_ref())(e.into())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use safetensors::Dtype;
 use serde_json::json;
 
 use super::BenchError;
-use crate::artefact::at;
+use crate::artefact::io_error;
 
 /// A tensor whose bytes are made while they are written.
 pub(super) struct Column<'a> {
@@ -55,12 +55,12 @@ pub(super) fn write_columns(path: &Path, columns: Vec<Column<'_>>) -> Result<(),
     }
     let mut head = serde_json::Value::Object(header).to_string().into_bytes();
     head.resize(head.len().next_multiple_of(8), b' ');
-    let mut out = BufWriter::with_capacity(1 << 20, File::create_new(path).map_err(at(path))?);
+    let mut out = BufWriter::with_capacity(1 << 20, File::create_new(path).map_err(io_error(path))?);
     let written = out.write_all(&(head.len() as u64).to_le_bytes()).and_then(|()| out.write_all(&head));
-    written.map_err(at(path))?;
+    written.map_err(io_error(path))?;
     for column in columns {
-        (column.fill)(&mut out).map_err(at(path))?;
+        (column.fill)(&mut out).map_err(io_error(path))?;
     }
-    out.flush().map_err(at(path))?;
+    out.flush().map_err(io_error(path))?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use safetensors::Dtype;
 
 use super::BenchError;
 use super::workload::{Kind, Workload};
-use crate::artefact::{self, at};
+use crate::artefact::{self, io_error};
 use crate::features::header::Header;
 use crate::model::params::Values;
 use crate::objective::kernels::full_softmax::Branch;
@@ -41,14 +41,14 @@ impl Loaded {
     pub fn open(dir: &Path) -> Result<Self, BenchError> {
         artefact::read_manifest(dir, KIND, SCHEMA_VERSION)?;
         let path = dir.join(SHAPES);
-        let text = fs::read(&path).map_err(at(&path))?;
+        let text = fs::read(&path).map_err(io_error(&path))?;
         let workload: Workload = serde_json::from_slice(&text)
             .map_err(|e| BenchError::Malformed { path: path.clone(), reason: e.to_string() })?;
         let path = dir.join(TENSORS);
         let header = if workload.kind == Kind::Prepare {
             None
         } else {
-            Some(Header::read(&path, &mut File::open(&path).map_err(at(&path))?)?)
+            Some(Header::read(&path, &mut File::open(&path).map_err(io_error(&path))?)?)
         };
         Ok(Self { workload, dir: dir.to_owned(), header })
     }
@@ -85,9 +85,9 @@ impl Loaded {
             return Err(malformed(format!("`{name}` is {} {:?}", place.dtype, place.shape)));
         }
         let mut values = vec![T::zeroed(); place.bytes as usize / size_of::<T>()];
-        let mut file = File::open(&path).map_err(at(&path))?;
-        file.seek(SeekFrom::Start(place.start)).map_err(at(&path))?;
-        file.read_exact(bytemuck::cast_slice_mut(&mut values)).map_err(at(&path))?;
+        let mut file = File::open(&path).map_err(io_error(&path))?;
+        file.seek(SeekFrom::Start(place.start)).map_err(io_error(&path))?;
+        file.read_exact(bytemuck::cast_slice_mut(&mut values)).map_err(io_error(&path))?;
         Ok(values)
     }
 

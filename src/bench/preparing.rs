@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::disk::Loaded;
 use super::{BenchError, Steps};
-use crate::artefact::{self, at};
+use crate::artefact::{self, io_error};
 use crate::data::source::{Format, SourceOptions};
 use crate::data::{PrepareOptions, PrepareReport, prepare, write_dataset};
 
@@ -44,7 +44,7 @@ impl Preparing {
             log: SourceOptions { format: Some(Format::JsonLines), ..SourceOptions::default() },
             ..PrepareOptions::default()
         };
-        let home = tempfile::tempdir().map_err(at(&std::env::temp_dir()))?;
+        let home = tempfile::tempdir().map_err(io_error(&std::env::temp_dir()))?;
         Ok(Self { options, home })
     }
 

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::disk::Loaded;
 use super::workload::Workload;
 use super::{BenchError, Steps, training};
-use crate::artefact::{self, at};
+use crate::artefact::{self, io_error};
 use crate::config::Config;
 use crate::model::Recommender;
 use crate::model::params::{self, host};
@@ -71,7 +71,7 @@ impl Saving {
         }
         let model = params::write(model, values)
             .map_err(|source| CheckpointError::Params { dir: loaded.dir.clone(), source })?;
-        let home = tempfile::tempdir().map_err(at(&std::env::temp_dir()))?;
+        let home = tempfile::tempdir().map_err(io_error(&std::env::temp_dir()))?;
         Ok(Self { config, model, optimizer, device: device.clone(), home })
     }
 
@@ -120,8 +120,9 @@ impl Saving {
 }
 
 fn folder_bytes(folder: &Path) -> Result<u64, BenchError> {
-    let entries = std::fs::read_dir(folder).map_err(at(folder))?;
-    let bytes = entries.map(|entry| entry.and_then(|entry| Ok(entry.metadata()?.len())).map_err(at(folder)));
+    let entries = std::fs::read_dir(folder).map_err(io_error(folder))?;
+    let bytes =
+        entries.map(|entry| entry.and_then(|entry| Ok(entry.metadata()?.len())).map_err(io_error(folder)));
     Ok(bytes.sum::<Result<u64, _>>()?)
 }
 

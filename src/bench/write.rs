@@ -13,7 +13,7 @@ use super::disk::{IMAGE, KIND, REVIEWS, SCHEMA_VERSION, SHAPES, TENSORS, TEXT};
 use super::generate::{self, Items};
 use super::workload::{Kind, Workload};
 use super::{BenchError, saving, training};
-use crate::artefact::{Makes, Staging, at, may_make};
+use crate::artefact::{Makes, Staging, io_error, may_make};
 use crate::features::{FeatureStore, Precision, StoreWriter};
 use crate::model::params;
 use crate::tensors;
@@ -38,7 +38,7 @@ pub fn write(workload: &Workload, dir: &Path) -> Result<(), BenchError> {
         Kind::Checkpoint => tensors::write(&path, &params::read(&saving::fresh(workload)?))?,
         Kind::Prepare => {
             let path = staging.path(REVIEWS);
-            write_reviews(workload, &path).map_err(at(&path))?;
+            write_reviews(workload, &path).map_err(io_error(&path))?;
         }
     }
     staging.write_json(SHAPES, workload)?;

@@ -285,7 +285,7 @@ fn finish(
         terminal.say(format!("note: {warning}"));
     }
     let (setup, root) = (system.setup(), run.root.display().to_string());
-    let advice = advice::below_counting(&setup.config, &setup.dataset, session.state(), &report, &root);
+    let advice = advice::advise(&setup.config, &setup.dataset, session.state(), &report, &root);
     if let Some(advice) = advice {
         terminal.warn(advice);
     }

@@ -72,12 +72,12 @@ fn walk(value: &Value, form: &Form, path: &mut Vec<String>) -> Option<Unknown> {
             walk_table(table, if chosen.is_empty() { &all } else { &chosen }, &[KIND], path)
         }
         (Value::Table(table), Form::Map(entry)) => {
-            table.iter().find_map(|(name, value)| below(path, name.clone(), |p| walk(value, entry, p)))
+            table.iter().find_map(|(name, value)| descend(path, name.clone(), |p| walk(value, entry, p)))
         }
         (Value::Array(list), Form::List(entry)) => list
             .iter()
             .enumerate()
-            .find_map(|(i, value)| below(path, i.to_string(), |p| walk(value, entry, p))),
+            .find_map(|(i, value)| descend(path, i.to_string(), |p| walk(value, entry, p))),
         _ => None,
     }
 }
@@ -91,7 +91,7 @@ fn walk_table(
 ) -> Option<Unknown> {
     for (key, value) in table {
         let found = match sections.iter().find_map(|section| section.key(key)) {
-            Some(known) => below(path, key.clone(), |p| walk(value, &known.form, p)),
+            Some(known) => descend(path, key.clone(), |p| walk(value, &known.form, p)),
             None if more.contains(&key.as_str()) => None,
             None => Some(unknown(key, names(sections, more), path)),
         };
@@ -102,7 +102,7 @@ fn walk_table(
     None
 }
 
-fn below<T>(path: &mut Vec<String>, part: String, run: impl FnOnce(&mut Vec<String>) -> T) -> T {
+fn descend<T>(path: &mut Vec<String>, part: String, run: impl FnOnce(&mut Vec<String>) -> T) -> T {
     path.push(part);
     let result = run(path);
     path.pop();

@@ -217,7 +217,7 @@ pairs = [
 metric = "v/ndcg@10"
 "#;
 
-    fn without(text: &str, absent: &[&str]) -> (Loaded, Result<Dropped, ConfigError>) {
+    fn reduced(text: &str, absent: &[&str]) -> (Loaded, Result<Dropped, ConfigError>) {
         let mut loaded = parse(text, Path::new("three.toml"), &[]).unwrap();
         let absent: Vec<String> = absent.iter().map(|&name| name.to_owned()).collect();
         let dropped = loaded.drop_views(&absent);
@@ -235,7 +235,7 @@ metric = "v/ndcg@10"
 
     #[test]
     fn all_that_hangs_on_a_view_goes_with_it_and_the_rest_keeps_its_origin() {
-        let (loaded, dropped) = without(THREE, &["image"]);
+        let (loaded, dropped) = reduced(THREE, &["image"]);
         let config = &loaded.config;
         let left =
             (vec!["text", "id"], vec!["t", "i"], vec!["t_from_i".to_owned(), "i_from_ensemble".into()]);
@@ -268,7 +268,7 @@ metric = "v/ndcg@10"
 
     #[test]
     fn ids_alone_are_one_branch_without_tower_and_pairs() {
-        let (loaded, dropped) = without(THREE, &["text", "image"]);
+        let (loaded, dropped) = reduced(THREE, &["text", "image"]);
         let config = &loaded.config;
         assert_eq!(names(config), (vec!["id"], vec!["i"], Vec::new()));
         assert!(config.model.tower.is_none() && dropped.unwrap().tower);
@@ -283,11 +283,11 @@ metric = "v/ndcg@10"
         let text = THREE.replace("[[model.views]]\nname = \"id\"\nkind = \"id\"\ninit = \"features\"\ninit_views = [\"text\", \"image\"]\n", "")
             .replace("[[model.branches]]\nname = \"i\"\nview = \"id\"\n", "")
             .replace("  { student = \"v\", teacher = \"i\" },\n  { student = \"t\", teacher = \"i\" },\n  { student = \"i\", teacher = \"ensemble\" },\n", "  { student = \"t\", teacher = \"ensemble\" },\n");
-        let (loaded, dropped) = without(&text, &["image"]);
+        let (loaded, dropped) = reduced(&text, &["image"]);
         assert_eq!(names(&loaded.config), (vec!["text"], vec!["t"], Vec::new()));
         assert!(loaded.config.model.tower.is_some());
         assert_eq!(dropped.unwrap().pairs, ["t_from_ensemble"]);
-        let (unchanged, refused) = without(&text, &["text", "image"]);
+        let (unchanged, refused) = reduced(&text, &["text", "image"]);
         let refused = refused.unwrap_err();
         assert!(refused.to_string().contains("text, image"), "{refused}");
         assert_eq!(unchanged.config.model.views.len(), 2, "a refusal changes nothing");
@@ -295,7 +295,7 @@ metric = "v/ndcg@10"
 
     #[test]
     fn nothing_absent_changes_nothing() {
-        let (loaded, dropped) = without(THREE, &[]);
+        let (loaded, dropped) = reduced(THREE, &[]);
         assert_eq!(dropped.unwrap(), Dropped::default());
         let same = parse(THREE, Path::new("three.toml"), &[]).unwrap();
         assert_eq!((loaded.config, loaded.origins), (same.config, same.origins));

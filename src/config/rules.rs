@@ -42,11 +42,11 @@ pub(crate) fn divides(key: &str, heads: usize, width: usize) -> Checked {
         .with_hint(format!("heads that do: {}", listed(&fitting))))
 }
 
-pub(crate) fn at_least(key: &str, value: usize, least: usize) -> Checked {
+pub(crate) fn check_minimum(key: &str, value: usize, least: usize) -> Checked {
     if value >= least { Ok(()) } else { Err(invalid(key, format!("= {value} must be at least {least}"))) }
 }
 
-pub(crate) fn between(key: &str, value: usize, range: RangeInclusive<usize>) -> Checked {
+pub(crate) fn check_count(key: &str, value: usize, range: RangeInclusive<usize>) -> Checked {
     if range.contains(&value) {
         return Ok(());
     }
@@ -69,7 +69,7 @@ pub(crate) fn non_negative(key: &str, value: f64) -> Checked {
     }
 }
 
-pub(crate) fn within(key: &str, value: f64, range: RangeInclusive<f64>) -> Checked {
+pub(crate) fn check_range(key: &str, value: f64, range: RangeInclusive<f64>) -> Checked {
     if range.contains(&value) {
         return Ok(());
     }

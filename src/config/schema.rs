@@ -12,11 +12,11 @@ pub(super) fn schema() -> Value {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Configuration of a codistill run",
     });
-    merge(&mut whole, of_form(&ROOT));
+    merge(&mut whole, form_schema(&ROOT));
     whole
 }
 
-fn of_form(form: &Form) -> Value {
+fn form_schema(form: &Form) -> Value {
     match form {
         Form::Flag => json!({ "type": "boolean" }),
         Form::Whole => json!({ "type": "integer", "minimum": 0 }),
@@ -28,19 +28,19 @@ fn of_form(form: &Form) -> Value {
             // Taplo shows these beside the words.
             "x-taplo": { "docs": { "enumValues": words.iter().map(Word::about).collect::<Vec<_>>() } },
         }),
-        Form::List(entry) => json!({ "type": "array", "items": of_form(entry) }),
-        Form::Map(entry) => json!({ "type": "object", "additionalProperties": of_form(entry) }),
+        Form::List(entry) => json!({ "type": "array", "items": form_schema(entry) }),
+        Form::Map(entry) => json!({ "type": "object", "additionalProperties": form_schema(entry) }),
         Form::Any => json!({}),
-        Form::Optional(form) => of_form(form),
-        Form::Table(section) => of_section(section, None),
+        Form::Optional(form) => form_schema(form),
+        Form::Table(section) => section_schema(section, None),
         Form::Kinds(kinds) => json!({
             "type": "object",
-            "oneOf": kinds.iter().filter(|kind| !TEST_KINDS.contains(&kind.name)).map(|kind| of_section(kind, Some(kind.name))).collect::<Vec<_>>(),
+            "oneOf": kinds.iter().filter(|kind| !TEST_KINDS.contains(&kind.name)).map(|kind| section_schema(kind, Some(kind.name))).collect::<Vec<_>>(),
         }),
     }
 }
 
-fn of_section(section: &Section, kind: Option<&str>) -> Value {
+fn section_schema(section: &Section, kind: Option<&str>) -> Value {
     let mut properties = Map::new();
     let mut required: Vec<&str> = Vec::new();
     if let Some(kind) = kind {
@@ -48,7 +48,7 @@ fn of_section(section: &Section, kind: Option<&str>) -> Value {
         required.push(KIND);
     }
     for key in &section.keys {
-        properties.insert(key.name.into(), of_key(key));
+        properties.insert(key.name.into(), key_schema(key));
         if key.default.is_none() {
             required.push(key.name);
         }
@@ -61,9 +61,9 @@ fn of_section(section: &Section, kind: Option<&str>) -> Value {
     schema
 }
 
-fn of_key(key: &Key) -> Value {
+fn key_schema(key: &Key) -> Value {
     let mut schema = json!({ "description": key.about() });
-    merge(&mut schema, of_form(&key.form));
+    merge(&mut schema, form_schema(&key.form));
     schema["description"] = json!(key.about());
     match (&key.default, key.form.present()) {
         // The keys of a table have their own.

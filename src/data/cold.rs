@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
 use super::{DataError, Dataset, ItemId, Items, Part, Sequences};
-use crate::artefact::at;
+use crate::artefact::io_error;
 use crate::config::ColdConfig;
 use crate::hex::hex;
 
@@ -36,7 +36,7 @@ fn choose(items: &Items, config: &ColdConfig) -> Result<Vec<bool>, DataError> {
     let mut cold = vec![false; items.count() + 1];
     if !config.ids.as_os_str().is_empty() {
         let path = &config.ids;
-        let text = fs::read_to_string(path).map_err(at(path))?;
+        let text = fs::read_to_string(path).map_err(io_error(path))?;
         let numbers = items.numbers();
         for (n, id) in text.lines().map(str::trim).enumerate().filter(|(_, id)| !id.is_empty()) {
             let Some(&item) = numbers.get(id) else {

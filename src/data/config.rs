@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::config::rules::{Checked, at_least, invalid, within};
+use crate::config::rules::{Checked, check_minimum, check_range, invalid};
 use crate::synth::config::SynthConfig;
 use crate::{choice, section};
 
@@ -85,14 +85,14 @@ impl DataConfig {
         if let Some(cold) = &self.cold {
             cold.validate()?;
         }
-        at_least("data.max_seq_len", self.max_seq_len, 1)?;
-        at_least("data.min_train_len", self.min_train_len, 2)
+        check_minimum("data.max_seq_len", self.max_seq_len, 1)?;
+        check_minimum("data.min_train_len", self.min_train_len, 2)
     }
 }
 
 impl ColdConfig {
     fn validate(&self) -> Checked {
-        within("data.cold.share", self.share, 0.0..=0.5)?;
+        check_range("data.cold.share", self.share, 0.0..=0.5)?;
         if (self.share > 0.0) == self.ids.as_os_str().is_empty() {
             return Ok(());
         }

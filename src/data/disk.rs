@@ -23,7 +23,7 @@ use serde_json::Value;
 
 use super::guard::guarded;
 use super::{DataError, Dataset, ItemId, Items, KeptColumn, MICROS, Part, Sequences};
-use crate::artefact::{self, Staging, at};
+use crate::artefact::{self, Staging, io_error};
 
 #[cfg(test)]
 mod tests;
@@ -69,15 +69,15 @@ pub fn replace_dataset(
     artefact::read_manifest(dest, KIND, SCHEMA)?;
     let parent = dest.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let scratch =
-        artefact::scratch(0o777).prefix(artefact::SCRATCH).tempdir_in(parent).map_err(at(parent))?;
+        artefact::scratch(0o777).prefix(artefact::SCRATCH).tempdir_in(parent).map_err(io_error(parent))?;
     let fresh = scratch.path().join("dataset");
     let hash = write_dataset(&fresh, dataset, report, about)?;
     let (old, new) = (dest.join(FEATURES), fresh.join(FEATURES));
     if old.exists() {
-        fs::rename(&old, &new).map_err(at(&old))?;
+        fs::rename(&old, &new).map_err(io_error(&old))?;
     }
     let gone = scratch.path().join("old");
-    let swapped = fs::rename(dest, &gone).and_then(|()| fs::rename(&fresh, dest)).map_err(at(dest));
+    let swapped = fs::rename(dest, &gone).and_then(|()| fs::rename(&fresh, dest)).map_err(io_error(dest));
     if let Err(error) = swapped {
         // What can't be put back stays in the scratch directory, which is then kept.
         let _ = fs::rename(&new, &old).or_else(|_| fs::rename(&new, gone.join(FEATURES)));
@@ -145,7 +145,7 @@ pub fn write_dataset(
 fn write_error(path: &Path, error: ParquetError) -> DataError {
     match error {
         ParquetError::External(inner) => match inner.downcast::<io::Error>() {
-            Ok(error) => at(path)(*error).into(),
+            Ok(error) => io_error(path)(*error).into(),
             Err(other) => malformed(path, other),
         },
         other => malformed(path, other),
@@ -263,7 +263,7 @@ struct Table<'p> {
 
 impl<'p> Table<'p> {
     fn open(path: &'p Path) -> Result<Self, DataError> {
-        let file = File::open(path).map_err(at(path))?;
+        let file = File::open(path).map_err(io_error(path))?;
         let reader = guarded(|| SerializedFileReader::new(file)).map_err(|reason| malformed(path, reason))?;
         Ok(Self { path, reader })
     }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::EmbedError;
-use crate::artefact::at;
+use crate::artefact::io_error;
 use crate::config::nearest;
 use crate::data::join::is_null_like;
 use crate::data::literal;
@@ -100,7 +100,7 @@ enum Tokens {
 pub fn read_items(path: &Path, shape: &Shape, skip_bad: usize) -> Result<ItemFile, EmbedError> {
     let mut found = ItemFile::default();
     let mut lines: HashMap<String, usize> = HashMap::new();
-    let file = File::open(path).map_err(at(path))?;
+    let file = File::open(path).map_err(io_error(path))?;
     for (n, text) in BufReader::new(file).lines().enumerate() {
         let line = n + 1;
         match read_line(path, line, text, shape, &mut lines) {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use super::EmbedError;
 use super::generation::{self, Generation, ROWS, read_json};
 pub use super::generation::{Change, Description, Head, Row};
-use crate::artefact::{self, Makes, Staging, at, json_line};
+use crate::artefact::{self, Makes, Staging, io_error, json_line};
 use crate::lock::DirLock;
 
 const PREFIX: &str = "generation-";
@@ -67,7 +67,7 @@ impl Writer {
     /// Another process writes to it, it can't be created, or it is or lies inside another artefact.
     pub fn create(dir: &Path) -> Result<Self, EmbedError> {
         artefact::may_make(dir, Makes::Vectors)?;
-        fs::create_dir_all(dir).map_err(at(dir))?;
+        fs::create_dir_all(dir).map_err(io_error(dir))?;
         Self::hold(dir)
     }
 
@@ -327,11 +327,11 @@ fn name(number: u32) -> String {
 pub fn generations(dir: &Path) -> Result<Vec<u32>, EmbedError> {
     let entries = match fs::read_dir(dir) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.map_err(at(dir))?,
+        other => other.map_err(io_error(dir))?,
     };
     let mut found = Vec::new();
     for entry in entries {
-        let file = entry.map_err(at(dir))?.file_name();
+        let file = entry.map_err(io_error(dir))?.file_name();
         let number = file.to_str().and_then(|n| n.strip_prefix(PREFIX)).and_then(|n| n.parse().ok());
         found.extend(number.filter(|&n| file.to_str() == Some(&name(n))));
     }

@@ -100,7 +100,7 @@ fn looked_for(path: Option<&Path>, addresses: usize) -> String {
 }
 
 /// Attaches the path to an I/O error.
-pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> EncodeError + '_ {
+pub(super) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> EncodeError + '_ {
     move |source| EncodeError::Io { path: path.to_owned(), source }
 }
 

@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use serde_json::Value;
 
 use super::EncodeError;
-use super::error::{at, malformed};
+use super::error::{io_error, malformed};
 use super::layers::{Activation, Block, BlockNames, Dims, Linear, Norm};
 use super::tower::{Embedding, Tower};
 use super::weights::{self, Weights};
@@ -96,7 +96,7 @@ impl Config<'_> {
 /// Reads `config.json` and `model.safetensors` of `folder` for `modality`.
 pub(super) fn load(folder: &Path, modality: Modality, device: &Device) -> Result<Loaded, EncodeError> {
     let path = folder.join("config.json");
-    let text = std::fs::read_to_string(&path).map_err(at(&path))?;
+    let text = std::fs::read_to_string(&path).map_err(io_error(&path))?;
     let root: Value = serde_json::from_str(&text).map_err(|e| malformed(&path, e))?;
     let kind = root.get("model_type").and_then(Value::as_str).unwrap_or("").to_owned();
     let mut weights = Weights::open(&weights::files(folder)?, device)?;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::EncodeError;
-use super::error::at;
+use super::error::io_error;
 use super::{sentence, weights};
 use crate::hex::hex;
 
@@ -84,7 +84,7 @@ impl Hub {
         if folder.join(DONE).exists() {
             return Ok(folder);
         }
-        fs::create_dir_all(&folder).map_err(at(&folder))?;
+        fs::create_dir_all(&folder).map_err(io_error(&folder))?;
         let mut files = Files { hub: self, repo, revision, folder: &folder, on_download };
         let (transformer, modules) = files.modules()?;
         files.needed(&format!("{transformer}config.json"))?;
@@ -102,7 +102,7 @@ impl Hub {
         }
         files.weights(&transformer)?;
         let done = folder.join(DONE);
-        fs::write(&done, b"").map_err(at(&done))?;
+        fs::write(&done, b"").map_err(io_error(&done))?;
         Ok(folder)
     }
 
@@ -118,7 +118,7 @@ impl Hub {
             return Ok(());
         }
         if let Some(parent) = dest.parent() {
-            fs::create_dir_all(parent).map_err(at(parent))?;
+            fs::create_dir_all(parent).map_err(io_error(parent))?;
         }
         let failed = |reason: String, status| EncodeError::Download { url: url.to_owned(), reason, status };
         let mut response = self.request(url)?;
@@ -134,7 +134,7 @@ impl Hub {
             return Err(failed(format!("{} bytes, at most {most} are taken", length.unwrap_or(0)), None));
         }
         let parent = dest.parent().unwrap_or(Path::new("."));
-        let mut out = crate::artefact::scratch(0o666).tempfile_in(parent).map_err(at(dest))?;
+        let mut out = crate::artefact::scratch(0o666).tempfile_in(parent).map_err(io_error(dest))?;
         let mut body = response.body_mut().with_config().limit(most + 1).reader();
         let (mut done, mut hasher, mut buffer) = (0u64, Sha256::new(), vec![0u8; 1 << 18]);
         loop {
@@ -144,7 +144,7 @@ impl Hub {
             }
             done += n as u64;
             hasher.update(&buffer[..n]);
-            out.write_all(&buffer[..n]).map_err(at(dest))?;
+            out.write_all(&buffer[..n]).map_err(io_error(dest))?;
             on_download(file, done, length);
         }
         if length.is_some_and(|n| n != done) || done > most {
@@ -154,8 +154,8 @@ impl Hub {
         if sha256.is_some_and(|wanted| wanted != found) {
             return Err(failed("the file differs from its SHA-256".into(), None));
         }
-        out.as_file().sync_all().map_err(at(dest))?;
-        out.persist(dest).map_err(|e| at(dest)(e.error))?;
+        out.as_file().sync_all().map_err(io_error(dest))?;
+        out.persist(dest).map_err(|e| io_error(dest)(e.error))?;
         Ok(())
     }
 

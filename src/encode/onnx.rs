@@ -39,7 +39,7 @@ enum Role {
 impl Onnx {
     /// Loads the file and matches its inputs to `modality`; `output` names the tensor to use.
     pub fn open(path: &Path, modality: Modality, output: Option<&str>) -> Result<Self, EncodeError> {
-        let size = std::fs::metadata(path).map_err(super::error::at(path))?.len();
+        let size = std::fs::metadata(path).map_err(super::error::io_error(path))?.len();
         if size > MOST_BYTES {
             return Err(super::error::malformed(
                 path,
@@ -47,7 +47,7 @@ impl Onnx {
             ));
         }
         let failed = |reason: String| EncodeError::Malformed { path: path.to_owned(), reason };
-        super::onnx_lengths::check(path).map_err(super::error::at(path))?.map_err(failed)?;
+        super::onnx_lengths::check(path).map_err(super::error::io_error(path))?.map_err(failed)?;
         let model = guarded(|| Model::load_file(path).map_err(|e| e.to_string())).map_err(failed)?;
         let name =
             |id: NodeId| model.node_info(id).and_then(|n| n.name().map(str::to_owned)).unwrap_or_default();

@@ -14,7 +14,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::EncodeError;
-use super::error::{at, malformed};
+use super::error::{io_error, malformed};
 use crate::artefact;
 use crate::features::Precision;
 
@@ -56,12 +56,12 @@ impl Partial {
         restart: bool,
     ) -> Result<Self, EncodeError> {
         if restart && dir.exists() {
-            fs::remove_dir_all(dir).map_err(at(dir))?;
+            fs::remove_dir_all(dir).map_err(io_error(dir))?;
         }
-        fs::create_dir_all(dir).map_err(at(dir))?;
+        fs::create_dir_all(dir).map_err(io_error(dir))?;
         let path = dir.join(PLAN);
         if path.exists() {
-            let text = fs::read_to_string(&path).map_err(at(&path))?;
+            let text = fs::read_to_string(&path).map_err(io_error(&path))?;
             let old: Value = serde_json::from_str(&text).map_err(|e| malformed(&path, e))?;
             if let Some(what) = difference("", &old, plan) {
                 return Err(EncodeError::OtherRecipe { dir: dir.to_owned(), what });
@@ -73,7 +73,7 @@ impl Partial {
         let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
         let mut partial = Self {
             dir: dir.to_owned(),
-            file: file.map_err(at(&path))?,
+            file: file.map_err(io_error(&path))?,
             end: 0,
             precision,
             done: vec![false; batches],
@@ -81,7 +81,7 @@ impl Partial {
             refused: Vec::new(),
             kept: 0,
         };
-        partial.scan().map_err(at(&path))?;
+        partial.scan().map_err(io_error(&path))?;
         Ok(partial)
     }
 
@@ -176,8 +176,8 @@ impl Partial {
         record.extend(&payload);
         let start = self.end + HEAD as u64;
         let path = self.dir.join(ROWS);
-        self.file.seek(SeekFrom::Start(self.end)).map_err(at(&path))?;
-        self.file.write_all(&record).map_err(at(&path))?;
+        self.file.seek(SeekFrom::Start(self.end)).map_err(io_error(&path))?;
+        self.file.write_all(&record).map_err(io_error(&path))?;
         self.end += record.len() as u64;
         self.done[batch] = true;
         // A record that was just written can't contradict itself.
@@ -193,8 +193,8 @@ impl Partial {
         }
         let path = self.dir.join(ROWS);
         let mut bytes = vec![0u8; count as usize * self.precision.bytes()];
-        self.file.seek(SeekFrom::Start(start)).map_err(at(&path))?;
-        self.file.read_exact(&mut bytes).map_err(at(&path))?;
+        self.file.seek(SeekFrom::Start(start)).map_err(io_error(&path))?;
+        self.file.read_exact(&mut bytes).map_err(io_error(&path))?;
         Ok(Some(match self.precision {
             Precision::F16 => {
                 let halves: Vec<f16> =
@@ -211,7 +211,7 @@ impl Partial {
 
     /// Removes the folder, once the store holds everything.
     pub fn remove(self) -> Result<(), EncodeError> {
-        fs::remove_dir_all(&self.dir).map_err(at(&self.dir))
+        fs::remove_dir_all(&self.dir).map_err(io_error(&self.dir))
     }
 }
 

@@ -230,7 +230,7 @@ fn write_quarantine(path: &Path, dataset: &Dataset, refused: &[(u32, String)]) -
         let row = [&dataset.items.ids[item], &path, reason];
         writer.write_record(row).map_err(failed)?;
     }
-    writer.flush().map_err(super::error::at(path))
+    writer.flush().map_err(super::error::io_error(path))
 }
 
 /// Encodes a few batches, spread over the data set, and estimates the cost of all. Writes nothing.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use tokenizers::{NormalizerWrapper, PostProcessor, TruncationDirection};
 
 use super::EncodeError;
-use super::error::{at, malformed};
+use super::error::{io_error, malformed};
 use super::files::optional;
 
 /// Longest text in bytes; the rest can't reach the first thousand tokens.
@@ -120,7 +120,7 @@ impl Tokenizer {
     }
 
     fn from_vocabulary(config: &Value, path: PathBuf, lowercase: bool) -> Result<Self, EncodeError> {
-        let text = std::fs::read_to_string(&path).map_err(at(&path))?;
+        let text = std::fs::read_to_string(&path).map_err(io_error(&path))?;
         let ids: Map<String, Value> =
             text.lines().enumerate().map(|(n, token)| (token.trim_end().to_owned(), n.into())).collect();
         let token = |name: &str| -> Result<Value, EncodeError> {
@@ -244,7 +244,7 @@ impl Tokenizer {
 }
 
 fn read_json(path: &Path) -> Result<Value, EncodeError> {
-    let text = std::fs::read_to_string(path).map_err(at(path))?;
+    let text = std::fs::read_to_string(path).map_err(io_error(path))?;
     serde_json::from_str(&text).map_err(|e| malformed(path, e))
 }
 

@@ -15,7 +15,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::EncodeError;
-use super::error::{at, malformed};
+use super::error::{io_error, malformed};
 use super::files::optional;
 use crate::artefact::hash_file;
 use crate::features::header::{Header, Place};
@@ -96,7 +96,7 @@ impl Weights {
     /// Opens the files and checks their headers against their sizes.
     pub fn open(files: &[PathBuf], device: &Device) -> Result<Self, EncodeError> {
         let shard = |path: &PathBuf| -> Result<Shard, EncodeError> {
-            let mut file = File::open(path).map_err(at(path))?;
+            let mut file = File::open(path).map_err(io_error(path))?;
             let header = Header::read(path, &mut file)?;
             Ok(Shard { path: path.clone(), file, header })
         };
@@ -203,8 +203,8 @@ impl Weights {
         // The header's parser has checked type, shape and offsets against the file's size, which bounds this memory.
         let mut bytes = vec![0u8; shape.iter().product::<usize>() * size];
         let Shard { path, file, .. } = &mut self.shards[n];
-        file.seek(SeekFrom::Start(place.start)).map_err(at(path))?;
-        file.read_exact(&mut bytes).map_err(at(path))?;
+        file.seek(SeekFrom::Start(place.start)).map_err(io_error(path))?;
+        file.read_exact(&mut bytes).map_err(io_error(path))?;
         let values: Vec<f32> = match place.dtype {
             Dtype::F32 => {
                 bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()

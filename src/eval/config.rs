@@ -1,6 +1,6 @@
 //! Settings of the evaluation, and their rules.
 
-use crate::config::rules::{Checked, at_least, invalid};
+use crate::config::rules::{Checked, check_minimum, invalid};
 use crate::{choice, section};
 
 /// What `train.metric` may ask for. Hit@k equals Recall@k with one target a user.
@@ -57,7 +57,7 @@ impl EvalConfig {
         if let Some(k) = ks.iter().enumerate().find_map(|(i, k)| ks[..i].contains(k).then_some(k)) {
             return Err(invalid("eval.ks", format!("names {k} twice")));
         }
-        at_least("eval.item_batch", self.item_batch, 1)?;
-        at_least("eval.tile_mib", self.tile_mib, 1)
+        check_minimum("eval.item_batch", self.item_batch, 1)?;
+        check_minimum("eval.tile_mib", self.tile_mib, 1)
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::artefact::{ArtefactError, Makes, Staging, at, may_make};
+use crate::artefact::{ArtefactError, Makes, Staging, io_error, may_make};
 use crate::config::Config;
 use crate::data::Items;
 use crate::model::Recommender;
@@ -71,7 +71,7 @@ pub fn write(dest: &Path, export: &Export<'_>) -> Result<(), ExportError> {
     tensors::write(&staging.path(WEIGHTS), &export.weights)?;
     for (name, values) in &export.vectors {
         let npy = staging.path(&format!("items.{name}.npy"));
-        fs::write(&npy, npy_bytes(values)).map_err(at(&npy))?;
+        fs::write(&npy, npy_bytes(values)).map_err(io_error(&npy))?;
         let safe = staging.path(&format!("items.{name}.safetensors"));
         tensors::write(&safe, &[("vectors".to_owned(), values.clone())].into())?;
     }

@@ -9,7 +9,7 @@ use safetensors::Dtype;
 
 use super::FeatureError;
 use super::element::Element;
-use super::error::{at, malformed};
+use super::error::{io_error, malformed};
 use super::header::Header;
 use super::npy;
 
@@ -40,9 +40,9 @@ impl Array {
     /// No such file or tensor, a header that contradicts the file, Fortran order, or an unsupported type.
     pub fn open(array: &ArrayRef) -> Result<Self, FeatureError> {
         let path = &array.path;
-        let mut file = File::open(path).map_err(at(path))?;
+        let mut file = File::open(path).map_err(io_error(path))?;
         let mut magic = Vec::new();
-        file.by_ref().take(6).read_to_end(&mut magic).map_err(at(path))?;
+        file.by_ref().take(6).read_to_end(&mut magic).map_err(io_error(path))?;
         let is_npy = magic == b"\x93NUMPY";
         if let (true, Some(tensor)) = (is_npy, &array.tensor) {
             return Err(FeatureError::NoEffect {
@@ -75,10 +75,10 @@ impl Array {
     fn read(&mut self, row: usize, bytes: &mut Vec<u8>) -> Result<(), FeatureError> {
         let start = self.start + row as u64 * self.row_bytes as u64;
         if self.cursor != start {
-            self.file.seek(SeekFrom::Start(start)).map_err(at(&self.path))?;
+            self.file.seek(SeekFrom::Start(start)).map_err(io_error(&self.path))?;
         }
         bytes.resize(self.row_bytes, 0);
-        self.file.read_exact(bytes).map_err(at(&self.path))?;
+        self.file.read_exact(bytes).map_err(io_error(&self.path))?;
         self.cursor = start + self.row_bytes as u64;
         Ok(())
     }
@@ -168,8 +168,8 @@ type Found = (Element, Vec<usize>, u64, u64);
 
 fn open_npy(path: &Path, file: &mut File) -> Result<Found, FeatureError> {
     let mut head = Vec::new();
-    file.seek(SeekFrom::Start(0)).map_err(at(path))?;
-    file.by_ref().take(npy::bytes_needed() as u64).read_to_end(&mut head).map_err(at(path))?;
+    file.seek(SeekFrom::Start(0)).map_err(io_error(path))?;
+    file.by_ref().take(npy::bytes_needed() as u64).read_to_end(&mut head).map_err(io_error(path))?;
     let npy = npy::parse(&head).map_err(|reason| malformed(path, reason))?;
     if npy.fortran_order && npy.shape.len() > 1 {
         return Err(FeatureError::Unsupported {
@@ -178,7 +178,7 @@ fn open_npy(path: &Path, file: &mut File) -> Result<Found, FeatureError> {
             hint: "save numpy.ascontiguousarray(x)".into(),
         });
     }
-    let file_len = file.metadata().map_err(at(path))?.len();
+    let file_len = file.metadata().map_err(io_error(path))?.len();
     let bytes = file_len.saturating_sub(npy.data_start as u64);
     Ok((npy.element, npy.shape, npy.data_start as u64, bytes))
 }

@@ -112,7 +112,7 @@ fn list(names: &[String]) -> String {
 }
 
 /// Attaches the path to an I/O error.
-pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> FeatureError + '_ {
+pub(super) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> FeatureError + '_ {
     move |source| FeatureError::Io { path: path.to_owned(), source }
 }
 

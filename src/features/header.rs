@@ -8,7 +8,7 @@ use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
 use super::FeatureError;
-use super::error::{at, malformed};
+use super::error::{io_error, malformed};
 
 /// Longest JSON header in bytes, the limit of the safetensors crate.
 const MAX_HEADER: u64 = 100_000_000;
@@ -38,19 +38,19 @@ impl Header {
     /// # Errors
     /// The file can't be read, or contradicts its header.
     pub fn read(path: &Path, file: &mut File) -> Result<Self, FeatureError> {
-        let file_len = file.metadata().map_err(at(path))?.len();
+        let file_len = file.metadata().map_err(io_error(path))?.len();
         let mut length = [0u8; 8];
-        file.seek(SeekFrom::Start(0)).map_err(at(path))?;
+        file.seek(SeekFrom::Start(0)).map_err(io_error(path))?;
         if file_len < 8 {
             return Err(malformed(path, "too short for a safetensors file"));
         }
-        file.read_exact(&mut length).map_err(at(path))?;
+        file.read_exact(&mut length).map_err(io_error(path))?;
         let length = u64::from_le_bytes(length);
         if length > MAX_HEADER || length > file_len - 8 {
             return Err(malformed(path, format!("not safetensors: its header claims {length} bytes")));
         }
         let mut json = vec![0u8; length as usize];
-        file.read_exact(&mut json).map_err(at(path))?;
+        file.read_exact(&mut json).map_err(io_error(path))?;
         let tensors: Metadata =
             serde_json::from_slice(&json).map_err(|e| malformed(path, format!("safetensors header: {e}")))?;
         let data_start = 8 + length;

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::FeatureError;
 use super::array::{Array, ArrayRef};
-use super::error::{at, malformed};
+use super::error::{io_error, malformed};
 use super::table;
 use crate::hex::hex;
 
@@ -78,8 +78,8 @@ impl IdTable {
                 (choice.column, choice.guessed) = (Some(column.name), column.guessed);
                 column.values
             }
-            "json" => parse_json(path, &fs::read(path).map_err(at(path))?)?,
-            _ => parse_lines(path, &fs::read(path).map_err(at(path))?)?,
+            "json" => parse_json(path, &fs::read(path).map_err(io_error(path))?)?,
+            _ => parse_lines(path, &fs::read(path).map_err(io_error(path))?)?,
         };
         if let Some(row) = ids.iter().position(String::is_empty) {
             return Err(FeatureError::BadId { path: path.clone(), row, reason: "it is empty".into() });

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::FeatureError;
-use super::error::{at, malformed};
+use super::error::{io_error, malformed};
 use super::header::{Header, Place};
 use super::ids::item_ids_hash;
 use super::replace::Replacement;
@@ -81,8 +81,8 @@ impl FeatureStore {
     pub fn open(dir: &Path) -> Result<Self, FeatureError> {
         let manifest = artefact::read_manifest(dir, KIND, SCHEMA_VERSION)?;
         let path = dir.join(FILE);
-        let mut file = File::open(&path).map_err(at(&path))?;
-        let actual = file.metadata().map_err(at(&path))?.len();
+        let mut file = File::open(&path).map_err(io_error(&path))?;
+        let actual = file.metadata().map_err(io_error(&path))?.len();
         match manifest.files.iter().find(|f| f.name == FILE) {
             Some(entry) if entry.bytes == actual => {}
             Some(entry) => {
@@ -91,7 +91,7 @@ impl FeatureStore {
             None => return Err(malformed(&path, "not named in the manifest")),
         }
         let header = Header::read(&path, &mut file)?;
-        let map = map_file(&file).map_err(at(&path))?;
+        let map = map_file(&file).map_err(io_error(&path))?;
         let (tokens, precision) = token_place(&path, &header)?;
         let (rows, count, width) = (tokens.shape[0], tokens.shape[1], tokens.shape[2]);
         let lengths = read_lengths(&path, &header, &map, rows, count)?;

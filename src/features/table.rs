@@ -73,7 +73,7 @@ fn read_commas(path: &Path) -> Result<Vec<Vec<String>>, FeatureError> {
 /// Reads fields separated by tabs. A field is quoted only if a quote also ends it, since a title may begin with a
 /// quote.
 fn read_tabs(path: &Path) -> Result<Vec<Vec<String>>, FeatureError> {
-    let text = std::fs::read(path).map_err(super::error::at(path))?;
+    let text = std::fs::read(path).map_err(super::error::io_error(path))?;
     let text = std::str::from_utf8(&text).map_err(|e| malformed(path, format!("not a text file: {e}")))?;
     let mut records: Vec<Vec<String>> = Vec::new();
     for (n, line) in

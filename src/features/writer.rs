@@ -8,7 +8,7 @@ use half::f16;
 use serde_json::{Value, json};
 
 use super::FeatureError;
-use super::error::at;
+use super::error::io_error;
 use super::store::{FILE, KIND, Precision, SCHEMA_VERSION};
 use crate::artefact::{Manifest, Staging};
 
@@ -57,7 +57,7 @@ impl StoreWriter {
 
         let staging = Staging::create(dest)?;
         let path = staging.path(FILE);
-        let file = File::create_new(&path).map_err(at(&path))?;
+        let file = File::create_new(&path).map_err(io_error(&path))?;
         let mut writer = Self {
             staging,
             file: BufWriter::with_capacity(1 << 20, file),
@@ -139,9 +139,9 @@ impl StoreWriter {
         let rest = (self.lengths.len() - self.next) * self.row_bytes();
         self.zeros(rest)?;
         let lengths: Vec<u8> = self.lengths.iter().flat_map(|n| n.to_le_bytes()).collect();
-        self.file.seek(SeekFrom::Start(self.header_bytes)).map_err(at(&self.path))?;
+        self.file.seek(SeekFrom::Start(self.header_bytes)).map_err(io_error(&self.path))?;
         self.write(&lengths)?;
-        self.file.flush().map_err(at(&self.path))?;
+        self.file.flush().map_err(io_error(&self.path))?;
         drop(self.file);
 
         let items = self.lengths.len() - 1;
@@ -160,12 +160,12 @@ impl StoreWriter {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), FeatureError> {
-        self.file.write_all(bytes).map_err(at(&self.path))
+        self.file.write_all(bytes).map_err(io_error(&self.path))
     }
 
     fn zeros(&mut self, count: usize) -> Result<(), FeatureError> {
         let mut zeros = io::Read::take(io::repeat(0), count as u64);
-        io::copy(&mut zeros, &mut self.file).map_err(at(&self.path))?;
+        io::copy(&mut zeros, &mut self.file).map_err(io_error(&self.path))?;
         Ok(())
     }
 }

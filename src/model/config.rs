@@ -3,7 +3,9 @@
 
 use super::encoder::EncoderConfig;
 use super::view_config::{ViewConfig, check_views};
-use crate::config::rules::{Checked, at_least, check_name, divides, invalid, known, positive, within};
+use crate::config::rules::{
+    Checked, check_minimum, check_name, check_range, divides, invalid, known, positive,
+};
 use crate::{choice, section};
 
 /// The mean of all branches, where a branch is asked for by name.
@@ -80,10 +82,10 @@ section! {
 
 impl ModelConfig {
     pub(crate) fn validate(&self) -> Checked {
-        at_least("model.width", self.width, 1)?;
+        check_minimum("model.width", self.width, 1)?;
         for (key, probability) in [("model.dropout", self.dropout), ("model.item_dropout", self.item_dropout)]
         {
-            within(key, probability, 0.0..=1.0)?;
+            check_range(key, probability, 0.0..=1.0)?;
             if probability >= 1.0 {
                 return Err(invalid(key, "= 1 drops everything").with_hint("usual values: 0 to 0.5"));
             }
@@ -93,7 +95,7 @@ impl ModelConfig {
         self.check_branches()?;
         self.check_every_view_is_read()?;
         let Some(tower) = &self.tower else { return Ok(()) };
-        at_least("model.tower.blocks", tower.blocks, 1)?;
+        check_minimum("model.tower.blocks", tower.blocks, 1)?;
         divides("model.tower.heads", tower.heads, self.width)
     }
 

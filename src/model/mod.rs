@@ -127,7 +127,7 @@ impl Recommender {
         for group in &block.groups {
             let ids = &block.items[group.start..group.start + group.count];
             let tokens = self.views.iter().enumerate().map(|(v, view)| match (view, id_rows) {
-                (View::Id(view), Some(rows)) => view.tokens(rows.of_group(group)),
+                (View::Id(view), Some(rows)) => view.tokens(rows.group_rows(group)),
                 (view, _) => view.forward(ids, group.view(v), device),
             });
             let tokens: Vec<Tensor<3>> = tokens.collect();

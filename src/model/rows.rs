@@ -28,7 +28,7 @@ pub struct IdRows {
 
 impl IdRows {
     /// Rows of a group's items, `[N, F]`.
-    pub(super) fn of_group(&self, group: &ItemGroup) -> Tensor<2> {
+    pub(super) fn group_rows(&self, group: &ItemGroup) -> Tensor<2> {
         self.of_block.clone().narrow(0, group.start, group.count)
     }
 }

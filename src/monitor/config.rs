@@ -1,6 +1,6 @@
 //! Settings of what is written down while a training runs, and their rules.
 
-use crate::config::rules::{Checked, at_least, between};
+use crate::config::rules::{Checked, check_count, check_minimum};
 use crate::section;
 
 section! {
@@ -22,7 +22,7 @@ section! {
 
 impl MonitorConfig {
     pub(crate) fn validate(&self) -> Checked {
-        at_least("monitor.log_every", self.log_every, 1)?;
-        between("monitor.sprite_side", self.sprite_side, 0..=256)
+        check_minimum("monitor.log_every", self.log_every, 1)?;
+        check_count("monitor.sprite_side", self.sprite_side, 0..=256)
     }
 }

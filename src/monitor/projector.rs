@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Sprite;
-use crate::artefact::{ArtefactError, at, write_atomic};
+use crate::artefact::{ArtefactError, io_error, write_atomic};
 
 /// Named vectors, rendered for the projector.
 pub(super) struct Embedding {
@@ -50,7 +50,7 @@ impl Embedding {
     /// Writes both tables below `dir`.
     pub(super) fn write(&self, dir: &Path) -> Result<(), ArtefactError> {
         let folder = dir.join("projector");
-        fs::create_dir_all(&folder).map_err(at(&folder))?;
+        fs::create_dir_all(&folder).map_err(io_error(&folder))?;
         let file = file_name(&self.name);
         write_atomic(&folder.join(format!("{file}.tsv")), self.tensor.as_bytes())?;
         write_atomic(&folder.join(format!("{file}.metadata.tsv")), self.metadata.as_bytes())?;

@@ -1,7 +1,9 @@
 //! Settings of the objective, and their rules: ranges, and settings that would do nothing.
 
 use super::distill_config::DistillConfig;
-use crate::config::rules::{Checked, at_least, between, invalid, non_negative, positive, within};
+use crate::config::rules::{
+    Checked, check_count, check_minimum, check_range, invalid, non_negative, positive,
+};
 use crate::{choice, section};
 
 /// Most negatives of one draw: far beyond use, and small enough that a batch's draws can be counted in u32.
@@ -110,8 +112,8 @@ impl ObjectiveConfig {
     /// Rules of the objective alone; pairs and kinds that a model can't have are known to the configuration only.
     pub(crate) fn validate(&self) -> Checked {
         non_negative("objective.log_popularity_power", self.log_popularity_power)?;
-        within("objective.calibration", self.calibration, 0.0..=1.0)?;
-        at_least("objective.chunk_items", self.chunk_items, 1)?;
+        check_range("objective.calibration", self.calibration, 0.0..=1.0)?;
+        check_minimum("objective.chunk_items", self.chunk_items, 1)?;
         self.negatives.validate()?;
         self.check_nothing_is_idle()?;
         for (n, term) in self.terms.iter().enumerate() {
@@ -149,9 +151,9 @@ impl ObjectiveConfig {
 impl NegativesConfig {
     fn validate(&self) -> Checked {
         let key = |field: &str| format!("objective.negatives.{field}");
-        between(&key("count"), self.count, 1..=MAX_NEGATIVES)?;
+        check_count(&key("count"), self.count, 1..=MAX_NEGATIVES)?;
         non_negative(&key("power"), self.power)?;
-        within(&key("uniform_share"), self.uniform_share, 0.0..=1.0)?;
+        check_range(&key("uniform_share"), self.uniform_share, 0.0..=1.0)?;
         let default = Self::default();
         if self.draw == Draw::Uniform && self.power != default.power {
             return Err(invalid(&key("power"), "is read only where items are drawn by popularity")

@@ -10,7 +10,7 @@ use super::figures::{Chance, Figures};
 use super::geometry::{CrossModal, Geometry};
 use super::mask::MaskCurve;
 use super::validity::Validity;
-use crate::artefact::{ArtefactError, at, write_atomic, write_json};
+use crate::artefact::{ArtefactError, io_error, write_atomic, write_json};
 
 /// All figures of a probe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,7 +39,7 @@ impl Report {
     /// # Errors
     /// They can't be written.
     pub fn write(&self, dir: &Path) -> Result<(), ArtefactError> {
-        std::fs::create_dir_all(dir).map_err(at(dir))?;
+        std::fs::create_dir_all(dir).map_err(io_error(dir))?;
         write_atomic(&dir.join("probe.md"), self.markdown().as_bytes())?;
         write_json(&dir.join("probe.json"), self)
     }

@@ -9,7 +9,7 @@ use crate::train::checkpoint::RunState;
 /// One line for a model that stays below a baseline that trains nothing; none for one that is above them all.
 ///
 /// `run` is the run directory, as the command that goes on names it.
-pub fn below_counting(
+pub fn advise(
     config: &Config,
     dataset: &Dataset,
     state: &RunState,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::RunError;
-use crate::artefact::at;
+use crate::artefact::io_error;
 use crate::config::{Config, SynthConfig};
 use crate::synth;
 
@@ -31,7 +31,7 @@ pub fn generate(config: &mut Config, before: &mut dyn FnMut(&SynthConfig)) -> Re
     if !path.join("truth").exists() {
         // Without truth the directory was left by a kill between the data set and what stands beside it.
         if path.exists() {
-            std::fs::remove_dir_all(&path).map_err(at(&path))?;
+            std::fs::remove_dir_all(&path).map_err(io_error(&path))?;
         }
         before(world);
         synth::write(world, &path)?;
@@ -55,7 +55,7 @@ pub fn borrow(
         return Ok(None);
     }
     let temporary = std::env::temp_dir();
-    let scratch = tempfile::tempdir().map_err(at(&temporary))?;
+    let scratch = tempfile::tempdir().map_err(io_error(&temporary))?;
     let own = std::mem::replace(&mut config.run.dir, scratch.path().to_owned());
     generate(config, before)?;
     config.run.dir = own;

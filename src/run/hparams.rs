@@ -37,7 +37,7 @@ pub fn settings(config: &Config) -> Result<Vec<(String, HValue)>, ArtefactError>
     let own = json_value("the configuration", config)?;
     let usual = json_value("the configuration", &Config::default())?;
     let mut shown: Vec<(String, HValue)> =
-        ALWAYS.iter().filter_map(|key| Some(((*key).to_owned(), hvalue(at(&own, key)?)?))).collect();
+        ALWAYS.iter().filter_map(|key| Some(((*key).to_owned(), hvalue(entry(&own, key)?)?))).collect();
     let branches: Vec<&str> = config.model.branches.iter().map(|b| b.name.as_str()).collect();
     shown.insert(1, (BRANCHES.into(), HValue::Text(branches.join(" + "))));
     let mut changed = Vec::new();
@@ -45,7 +45,7 @@ pub fn settings(config: &Config) -> Result<Vec<(String, HValue)>, ArtefactError>
     let (data, others): (Vec<_>, Vec<_>) =
         own.as_object().into_iter().flatten().partition(|(key, _)| *key == "data");
     for (table, value) in others.into_iter().chain(data) {
-        changes(table, value, at(&usual, table), &mut changed);
+        changes(table, value, entry(&usual, table), &mut changed);
     }
     shown.extend(changed.into_iter().filter(|(key, _)| !ALWAYS.contains(&key.as_str())));
     Ok(shown)
@@ -93,7 +93,7 @@ fn is_unlisted(key: &str) -> bool {
     has_fact(key, Fact::Unlisted) || has_fact(key, Fact::Idle)
 }
 
-fn at<'v>(root: &'v Value, key: &str) -> Option<&'v Value> {
+fn entry<'v>(root: &'v Value, key: &str) -> Option<&'v Value> {
     key.split('.').try_fold(root, |node, part| node.get(part))
 }
 

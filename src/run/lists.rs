@@ -49,12 +49,12 @@ pub struct Entry<'a> {
 /// let run = Run::open(&run_dir, &OpenOptions { device: "cpu".into(), ..OpenOptions::default() })?;
 /// let lists = Lists::new(run)?;
 /// let user = lists.users()[0].clone();
-/// for entry in lists.for_user(&user, 5)? {
+/// for entry in lists.recommend(&user, 5)? {
 ///     println!("{:.3} {} {}", entry.score, entry.item, entry.title);
 /// }
 /// // Somebody who is new, by what they took so far.
-/// let seen = lists.for_user(&user, 2)?.iter().map(|entry| entry.item.to_owned()).collect::<Vec<_>>();
-/// assert_eq!(lists.for_history(&seen, 3)?.len(), 3);
+/// let seen = lists.recommend(&user, 2)?.iter().map(|entry| entry.item.to_owned()).collect::<Vec<_>>();
+/// assert_eq!(lists.recommend_after(&seen, 3)?.len(), 3);
 /// # Ok(())
 /// # }
 /// ```
@@ -105,7 +105,7 @@ impl Lists {
     ///
     /// # Errors
     /// There is no such user.
-    pub fn for_user(&self, user: &str, k: usize) -> Result<Vec<Entry<'_>>, ListError> {
+    pub fn recommend(&self, user: &str, k: usize) -> Result<Vec<Entry<'_>>, ListError> {
         let number = self.users.get(user).ok_or_else(|| ListError::UnknownUser(user.to_owned()))?;
         let unread = self.whole.as_ref().map_or(&[][..], |whole| whole.sequences.items_of(*number));
         Ok(self.list(self.setup().dataset.sequences.items_of(*number), unread, k))
@@ -116,7 +116,11 @@ impl Lists {
     ///
     /// # Errors
     /// An id is not in the catalogue.
-    pub fn for_history<T: AsRef<str>>(&self, history: &[T], k: usize) -> Result<Vec<Entry<'_>>, ListError> {
+    pub fn recommend_after<T: AsRef<str>>(
+        &self,
+        history: &[T],
+        k: usize,
+    ) -> Result<Vec<Entry<'_>>, ListError> {
         let number = |id: &T| {
             let found = self.items.get(id.as_ref()).copied();
             found.ok_or_else(|| ListError::UnknownItem(id.as_ref().to_owned()))

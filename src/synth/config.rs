@@ -1,6 +1,6 @@
 //! Parameters of generated data, and their rules.
 
-use crate::config::rules::{Checked, between, check_seed, within};
+use crate::config::rules::{Checked, check_count, check_range, check_seed};
 use crate::section;
 
 /// Most users or items; numbers are u32 and random streams are split by them.
@@ -70,10 +70,10 @@ impl SynthConfig {
     pub fn validate(&self) -> Checked {
         let key = |field: &str| format!("data.synth.{field}");
         check_seed(&key("seed"), self.seed)?;
-        let whole = |field, value, low, high| between(&key(field), value, low..=high);
+        let whole = |field, value, low, high| check_count(&key(field), value, low..=high);
         whole("users", self.users, 1, MAX_COUNT)?;
         whole("items", self.items, 4, MAX_COUNT)?;
-        within(&key("new_items"), self.new_items, 0.0..=0.9)?;
+        check_range(&key("new_items"), self.new_items, 0.0..=0.9)?;
         // A user never takes an item twice, and brand-new items are on offer at the very end only.
         let new_items = (self.new_items * self.items as f64).round() as usize;
         whole("max_len", self.max_len, 3, self.items.saturating_sub(new_items + 1))?;
@@ -96,6 +96,6 @@ impl SynthConfig {
             ("label_noise", self.label_noise, 0.0..=1.0),
             ("distractors", self.distractors, 0.0..=1.0),
         ];
-        reals.into_iter().try_for_each(|(field, value, range)| within(&key(field), value, range))
+        reals.into_iter().try_for_each(|(field, value, range)| check_range(&key(field), value, range))
     }
 }

@@ -12,7 +12,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use super::optim::{AdamW, Moments};
-use crate::artefact::{self, ArtefactError, Staging, at};
+use crate::artefact::{self, ArtefactError, Staging, io_error};
 use crate::config::Config;
 use crate::params::{self, ParamsError, Values};
 use crate::tensors::{self, TensorsError};
@@ -238,11 +238,11 @@ fn malformed(path: &Path, reason: impl ToString) -> CheckpointError {
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), CheckpointError> {
     let text = serde_json::to_string_pretty(value).map_err(|e| malformed(path, e))?;
-    fs::write(path, text).map_err(at(path))?;
+    fs::write(path, text).map_err(io_error(path))?;
     Ok(())
 }
 
 fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, CheckpointError> {
-    let text = fs::read_to_string(path).map_err(at(path))?;
+    let text = fs::read_to_string(path).map_err(io_error(path))?;
     serde_json::from_str(&text).map_err(|e| malformed(path, e))
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::rules::{Checked, at_least, check_name, invalid, positive};
+use crate::config::rules::{Checked, check_minimum, check_name, invalid, positive};
 use crate::section;
 
 section! {
@@ -107,12 +107,12 @@ impl TrainConfig {
 
     pub(crate) fn validate(&self) -> Checked {
         // One user alone has no negatives: everything in its batch is its own history.
-        at_least("train.batch_users", self.batch_users, 2)?;
-        at_least("train.accumulate", self.accumulate, 1)?;
-        at_least("train.epochs", self.epochs, 1)?;
-        at_least("train.eval_every", self.eval_every, 1)?;
-        at_least("train.keep", self.keep, 1)?;
-        at_least("train.savings.length_groups", self.savings.length_groups, 1)?;
+        check_minimum("train.batch_users", self.batch_users, 2)?;
+        check_minimum("train.accumulate", self.accumulate, 1)?;
+        check_minimum("train.epochs", self.epochs, 1)?;
+        check_minimum("train.eval_every", self.eval_every, 1)?;
+        check_minimum("train.keep", self.keep, 1)?;
+        check_minimum("train.savings.length_groups", self.savings.length_groups, 1)?;
         self.check_stages()
     }
 
@@ -121,7 +121,7 @@ impl TrainConfig {
         for (n, stage) in self.stages.iter().enumerate() {
             let key = |key: &str| format!("train.stages.{n}.{key}");
             if n < last {
-                at_least(&key("epochs"), stage.epochs, 1)?;
+                check_minimum(&key("epochs"), stage.epochs, 1)?;
             } else if stage.epochs > 0 {
                 return Err(invalid(
                     &key("epochs"),

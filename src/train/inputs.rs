@@ -186,7 +186,7 @@ impl Inputs {
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(artefact::at(&path)(e).into()),
+            Err(e) => return Err(artefact::io_error(&path)(e).into()),
         };
         let malformed = |reason: String| InputsError::Malformed { path: path.clone(), reason };
         let inputs: Self = serde_json::from_str(&text).map_err(|e| malformed(e.to_string()))?;
@@ -214,7 +214,7 @@ impl Inputs {
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, InputsError> {
-    Ok(path.canonicalize().map_err(artefact::at(path))?)
+    Ok(path.canonicalize().map_err(artefact::io_error(path))?)
 }
 
 /// What a run's newest checkpoint was trained on; of a run without one, what it was started with. Empty where

@@ -1,6 +1,6 @@
 //! Settings of the optimiser, and their rules.
 
-use crate::config::rules::{Checked, invalid, non_negative, positive, within};
+use crate::config::rules::{Checked, check_range, invalid, non_negative, positive};
 use crate::{choice, section};
 
 section! {
@@ -40,7 +40,8 @@ section! {
     pub struct GroupConfig {
         /// Pattern of their names, e.g. `branches.text.encoder.*`; `*` stands for any characters.
         pub parameters: String,
-        /// Learning rate in place of `optim.lr`, above 0; it has the same warm-up and schedule.
+        /// Learning rate in place of `optim.lr`, above 0; it has the same warm-up and schedule. In a stage with a rate of
+        /// its own it is changed in the same proportion as `optim.lr`.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub lr: Option<f64> = None,
         /// Weight decay in place of `optim.weight_decay`, from 0 on, for all of them whatever `optim.decay` says.
@@ -89,7 +90,7 @@ impl OptimConfig {
     pub(crate) fn validate(&self) -> Checked {
         positive("optim.lr", self.lr)?;
         for (key, beta) in [("optim.beta1", self.beta1), ("optim.beta2", self.beta2)] {
-            within(key, beta, 0.0..=1.0)?;
+            check_range(key, beta, 0.0..=1.0)?;
             if beta >= 1.0 {
                 return Err(
                     invalid(key, "= 1 never forgets").with_hint("usual values: beta1 0.9, beta2 0.999")
@@ -99,7 +100,7 @@ impl OptimConfig {
         positive("optim.eps", self.eps)?;
         non_negative("optim.weight_decay", self.weight_decay)?;
         non_negative("optim.clip_norm", self.clip_norm)?;
-        within("optim.final_lr_share", self.final_lr_share, 0.0..=1.0)?;
+        check_range("optim.final_lr_share", self.final_lr_share, 0.0..=1.0)?;
         self.groups.iter().enumerate().try_for_each(|(n, group)| group.validate(n))
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::inputs::{Asked, Inputs, InputsError};
-use crate::artefact::at;
+use crate::artefact::io_error;
 use crate::config::Config;
 
 /// What is known of the places of a run's inputs.
@@ -24,7 +24,7 @@ impl Places {
         record: Option<Inputs>,
         asked: &Asked,
     ) -> Result<Self, InputsError> {
-        let root = root.canonicalize().map_err(at(root))?;
+        let root = root.canonicalize().map_err(io_error(root))?;
         let base = base(&root, &config.run.dir);
         Ok(Self { root, record, data: asked.data.clone(), base })
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::{self, Checkpoint, CheckpointError};
-use crate::artefact::{self, Makes, at, write_atomic};
+use crate::artefact::{self, Makes, io_error, write_atomic};
 
 /// Paths inside a run directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,8 +45,9 @@ impl RunDir {
     /// It can't be made, or would lie inside another artefact.
     pub fn create(dir: &Path, name: &str, config: &str, origins: &str) -> Result<Self, CheckpointError> {
         artefact::may_make(&dir.join(name), Makes::Run)?;
-        fs::create_dir_all(dir).map_err(at(dir))?;
-        let scratch = artefact::scratch(0o777).prefix(artefact::SCRATCH).tempdir_in(dir).map_err(at(dir))?;
+        fs::create_dir_all(dir).map_err(io_error(dir))?;
+        let scratch =
+            artefact::scratch(0o777).prefix(artefact::SCRATCH).tempdir_in(dir).map_err(io_error(dir))?;
         let inside = Self::new(scratch.path());
         inside.write(&inside.config(), config)?;
         inside.write(&inside.origins(), origins)?;
@@ -62,7 +63,7 @@ impl RunDir {
                     return Ok(Self { root });
                 }
                 Err(_) if root.exists() => {}
-                Err(e) => return Err(at(&root)(e).into()),
+                Err(e) => return Err(io_error(&root)(e).into()),
             }
         }
         Err(CheckpointError::None { dir: dir.to_owned(), problems: Vec::new() })

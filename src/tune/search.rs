@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::study::{Rung, best, config_hash, next};
 use super::{Spec, Study, Trial, TuneError};
-use crate::artefact::{self, Makes, at, write_atomic};
+use crate::artefact::{self, Makes, io_error, write_atomic};
 use crate::config::{Config, ConfigError, SynthConfig, load};
 use crate::data::Part;
 use crate::device;
@@ -105,7 +105,7 @@ impl Search {
         artefact::may_make(&dir, Makes::Study)?;
         let mut held = None;
         if !request.dry {
-            std::fs::create_dir_all(&dir).map_err(at(&dir))?;
+            std::fs::create_dir_all(&dir).map_err(io_error(&dir))?;
             held = Some(lock(&dir, on_event)?);
             artefact::sweep(&dir);
         }
@@ -188,7 +188,7 @@ impl Search {
         on_event: &mut OnEvent<'_>,
     ) -> Result<Advance, TuneError> {
         let run = RunDir::new(&self.study.trial_dir(number));
-        std::fs::create_dir_all(&run.root).map_err(at(&run.root))?;
+        std::fs::create_dir_all(&run.root).map_err(io_error(&run.root))?;
         let _lock = lock(&run.root, on_event)?;
         let begun = if checkpoint::list(&run.steps()).is_empty() { None } else { Some(run.latest()?) };
         let begun = begun.map(|(path, saved, _)| (path, saved));

@@ -17,6 +17,7 @@ use codistill::features::{Precision, StoreWriter, item_ids_hash};
 use codistill::model::Recommender;
 use codistill::params;
 use codistill::recommend::{Calibration, Mixed, MixedScorer};
+use codistill::run::{Lists, OpenOptions, Run};
 use codistill::synth::{self, ViewRows, World};
 use codistill::systems::CoDistill;
 use codistill::train::system::Place;
@@ -303,6 +304,30 @@ fn held_out_items_that_a_user_had_are_not_recommended_again() {
         assert_eq!(listed.len(), whole.items.count() - distinct.len());
     }
     assert!(held_out > 100, "{held_out} interactions are held out");
+    // The same through the library.
+    let options = OpenOptions { device: "cpu".into(), ..OpenOptions::default() };
+    let lists = Lists::new(Run::open(&run_dir, &options).unwrap()).unwrap();
+    for (u, user) in whole.users.iter().enumerate() {
+        let listed = lists.recommend(user, 80).unwrap();
+        let had = whole.sequences.items_of(u).iter().map(|&item| whole.items.ids[item as usize].as_str());
+        let had: HashSet<&str> = had.collect();
+        assert!(listed.iter().all(|entry| !had.contains(entry.item)), "{user}");
+        assert!(listed.is_empty() || listed.len() == 80 - had.len(), "{user}: {}", listed.len());
+    }
+}
+
+#[test]
+fn a_model_without_content_is_refused_with_held_out_items_before_it_is_trained() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = format!("run.dir={}", path(home.path()));
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/sasrec.toml");
+    let small = ["data.synth.users=60", "data.synth.items=40", "data.cold.share=0.2", &dir];
+    for dry in [&[][..], &["--dry-run"]] {
+        let sets = small.iter().flat_map(|set| ["--set", set]);
+        let args: Vec<&str> = ["train", config, "--device", "cpu"].into_iter().chain(sets).collect();
+        run(&[&args, dry].concat()).refused("no branch that works without an ID vector", "text or image");
+        assert!(!home.path().join("sasrec").exists());
+    }
 }
 
 #[test]

@@ -39,6 +39,7 @@ mod resume;
 mod row_sparse;
 mod shop;
 mod silence;
+mod slopes;
 mod stages;
 mod structure;
 mod tensorboard;

@@ -8,10 +8,10 @@ use codistill::data::{Dataset, Part, PrepareOptions, prepare};
 use codistill::eval::baseline::{Popularity, Transitions};
 use codistill::eval::{Scorer, evaluate};
 
-use crate::need::{below, need};
+use crate::need::{locate, need};
 
 fn real(path: &str) -> Option<PathBuf> {
-    need("real-data", below("CODISTILL_REAL_DATA", path))
+    need("real-data", locate("CODISTILL_REAL_DATA", path))
 }
 
 /// Recall@10 and NDCG@10 on the test targets.

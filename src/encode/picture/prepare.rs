@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::class::{CLIP, Class, EFFICIENT_NET, IMAGENET, Size};
 use super::resize::{Filter, resize};
 use crate::encode::EncodeError;
-use crate::encode::error::{at, malformed};
+use crate::encode::error::{io_error, malformed};
 use crate::encode::files::optional;
 
 /// How a picture is brought to its size.
@@ -74,7 +74,7 @@ impl Preprocessing {
     /// # Errors
     /// The file can't be read, or requires something unsupported.
     pub fn read(path: &Path) -> Result<Self, EncodeError> {
-        let text = std::fs::read_to_string(path).map_err(at(path))?;
+        let text = std::fs::read_to_string(path).map_err(io_error(path))?;
         let root: Value = serde_json::from_str(&text).map_err(|e| malformed(path, e))?;
         Self::from_json(path, &root)
     }

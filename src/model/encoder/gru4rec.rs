@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::{Encoder, EncoderContext, EncoderSettings, real};
-use crate::config::rules::{Checked, at_least};
+use crate::config::rules::{Checked, check_minimum};
 use crate::nn::Init;
 use crate::nn::gru::Gru;
 use crate::ops::Noise;
@@ -21,7 +21,7 @@ section! {
 
 impl EncoderSettings for Gru4recConfig {
     fn validate(&self, _width: usize, key: &dyn Fn(&str) -> String) -> Checked {
-        at_least(&key("layers"), self.layers, 1)
+        check_minimum(&key("layers"), self.layers, 1)
     }
 }
 

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::{Encoder, EncoderContext, EncoderSettings, real};
-use crate::config::rules::{Checked, at_least, invalid};
+use crate::config::rules::{Checked, check_minimum, invalid};
 use crate::nn::Init;
 use crate::nn::conv::ResidualConv;
 use crate::ops::Noise;
@@ -23,7 +23,7 @@ section! {
 
 impl EncoderSettings for NextitnetConfig {
     fn validate(&self, _width: usize, key: &dyn Fn(&str) -> String) -> Checked {
-        at_least(&key("kernel"), self.kernel, 2)?;
+        check_minimum(&key("kernel"), self.kernel, 2)?;
         let Self { dilations, .. } = self;
         if dilations.is_empty() || dilations.contains(&0) {
             let reason = format!("= {dilations:?} must hold numbers from 1 on");

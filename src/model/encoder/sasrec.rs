@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
 use super::{Encoder, EncoderContext, EncoderSettings};
-use crate::config::rules::{Checked, at_least, divides};
+use crate::config::rules::{Checked, check_minimum, divides};
 use crate::nn::init::Scheme;
 use crate::nn::{Block, BlockConfig, Init, LayerNorm};
 use crate::ops::Noise;
@@ -24,7 +24,7 @@ section! {
 
 impl EncoderSettings for SasrecConfig {
     fn validate(&self, width: usize, key: &dyn Fn(&str) -> String) -> Checked {
-        at_least(&key("blocks"), self.blocks, 1)?;
+        check_minimum(&key("blocks"), self.blocks, 1)?;
         divides(&key("heads"), self.heads, width)
     }
 }

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::sigmoid;
 
 use super::{Encoder, EncoderContext, EncoderSettings, real};
-use crate::config::rules::{Checked, within};
+use crate::config::rules::{Checked, check_range};
 use crate::nn::Init;
 use crate::ops::Noise;
 use crate::ops::rows::Rows;
@@ -21,7 +21,7 @@ section! {
 
 impl EncoderSettings for ToyConfig {
     fn validate(&self, _width: usize, key: &dyn Fn(&str) -> String) -> Checked {
-        within(&key("spread"), self.spread, 0.0..=1.0)
+        check_range(&key("spread"), self.spread, 0.0..=1.0)
     }
 }
 

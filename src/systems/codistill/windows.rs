@@ -41,7 +41,7 @@ impl Cut {
     pub fn windows(&self, sequences: &Sequences) -> Vec<Window> {
         let mut windows = Vec::new();
         for user in 0..sequences.users() {
-            let cut = self.of_length(sequences.train_of(user).len());
+            let cut = self.spans(sequences.train_of(user).len());
             windows.extend(cut.into_iter().map(|(start, length)| Window {
                 user: user as u32,
                 start: start as u32,
@@ -56,14 +56,14 @@ impl Cut {
         let mut counts = vec![0; items + 1];
         for user in 0..sequences.users() {
             let train = sequences.train_of(user);
-            let first = self.of_length(train.len()).iter().map(|&(start, _)| start).min();
+            let first = self.spans(train.len()).iter().map(|&(start, _)| start).min();
             train[first.unwrap_or(train.len())..].iter().for_each(|&item| counts[item as usize] += 1);
         }
         counts
     }
 
     /// (start, length) of the windows of a training sequence of `n` items, newest first.
-    fn of_length(&self, n: usize) -> Vec<(usize, usize)> {
+    fn spans(&self, n: usize) -> Vec<(usize, usize)> {
         if n < self.min_train_len.max(2) { Vec::new() } else { cut(n, self.max_seq_len + 1, self.windows) }
     }
 }
