@@ -142,7 +142,7 @@ fn gap((sizes, function): &Function) -> f64 {
             });
             f64::from(host(function(&moved.collect::<Vec<_>>()).inner())[0])
         };
-        const STEP: f32 = 4e-3;
+        const STEP: f32 = 1e-3;
         let difference = (value(STEP) - value(-STEP)) / (2.0 * f64::from(STEP));
         let slope: f64 = grads
             .iter()
