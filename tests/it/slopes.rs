@@ -28,8 +28,10 @@ use rand_chacha::ChaCha8Rng;
 /// A function of flat inputs to a number, `[1]`, with the inputs' sizes.
 type Function = (Vec<usize>, Box<dyn Fn(&[Tensor<1>]) -> Tensor<1>>);
 
-/// Source files with a backward pass, and a function that goes through it.
-const OPERATIONS: [(&str, fn() -> Function); 7] = [
+/// A source file with a backward pass, and what makes a function that goes through it.
+type Operation = (&'static str, fn() -> Function);
+
+const OPERATIONS: [Operation; 7] = [
     ("ops/dropout.rs", dropout),
     ("ops/gradient.rs", catalogue_loss),
     ("ops/lookup.rs", look_up),
@@ -160,7 +162,7 @@ fn every_operation_with_a_backward_pass_equals_central_differences() {
     for (file, function) in OPERATIONS {
         let gap = gap(&function());
         println!("{file}: {gap:.1e}");
-        assert!(gap < 1e-3, "{file}: {gap:.1e} of the gradient's length");
+        assert!(gap < 3e-4, "{file}: {gap:.1e} of the gradient's length");
     }
 }
 
