@@ -251,7 +251,7 @@ pub fn write_atomic(path: &Path, content: &[u8]) -> Result<(), ArtefactError> {
 
 /// A builder of scratch files and directories that are renamed when complete. The umask decides who may read them, as
 /// with other files; private ones would stay private under their final names.
-pub(crate) fn scratch(mode: u32) -> tempfile::Builder<'static, 'static> {
+pub fn scratch(mode: u32) -> tempfile::Builder<'static, 'static> {
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));

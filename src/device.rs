@@ -58,6 +58,9 @@ pub struct Opened {
     pub device: Device,
 }
 
+/// Whether this build can open a GPU: the feature `wgpu`.
+pub const WITH_GPU: bool = cfg!(feature = "wgpu");
+
 /// All devices of this machine, the CPU first.
 pub fn list() -> Vec<Found> {
     let threads = rayon::current_num_threads();
@@ -80,7 +83,7 @@ pub fn open(flag: &str) -> Result<Opened, DeviceError> {
             _ => return Err(DeviceError::Unknown(other.into())),
         },
     }
-    if flag.starts_with("wgpu") && !cfg!(feature = "wgpu") {
+    if flag.starts_with("wgpu") && !WITH_GPU {
         return Err(DeviceError::NotCompiled(flag.into()));
     }
     if flag == "cpu" {

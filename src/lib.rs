@@ -16,7 +16,7 @@
 //! 12. [`probe`]: what frozen features are worth before any training.
 //! 13. [`tune`]: search over configuration keys.
 //! 14. [`monitor`]: TensorBoard, JSON lines, progress.
-//! 15. [`mod@bench`]: named workloads, generated and measured. [`cli`]: the only module that prints.
+//! 15. [`mod@bench`]: named workloads, generated and measured.
 //!
 //! Lower modules know nothing of higher ones.
 #![deny(unsafe_code)]
@@ -24,7 +24,6 @@
 pub mod ablate;
 pub mod artefact;
 pub mod bench;
-pub mod cli;
 pub mod compare;
 pub mod config;
 pub mod data;

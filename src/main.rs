@@ -1,9 +1,11 @@
 use std::process::ExitCode;
 
+mod cli;
+
 fn main() -> ExitCode {
     quiet_mesa();
     keep_memory();
-    codistill::cli::main()
+    cli::main()
 }
 
 /// Keeps Mesa's device-selection layer from asking for a Wayland display, for which it complains on stderr

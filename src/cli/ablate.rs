@@ -8,10 +8,10 @@ use clap::Args;
 use super::setup::ensure_data;
 use super::signals::stop_flag;
 use super::{Exit, Failure, Terminal};
-use crate::ablate::across::{Across, Model, same_metric};
-use crate::ablate::run::Reported;
-use crate::ablate::{Ended, Event, Outcome, Plan, Processes, Request, State, Study, run as run_study};
-use crate::table::{Column, Table};
+use codistill::ablate::across::{Across, Model, same_metric};
+use codistill::ablate::run::Reported;
+use codistill::ablate::{Ended, Event, Outcome, Plan, Processes, Request, State, Study, run as run_study};
+use codistill::table::{Column, Table};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use super::setup::open_device;
 use super::{Exit, Failure, Terminal};
-use crate::bench::named::{self, NAMED};
-use crate::bench::workload::Workload;
-use crate::bench::{BenchError, Kind, Loaded, Machine, Profile, Steps, training, write};
-use crate::table::listing;
+use codistill::bench::named::{self, NAMED};
+use codistill::bench::workload::Workload;
+use codistill::bench::{BenchError, Kind, Loaded, Machine, Profile, Steps, training, write};
+use codistill::table::listing;
 
 mod kinds;
 mod table;

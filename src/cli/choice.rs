@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Failure, Terminal};
-use crate::data::Items;
-use crate::data::choice::{Choice, Filter, Rules};
-use crate::data::join::{Names, explain};
+use codistill::data::Items;
+use codistill::data::choice::{Choice, Filter, Rules};
+use codistill::data::join::{Names, explain};
 
 /// What such a file looks like, for `--help`.
 pub const FILES: &str = "\

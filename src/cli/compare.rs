@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Exit, Failure, Terminal};
-use crate::artefact::write_atomic;
-use crate::compare::{Comparison, GroupSpec, Metric, Options, compare};
-use crate::stats::Rule;
+use codistill::artefact::write_atomic;
+use codistill::compare::{Comparison, GroupSpec, Metric, Options, compare};
+use codistill::stats::Rule;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -1,8 +1,8 @@
 //! `codistill devices`
 
 use super::{Exit, Failure, Terminal};
-use crate::device;
-use crate::table::listing;
+use codistill::device;
+use codistill::table::listing;
 
 pub fn run(terminal: &Terminal) -> Result<Exit, Failure> {
     let found = device::list();
@@ -16,7 +16,7 @@ pub fn run(terminal: &Terminal) -> Result<Exit, Failure> {
     }
     terminal.table(&listing(8, found.iter().map(|f| (&f.flag, &f.name))))?;
     if found.len() == 1 {
-        let why = if cfg!(feature = "wgpu") { "no GPU driver was found" } else { "built without `wgpu`" };
+        let why = if device::WITH_GPU { "no GPU driver was found" } else { "built without `wgpu`" };
         terminal.say(format!("no other device: {why}"));
     }
     Ok(Exit::Done)

@@ -10,17 +10,17 @@ use super::encode::downloads;
 use super::setup::{InputArgs, Trained, open_run};
 use super::words::one_of;
 use super::{Exit, Failure, Terminal};
-use crate::data::disk::strips_html;
-use crate::data::html::strip_html;
-use crate::data::pictures::is_address;
-use crate::data::{Items, KeptColumn};
-use crate::embed::encoders::{encoded_store, fill_features};
-use crate::embed::store::Row;
-use crate::embed::{
+use codistill::data::disk::strips_html;
+use codistill::data::html::strip_html;
+use codistill::data::pictures::is_address;
+use codistill::data::{Items, KeptColumn};
+use codistill::embed::encoders::{encoded_store, fill_features};
+use codistill::embed::store::Row;
+use codistill::embed::{
     ColdId, EmbedError, Embedder, ItemFile, NewItem, Shape, Snapshot, TokenView, compact, delete, read_items,
     token_views,
 };
-use crate::train::run_dir::Which;
+use codistill::train::run_dir::Which;
 
 /// Share of items with features below which a view is warned about (docs/studies.md, section 6.3).
 const COVERAGE: f64 = 0.99;

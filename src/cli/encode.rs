@@ -8,12 +8,12 @@ use std::path::Path;
 use super::signals::{self, stop_flag_saying};
 use super::store_args::refuse_taken;
 use super::{Exit, Failure, Terminal};
-use crate::artefact::{Makes, may_make, replacing};
-use crate::data::Dataset;
-use crate::device;
-use crate::encode::{self, EncodeError, Encoder, Job, Report};
-use crate::features::{KIND, SCHEMA_VERSION};
-use crate::monitor::{Progress, ProgressMode};
+use codistill::artefact::{Makes, may_make, replacing};
+use codistill::data::Dataset;
+use codistill::device;
+use codistill::encode::{self, EncodeError, Encoder, Job, Report};
+use codistill::features::{KIND, SCHEMA_VERSION};
+use codistill::monitor::{Progress, ProgressMode};
 
 pub use args::EncodeArgs;
 
@@ -127,7 +127,7 @@ pub fn downloads(terminal: &Terminal) -> impl FnMut(&str, u64, Option<u64>) {
 fn dry_run(dataset: &Dataset, encoder: &Encoder, job: &Job, terminal: &Terminal) -> Result<Exit, Failure> {
     let estimate = encode::estimate(dataset, encoder, job)?;
     if let (true, Some(_)) = (job.strict, estimate.warnings.first()) {
-        return Err(crate::features::FeatureError::Strict(estimate.warnings).into());
+        return Err(codistill::features::FeatureError::Strict(estimate.warnings).into());
     }
     for warning in &estimate.warnings {
         terminal.warn(warning);

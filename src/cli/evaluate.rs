@@ -9,15 +9,15 @@ use super::choice::{self, ChoiceArgs, positive};
 use super::setup::{InputArgs, lock, open_any_run, parse_part};
 use super::words::one_of;
 use super::{Exit, Failure, Terminal};
-use crate::config::{ColdConfig, ColdId, HistoryRule, TieRule};
-use crate::data::Part;
-use crate::eval::kept::keep;
-use crate::eval::{Report, rows};
-use crate::judge::{Cold, Judging, judge};
-use crate::lock::DirLock;
-use crate::recommend::Calibration;
-use crate::run::Protocol;
-use crate::train::run_dir::{RunDir, Which};
+use codistill::config::{ColdConfig, ColdId, HistoryRule, TieRule};
+use codistill::data::Part;
+use codistill::eval::kept::keep;
+use codistill::eval::{Report, rows};
+use codistill::judge::{Cold, Judging, judge};
+use codistill::lock::DirLock;
+use codistill::recommend::Calibration;
+use codistill::run::Protocol;
+use codistill::train::run_dir::{RunDir, Which};
 
 #[derive(Debug, Args)]
 #[command(after_help = format!("\

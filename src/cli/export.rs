@@ -6,8 +6,8 @@ use clap::Args;
 
 use super::setup::{InputArgs, open_any_run};
 use super::{Exit, Failure, Terminal};
-use crate::run::Protocol;
-use crate::train::run_dir::Which;
+use codistill::run::Protocol;
+use codistill::train::run_dir::Which;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

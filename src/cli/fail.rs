@@ -2,25 +2,25 @@
 
 use std::process::ExitCode;
 
-use crate::ablate::StudyError;
-use crate::artefact::ArtefactError;
-use crate::compare::CompareError;
-use crate::config::ConfigError;
-use crate::data::{ChoiceError, DataError};
-use crate::device::DeviceError;
-use crate::encode::EncodeError;
-use crate::eval::{RowsError, ScoreError};
-use crate::export::ExportError;
-use crate::features::FeatureError;
-use crate::judge::JudgeError;
-use crate::lock::LockError;
-use crate::probe::ProbeError;
-use crate::run::RunError;
-use crate::synth::SynthError;
-use crate::train::checkpoint::CheckpointError;
-use crate::train::inputs::InputsError;
-use crate::train::{SystemError, TrainError};
-use crate::tune::TuneError;
+use codistill::ablate::StudyError;
+use codistill::artefact::ArtefactError;
+use codistill::compare::CompareError;
+use codistill::config::ConfigError;
+use codistill::data::{ChoiceError, DataError};
+use codistill::device::DeviceError;
+use codistill::encode::EncodeError;
+use codistill::eval::{RowsError, ScoreError};
+use codistill::export::ExportError;
+use codistill::features::FeatureError;
+use codistill::judge::JudgeError;
+use codistill::lock::LockError;
+use codistill::probe::ProbeError;
+use codistill::run::RunError;
+use codistill::synth::SynthError;
+use codistill::train::checkpoint::CheckpointError;
+use codistill::train::inputs::InputsError;
+use codistill::train::{SystemError, TrainError};
+use codistill::tune::TuneError;
 
 /// Exit status of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

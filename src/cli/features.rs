@@ -6,9 +6,9 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::store_args::{SharedRule, Stored, refuse_taken};
 use super::{Exit, Failure, Terminal, encode};
-use crate::artefact::{Makes, may_make, replacing};
-use crate::data::Dataset;
-use crate::features::{
+use codistill::artefact::{Makes, may_make, replacing};
+use codistill::data::Dataset;
+use codistill::features::{
     ArrayRef, IdTable, ImportOptions, ImportReport, KIND, MissingRows, Precision, SCHEMA_VERSION, SharedRows,
     check_view_name, import, view_dir,
 };

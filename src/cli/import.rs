@@ -6,14 +6,14 @@ use clap::Args;
 
 use super::setup::{open_device, tell_taken};
 use super::{Exit, Failure, Terminal};
-use crate::artefact::json_text;
-use crate::config::{Loaded, load};
-use crate::export::import_weights;
-use crate::systems::CoDistill;
-use crate::train::checkpoint::{self, RunState};
-use crate::train::inputs::Inputs;
-use crate::train::run_dir::RunDir;
-use crate::train::{AdamW, Setup, System};
+use codistill::artefact::json_text;
+use codistill::config::{Loaded, load};
+use codistill::export::import_weights;
+use codistill::systems::CoDistill;
+use codistill::train::checkpoint::{self, RunState};
+use codistill::train::inputs::Inputs;
+use codistill::train::run_dir::RunDir;
+use codistill::train::{AdamW, Setup, System};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -10,11 +10,11 @@ use super::choice::{no_item, positive};
 use super::embed::{described, opened};
 use super::setup::{InputArgs, Trained, open_run};
 use super::{Exit, Failure, Terminal};
-use crate::artefact::write_atomic;
-use crate::data::Items;
-use crate::pictures;
-use crate::recommend::{Listing, Mixed, Recommendation, mixed_similar_items};
-use crate::train::run_dir::Which;
+use codistill::artefact::write_atomic;
+use codistill::data::Items;
+use codistill::pictures;
+use codistill::recommend::{Listing, Mixed, Recommendation, mixed_similar_items};
+use codistill::train::run_dir::Which;
 
 /// Side of a picture on a contact sheet, in pixels.
 const SIDE: u32 = 96;

@@ -34,7 +34,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 pub use fail::{Exit, Failure};
 pub use terminal::Terminal;
 
-use crate::data::silence_guarded_panics;
+use codistill::data::silence_guarded_panics;
 
 /// Trains multi-modal sequential recommenders by online distillation (ODMT).
 ///
@@ -131,7 +131,7 @@ pub fn main() -> ExitCode {
 }
 
 /// Runs the program with `arguments`, the first of which is its name: for programs that add systems of their own
-/// ([`crate::systems::register`]).
+/// ([`codistill::systems::register`]).
 pub fn run_with<A: Into<std::ffi::OsString> + Clone>(arguments: impl IntoIterator<Item = A>) -> Exit {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,

@@ -6,11 +6,11 @@ mod columns;
 use serde_json::json;
 
 use super::{Exit, Failure, Terminal};
-use crate::artefact::{Makes, json_value, may_make};
-use crate::data::{
+use codistill::artefact::{Makes, json_value, may_make};
+use codistill::data::{
     Dataset, PrepareOptions, PrepareReport, changed_items, prepare, replace_dataset, write_dataset,
 };
-use crate::features::FeatureStore;
+use codistill::features::FeatureStore;
 
 pub use args::PrepareArgs;
 

@@ -6,9 +6,9 @@ use clap::Args;
 
 use super::setup::parse_part;
 use super::{Exit, Failure, Terminal};
-use crate::artefact::{Makes, may_make};
-use crate::data::{Dataset, Part};
-use crate::probe::{Notice, Options, Probe, open_views};
+use codistill::artefact::{Makes, may_make};
+use codistill::data::{Dataset, Part};
+use codistill::probe::{Notice, Options, Probe, open_views};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -13,13 +13,13 @@ use super::choice::{self, ChoiceArgs, no_item, positive};
 use super::embed::{described, opened};
 use super::setup::{InputArgs, Trained, open_run};
 use super::{Exit, Failure, Terminal};
-use crate::config::{HistoryRule, ViewKind};
-use crate::data::Items;
-use crate::recommend::{
+use codistill::config::{HistoryRule, ViewKind};
+use codistill::data::Items;
+use codistill::recommend::{
     Calibration, History, Listing, Mixed, MixedScorer, ModelScorer, Popular, Recommendation,
     mixed_similar_items, mixed_top_k, similar_items, top_k,
 };
-use crate::train::run_dir::Which;
+use codistill::train::run_dir::Which;
 use histories::{Who, histories};
 use writer::{Format, Key, Source, Writer};
 

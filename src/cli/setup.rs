@@ -8,17 +8,17 @@ use clap::Args;
 use tempfile::TempDir;
 
 use super::{Failure, Terminal};
-use crate::config::{Config, ConfigError, Dropped, Loaded, RunConfig, SynthConfig, load, load_on};
-use crate::data::Part;
-use crate::device::{self, Opened};
-use crate::lock::DirLock;
-use crate::model::Recommender;
-use crate::run::{OpenOptions, Protocol, Run, data};
-use crate::systems::{self, AnySystem, CoDistill, Fitted};
-use crate::train::checkpoint::Parents;
-use crate::train::inputs::{self, Asked};
-use crate::train::run_dir::{RunDir, Which};
-use crate::train::setup::absent_views;
+use codistill::config::{Config, ConfigError, Dropped, Loaded, RunConfig, SynthConfig, load, load_on};
+use codistill::data::Part;
+use codistill::device::{self, Opened};
+use codistill::lock::DirLock;
+use codistill::model::Recommender;
+use codistill::run::{OpenOptions, Protocol, Run, data};
+use codistill::systems::{self, AnySystem, CoDistill, Fitted};
+use codistill::train::checkpoint::Parents;
+use codistill::train::inputs::{self, Asked};
+use codistill::train::run_dir::{RunDir, Which};
+use codistill::train::setup::absent_views;
 
 /// A configuration with its sets; on the data set `data` where that is given, and then without the views that it has
 /// no features of, which is told. A configuration alone is taken by its word.

@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::ValueEnum;
 
 use super::Failure;
-use crate::features::Precision;
+use codistill::features::Precision;
 
 /// What becomes of what several items share.
 #[derive(Clone, Copy, Debug, ValueEnum)]

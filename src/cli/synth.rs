@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Exit, Failure, Terminal};
-use crate::artefact::{Makes, may_make};
-use crate::config::{load, parse};
-use crate::synth;
+use codistill::artefact::{Makes, may_make};
+use codistill::config::{load, parse};
+use codistill::synth;
 
 /// The quick start's configuration, so that `synth` works anywhere.
 const QUICKSTART: &str = include_str!("../../configs/quickstart.toml");

@@ -13,18 +13,18 @@ use super::setup::{
 };
 use super::signals::stop_flag;
 use super::{Exit, Failure, Terminal};
-use crate::artefact;
-use crate::config::section::Fact;
-use crate::config::{Config, has_fact, keys_with, load};
-use crate::judge;
-use crate::monitor::{Progress, ProgressMode};
-use crate::run::plan::Plan;
-use crate::run::{Judged, Session, advice};
-use crate::systems::{self, AnySystem};
-use crate::train::checkpoint::{self, Checkpoint};
-use crate::train::run_dir::RunDir;
-use crate::train::trainer::{Outcome, check_targets};
-use crate::train::{Setup, Training, inputs};
+use codistill::artefact;
+use codistill::config::section::Fact;
+use codistill::config::{Config, has_fact, keys_with, load};
+use codistill::judge;
+use codistill::monitor::{Progress, ProgressMode};
+use codistill::run::plan::Plan;
+use codistill::run::{Judged, Session, advice};
+use codistill::systems::{self, AnySystem};
+use codistill::train::checkpoint::{self, Checkpoint};
+use codistill::train::run_dir::RunDir;
+use codistill::train::trainer::{Outcome, check_targets};
+use codistill::train::{Setup, Training, inputs};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -136,7 +136,7 @@ fn resume(args: &TrainArgs, root: &Path, terminal: &Terminal) -> Result<Exit, Fa
     } else if !args.sets.is_empty() {
         refuse_sets(&args.sets)?;
         let text = config.to_toml()?;
-        config = crate::config::parse(&text, &run.config(), &args.sets)?.config;
+        config = codistill::config::parse(&text, &run.config(), &args.sets)?.config;
     }
     let device = open_device(args.device.as_ref().unwrap_or(&config.device), terminal)?;
     let system = open_inputs(root, config, &checkpoint.parents, &args.inputs, &device, terminal)?;

@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::setup::tell_generated;
 use super::signals::stop_flag;
 use super::{Exit, Failure, Terminal};
-use crate::eval::Report;
-use crate::tune::{Event, Request, Search, Study, Trial};
+use codistill::eval::Report;
+use codistill::tune::{Event, Request, Search, Study, Trial};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
-use crate::config::section::Word;
+use codistill::config::section::Word;
 
 /// Reads one of `words`; the help lists them with what they mean.
 pub(super) fn one_of<T>(words: &'static [Word]) -> impl TypedValueParser<Value = T>

@@ -27,7 +27,7 @@ pub(crate) fn guarded<T, E: Display>(call: impl FnOnce() -> Result<T, E>) -> Res
 }
 
 /// Keeps panics inside guarded calls off stderr, since they become errors.
-pub(crate) fn silence_guarded_panics() {
+pub fn silence_guarded_panics() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         if !INSIDE.get() {

@@ -33,6 +33,7 @@ pub use choice::{Choice, ChoiceError};
 pub use dataset::{Dataset, Items, KeptColumn, MICROS, Part, Sequences, Target};
 pub use disk::{replace_dataset, write_dataset};
 pub use error::DataError;
-pub(crate) use guard::{guarded, silence_guarded_panics};
+pub(crate) use guard::guarded;
+pub use guard::silence_guarded_panics;
 pub use ids::ItemId;
 pub use prepare::{NullLike, PrepareOptions, PrepareReport, SourceHash, Untimed, prepare};

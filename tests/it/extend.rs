@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use codistill::{cli, objective, systems, tensors};
+use codistill::{objective, systems, tensors};
+use codistill_cli as cli;
 
 use crate::program::{Said, path, run, tiny};
 

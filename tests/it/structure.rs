@@ -112,7 +112,7 @@ fn imports(text: &str) -> (Vec<Vec<String>>, Vec<Vec<String>>) {
             rest.push_str(statement);
         }
     }
-    for start in ["crate::", "super::"] {
+    for start in ["crate::", "codistill::", "super::"] {
         for (place, _) in rest.match_indices(start) {
             let within = rest[..place].ends_with(|c: char| c.is_alphanumeric() || "_:".contains(c));
             let end = |c: char| !(c.is_alphanumeric() || "_:".contains(c));
@@ -133,7 +133,11 @@ fn resolve(
 ) -> Option<(Vec<String>, Vec<String>)> {
     let mut rest = path;
     let mut current = module.to_vec();
-    if rest.first().is_some_and(|name| name == "crate") {
+    // The command line knows the library by its name.
+    let library = |name: &String| {
+        name == "crate" || name == "codistill" && module.first().is_some_and(|first| first == "cli")
+    };
+    if rest.first().is_some_and(library) {
         (current, rest) = (Vec::new(), &rest[1..]);
     } else {
         let child = [module, &path[..1]].concat();

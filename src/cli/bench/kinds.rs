@@ -2,15 +2,15 @@
 
 use serde_json::{Map, Value, json};
 
+use super::super::{Exit, Failure};
 use super::table::{Done, Row, Run, finish, print_line, times_text};
-use crate::bench::catalogue_loss::LossTime;
-use crate::bench::flops::{self, Flops};
-use crate::bench::judging::Ranking;
-use crate::bench::preparing::Prepared;
-use crate::bench::saving::Saved;
-use crate::bench::training::StepTime;
-use crate::bench::{BenchError, CatalogueLoss, Judging, Kind, Preparing, Saving, Summary, Training};
-use crate::cli::{Exit, Failure};
+use codistill::bench::catalogue_loss::LossTime;
+use codistill::bench::flops::{self, Flops};
+use codistill::bench::judging::Ranking;
+use codistill::bench::preparing::Prepared;
+use codistill::bench::saving::Saved;
+use codistill::bench::training::StepTime;
+use codistill::bench::{BenchError, CatalogueLoss, Judging, Kind, Preparing, Saving, Summary, Training};
 
 pub(super) fn run(run: &Run) -> Result<Exit, Failure> {
     match run.loaded.workload.kind {

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::bench::flops::Flops;
-use crate::bench::{BenchError, Loaded, Machine, Steps, Summary, machine as machine_of};
-use crate::cli::{Exit, Failure, Terminal};
-use crate::device::{Opened, process_memory};
-use crate::table::listing;
+use super::super::{Exit, Failure, Terminal};
+use codistill::bench::flops::Flops;
+use codistill::bench::{BenchError, Loaded, Machine, Steps, Summary, machine as machine_of};
+use codistill::device::{Opened, process_memory};
+use codistill::table::listing;
 
 const GIB: f64 = (1u64 << 30) as f64;
 

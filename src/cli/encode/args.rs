@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::cli::Failure;
-use crate::cli::store_args::{SharedRule, Stored};
-use crate::encode::picture::Bounds;
-use crate::encode::{Job, Modality, Pool, Settings, SharedPictures, TextField};
-use crate::features::{check_view_name, view_dir};
+use super::super::Failure;
+use super::super::store_args::{SharedRule, Stored};
+use codistill::encode::picture::Bounds;
+use codistill::encode::{Job, Modality, Pool, Settings, SharedPictures, TextField};
+use codistill::features::{check_view_name, view_dir};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

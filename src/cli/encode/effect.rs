@@ -1,8 +1,8 @@
 //! Which options can act on what is encoded.
 
+use super::super::Failure;
 use super::args::{EncodeArgs, Kind, What, When};
-use crate::cli::Failure;
-use crate::encode::Recipe;
+use codistill::encode::Recipe;
 
 /// An option, whether it was given, and what to use instead.
 type Given<'a> = (&'static str, bool, &'a str);

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::super::Failure;
 use super::columns::{name_columns, name_item_columns};
-use crate::cli::Failure;
-use crate::data::filter::{Duplicates, Ties};
-use crate::data::source::{Columns, Format, Quoting, Role, SourceOptions, TimeUnit};
-use crate::data::split::{CutOff, Split};
-use crate::data::{PrepareOptions, Untimed};
+use codistill::data::filter::{Duplicates, Ties};
+use codistill::data::source::{Columns, Format, Quoting, Role, SourceOptions, TimeUnit};
+use codistill::data::split::{CutOff, Split};
+use codistill::data::{PrepareOptions, Untimed};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

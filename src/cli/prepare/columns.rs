@@ -1,7 +1,7 @@
 //! `ROLE=NAME`: which column holds what.
 
-use crate::cli::Failure;
-use crate::data::source::{Columns, Role};
+use super::super::Failure;
+use codistill::data::source::{Columns, Role};
 
 /// Names columns of the log by `--column`, which may be meant for a catalogue too where there is one.
 pub(super) fn name_columns(

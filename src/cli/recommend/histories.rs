@@ -8,10 +8,10 @@ use serde::Deserialize;
 
 use super::super::setup::Trained;
 use super::super::{Failure, Terminal};
-use crate::data::Items;
-use crate::data::join::{Names, explain};
-use crate::recommend::History;
-use crate::train::setup::whole_dataset;
+use codistill::data::Items;
+use codistill::data::join::{Names, explain};
+use codistill::recommend::History;
+use codistill::train::setup::whole_dataset;
 
 /// Unknown items that a warning names.
 const EXAMPLES: usize = 3;

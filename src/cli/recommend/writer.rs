@@ -8,10 +8,10 @@ use clap::ValueEnum;
 use serde_json::json;
 
 use super::super::{Exit, Failure};
-use crate::artefact;
-use crate::data::Items;
-use crate::recommend::Recommendation;
-use crate::table::{Column, Table};
+use codistill::artefact;
+use codistill::data::Items;
+use codistill::recommend::Recommendation;
+use codistill::table::{Column, Table};
 
 /// Characters of a title that the table shows.
 const TITLE: usize = 60;
