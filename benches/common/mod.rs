@@ -1,8 +1,7 @@
 //! What the benches train: a SASRec over an ID table, on windows whose items are spread over the catalogue.
 
 use codistill::config::{
-    BranchConfig, EncoderConfig, IdInit, ModelConfig, ObjectiveConfig, SavingsConfig, ViewConfig, ViewKind,
-    Windows,
+    BranchConfig, EncoderConfig, ModelConfig, ObjectiveConfig, SavingsConfig, ViewConfig, ViewKind, Windows,
 };
 use codistill::data::{Part, Sequences};
 use codistill::systems::codistill::batch::{Sampler, SamplerOptions};
@@ -21,17 +20,7 @@ pub fn id_model(width: usize, branches: &[(&str, EncoderConfig)]) -> ModelConfig
     ModelConfig {
         width,
         dropout: 0.2,
-        views: vec![ViewConfig {
-            name: "id".into(),
-            kind: ViewKind::Id,
-            features: String::new(),
-            max_tokens: 0,
-            width: 0,
-            init: IdInit::Xavier,
-            init_views: Vec::new(),
-            project: false,
-            replace: None,
-        }],
+        views: vec![ViewConfig { project: false, ..ViewConfig::new("id", ViewKind::Id) }],
         branches: branches.iter().map(branch).collect(),
         ..ModelConfig::default()
     }

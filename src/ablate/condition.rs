@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::StudyError;
 use super::edit::{remove_branches, remove_views};
-use crate::config::{Config, ConfigError, IdVisibility, Replace, ReplaceKind, ViewKind, nearest, parse};
+use crate::config::{Config, ConfigError, IdVisibility, Replace, ReplaceKind, nearest, parse};
 
 /// The unchanged model.
 pub const REFERENCE: &str = "C0";
@@ -43,11 +43,13 @@ pub struct Views {
 
 impl Views {
     pub fn new(config: &Config) -> Self {
-        let names = |kind| {
-            let views = config.model.views.iter().filter(move |view| view.kind == kind);
-            views.map(|view| view.name.clone())
-        };
-        Self { id: names(ViewKind::Id).next(), content: names(ViewKind::Tokens).collect() }
+        let views = &config.model.views;
+        let id = views.iter().find(|view| view.kind.has_table());
+        let content = views.iter().filter(|view| view.kind.reads_features());
+        Self {
+            id: id.map(|view| view.name.clone()),
+            content: content.map(|view| view.name.clone()).collect(),
+        }
     }
 
     /// All of them, content first.
@@ -199,7 +201,7 @@ impl Condition {
                 let apart = if self.joint { 0 } else { place as u64 };
                 view.replace = Some(Replace { kind, seed: draws + apart });
             }
-            if self.hide.contains(&view.name) && view.kind == ViewKind::Tokens {
+            if self.hide.contains(&view.name) && view.kind.reads_features() {
                 view.replace = Some(Replace { kind: ReplaceKind::Hidden, seed: 0 });
             }
         }

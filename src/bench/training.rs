@@ -17,7 +17,7 @@ use super::{BenchError, Steps};
 use crate::config::section::Fact;
 use crate::config::{
     BranchConfig, Config, DataConfig, DistillConfig, DistillPair, ENSEMBLE, EncoderConfig, EvalConfig,
-    IdInit, IdTable, ModelConfig, ObjectiveConfig, ObjectiveKind, OptimConfig, SasrecConfig, TowerConfig,
+    IdTable, ModelConfig, ObjectiveConfig, ObjectiveKind, OptimConfig, SasrecConfig, TowerConfig,
     TrainConfig, ViewConfig, ViewKind, Windows, has_fact, keys_with, parse,
 };
 use crate::data::{Part, Sequences};
@@ -206,7 +206,7 @@ fn sampler(
 
 fn open_views(config: &Config) -> Result<Vec<Option<ViewSource>>, BenchError> {
     let open = |view: &ViewConfig| {
-        if view.kind == ViewKind::Id {
+        if !view.kind.reads_features() {
             return Ok(None);
         }
         let dir = store_dir(config, view).unwrap_or_default();
@@ -291,16 +291,10 @@ fn defaults(workload: &Workload, dir: &Path) -> Config {
 fn views(workload: &Workload) -> Vec<ViewConfig> {
     let odmt = workload.kind == Kind::Odmt;
     let view = |name: &str, kind, width| ViewConfig {
-        name: name.into(),
-        kind,
-        features: String::new(),
-        max_tokens: 0,
         width,
-        init: IdInit::Xavier,
-        init_views: Vec::new(),
         // SASRec's table is its item vectors.
         project: odmt,
-        replace: None,
+        ..ViewConfig::new(name, kind)
     };
     if odmt {
         // The authors' token order: text, image, ID.

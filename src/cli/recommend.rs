@@ -13,7 +13,7 @@ use super::choice::{self, ChoiceArgs, no_item, positive};
 use super::embed::{described, opened};
 use super::setup::{InputArgs, Trained, open_run};
 use super::{Exit, Failure, Terminal};
-use codistill::config::{HistoryRule, ViewKind};
+use codistill::config::HistoryRule;
 use codistill::data::Items;
 use codistill::recommend::{
     Calibration, History, Listing, Mixed, MixedScorer, ModelScorer, Popular, Recommendation,
@@ -130,7 +130,7 @@ pub fn run(args: &RecommendArgs, terminal: &Terminal) -> Result<Exit, Failure> {
 /// Says that items which no training has seen are ranked by ID vectors that are still random; a store leaves those out.
 fn tell_untrained(trained: &Trained, shelf: &Shelf, terminal: &Terminal) {
     let system = trained.system();
-    let with_ids = system.setup.config.model.views.iter().any(|view| view.kind == ViewKind::Id);
+    let with_ids = system.setup.config.model.views.iter().any(|view| view.kind.has_table());
     if !with_ids || !matches!(shelf, Shelf::Catalogue) {
         return;
     }

@@ -41,7 +41,7 @@ pub use crate::eval::config::{EvalConfig, HistoryRule, METRICS, TieRule};
 pub use crate::features::config::{Replace, ReplaceKind};
 pub use crate::model::config::{BranchConfig, ENSEMBLE, IdVisibility, ModelConfig, TowerConfig};
 pub use crate::model::encoder::{EncoderConfig, Gru4recConfig, NextitnetConfig, SasrecConfig};
-pub use crate::model::view_config::{IdInit, ViewConfig, ViewKind};
+pub use crate::model::view::{IdInit, ViewConfig, ViewKind};
 pub use crate::monitor::config::MonitorConfig;
 pub use crate::objective::config::{
     Draw, NegativesConfig, ObjectiveConfig, ObjectiveKind, Shared, TermConfig,

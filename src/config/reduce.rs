@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::keys::as_value;
 use super::load::{leaves, value_at};
-use super::{Config, ConfigError, ENSEMBLE, IdInit, Loaded, ModelConfig, Origin, ViewConfig, ViewKind};
+use super::{Config, ConfigError, ENSEMBLE, IdInit, Loaded, ModelConfig, Origin, ViewConfig};
 
 /// What went, by name, and what else changed for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -127,7 +127,7 @@ fn reduce(config: &Config, absent: &[String]) -> (Config, Dropped, Places) {
             dropped.pairs.push(format!("{}_from_{}", pair.student, pair.teacher));
         },
     );
-    if model.tower.is_some() && model.views.iter().all(|view| view.kind == ViewKind::Id) {
+    if model.tower.is_some() && model.views.iter().all(|view| !view.kind.reads_features()) {
         model.tower = None;
         dropped.tower = true;
     }

@@ -180,6 +180,13 @@ pub fn listed(words: &[Word]) -> String {
     }
 }
 
+/// Words that users are told of.
+pub fn shown(words: &[Word]) -> Vec<Word> {
+    #[cfg(test)]
+    let words: Vec<Word> = words.iter().filter(|word| !TEST_KINDS.contains(&word.word)).copied().collect();
+    words.to_vec()
+}
+
 /// A type that can stand in the configuration.
 pub trait Described {
     fn form() -> Form;
@@ -386,24 +393,24 @@ macro_rules! choice {
     (
         $(#[doc = $about:literal])+
         pub enum $name:ident {
-            $($(#[doc = $doc:literal])+ $variant:ident = $word:literal),+ $(,)?
+            $($(#[doc = $doc:literal])+ $(#[cfg($($cfg:tt)+)])? $variant:ident = $word:literal),+ $(,)?
         }
     ) => {
         $(#[doc = $about])+
         #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
         pub enum $name {
-            $($(#[doc = $doc])+ #[serde(rename = $word)] $variant),+
+            $($(#[doc = $doc])+ $(#[cfg($($cfg)+)])? #[serde(rename = $word)] $variant),+
         }
 
         impl $name {
             /// The words, as a configuration and the command line have them.
             pub const WORDS: &'static [$crate::config::section::Word] =
-                &[$($crate::config::section::Word::new($word, &[$($doc),+])),+];
+                &[$($(#[cfg($($cfg)+)])? $crate::config::section::Word::new($word, &[$($doc),+])),+];
 
             /// The word, as a configuration and reports have it.
             pub fn word(self) -> &'static str {
                 match self {
-                    $(Self::$variant => $word),+
+                    $($(#[cfg($($cfg)+)])? Self::$variant => $word),+
                 }
             }
         }
@@ -413,7 +420,7 @@ macro_rules! choice {
 
             fn from_str(text: &str) -> Result<Self, String> {
                 match text {
-                    $($word => Ok(Self::$variant),)+
+                    $($(#[cfg($($cfg)+)])? $word => Ok(Self::$variant),)+
                     _ => Err(format!("use {}", $crate::config::section::listed(Self::WORDS))),
                 }
             }
@@ -421,7 +428,7 @@ macro_rules! choice {
 
         impl $crate::config::section::Described for $name {
             fn form() -> $crate::config::section::Form {
-                $crate::config::section::Form::Choice(Self::WORDS.to_vec())
+                $crate::config::section::Form::Choice($crate::config::section::shown(Self::WORDS))
             }
         }
     };

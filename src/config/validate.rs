@@ -4,9 +4,7 @@
 //! a view that has none. The first violation is reported, under its dotted key.
 
 use super::rules::{Checked, check_name, check_seed, invalid, known};
-use super::{
-    Config, ENSEMBLE, IdTable, METRICS, ModelConfig, ObjectiveConfig, ObjectiveKind, ViewConfig, ViewKind,
-};
+use super::{Config, ENSEMBLE, IdTable, METRICS, ModelConfig, ObjectiveConfig, ObjectiveKind, ViewConfig};
 
 impl Config {
     /// Checks every rule; [`super::load`] has done so.
@@ -127,8 +125,8 @@ impl Config {
             let reason = "= \"full\" would run the item tower over the whole catalogue in every step";
             return Err(invalid("objective.kind", reason).with_hint(hint));
         }
-        let is_tokens = |name: &str| model.views.iter().any(|v| v.name == name && v.kind == ViewKind::Tokens);
-        match model.branches.iter().find(|branch| is_tokens(&branch.view)) {
+        let lacks_table = |name: &str| model.views.iter().any(|v| v.name == name && !v.kind.has_table());
+        match model.branches.iter().find(|branch| lacks_table(&branch.view)) {
             None => Ok(()),
             Some(branch) => {
                 let reason = format!(
@@ -150,7 +148,7 @@ impl Config {
                 "= \"row_sparse\" spares nothing: objective.kind = \"full\" reads every row in every step";
             return Err(invalid(key, reason).with_hint("use id_table = \"dense\", or another objective"));
         }
-        if self.model.views.iter().all(|view| view.kind != ViewKind::Id) {
+        if self.model.views.iter().all(|view| !view.kind.has_table()) {
             return Err(invalid(key, "= \"row_sparse\" needs a view of kind \"id\"")
                 .with_hint("remove the setting, or add an ID view"));
         }

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::EmbedError;
 use super::ridge::Ridge;
 pub use crate::config::ColdId;
-use crate::config::{IdInit, IdVisibility, ModelConfig, ViewKind};
-use crate::model::{Recommender, View, ViewSource, params};
+use crate::config::{IdInit, IdVisibility, ModelConfig};
+use crate::model::{Recommender, ViewSource};
+use crate::params;
 use crate::recommend::CatalogueVectors;
 use crate::systems::CoDistill;
 
@@ -39,11 +40,8 @@ pub(super) struct Parts {
 impl Parts {
     pub fn new(model: &Recommender) -> Self {
         let config = model.config();
-        let id = config.views.iter().position(|v| v.kind == ViewKind::Id);
-        let width = id.map(|v| match &model.views[v] {
-            View::Id(view) => view.table.dims()[1],
-            View::Tokens(_) => 0,
-        });
+        let id = config.views.iter().position(|v| v.kind.has_table());
+        let width = id.and_then(|v| Some(model.views[v].table()?.table.dims()[1]));
         let reads_id = |view: &str| id.is_some_and(|v| config.views[v].name == view);
         let id_branches: Vec<bool> = config.branches.iter().map(|b| reads_id(&b.view)).collect();
         let leaks = id.is_some() && shows_id(config);
@@ -64,7 +62,7 @@ impl ColdRule {
     /// No branch can distinguish new items.
     pub fn check(system: &CoDistill, kind: ColdId) -> Result<(), EmbedError> {
         let config = &system.setup.config.model;
-        let reads_id = |name: &str| config.views.iter().any(|v| v.name == name && v.kind == ViewKind::Id);
+        let reads_id = |name: &str| config.views.iter().any(|v| v.name == name && v.kind.has_table());
         let has_content = system.views.iter().flatten().next().is_some();
         let drops_all = kind == ColdId::Drop && config.branches.iter().all(|branch| reads_id(&branch.view));
         if !has_content || drops_all { Err(EmbedError::NoContent) } else { Ok(()) }
@@ -224,7 +222,7 @@ fn mean_views<'a>(
     views: &'a [Option<ViewSource>],
     width: usize,
 ) -> Vec<&'a ViewSource> {
-    let start = config.views.iter().find(|v| v.kind == ViewKind::Id && v.init == IdInit::Features);
+    let start = config.views.iter().find(|v| v.kind.has_table() && v.init == IdInit::Features);
     config
         .views
         .iter()
@@ -248,16 +246,13 @@ fn mean_of_first(sources: &[&ViewSource], item: u32, width: usize) -> Vec<f32> {
 
 /// The ID table on the host, row-major.
 pub(super) fn id_table(model: &Recommender, view: usize) -> Vec<f32> {
-    match &model.views[view] {
-        View::Id(id) => params::host(id.table.val()),
-        View::Tokens(_) => Vec::new(),
-    }
+    model.views[view].table().map_or_else(Vec::new, |id| params::host(id.table.val()))
 }
 
 /// The model with another ID table, `[rows, F]` with the padding row first.
 pub(super) fn replace_table(model: &Recommender, view: usize, table: Vec<f32>, width: usize) -> Recommender {
     let mut model = model.clone();
-    if let View::Id(id) = &mut model.views[view] {
+    if let Some(id) = model.views[view].table_mut() {
         let rows = table.len() / width.max(1);
         let device = id.table.val().device();
         id.table = Param::from_tensor(Tensor::from_data(TensorData::new(table, [rows, width]), &device));

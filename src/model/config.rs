@@ -1,8 +1,8 @@
-//! Settings of the model: its width, the tower and the branches. Views are in `view_config`, user encoders in
+//! Settings of the model: its width, the tower and the branches. Views are in `view`, user encoders in
 //! `encoder`. Rules that compare views and branches stand here, since both are the model's.
 
 use super::encoder::EncoderConfig;
-use super::view_config::{ViewConfig, check_views};
+use super::view::config::{ViewConfig, check_views};
 use crate::config::rules::{
     Checked, check_minimum, check_name, check_range, divides, invalid, known, positive,
 };

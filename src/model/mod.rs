@@ -14,13 +14,12 @@ pub mod input;
 pub mod rows;
 pub mod tower;
 pub mod view;
-pub mod view_config;
 pub mod windows;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use crate::config::{IdInit, ModelConfig, SavingsConfig, ViewConfig, ViewKind};
+use crate::config::{ModelConfig, SavingsConfig};
 use crate::nn::{Init, Named};
 use crate::ops::Noise;
 use crate::ops::rows::Rows;
@@ -30,7 +29,7 @@ pub use branch::Branch;
 pub use input::{ItemBlock, ViewSource};
 pub use rows::IdRows;
 pub use tower::Tower;
-pub use view::View;
+pub use view::{View, ViewContext};
 use windows::{WORTH, WORTH_OF_COPIES, WindowGroup, group_windows};
 
 /// What the data determine about a model's shape.
@@ -66,11 +65,11 @@ pub struct Recommender {
 impl Recommender {
     /// Builds the model with fresh weights. `config` has been validated.
     ///
+    /// `first_tokens(view)` gives `[I + 1, F]` first-token features, row-major, for an ID table that starts
+    /// from features; it is called only where [`IdInit::Features`](view::IdInit::Features) asks for it.
+    ///
     /// # Panics
     /// A branch reads a view that there is not.
-    ///
-    /// `first_tokens(view)` gives `[I + 1, F]` first-token features, row-major, for an ID table that starts
-    /// from features; it is called only where [`IdInit::Features`] asks for it.
     pub fn new(
         config: &ModelConfig,
         savings: &SavingsConfig,
@@ -84,11 +83,8 @@ impl Recommender {
             found.unwrap_or_else(|| panic!("a branch reads the view `{name}`, which the model has not"))
         };
         let views = config.views.iter().zip(&shape.feature_widths).map(|(view, &features)| {
-            let module = match view.kind {
-                ViewKind::Id => id_view(config, view, shape, first_tokens, init),
-                ViewKind::Tokens => View::tokens(features, config.width, init),
-            };
-            (view.name.clone(), module)
+            let context = ViewContext { model: config, shape, feature_width: features, first_tokens };
+            (view.name.clone(), View::new(view, &context, init))
         });
         let views = views.collect();
         let tower = config.tower.as_ref().map(|tower| Tower::new(tower, config, init));
@@ -125,10 +121,10 @@ impl Recommender {
     ) -> Vec<Tensor<2>> {
         let mut parts: Vec<Vec<Tensor<2>>> = vec![Vec::new(); self.branches.len()];
         for group in &block.groups {
-            let ids = &block.items[group.start..group.start + group.count];
-            let tokens = self.views.iter().enumerate().map(|(v, view)| match (view, id_rows) {
-                (View::Id(view), Some(rows)) => view.tokens(rows.group_rows(group)),
-                (view, _) => view.forward(ids, group.view(v), device),
+            let items = &block.items[group.start..group.start + group.count];
+            let tokens = self.views.iter().enumerate().map(|(v, view)| match (view.table(), id_rows) {
+                (Some(table), Some(rows)) => table.tokens(rows.group_rows(group)),
+                _ => view.forward(items, group.view(v), device),
             });
             let tokens: Vec<Tensor<3>> = tokens.collect();
             let read: Vec<Tensor<2>> = match &self.tower {
@@ -149,8 +145,8 @@ impl Recommender {
     /// For branches that read the ID view without a tower; `None` for others, whose vectors would take a pass over
     /// all features.
     pub fn catalogue_vectors(&self, branch: usize) -> Option<Tensor<2>> {
-        match (&self.tower, &self.views[self.plan.branch_views[branch]]) {
-            (None, View::Id(view)) => Some(self.branches[branch].item_vectors(view.all())),
+        match (&self.tower, self.views[self.plan.branch_views[branch]].table()) {
+            (None, Some(table)) => Some(self.branches[branch].item_vectors(table.all())),
             _ => None,
         }
     }
@@ -177,37 +173,4 @@ impl Recommender {
 fn first_token(x_ntd: &Tensor<3>) -> Tensor<2> {
     let [n, _, d] = x_ntd.dims();
     x_ntd.clone().narrow(1, 0, 1).reshape([n, d])
-}
-
-fn id_view(
-    config: &ModelConfig,
-    view: &ViewConfig,
-    shape: &DataShape,
-    first_tokens: &dyn Fn(usize) -> Vec<f32>,
-    init: &mut Init,
-) -> View {
-    let rows = shape.items + 1;
-    let width = match (view.init, view.width) {
-        (IdInit::Features, _) => config
-            .views
-            .iter()
-            .position(|v| view.init_views.contains(&v.name))
-            .map_or(config.width, |v| shape.feature_widths[v]),
-        (IdInit::Xavier, 0) => config.width,
-        (IdInit::Xavier, width) => width,
-    };
-    let table = match view.init {
-        IdInit::Xavier => init.normal([rows, width], (2.0 / (rows + width) as f64).sqrt()),
-        IdInit::Features => {
-            let mut mean = vec![0.0f32; rows * width];
-            let share = 1.0 / view.init_views.len().max(1) as f32;
-            for (v, _) in config.views.iter().enumerate().filter(|(_, v)| view.init_views.contains(&v.name)) {
-                for (m, x) in mean.iter_mut().zip(first_tokens(v)) {
-                    *m += share * x;
-                }
-            }
-            init.param(mean, [rows, width])
-        }
-    };
-    View::id(table, view.project.then_some(config.width), init)
 }

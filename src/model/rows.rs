@@ -9,8 +9,8 @@ use std::collections::HashMap;
 
 use burn::tensor::Tensor;
 
+use super::Recommender;
 use super::input::{ItemBlock, ItemGroup};
-use super::{Recommender, View};
 use crate::ops::lookup::lookup;
 
 /// Rows of the ID table.
@@ -37,10 +37,8 @@ impl Recommender {
     /// What the ID view reads for the items of `block`; `None` without such a view.
     pub fn id_rows(&self, block: &ItemBlock) -> Option<IdRows> {
         let views = self.views.iter().zip(&self.config().views);
-        let (table, name) = views.into_iter().find_map(|(view, config)| match view {
-            View::Id(view) => Some((view.table.val(), &config.name)),
-            View::Tokens(_) => None,
-        })?;
+        let (table, name) =
+            views.into_iter().find_map(|(view, config)| Some((view.table()?.table.val(), &config.name)))?;
         let mut place_of = HashMap::with_capacity(block.items.len());
         let mut rows = Vec::with_capacity(block.items.len());
         let places = block.items.iter().map(|&item| {

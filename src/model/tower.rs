@@ -118,7 +118,7 @@ impl Tower {
         let padded = (0..self.kinds.len())
             .any(|v| group.view(v).is_some_and(|t| (0..group.count).any(|item| t.readable(item) < t.count)));
         let hidden_id: Vec<usize> = (0..self.kinds.len())
-            .filter(|&v| self.kinds[v] == ViewKind::Id && self.id_visible == IdVisibility::Itself)
+            .filter(|&v| self.kinds[v].has_table() && self.id_visible == IdVisibility::Itself)
             .map(|v| layout.starts[v])
             .collect();
         if !padded && hidden_id.is_empty() {

@@ -7,7 +7,7 @@ use super::ProbeError;
 use super::measure::{Probe, joined};
 use super::stores::open_view;
 use super::validity::{ENOUGH, Validity, Variant};
-use crate::config::{Config, ENSEMBLE, ViewKind, load};
+use crate::config::{Config, ENSEMBLE, load};
 use crate::eval::baseline::ContentView;
 use crate::eval::{Report, Scored};
 use crate::train::inputs::{self, Asked};
@@ -111,10 +111,10 @@ impl Probe<'_> {
 
     /// The content views of a run's model.
     fn run_views(&self, config: &Config, data: &Path) -> Result<Vec<ContentView>, ProbeError> {
-        let views = config.model.views.iter().filter(|v| v.kind != ViewKind::Id);
+        let views = config.model.views.iter().filter(|v| v.kind.reads_features());
         views
             .map(|view| {
-                let name = if view.features.is_empty() { &view.name } else { &view.features };
+                let name = view.store();
                 let path = config.data.features.get(name).cloned().unwrap_or_else(|| feature_dir(data, name));
                 open_view(view.name.clone(), &path, self.dataset)
             })

@@ -18,7 +18,7 @@ use super::run_dir::RunDir;
 use super::setup::{Setup, SystemError, feature_dir};
 use super::system::System;
 use crate::artefact::{self, ArtefactError, write_atomic};
-use crate::config::{Config, DataConfig, ViewKind};
+use crate::config::{Config, DataConfig};
 use crate::data::{self, Dataset};
 use crate::features::{self, item_ids_hash};
 
@@ -303,7 +303,7 @@ pub fn resolve(
     found.pass_over("the data set", &dataset, passed_over.as_deref());
     judge("the data set", &dataset, wanted, hash, &mut found, &mut changes);
     config.data.path = Some(dataset.clone());
-    let with_ids = config.model.views.iter().any(|view| view.kind == ViewKind::Id);
+    let with_ids = config.model.views.iter().any(|view| view.kind.has_table());
     if asked.accept_changed && with_ids && !changes.is_empty() {
         let there = Dataset::open(&dataset).ok().map(|dataset| item_ids_hash(&dataset.items.ids));
         match (&items, there) {
@@ -316,7 +316,7 @@ pub fn resolve(
     }
 
     let mut seen: BTreeMap<String, PathBuf> = BTreeMap::new();
-    for view in config.model.views.clone().iter().filter(|view| view.kind != ViewKind::Id) {
+    for view in config.model.views.clone().iter().filter(|view| view.kind.reads_features()) {
         let name = view.store();
         let what = format!("the features of view `{}`", view.name);
         let wanted = parents.features.get(&view.name).map(String::as_str);

@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use serde::de::DeserializeOwned;
 
 use crate::artefact;
-use crate::config::{Config, DataConfig, ViewConfig, ViewKind, one_line};
+use crate::config::{Config, DataConfig, ViewConfig, one_line};
 use crate::data::{Choice, DataError, Dataset, Part, disk};
 use crate::eval::{Evaluation, HiddenTargets, ScoreError, Scorer, evaluate_among};
 use crate::features::{FeatureError, FeatureStore};
@@ -154,7 +154,7 @@ pub fn absent_views(config: &Config) -> Result<Vec<String>, SystemError> {
     artefact::read_manifest(path, disk::KIND, disk::SCHEMA).map_err(DataError::from)?;
     let lacks = |view: &&ViewConfig| {
         let name = view.store();
-        view.kind == ViewKind::Tokens
+        view.kind.reads_features()
             && !config.data.features.contains_key(name)
             && !feature_dir(path, name).exists()
     };

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use codistill::config::{
-    BranchConfig, DistillConfig, DistillPair, EncoderConfig, IdInit, IdVisibility, ModelConfig,
-    ObjectiveConfig, SavingsConfig, TowerConfig, ViewConfig, ViewKind, Windows,
+    BranchConfig, DistillConfig, DistillPair, EncoderConfig, IdVisibility, ModelConfig, ObjectiveConfig,
+    SavingsConfig, TowerConfig, ViewConfig, ViewKind, Windows,
 };
 use codistill::data::{Part, Sequences};
 use codistill::export::weights::from_authors;
@@ -89,17 +89,7 @@ impl Case {
     }
 
     pub fn model_config(&self) -> ModelConfig {
-        let view = |name: &str, kind, width| ViewConfig {
-            name: name.into(),
-            kind,
-            features: String::new(),
-            max_tokens: 0,
-            width,
-            init: IdInit::Xavier,
-            init_views: Vec::new(),
-            project: true,
-            replace: None,
-        };
+        let view = |name: &str, kind, width| ViewConfig { width, ..ViewConfig::new(name, kind) };
         let branch = |name: &str| BranchConfig {
             name: name.into(),
             view: name.into(),

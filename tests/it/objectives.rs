@@ -6,7 +6,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::Device;
 use codistill::config::{
-    BranchConfig, DistillConfig, DistillPair, Draw, EncoderConfig, Gru4recConfig, IdInit, ModelConfig,
+    BranchConfig, DistillConfig, DistillPair, Draw, EncoderConfig, Gru4recConfig, ModelConfig,
     NegativesConfig, ObjectiveConfig, ObjectiveKind, SasrecConfig, SavingsConfig, Shared, ViewConfig,
     ViewKind, Windows,
 };
@@ -33,15 +33,9 @@ fn model_config(mapped: bool) -> ModelConfig {
         width: 8,
         dropout: 0.0,
         views: vec![ViewConfig {
-            name: "id".into(),
-            kind: ViewKind::Id,
-            features: String::new(),
-            max_tokens: 0,
             width: if mapped { 5 } else { 0 },
-            init: IdInit::Xavier,
-            init_views: Vec::new(),
             project: mapped,
-            replace: None,
+            ..ViewConfig::new("id", ViewKind::Id)
         }],
         branches: vec![BranchConfig {
             name: "id".into(),

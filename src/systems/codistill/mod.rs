@@ -14,7 +14,7 @@ pub mod windows;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use crate::config::{Config, IdTable, ObjectiveKind, ViewConfig, ViewKind};
+use crate::config::{Config, IdTable, ObjectiveKind, ViewConfig};
 use crate::data::{Dataset, Part};
 use crate::eval::{Evaluation, ScoreError, Scorer};
 use crate::export::weights;
@@ -260,7 +260,7 @@ fn open_view(
     view: &ViewConfig,
     dataset: &Dataset,
 ) -> Result<Option<ViewSource>, SystemError> {
-    if view.kind == ViewKind::Id {
+    if !view.kind.reads_features() {
         return Ok(None);
     }
     let wrap = |source| SystemError::Features { view: view.name.clone(), source };
