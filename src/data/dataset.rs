@@ -180,7 +180,7 @@ impl Items {
 pub struct Target {
     pub user: u32,
     /// The true next item.
-    pub item: u32,
+    pub item: ItemId,
     /// Number of the user's items that precede it: its history is `items_of(user)[..position]`.
     pub position: u32,
 }
@@ -206,7 +206,7 @@ impl Dataset {
             let found = self.sequences.parts_of(u).iter().position(|&p| p == part);
             if let Some(position) = found {
                 let item = self.sequences.items_of(u)[position];
-                targets.push(Target { user: u as u32, item, position: position as u32 });
+                targets.push(Target { user: u as u32, item: ItemId(item), position: position as u32 });
             }
         }
         targets

@@ -52,12 +52,12 @@ impl Canary {
             targets = dataset.targets(Part::Test);
         }
         // Vectors of items without training come from a rule, not from the model.
-        targets.retain(|t| t.position > 0 && trained[t.item as usize] > 0);
+        targets.retain(|t| t.position > 0 && trained[t.item.index()] > 0);
         let stride = targets.len().div_ceil(PAIRS).max(1);
         let pair = |t: &crate::data::Target| {
             let history = dataset.history(t);
             let kept = &history[history.len().saturating_sub(max_seq_len)..];
-            Pair { history: kept.to_vec(), next: t.item, found: false, score: 0.0 }
+            Pair { history: kept.to_vec(), next: t.item.0, found: false, score: 0.0 }
         };
         Self { k: DEPTHS[0], pairs: targets.iter().step_by(stride).map(pair).collect() }
     }

@@ -142,7 +142,7 @@ impl Scorer for OwnKind<'_> {
         let width = self.items() + 1;
         for scores in out {
             for (target, row) in targets.iter().zip(scores.chunks_exact_mut(width)) {
-                let cold = self.trained[target.item as usize] == 0;
+                let cold = self.trained[target.item.index()] == 0;
                 let others = row.iter_mut().zip(self.trained).filter(|(_, n)| (**n == 0) != cold);
                 others.for_each(|(score, _)| *score = f32::NEG_INFINITY);
             }

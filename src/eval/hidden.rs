@@ -22,7 +22,7 @@ impl HiddenTargets {
     pub fn count(dataset: &Dataset, part: Part, rule: HistoryRule, max_seq_len: usize) -> Self {
         let targets = dataset.targets(part);
         let is_hidden =
-            |t: &&crate::data::Target| kept_history(dataset, t, part, rule, max_seq_len).contains(&t.item);
+            |t: &&crate::data::Target| kept_history(dataset, t, part, rule, max_seq_len).contains(&t.item.0);
         let hidden = targets.iter().filter(is_hidden).count();
         Self { part, rule, hidden, targets: targets.len() }
     }

@@ -95,7 +95,7 @@ fn chosen_targets(
         return Err(ScoreError::NoTargets(part));
     }
     let Some(choice) = choice else { return Ok(targets.to_vec()) };
-    let is_candidate = |target: &&Target| choice.place(target.item).is_some();
+    let is_candidate = |target: &&Target| choice.place(target.item.0).is_some();
     let chosen: Vec<Target> = targets.iter().filter(is_candidate).copied().collect();
     if chosen.is_empty() {
         return Err(ScoreError::NoneChosen { part, targets: targets.len(), candidates: choice.count() });
@@ -121,7 +121,7 @@ fn rank_all(
         let masks: Vec<Vec<u32>> = tile.par_iter().map(|target| masking.places(target)).collect();
         let query = |(target, masked): (&Target, _)| {
             // Targets without a place were left out.
-            Query { target: masking.place(target.item).unwrap_or_default(), masked }
+            Query { target: masking.place(target.item.0).unwrap_or_default(), masked }
         };
         let queries: Vec<Query> = tile.iter().zip(masks.iter().map(Vec::as_slice)).map(query).collect();
         masked_targets += queries.iter().filter(|q| q.masked.binary_search(&q.target).is_ok()).count();
@@ -262,14 +262,14 @@ impl<'a> Facts<'a> {
         let time = self.sequences.times_of(target.user as usize)[target.position as usize];
         Row {
             user: target.user,
-            item: target.item,
+            item: target.item.0,
             rank: found.rank(ties),
             rank_optimistic: found.rank(TieRule::Optimistic),
             rank_pessimistic: found.rank(TieRule::Pessimistic),
             candidates: found.candidates,
             missed: found.missed,
-            item_count: self.train_counts[target.item as usize],
-            item_age: self.first_seen[target.item as usize]
+            item_count: self.train_counts[target.item.index()],
+            item_age: self.first_seen[target.item.index()]
                 .map(|first| time.saturating_sub(first).div_euclid(MICROS)),
             history: target.position,
         }

@@ -124,7 +124,7 @@ proptest! {
         let allowed: Vec<bool> = (0..=world.items).map(|i| i > 0 && mask[i - 1]).collect();
         let choice = Choice::new(&allowed, vec!["--candidates x".into()]);
         let targets = world.dataset().targets(Part::Test);
-        let inside: Vec<usize> = (0..targets.len()).filter(|&u| allowed[targets[u].item as usize]).collect();
+        let inside: Vec<usize> = (0..targets.len()).filter(|&u| allowed[targets[u].item.index()]).collect();
         let mut scorer = Table { items: world.items, scores: vec![("x".into(), world.scores.clone())] };
         let dataset = world.dataset();
         let found =
@@ -142,7 +142,7 @@ proptest! {
         prop_assert_eq!(rows.iter().map(|r| r.rank).collect::<Vec<f64>>(), ranks);
         prop_assert_eq!(
             rows.iter().map(|r| (r.user, r.item)).collect::<Vec<_>>(),
-            inside.iter().map(|&u| (targets[u].user, targets[u].item)).collect::<Vec<_>>()
+            inside.iter().map(|&u| (targets[u].user, targets[u].item.0)).collect::<Vec<_>>()
         );
         prop_assert!(rows.iter().all(|r| r.candidates as usize <= choice.count()));
         let chosen = found.protocol.chosen.clone().unwrap();

@@ -40,7 +40,7 @@ impl TimeOrder {
             let own = sequences.times_of(target.user as usize);
             let time = own[target.position as usize];
             later += (times.len() - times.partition_point(|&t| t <= time)) as f64 / times.len() as f64;
-            future += usize::from(first_seen[target.item as usize].is_some_and(|first| first > time));
+            future += usize::from(first_seen[target.item.index()].is_some_and(|first| first > time));
             same += usize::from(target.position > 0 && own[target.position as usize - 1] == time);
         }
         let n = targets.len() as f64;

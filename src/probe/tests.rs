@@ -62,7 +62,7 @@ fn recall(data: &Dataset, score: impl Fn(&[u32]) -> Vec<f64>) -> f64 {
     let targets = data.targets(Part::Valid);
     let hit = |t: &&crate::data::Target| {
         let history = data.history(t);
-        !history.contains(&t.item) && rank(&score(history), t.item as usize, history) <= 10.0
+        !history.contains(&t.item.0) && rank(&score(history), t.item.index(), history) <= 10.0
     };
     targets.iter().filter(hit).count() as f64 / targets.len() as f64
 }

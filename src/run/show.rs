@@ -114,7 +114,7 @@ fn strips(
     {
         let draw = |item: u32| {
             let mut drawn = picture(items, item, STRIP_SIDE);
-            if item == target.item {
+            if item == target.item.0 {
                 pictures::frame(&mut drawn, NEXT);
             }
             drawn

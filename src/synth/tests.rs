@@ -25,7 +25,7 @@ fn recall_at_10(world: &World, mut score: impl FnMut(&Target, &mut [f32])) -> f6
         for &item in world.dataset.history(target) {
             scores[item as usize] = f32::NEG_INFINITY;
         }
-        let above = scores.iter().filter(|&&s| s > scores[target.item as usize]).count();
+        let above = scores.iter().filter(|&&s| s > scores[target.item.index()]).count();
         hits += usize::from(above < 10);
     }
     hits as f64 / targets.len() as f64
@@ -294,7 +294,7 @@ proptest! {
             let mut scores = vec![0.0; config.items + 1];
             for t in &targets {
                 world.truth.scores(t.user, t.position, world.dataset.history(t), &mut scores).unwrap();
-                prop_assert!(scores[t.item as usize].is_finite());
+                prop_assert!(scores[t.item.index()].is_finite());
             }
         }
     }

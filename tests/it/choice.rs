@@ -287,18 +287,18 @@ fn ranks_under_a_choice_are_counted_among_its_scores() {
         let choice = Choice::new(&allowed, Vec::new());
         let found = system.evaluate(&model, Part::Test, Some(&choice)).unwrap();
         let targets = dataset.targets(Part::Test);
-        let targets: Vec<_> = targets.iter().filter(|t| allowed[t.item as usize]).collect();
+        let targets: Vec<_> = targets.iter().filter(|t| allowed[t.item.index()]).collect();
         let histories: Vec<&[u32]> = targets.iter().map(|t| dataset.history(t)).collect();
         let all = scorer.score_histories(&histories);
         for (scored, scores) in found.scored.iter().zip(&all) {
             assert_eq!(scored.rows.len(), targets.len());
             for ((row, target), scores) in scored.rows.iter().zip(&targets).zip(scores.chunks(items + 1)) {
                 let history: BTreeSet<u32> = dataset.history(target).iter().copied().collect();
-                let t = scores[target.item as usize];
+                let t = scores[target.item.index()];
                 let candidates: Vec<u32> =
                     (1..=items as u32).filter(|&i| allowed[i as usize] && !history.contains(&i)).collect();
-                assert_eq!((row.item, row.candidates as usize), (target.item, candidates.len()));
-                if history.contains(&target.item) {
+                assert_eq!((row.item, row.candidates as usize), (target.item.0, candidates.len()));
+                if history.contains(&target.item.0) {
                     assert!(row.missed);
                     continue;
                 }
