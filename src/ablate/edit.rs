@@ -50,8 +50,9 @@ mod tests {
 
     use super::*;
     use crate::config::parse;
-    use crate::model::{DataShape, Recommender, params};
+    use crate::model::{DataShape, Recommender};
     use crate::nn::Init;
+    use crate::params;
 
     fn quickstart(sets: &[&str]) -> Config {
         let sets: Vec<String> = sets.iter().map(|&s| s.to_owned()).collect();

@@ -10,9 +10,9 @@ use super::disk::Loaded;
 use super::workload::Workload;
 use super::{BenchError, Steps, training};
 use crate::config::DistillPair;
-use crate::model::params::host;
 use crate::objective::kernels::full_softmax::Branch;
 use crate::objective::{FullSoftmax, TermLosses};
+use crate::params::host;
 use crate::train::phase::Phase;
 
 /// A loss workload, ready to run.

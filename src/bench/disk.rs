@@ -11,8 +11,8 @@ use super::BenchError;
 use super::workload::{Kind, Workload};
 use crate::artefact::{self, io_error};
 use crate::features::header::Header;
-use crate::model::params::Values;
 use crate::objective::kernels::full_softmax::Branch;
+use crate::params::Values;
 use crate::tensors;
 
 pub(super) const KIND: &str = "codistill/workload";

@@ -13,7 +13,7 @@ use super::{BenchError, Steps, training};
 use crate::artefact::{self, io_error};
 use crate::config::Config;
 use crate::model::Recommender;
-use crate::model::params::{self, host};
+use crate::params::{self, host};
 use crate::train::checkpoint::{self, CheckpointError, Parents, RunState};
 use crate::train::optim::{AdamW, Moments};
 

@@ -22,10 +22,11 @@ use crate::config::{
 };
 use crate::data::{Part, Sequences};
 use crate::features::FeatureStore;
-use crate::model::{DataShape, Recommender, ViewSource, params};
+use crate::model::{DataShape, Recommender, ViewSource};
 use crate::nn::Init;
 use crate::objective::Objective;
 use crate::ops::Noise;
+use crate::params;
 use crate::systems::codistill::batch::{Sampler, SamplerOptions};
 use crate::systems::codistill::step::{Dropout, Step};
 use crate::train::optim::{AdamW, learning_rate};
@@ -148,7 +149,7 @@ impl Training {
             loss,
             flops,
             items: batch.block.items.len(),
-            positions: batch.rows.len(),
+            positions: batch.histories.positions(),
         })
     }
 }

@@ -15,7 +15,7 @@ use super::workload::{Kind, Workload};
 use super::{BenchError, saving, training};
 use crate::artefact::{Makes, Staging, io_error, may_make};
 use crate::features::{FeatureStore, Precision, StoreWriter};
-use crate::model::params;
+use crate::params;
 use crate::tensors;
 use crate::train::setup::feature_dir;
 

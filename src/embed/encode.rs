@@ -13,7 +13,8 @@ use super::cold::{ColdRule, Parts, id_table, replace_table};
 use super::{EmbedError, NewItem, TokenView};
 use crate::config::ViewConfig;
 use crate::features::{FeatureStore, StoreWriter, item_ids_hash};
-use crate::model::{Recommender, ViewSource, params};
+use crate::model::{Recommender, ViewSource};
+use crate::params;
 use crate::recommend::CatalogueVectors;
 use crate::systems::CoDistill;
 

@@ -52,6 +52,17 @@ impl ItemGroup {
     }
 }
 
+/// Where an item stands among those of an [`ItemBlock`], from 0: the row of its vector, and the column of its scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct Column(pub u32);
+
+impl From<Column> for u32 {
+    fn from(column: Column) -> Self {
+        column.0
+    }
+}
+
 /// Distinct items (or occurrences) in the order in which their vectors will come out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ItemBlock {

@@ -1,8 +1,8 @@
 //! The recommender: item tower, branches, user encoders (docs/odmt.md, section 2).
 //!
 //! Reading order: [`input`] (what a forward pass eats, still on the host), [`view`] (an item's ID vector and
-//! token features at the model's width), [`tower`] (the ID-aware multi-modal transformer), [`encoder`] (user
-//! encoders), [`branch`] (a student), and [`Recommender`], which puts them together from a configuration.
+//! token features at the model's width), [`tower`] (the ID-aware multi-modal transformer), [`histories`] (padded once),
+//! [`encoder`] (user encoders), [`branch`] (a student), and [`Recommender`], which puts them together from a configuration.
 //!
 //! Shapes: `U` items of a block, `N` items of a group, `T` tokens of a view, `F` feature width, `D` width,
 //! `B` users, `S` positions.
@@ -10,6 +10,7 @@
 pub mod branch;
 pub mod config;
 pub mod encoder;
+pub mod histories;
 pub mod input;
 pub mod rows;
 pub mod tower;
@@ -24,9 +25,9 @@ use crate::nn::{Init, Named};
 use crate::ops::Noise;
 use crate::ops::rows::Rows;
 
-pub use crate::params;
 pub use branch::Branch;
-pub use input::{ItemBlock, ViewSource};
+pub use histories::Histories;
+pub use input::{Column, ItemBlock, ViewSource};
 pub use rows::IdRows;
 pub use tower::Tower;
 pub use view::{View, ViewContext};

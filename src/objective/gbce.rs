@@ -80,8 +80,8 @@ pub fn loss(scores_rc: Tensor<2>, candidates: &Candidates, positive_power: f64) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::params::host;
     use crate::objective::BLOCKED;
+    use crate::params::host;
     use burn::tensor::Device;
 
     #[test]

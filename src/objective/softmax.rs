@@ -115,8 +115,8 @@ impl Term for Softmax {
 mod tests {
     use super::*;
     use crate::config::{DistillConfig, DistillPair, Divergence, Teacher};
-    use crate::model::params::host;
     use crate::objective::BLOCKED;
+    use crate::params::host;
     use rand::{RngExt, SeedableRng};
 
     const SHAPE: [usize; 3] = [3, 7, 37];

@@ -45,10 +45,8 @@ impl Rows {
         Self { sequences, positions, lengths: None }
     }
 
-    /// Left-padded sequences of `positions` slots each; empty slots are 0.
-    pub fn padded(slots: &[u32], positions: usize) -> Self {
-        let length = |slots: &[u32]| slots.iter().filter(|&&slot| slot > 0).count() as u32;
-        let lengths: Vec<u32> = slots.chunks_exact(positions).map(length).collect();
+    /// Sequences of the given lengths, padded on the left.
+    pub fn padded(lengths: Vec<u32>, positions: usize) -> Self {
         Self { sequences: lengths.len(), positions, lengths: Some(Arc::new(lengths)) }
     }
 

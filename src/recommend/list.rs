@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{CatalogueVectors, Mixed, MixedScorer, ModelScorer};
 use crate::data::Choice;
 use crate::eval::rank::Best;
-use crate::model::params;
+use crate::params;
 
 /// A history to recommend for, in item numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]

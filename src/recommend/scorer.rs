@@ -10,10 +10,11 @@ use super::CatalogueVectors;
 use crate::data::{Choice, Dataset, Target};
 use crate::eval::inner_product::{Catalogue, Found, Query, View};
 use crate::eval::{ScoreError, Scorer};
-use crate::model::{Recommender, params};
+use crate::model::histories::Padded;
+use crate::model::{Histories, Recommender};
 use crate::objective::distill::ENSEMBLE;
 use crate::ops::Noise;
-use crate::ops::rows::Rows;
+use crate::params;
 
 /// Histories of a tile are padded in at most so many groups of similar length.
 const LENGTH_GROUPS: usize = 4;
@@ -121,42 +122,33 @@ impl<'a> ModelScorer<'a> {
     }
 
     fn users(&self, histories: &[&[u32]], branches: &[usize]) -> Vec<Tensor<2>> {
-        let kept = |history: &[u32]| history.len().min(self.max_seq_len);
-        let lengths: Vec<usize> = histories.iter().map(|h| kept(h)).collect();
-        let groups = self.model.group_windows(&lengths, LENGTH_GROUPS);
+        let kept = |history: &[u32]| history[history.len().saturating_sub(self.max_seq_len)..].to_vec();
+        let kept: Histories<u32> = histories.iter().map(|history| kept(history)).collect();
+        let groups = kept.padded(self.model.group_windows(&kept.lengths(), LENGTH_GROUPS));
         let mut place = vec![0i32; histories.len()];
         let order = groups.iter().flat_map(|group| &group.windows);
         order.enumerate().for_each(|(row, &window)| place[window as usize] = row as i32);
         let place = Tensor::<1, Int>::from_data(TensorData::new(place, [histories.len()]), &self.device);
         let mut encoded = vec![Vec::new(); branches.len()];
         for group in &groups {
-            let members: Vec<&[u32]> = group.windows.iter().map(|&w| histories[w as usize]).collect();
-            let users = self.group_vectors(&members, group.positions, branches);
+            let users = self.group_vectors(group, branches);
             encoded.iter_mut().zip(users).for_each(|(parts, users_nd)| parts.push(users_nd));
         }
         encoded.into_iter().map(|parts| Tensor::cat(parts, 0).select(0, place.clone())).collect()
     }
 
-    /// [`Self::users`] of histories that are padded or cut to `s` positions.
-    fn group_vectors(&self, histories: &[&[u32]], s: usize, branches: &[usize]) -> Vec<Tensor<2>> {
-        let n = histories.len();
-        let mut slots = vec![0u32; n * s];
-        for (row, history) in slots.chunks_exact_mut(s).zip(histories) {
-            let kept = &history[history.len().saturating_sub(s)..];
-            for (slot, &item) in row[s - kept.len()..].iter_mut().zip(kept) {
-                *slot = item;
-            }
-        }
-        let rows = Rows::padded(&slots, s);
-        let last_real = slots.chunks_exact(s).map(|row| f32::from(u8::from(row[s - 1] > 0))).collect();
+    /// [`Self::users`] of a group of padded histories.
+    fn group_vectors(&self, group: &Padded, branches: &[usize]) -> Vec<Tensor<2>> {
+        let (n, s) = (group.rows.sequences, group.rows.positions);
+        let last_real = group.places.chunks_exact(s).map(|row| f32::from(u8::from(row[s - 1] > 0))).collect();
         let last_real_n1 = Tensor::<2>::from_data(TensorData::new(last_real, [n, 1]), &self.device);
-        let slots: Vec<i32> = slots.into_iter().map(|slot| slot as i32).collect();
-        let slots = Tensor::<1, Int>::from_data(TensorData::new(slots, [n * s]), &self.device);
+        let places: Vec<i32> = group.places.iter().map(|&place| place as i32).collect();
+        let places = Tensor::<1, Int>::from_data(TensorData::new(places, [n * s]), &self.device);
         let users = branches.iter().map(|&branch| {
             let items_id = &self.vectors.branches[branch];
             let [_, d] = items_id.dims();
-            let x_nsd = items_id.clone().select(0, slots.clone()).reshape([n, s, d]);
-            let users_nsd = self.model.encode_users(branch, x_nsd, &rows, &mut Noise::off());
+            let x_nsd = items_id.clone().select(0, places.clone()).reshape([n, s, d]);
+            let users_nsd = self.model.encode_users(branch, x_nsd, &group.rows, &mut Noise::off());
             users_nsd.narrow(1, s - 1, 1).reshape([n, d]) * last_real_n1.clone()
         });
         users.collect()

@@ -8,8 +8,9 @@ use image::RgbImage;
 use rayon::prelude::*;
 
 use crate::data::{Items, Part};
-use crate::model::{Recommender, params};
+use crate::model::Recommender;
 use crate::monitor::{Monitor, Sprite};
+use crate::params;
 use crate::pictures;
 use crate::recommend::{CatalogueVectors, History, Listing, ModelScorer, top_k};
 use crate::systems::CoDistill;

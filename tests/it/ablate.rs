@@ -10,7 +10,7 @@ use burn::tensor::Device;
 use codistill::ablate::{Condition, Views};
 use codistill::config::{self, Config};
 use codistill::features::{Precision, StoreWriter};
-use codistill::model::params;
+use codistill::params;
 use codistill::systems::CoDistill;
 use codistill::train::run_dir::{RunDir, Which};
 use codistill::train::{Setup, System};

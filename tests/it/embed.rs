@@ -9,7 +9,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use codistill::embed::{ColdId, Embedder, NewItem, Snapshot};
 use codistill::model::Recommender;
-use codistill::model::params;
+use codistill::params;
 use codistill::systems::CoDistill;
 use codistill::train::run_dir::{RunDir, Which};
 use codistill::train::{Setup, System};

@@ -2,7 +2,7 @@
 
 use codistill::config::SavingsConfig;
 use codistill::export::{import_weights, weights};
-use codistill::model::params;
+use codistill::params;
 use codistill::tensors;
 
 use crate::fixture::{Case, World, device};

@@ -11,10 +11,10 @@ use codistill::config::{
 use codistill::data::{Part, Sequences};
 use codistill::export::weights::from_authors;
 use codistill::features::{FeatureStore, Precision, StoreWriter};
-use codistill::model::params::{self, Values};
 use codistill::model::{DataShape, Recommender, ViewSource};
 use codistill::nn::Init;
 use codistill::objective::Objective;
+use codistill::params::{self, Values};
 use codistill::systems::codistill::batch::{Batch, Sampler, SamplerOptions};
 use codistill::systems::codistill::step::{Dropout, Step};
 use safetensors::{Dtype, SafeTensors};

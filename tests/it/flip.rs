@@ -11,7 +11,7 @@ use codistill::config::{self, SynthConfig};
 use codistill::data::{Dataset, Part, write_dataset};
 use codistill::eval::baseline::{ItemKnn, Popularity, RecentPopularity, Transitions};
 use codistill::eval::{Evaluation, Scorer};
-use codistill::model::params;
+use codistill::params;
 use codistill::probe::agreement::Behaviour;
 use codistill::synth;
 use codistill::systems::CoDistill;

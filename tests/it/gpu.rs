@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use burn::tensor::Device;
 use codistill::config::{OptimConfig, SavingsConfig};
 use codistill::device;
-use codistill::model::params;
+use codistill::params;
 use codistill::systems::codistill::step::{Dropout, Step};
 use codistill::train::optim::AdamW;
 use codistill::train::system::Phase;

@@ -10,14 +10,16 @@ use codistill::config::{
     NegativesConfig, ObjectiveConfig, ObjectiveKind, SasrecConfig, SavingsConfig, Shared, ViewConfig,
     ViewKind, Windows,
 };
-use codistill::data::{Part, Sequences};
-use codistill::model::{DataShape, Recommender, params};
+use codistill::data::{ItemId, Part, Sequences};
+use codistill::model::{Column, DataShape, Recommender};
 use codistill::nn::Init;
+use codistill::objective::kernels::drawn::Drawn;
 use codistill::objective::kernels::losses::Candidates;
 use codistill::objective::{BLOCKED, Objective, gbce};
+use codistill::params;
 use codistill::recommend::{CatalogueVectors, ModelScorer};
 use codistill::systems::codistill::batch::{Batch, Sampler, SamplerOptions};
-use codistill::systems::codistill::negatives::NegativeSampler;
+use codistill::systems::codistill::negatives::{DrawnItems, NegativeSampler};
 use codistill::systems::codistill::step::{Dropout, Step};
 use codistill::train::losses::LossValues;
 use codistill::train::system::Phase;
@@ -156,7 +158,7 @@ fn mean_loss(batch: &Batch, scores: &[f32], objective: &ObjectiveConfig) -> f64 
             .zip(&scores[1..])
             .filter(|&(item, _)| item != label)
             .map(|(item, &score)| {
-                let q = probabilities.probability(item);
+                let q = probabilities.probability(ItemId(item));
                 let weight = if objective.negatives.log_q { 1.0 / (drawn.count as f64 * q) } else { 1.0 };
                 (weight, f64::from(score))
             })
@@ -227,10 +229,10 @@ fn two_students(kind: ObjectiveKind) -> (Recommender, Step, Batch) {
 fn students_of_the_whole_catalogue_learn_what_a_batch_of_all_items_would_teach() {
     let (model, full, batch) = two_students(ObjectiveKind::Full);
     let (_, in_batch, mut all_items) = two_students(ObjectiveKind::InBatch);
-    let slots = all_items.slots.iter();
-    let of_block = |column: u32| all_items.block.items[column as usize];
-    all_items.slots = slots.map(|&s| if s == 0 { 0 } else { of_block(s - 1) }).collect();
-    let labels: Vec<u32> = all_items.candidates.labels.iter().map(|&l| of_block(l) - 1).collect();
+    // Where every item has a column, it is one less than its number.
+    let column_of_all = |column: u32| all_items.block.items[column as usize] - 1;
+    all_items.histories = all_items.histories.map(|column| Column(column_of_all(column.0)));
+    let labels: Vec<u32> = all_items.candidates.labels.iter().map(|&l| column_of_all(l)).collect();
     all_items.block = codistill::model::ItemBlock::build((1..=ITEMS as u32).collect(), &[None], 1);
     all_items.candidates = Arc::new(Candidates {
         log_popularity: vec![0.0; ITEMS],
@@ -260,18 +262,24 @@ fn corrected_sampling_of_every_item_once_is_the_full_softmax() {
         let drawn = batch_all.drawn.clone().unwrap();
         // Each item once in place of the draws; the block must hold them all.
         let items: Vec<u32> = (1..=ITEMS as u32).collect();
-        let label_items: Vec<u32> = drawn.labels.iter().map(|&l| batch_all.block.items[l as usize]).collect();
-        let slots =
-            batch_all.slots.iter().map(|&s| if s == 0 { 0 } else { batch_all.block.items[s as usize - 1] });
-        batch_all.slots = slots.collect();
+        let item_of = |column: u32| batch_all.block.items[column as usize];
+        let by_item = DrawnItems {
+            labels: drawn.labels.iter().map(|&label| ItemId(item_of(label))).collect(),
+            negatives: items.repeat(drawn.group_rows.len()).into_iter().map(ItemId).collect(),
+            count: drawn.count,
+            group_rows: drawn.group_rows.clone(),
+        };
+        batch_all.histories = batch_all.histories.map(|column| Column(item_of(column.0) - 1));
         batch_all.block = codistill::model::ItemBlock::build(items.clone(), &[None], 1);
-        let mut by_item = (*drawn).clone();
-        by_item.negatives = items.repeat(drawn.group_rows.len());
-        by_item.labels = label_items;
         let weights = NegativeSampler::new(&sampled.negatives, &[1; ITEMS + 1]).log_weights(&by_item);
         Arc::make_mut(&mut batch_all.candidates).log_weight = weights;
-        by_item.negatives.iter_mut().chain(&mut by_item.labels).for_each(|item| *item -= 1);
-        batch_all.drawn = Some(Arc::new(by_item));
+        let columns = |items: &[ItemId]| items.iter().map(|item| item.0 - 1).collect();
+        batch_all.drawn = Some(Arc::new(Drawn {
+            labels: columns(&by_item.labels),
+            negatives: columns(&by_item.negatives),
+            count: by_item.count,
+            group_rows: by_item.group_rows,
+        }));
 
         let model = model(true);
         let (of_sampled, grads_sampled) = step(&sampled, 4).gradients(&model, &batch_all, 1);

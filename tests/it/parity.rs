@@ -7,12 +7,12 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use codistill::config::{IdVisibility, OptimConfig, SavingsConfig};
 use codistill::export::weights::to_authors;
-use codistill::model::params::{self, Values, host};
+use codistill::model::windows::WindowGroup;
 use codistill::model::{ItemBlock, Recommender};
 use codistill::objective::BLOCKED;
 use codistill::objective::distill::ramp_up;
 use codistill::ops::Noise;
-use codistill::ops::rows::Rows;
+use codistill::params::{self, Values, host};
 use codistill::systems::codistill::batch::Batch;
 use codistill::train::gradients::global_norm;
 use codistill::train::optim::{AdamW, clip_coefficient};
@@ -71,7 +71,7 @@ fn compare_logits(table: &mut Table, name: &str, ours: &[f32], theirs: &[f32], i
     let width = batch.block.items.len();
     let columns = ids.len();
     let mut worst = 0.0f64;
-    for row in 0..batch.rows.len() {
+    for row in 0..batch.histories.positions() {
         let weights = &batch.candidates.log_weight[row * width..(row + 1) * width];
         for (column, &item) in batch.block.items.iter().enumerate() {
             let same: Vec<f32> = (0..columns)
@@ -108,7 +108,8 @@ fn compare_losses(
     let step = World::step(case, &device());
     let scores = host(step.scores(model, &batch).inner());
     let log_p = &batch.candidates.log_popularity;
-    for ((_, short), z) in BRANCHES.iter().zip(scores.chunks_exact(batch.rows.len() * log_p.len())) {
+    for ((_, short), z) in BRANCHES.iter().zip(scores.chunks_exact(batch.histories.positions() * log_p.len()))
+    {
         let z: Vec<f32> = z.iter().enumerate().map(|(i, s)| s - log_p[i % log_p.len()]).collect();
         let name = format!("{prefix}out.logits_{short}");
         compare_logits(table, &name, &z, numbers.get(&name), ids, &batch);
@@ -214,15 +215,17 @@ fn compare_users(world: &World, table: &mut Table, model: &Recommender, case: &C
     let device = device();
     let batch = world.batch(&world.main.ints("in.item_ids"), case);
     let items = model.encode_items(&batch.block, &device, &mut Noise::off());
-    let slots: Vec<i32> = batch.slots.iter().map(|&s| s.saturating_sub(1) as i32).collect();
-    let rows = Rows::padded(&batch.slots, POSITIONS);
-    let index = Tensor::<1, burn::tensor::Int>::from_data(slots.as_slice(), &device);
+    let all = WindowGroup { windows: vec![0, 1, 2], positions: POSITIONS };
+    let padded = batch.histories.padded(vec![all]);
+    let rows = batch.histories.rows(&padded);
+    let places: Vec<i32> = padded[0].places.iter().map(|&place| place as i32).collect();
+    let index = Tensor::<1, burn::tensor::Int>::from_data(places.as_slice(), &device);
     for (branch, ((_, short), x)) in BRANCHES.iter().zip(items).enumerate() {
         let x = x.select(0, index.clone()).reshape([3, POSITIONS, 16]);
-        let users = host(model.encode_users(branch, x, &rows, &mut Noise::off()).inner());
+        let users = host(model.encode_users(branch, x, &padded[0].rows, &mut Noise::off()).inner());
         let name = format!("mid.user_{short}");
         let pick = |values: &[f32]| -> Vec<f32> {
-            batch.rows.iter().flat_map(|&r| values[r as usize * 16..r as usize * 16 + 16].to_vec()).collect()
+            rows.iter().flat_map(|&r| values[r as usize * 16..r as usize * 16 + 16].to_vec()).collect()
         };
         table.absolute(&name, &pick(&users), &pick(world.main.get(&name)), 2e-5);
     }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Device;
 use codistill::config::{ObjectiveConfig, ObjectiveKind, OptimConfig};
-use codistill::model::params;
 use codistill::objective::Objective;
 use codistill::ops::kernels_are_on;
+use codistill::params;
 use codistill::systems::codistill::step::{Dropout, Step};
 use codistill::train::gradients::{Gradient, accumulate, global_norm};
 use codistill::train::optim::AdamW;

@@ -86,7 +86,7 @@ mod tests {
         // Keeps half: 1, then 0.5 · 1 · 0.5 + …
         let encoder = params::map(encoder, &mut |_, _, value| value * 0.0);
         let x = Tensor::from_data(TensorData::new(vec![0.0f32, 0.0, 2.0, 4.0, 8.0, 0.0], [1, 3, 2]), &device);
-        let rows = Rows::padded(&[0, 1, 2], 3);
+        let rows = Rows::padded(vec![2], 3);
         let y = encoder.forward(x, &rows, &mut Noise::off());
         assert_eq!(params::host(y.clone().inner()), [0.0, 0.0, 1.0, 2.0, 4.5, 1.0]);
         let mut grads = y.sum().backward();

@@ -20,12 +20,17 @@ use rayon::prelude::*;
 use crate::ops::lookup::lookup;
 use crate::ops::{simd, use_kernels};
 
-/// The items that the rows are scored against.
+/// The groups of rows with these sizes, row by row.
+pub fn row_groups(group_rows: &[u32]) -> impl Iterator<Item = usize> + '_ {
+    group_rows.iter().enumerate().flat_map(|(g, &rows)| std::iter::repeat_n(g, rows as usize))
+}
+
+/// Columns of the batch's items that the rows are scored against.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Drawn {
-    /// `[R]`: items of the labels.
+    /// `[R]`: columns of the labels.
     pub labels: Vec<u32>,
-    /// `[G, K]`: items drawn.
+    /// `[G, K]`: columns of the items drawn.
     pub negatives: Vec<u32>,
     /// K
     pub count: usize,
@@ -36,7 +41,7 @@ pub struct Drawn {
 impl Drawn {
     /// The group of every row.
     pub fn groups(&self) -> impl Iterator<Item = usize> + '_ {
-        self.group_rows.iter().enumerate().flat_map(|(g, &rows)| std::iter::repeat_n(g, rows as usize))
+        row_groups(&self.group_rows)
     }
 
     /// Negatives of group `g`, `[K]`.
@@ -44,7 +49,7 @@ impl Drawn {
         &self.negatives[g * self.count..(g + 1) * self.count]
     }
 
-    /// Items of a row's columns: the label, then the negatives.
+    /// What a row is scored against: the label, then the negatives.
     fn columns(&self, row: usize, group: usize) -> impl Iterator<Item = usize> + '_ {
         std::iter::once(&self.labels[row]).chain(self.group(group)).map(|&item| item as usize)
     }

@@ -7,7 +7,8 @@ use super::calibration::{BranchScores, Calibration};
 use super::{Mixed, PatternId};
 use crate::data::{Dataset, Target};
 use crate::eval::{ScoreError, Scorer};
-use crate::model::{Recommender, params};
+use crate::model::Recommender;
+use crate::params;
 use crate::recommend::ModelScorer;
 
 /// [`ModelScorer`] for trained and new items together.

@@ -1,17 +1,17 @@
-//! Micro-batches as pure functions of (seed, epoch, step), prepared on the host.
+//! Micro-batches as pure functions of (seed, epoch, index), prepared on the host.
 //!
 //! A batch is (distinct items, inverse index, lengths): every item once, in groups of similar token counts,
-//! and for each user the places of its items in that list (docs/odmt.md, section 7).
+//! and for each window the columns of its items in that list (docs/odmt.md, section 7).
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::negatives::NegativeSampler;
+use super::negatives::{DrawnItems, NegativeSampler};
 use super::windows::Cut;
 pub use super::windows::Window;
 use crate::config::{ObjectiveConfig, ObjectiveKind, SavingsConfig, Windows};
-use crate::data::Sequences;
-use crate::model::{ItemBlock, ViewSource};
+use crate::data::{ItemId, Sequences};
+use crate::model::{Column, Histories, ItemBlock, ViewSource};
 use crate::objective::BLOCKED;
 use crate::objective::kernels::drawn::Drawn;
 use crate::objective::kernels::losses::Candidates;
@@ -23,16 +23,10 @@ use crate::train::system::shuffled;
 pub struct Batch {
     /// Key of this micro-batch's noise.
     pub noise_key: u64,
-    /// B
-    pub users: usize,
-    /// S': inputs of the longest window.
-    pub positions: usize,
     /// Items to encode. In-batch softmax: a column each.
     pub block: ItemBlock,
-    /// `[B, S']` left-padded: 1 + column of the input item, 0 for padding.
-    pub slots: Vec<u32>,
-    /// `[R]` flattened places of real inputs, ascending.
-    pub rows: Vec<u32>,
+    /// The inputs of B windows, R in all: each is a row of the scores.
+    pub histories: Histories<Column>,
     /// Labels, weights and popularity of the rows' softmax: over the block's items, over the drawn ones, or over
     /// the catalogue, which needs labels alone (rows among the items that training may see).
     pub candidates: Arc<Candidates>,
@@ -161,28 +155,28 @@ impl Sampler {
 
     /// A batch of given windows.
     pub fn assemble(&self, windows: &[Window], noise_key: u64) -> Batch {
-        let positions = windows.iter().map(|w| w.length as usize - 1).max().unwrap_or(0);
         let occurrences: Vec<u32> = windows.iter().flat_map(|w| self.items_of(w).iter().copied()).collect();
         let drawn = match self.objective {
             ObjectiveKind::Sampled | ObjectiveKind::Gbce => Some(self.draw(windows, noise_key)),
             ObjectiveKind::InBatch | ObjectiveKind::Full => None,
         };
-        let negatives = drawn.as_ref().map_or(&[][..], |drawn| &drawn.negatives);
-        let (block, mut columns) = self.columns(&occurrences, negatives, noise_key);
-        let of_negatives = columns.split_off(occurrences.len());
-        let mut slots = vec![0; windows.len() * positions];
-        let (mut rows, mut labels) = (Vec::with_capacity(occurrences.len()), Vec::new());
-        let mut seen = 0;
-        for (b, window) in windows.iter().enumerate() {
-            let length = window.length as usize;
-            for i in 0..length - 1 {
-                let place = (b + 1) * positions - (length - 1) + i;
-                slots[place] = 1 + columns[seen + i];
-                rows.push(place as u32);
-                labels.push(columns[seen + i + 1]);
-            }
-            seen += length;
-        }
+        let negatives =
+            drawn.iter().flat_map(|drawn| &drawn.negatives).map(|item| item.0).collect::<Vec<_>>();
+        let (block, mut columns) = self.columns(&occurrences, &negatives, noise_key);
+        let negative_columns = columns.split_off(occurrences.len());
+        // Each item of a window but the last is an input, and the next one its label.
+        let mut rest = columns.as_slice();
+        let windows_columns: Vec<&[Column]> = windows
+            .iter()
+            .map(|window| {
+                let (own, others) = rest.split_at(window.length as usize);
+                rest = others;
+                own
+            })
+            .collect();
+        let histories = windows_columns.iter().map(|own| own[..own.len() - 1].iter().copied()).collect();
+        let labels: Vec<u32> =
+            windows_columns.iter().flat_map(|own| &own[1..]).map(|column| column.0).collect();
         let candidates = match (&drawn, self.objective) {
             (Some(drawn), _) => Candidates {
                 log_popularity: vec![0.0; 1 + drawn.count],
@@ -199,15 +193,16 @@ impl Sampler {
                 labels: labels.clone(),
             },
         };
-        // From item numbers to places in the block.
-        let drawn = drawn.map(|drawn| Arc::new(Drawn { labels, negatives: of_negatives, ..drawn }));
-        let candidates = Arc::new(candidates);
-        Batch { noise_key, users: windows.len(), positions, block, slots, rows, candidates, drawn }
+        let drawn = drawn.map(|drawn| {
+            let negatives = negative_columns.into_iter().map(u32::from).collect();
+            Arc::new(Drawn { labels, negatives, count: drawn.count, group_rows: drawn.group_rows })
+        });
+        Batch { noise_key, block, histories, candidates: Arc::new(candidates), drawn }
     }
 
-    /// Right answers and negatives of the windows' rows, as item numbers.
-    fn draw(&self, windows: &[Window], noise_key: u64) -> Drawn {
-        let labels = windows.iter().flat_map(|w| self.items_of(w)[1..].iter().copied()).collect();
+    /// Right answers and negatives of the windows' rows.
+    fn draw(&self, windows: &[Window], noise_key: u64) -> DrawnItems {
+        let labels = windows.iter().flat_map(|w| self.items_of(w)[1..].iter().copied().map(ItemId)).collect();
         let rows = windows.iter().map(|w| w.length - 1).collect();
         self.negatives.draw(labels, rows, noise_key)
     }
@@ -218,7 +213,7 @@ impl Sampler {
     }
 
     /// The block to encode, and the column of every occurrence and of every negative.
-    fn columns(&self, occurrences: &[u32], negatives: &[u32], draw: u64) -> (ItemBlock, Vec<u32>) {
+    fn columns(&self, occurrences: &[u32], negatives: &[u32], noise_key: u64) -> (ItemBlock, Vec<Column>) {
         let mut items = occurrences.to_vec();
         if self.savings.distinct_items {
             items.extend_from_slice(negatives);
@@ -232,7 +227,7 @@ impl Sampler {
             others.retain(|item| !occurrences.contains(item));
             items.extend(others);
         }
-        let block = ItemBlock::build_drawn(items, &self.views, self.savings.length_groups, draw);
+        let block = ItemBlock::build_drawn(items, &self.views, self.savings.length_groups, noise_key);
         // Occurrences of an item take its columns in turn: one column, or one each.
         let mut places: HashMap<u32, Vec<u32>> = HashMap::with_capacity(block.items.len());
         for (column, &item) in block.items.iter().enumerate().rev() {
@@ -243,7 +238,7 @@ impl Sampler {
             // The block was made of these items.
             let column = *places.last().expect("every occurrence has a column");
             places.rotate_right(usize::from(places.len() > 1));
-            column
+            Column(column)
         });
         let columns = columns.collect();
         (block, columns)
@@ -256,11 +251,11 @@ impl Sampler {
         windows: &[Window],
         block: &ItemBlock,
         labels: &[u32],
-        columns: &[u32],
+        columns: &[Column],
     ) -> Vec<f32> {
         let width = block.items.len();
         let mut fills = vec![0u32; width];
-        columns.iter().for_each(|&c| fills[c as usize] += 1);
+        columns.iter().for_each(|column| fills[column.0 as usize] += 1);
         let log_fills: Vec<f32> = fills.iter().map(|&n| (n as f32).ln()).collect();
         let mut by_item: HashMap<u32, Vec<u32>> = HashMap::with_capacity(width);
         for (column, &item) in block.items.iter().enumerate() {
@@ -274,13 +269,13 @@ impl Sampler {
             } else {
                 self.items_of(window)
             };
-            let mut of_user = log_fills.clone();
+            let mut user_weights = log_fills.clone();
             for column in own.iter().filter_map(|item| by_item.get(item)).flatten() {
-                of_user[*column as usize] = BLOCKED;
+                user_weights[*column as usize] = BLOCKED;
             }
             for _ in 1..window.length {
                 let start = weights.len();
-                weights.extend_from_slice(&of_user);
+                weights.extend_from_slice(&user_weights);
                 weights[start + labels[row] as usize] = 0.0;
                 row += 1;
             }
@@ -332,9 +327,8 @@ mod tests {
             let sampler = sampler(distinct);
             let batch = sampler.assemble(sampler.windows(), 0);
             let item = |column: u32| batch.block.items[column as usize];
-            let slots: Vec<u32> = batch.slots.iter().map(|&s| if s == 0 { 0 } else { item(s - 1) }).collect();
-            assert_eq!(slots, [7, 1, 3, 2, 0, 0, 5, 7, 0, 0, 0, 4]);
-            assert_eq!(batch.rows, [0, 1, 2, 3, 6, 7, 11]);
+            let inputs = batch.histories.map(|column| item(column.0));
+            assert_eq!(inputs, [vec![7, 1, 3, 2], vec![5, 7], vec![4]].into_iter().collect());
             let labels: Vec<u32> = batch.candidates.labels.iter().map(|&c| item(c)).collect();
             assert_eq!(labels, [1, 3, 2, 3, 7, 2, 5]);
             let width = batch.block.items.len();

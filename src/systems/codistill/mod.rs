@@ -6,7 +6,6 @@
 //! Reading order: [`windows`] (which events are trained on), [`negatives`], [`batch`], [`step`] (forward and losses).
 
 pub mod batch;
-mod histories;
 pub mod negatives;
 pub mod step;
 pub mod windows;
@@ -223,7 +222,11 @@ impl System for CoDistill {
     }
 
     fn size(&self, batch: &Batch) -> BatchSize {
-        BatchSize { items: batch.block.items.len(), positions: batch.rows.len(), samples: batch.users }
+        BatchSize {
+            items: batch.block.items.len(),
+            positions: batch.histories.positions(),
+            samples: batch.histories.count(),
+        }
     }
 
     fn memory(&self, batch: &Batch, parameters: usize) -> u64 {
@@ -312,13 +315,14 @@ fn memory_estimate(system: &CoDistill, batch: &Batch, parameters: usize) -> u64 
             group.count as u64 * blocks * (tokens * per_token + 4 * heads * tokens * tokens)
         })
         .sum();
-    let places = (batch.users * batch.positions) as u64;
-    let encoders = model.branches.len() as u64 * places * 2 * (per_token + 8 * batch.positions as u64);
+    let longest = batch.histories.longest();
+    let places = (batch.histories.count() * longest) as u64;
+    let encoders = model.branches.len() as u64 * places * 2 * (per_token + 8 * longest as u64);
     let columns = match (&batch.drawn, system.setup.config.objective.kind) {
         (Some(drawn), _) => 1 + drawn.count,
         (None, ObjectiveKind::Full) => system.setup.config.objective.chunk_items.min(system.shape.items),
         (None, _) => batch.block.items.len(),
     };
-    let logits = 8 * model.branches.len() as u64 * (batch.rows.len() * columns) as u64;
+    let logits = 8 * model.branches.len() as u64 * (batch.histories.positions() * columns) as u64;
     4 * (4 * parameters as u64 + tower + encoders + logits)
 }

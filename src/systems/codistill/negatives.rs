@@ -4,8 +4,9 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::config::{Draw, NegativesConfig, Shared};
+use crate::data::ItemId;
 use crate::objective::BLOCKED;
-use crate::objective::kernels::drawn::Drawn;
+use crate::objective::kernels::drawn::row_groups;
 use crate::rng::mix64;
 
 /// Separates the draws of a batch from its dropout noise.
@@ -18,6 +19,33 @@ struct Spared {
     drawable: Vec<u32>,
     /// I + 1 entries.
     is_spared: Vec<bool>,
+}
+
+/// Right answers and negatives of a batch's rows.
+///
+/// Shapes: `R` rows, `G` groups of consecutive rows that share negatives, `K` negatives of a group.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DrawnItems {
+    /// `[R]`: the right answers.
+    pub labels: Vec<ItemId>,
+    /// `[G, K]`
+    pub negatives: Vec<ItemId>,
+    /// K
+    pub count: usize,
+    /// `[G]`: rows of each group.
+    pub group_rows: Vec<u32>,
+}
+
+impl DrawnItems {
+    /// The group of every row.
+    pub fn groups(&self) -> impl Iterator<Item = usize> + '_ {
+        row_groups(&self.group_rows)
+    }
+
+    /// Negatives of group `g`, `[K]`.
+    pub fn group(&self, g: usize) -> &[ItemId] {
+        &self.negatives[g * self.count..(g + 1) * self.count]
+    }
 }
 
 /// Draws items with known probabilities.
@@ -65,12 +93,11 @@ impl NegativeSampler {
     }
 
     /// Probability that a draw gives `item`.
-    pub fn probability(&self, item: u32) -> f64 {
-        let spared = self.spared.as_ref().is_some_and(|spared| spared.is_spared[item as usize]);
+    pub fn probability(&self, item: ItemId) -> f64 {
+        let spared = self.spared.as_ref().is_some_and(|spared| spared.is_spared[item.index()]);
         let uniform = if spared { 0.0 } else { 1.0 / self.drawable().max(1) as f64 };
         let popularity = || {
-            let item = item as usize;
-            let (below, upto) = (self.cumulative[item - 1], self.cumulative[item]);
+            let (below, upto) = (self.cumulative[item.index() - 1], self.cumulative[item.index()]);
             (upto - below) / self.cumulative.last().copied().unwrap_or(1.0)
         };
         match self.config.draw {
@@ -84,15 +111,15 @@ impl NegativeSampler {
     }
 
     /// Draws for rows with the given right answers; `window_rows` says how many rows each window has.
-    pub fn draw(&self, labels: Vec<u32>, window_rows: Vec<u32>, noise_key: u64) -> Drawn {
+    pub fn draw(&self, labels: Vec<ItemId>, window_rows: Vec<u32>, noise_key: u64) -> DrawnItems {
         let group_rows = match self.config.shared {
             Shared::User => window_rows,
             Shared::Batch => vec![window_rows.iter().sum()],
         };
         let mut rng = ChaCha8Rng::seed_from_u64(mix64(noise_key ^ STREAM));
         let count = self.config.count;
-        let negatives = (0..group_rows.len() * count).map(|_| self.item(&mut rng)).collect();
-        Drawn { labels, negatives, count, group_rows }
+        let negatives = (0..group_rows.len() * count).map(|_| ItemId(self.item(&mut rng))).collect();
+        DrawnItems { labels, negatives, count, group_rows }
     }
 
     fn item(&self, rng: &mut ChaCha8Rng) -> u32 {
@@ -117,18 +144,18 @@ impl NegativeSampler {
         self.cumulative.partition_point(|&sum| sum <= point).min(last) as u32
     }
 
-    /// `[R, 1 + K]` weights of the columns that [`Drawn`] describes, as logarithms: 0 for the right answer; for a
+    /// `[R, 1 + K]` weights of what was drawn, as logarithms: 0 for the right answer; for a
     /// negative 0, or -ln(K q) with the correction; blocked where it is the right answer.
-    pub fn log_weights(&self, drawn: &Drawn) -> Vec<f32> {
-        let weight = |item: u32| {
+    pub fn log_weights(&self, drawn: &DrawnItems) -> Vec<f32> {
+        let weight = |item: ItemId| {
             if self.config.log_q { -(drawn.count as f64 * self.probability(item)).ln() as f32 } else { 0.0 }
         };
-        let of_groups: Vec<f32> = drawn.negatives.iter().map(|&item| weight(item)).collect();
+        let group_weights: Vec<f32> = drawn.negatives.iter().map(|&item| weight(item)).collect();
         let mut weights = Vec::with_capacity(drawn.labels.len() * (1 + drawn.count));
         for (group, &label) in drawn.groups().zip(&drawn.labels) {
             weights.push(0.0);
-            let weight = &of_groups[group * drawn.count..(group + 1) * drawn.count];
-            let blocked = |(&item, &weight): (&u32, &f32)| if item == label { BLOCKED } else { weight };
+            let weight = &group_weights[group * drawn.count..(group + 1) * drawn.count];
+            let blocked = |(&item, &weight): (&ItemId, &f32)| if item == label { BLOCKED } else { weight };
             weights.extend(drawn.group(group).iter().zip(weight).map(blocked));
         }
         weights
@@ -151,13 +178,13 @@ mod tests {
         for (draw, power) in [(Draw::Uniform, 1.0), (Draw::Popularity, 0.5), (Draw::Mixed, 1.0)] {
             let n = 400_000;
             let sampler = sampler(draw, power, false, n);
-            let drawn = sampler.draw(vec![1], vec![1], 5);
+            let drawn = sampler.draw(vec![ItemId(1)], vec![1], 5);
             let mut seen = [0usize; 6];
-            drawn.negatives.iter().for_each(|&item| seen[item as usize] += 1);
-            let total: f64 = (1..6).map(|i| sampler.probability(i)).sum();
+            drawn.negatives.iter().for_each(|item| seen[item.index()] += 1);
+            let total: f64 = (1..6).map(|i| sampler.probability(ItemId(i))).sum();
             assert!((total - 1.0).abs() < 1e-12, "{draw:?}: {total}");
             for item in 1..6 {
-                let p = sampler.probability(item);
+                let p = sampler.probability(ItemId(item));
                 let share = seen[item as usize] as f64 / n as f64;
                 // Five standard errors.
                 let bound = 5.0 * (p * (1.0 - p) / n as f64).sqrt();
@@ -165,8 +192,11 @@ mod tests {
             }
             assert_eq!(seen[0], 0, "padding was drawn");
         }
-        assert!((sampler(Draw::Popularity, 0.5, false, 1).probability(4) - 3.0 / 7.414_213_562).abs() < 1e-9);
-        assert_eq!(sampler(Draw::Popularity, 0.0, false, 1).probability(3), 0.0);
+        assert!(
+            (sampler(Draw::Popularity, 0.5, false, 1).probability(ItemId(4)) - 3.0 / 7.414_213_562).abs()
+                < 1e-9
+        );
+        assert_eq!(sampler(Draw::Popularity, 0.0, false, 1).probability(ItemId(3)), 0.0);
     }
 
     #[test]
@@ -184,11 +214,12 @@ mod tests {
             };
             let sampler = NegativeSampler::new(&config, &counts).sparing(&spared);
             assert_eq!(sampler.drawable(), 4);
-            let drawn = sampler.draw(vec![1], vec![1], 5).negatives;
-            let share = |item: u32| drawn.iter().filter(|&&i| i == item).count() as f64 / drawn.len() as f64;
+            let drawn = sampler.draw(vec![ItemId(1)], vec![1], 5).negatives;
+            let share =
+                |item: u32| drawn.iter().filter(|&&i| i.0 == item).count() as f64 / drawn.len() as f64;
             let mut total = 0.0;
             for item in 1..8 {
-                let p = sampler.probability(item);
+                let p = sampler.probability(ItemId(item));
                 total += p;
                 assert_eq!(p == 0.0, spared[item as usize], "{draw:?} {item}: {p}");
                 assert!(
@@ -204,16 +235,17 @@ mod tests {
     fn without_spared_items_the_draws_are_what_they_always_were() {
         let counts = [0, 4, 1, 3, 9, 2];
         let mut rng = ChaCha8Rng::seed_from_u64(mix64(0x11 ^ STREAM));
-        let expected: Vec<u32> = (0..64).map(|_| rng.random_range(1..=5)).collect();
+        let expected: Vec<ItemId> = (0..64).map(|_| ItemId(rng.random_range(1..=5))).collect();
         let config = NegativesConfig { draw: Draw::Uniform, count: 64, ..NegativesConfig::default() };
         let plain = NegativeSampler::new(&config, &counts);
-        assert_eq!(plain.draw(vec![1], vec![1], 0x11).negatives, expected);
+        assert_eq!(plain.draw(vec![ItemId(1)], vec![1], 0x11).negatives, expected);
         for draw in [Draw::Uniform, Draw::Popularity, Draw::Mixed] {
             let config =
                 NegativesConfig { draw, count: 64, uniform_share: 0.4, ..NegativesConfig::default() };
             let plain = NegativeSampler::new(&config, &counts);
             let sparing = plain.clone().sparing(&[false; 6]);
-            assert_eq!(plain.draw(vec![1], vec![1], 3), sparing.draw(vec![1], vec![1], 3), "{draw:?}");
+            let draw_of = |sampler: &NegativeSampler| sampler.draw(vec![ItemId(1)], vec![1], 3);
+            assert_eq!(draw_of(&plain), draw_of(&sparing), "{draw:?}");
             assert_eq!(sparing.drawable(), 5);
         }
     }
@@ -225,14 +257,14 @@ mod tests {
         let sampler = NegativeSampler::new(&config, &[0, 0, 3, 1, 0, 0]);
         let total = *sampler.cumulative.last().unwrap();
         assert_eq!([0.0, total.next_down(), total].map(|point| sampler.item_at(point)), [2, 3, 3]);
-        assert!(sampler.probability(sampler.item_at(total)) > 0.0);
+        assert!(sampler.probability(ItemId(sampler.item_at(total))) > 0.0);
     }
 
     #[test]
     fn draws_are_a_pure_function_of_the_key_and_differ_between_windows() {
         let config = NegativesConfig { count: 40, ..NegativesConfig::default() };
         let sampler = NegativeSampler::new(&config, &[1; 1001]);
-        let draw = |key| sampler.draw(vec![1; 5], vec![2, 3], key);
+        let draw = |key| sampler.draw(vec![ItemId(1); 5], vec![2, 3], key);
         assert_eq!(draw(3), draw(3));
         assert_ne!(draw(3).negatives, draw(4).negatives);
         assert_ne!(draw(3).group(0), draw(3).group(1));
@@ -246,14 +278,14 @@ mod tests {
         for label in 1..6u32 {
             let exact: f64 = (1..6).filter(|&i| i != label).map(|i| mass[i as usize]).sum();
             let sampler = sampler(Draw::Mixed, 1.0, true, 400_000);
-            let drawn = sampler.draw(vec![label], vec![1], 11);
+            let drawn = sampler.draw(vec![ItemId(label)], vec![1], 11);
             let weights = sampler.log_weights(&drawn);
             assert_eq!(weights[0], 0.0);
             let estimate: f64 = drawn
                 .negatives
                 .iter()
                 .zip(&weights[1..])
-                .map(|(&item, &w)| f64::from(w).exp() * mass[item as usize])
+                .map(|(item, &w)| f64::from(w).exp() * mass[item.index()])
                 .sum();
             assert!((estimate / exact - 1.0).abs() < 0.02, "{label}: {estimate} for {exact}");
         }

@@ -8,14 +8,12 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor};
 
 use super::batch::Batch;
-use super::histories::Padded;
 use crate::model::{IdRows, Recommender};
 use crate::objective::kernels::drawn::drawn_scores;
 use crate::objective::kernels::losses::Candidates;
 use crate::objective::{Forward, Objective, TermLosses};
 use crate::ops::Noise;
 use crate::ops::lookup::lookup;
-use crate::ops::rows::Rows;
 use crate::train::gradients::Gradients;
 use crate::train::losses::{LossValues, Losses, TableRows};
 use crate::train::system::{self, Learner, Phase};
@@ -143,17 +141,18 @@ impl<'a> Pass<'a> {
     fn encoded_users(&self) -> Vec<Tensor<2>> {
         let items = self.items();
         let most = self.step.length_groups;
-        let groups = Padded::groups(self.batch, &|lengths| self.model.group_windows(lengths, most));
+        let histories = &self.batch.histories;
+        let groups = histories.padded(self.model.group_windows(&histories.lengths(), most));
+        let rows = histories.rows(&groups);
         let noise = &mut *self.noise.borrow_mut();
         let users = items.iter().enumerate().map(|(branch, items_ud)| {
             let [_, d] = items_ud.dims();
-            let encoded = groups.groups.iter().map(|group| {
-                let (b, s) = (group.windows, group.positions);
-                let x_bsd = lookup(items_ud.clone(), &group.items()).reshape([b, s, d]);
-                let rows = Rows::padded(&group.slots, s);
-                self.model.encode_users(branch, x_bsd, &rows, noise).reshape([b * s, d])
+            let encoded = groups.iter().map(|group| {
+                let (b, s) = (group.rows.sequences, group.rows.positions);
+                let x_bsd = lookup(items_ud.clone(), &group.places).reshape([b, s, d]);
+                self.model.encode_users(branch, x_bsd, &group.rows, noise).reshape([b * s, d])
             });
-            lookup(Tensor::cat(encoded.collect(), 0), &groups.rows)
+            lookup(Tensor::cat(encoded.collect(), 0), &rows)
         });
         users.collect()
     }
