@@ -30,10 +30,16 @@ pub fn remove_branches(config: &mut Config, of_views: &[String]) {
 fn mend(config: &mut Config) {
     let live: Vec<&str> = config.model.branches.iter().map(|branch| branch.name.as_str()).collect();
     let is_live = |name: &str| live.contains(&name);
-    config.objective.distill.pairs.retain(|pair| {
-        let taught = if pair.teacher == ENSEMBLE { live.len() > 1 } else { is_live(&pair.teacher) };
+    let distill = &mut config.objective.distill;
+    let runs: Vec<&str> = distill.teachers.iter().map(|teacher| teacher.name.as_str()).collect();
+    distill.pairs.retain(|pair| {
+        let teacher = pair.teacher.as_str();
+        let taught =
+            if teacher == ENSEMBLE { live.len() > 1 } else { is_live(teacher) || runs.contains(&teacher) };
         is_live(&pair.student) && taught
     });
+    let pairs = &distill.pairs;
+    distill.teachers.retain(|teacher| pairs.iter().any(|pair| pair.teacher == teacher.name));
     if let Some((who, metric)) = config.train.metric.split_once('/')
         && who != ENSEMBLE
         && !is_live(who)

@@ -9,6 +9,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::batch::Batch;
 use super::histories::Padded;
+use super::teacher::Teacher;
 use crate::model::{IdRows, Recommender};
 use crate::objective::kernels::drawn::drawn_scores;
 use crate::objective::kernels::losses::Candidates;
@@ -29,6 +30,8 @@ pub struct Step {
     row_sparse: bool,
     /// Rows of the catalogue that the full softmax chooses from, where these are not all.
     eligible: Option<Arc<[u32]>>,
+    /// Finished runs that teach, in the order of the configuration.
+    teachers: Vec<Arc<Teacher>>,
 }
 
 /// Probabilities of dropping.
@@ -45,7 +48,8 @@ impl Step {
     ///
     /// Histories of a batch are padded in at most `length_groups` groups.
     pub fn new(objective: Objective, device: &Device, dropout: Dropout, length_groups: usize) -> Self {
-        Self { objective, device: device.clone(), dropout, length_groups, row_sparse: false, eligible: None }
+        let (row_sparse, eligible, teachers) = (false, None, Vec::new());
+        Self { objective, device: device.clone(), dropout, length_groups, row_sparse, eligible, teachers }
     }
 
     /// Whether [`Self::gradients`] gives the ID table's as those of the rows that the batch reads. For objectives that
@@ -58,6 +62,11 @@ impl Step {
     /// no gradient.
     pub fn with_eligible(self, eligible: Option<Arc<[u32]>>) -> Self {
         Self { eligible, ..self }
+    }
+
+    /// The finished runs of `objective.distill.teachers`, in their order.
+    pub fn with_teachers(self, teachers: Vec<Arc<Teacher>>) -> Self {
+        Self { teachers, ..self }
     }
 
     pub fn objective(&self) -> &Objective {
@@ -107,6 +116,8 @@ struct Pass<'a> {
     users: OnceCell<Vec<Tensor<2>>>,
     scores: OnceCell<Tensor<3>>,
     catalogue: OnceCell<Vec<Tensor<2>>>,
+    /// Of each finished run that teaches.
+    teachers: Vec<OnceCell<Tensor<2>>>,
 }
 
 impl<'a> Pass<'a> {
@@ -121,6 +132,7 @@ impl<'a> Pass<'a> {
             users: OnceCell::new(),
             scores: OnceCell::new(),
             catalogue: OnceCell::new(),
+            teachers: step.teachers.iter().map(|_| OnceCell::new()).collect(),
         }
     }
 
@@ -206,5 +218,11 @@ impl Forward for Pass<'_> {
             None => catalogue.clone(),
             Some(rows) => catalogue.iter().map(|x_id| lookup(x_id.clone(), rows)).collect(),
         }
+    }
+
+    fn teacher(&self, n: usize) -> Tensor<2> {
+        // No noise is drawn, so that what the branches draw is the same with and without a teacher.
+        let scores = || Tensor::from_inner(self.step.teachers[n].scores(self.batch));
+        self.teachers[n].get_or_init(scores).clone()
     }
 }
