@@ -101,6 +101,20 @@ mod tests {
     }
 
     #[test]
+    fn a_finished_run_teaches_while_it_has_a_student() {
+        let taught = r#"objective.distill={ pairs = [{ student = "text", teacher = "big" }, { student = "image", teacher = "big" }], teachers = [{ name = "big", run = "runs/big" }] }"#;
+        let mut config = quickstart(&[taught]);
+        remove_views(&mut config, &["text".to_owned()]);
+        let distill = &config.objective.distill;
+        assert_eq!((distill.pairs.len(), distill.teachers.len()), (1, 1));
+        config.validate().unwrap();
+        remove_branches(&mut config, &["image".to_owned()]);
+        let distill = &config.objective.distill;
+        assert!(distill.pairs.is_empty() && distill.teachers.is_empty());
+        config.validate().unwrap();
+    }
+
+    #[test]
     fn a_removed_branch_leaves_the_tokens() {
         let mut config = quickstart(&[]);
         remove_branches(&mut config, &["text".to_owned()]);

@@ -280,6 +280,23 @@ metric = "v/ndcg@10"
     }
 
     #[test]
+    fn a_run_whose_students_went_goes_too() {
+        let text = THREE.replace(
+            "  { student = \"v\", teacher = \"i\" },\n",
+            "  { student = \"v\", teacher = \"eye\" },\n  { student = \"i\", teacher = \"big\" },\n",
+        );
+        let teachers =
+            "teachers = [{ name = \"eye\", run = \"a\" }, { name = \"big\", run = \"b\" }]\npairs = [";
+        let (loaded, dropped) = reduced(&text.replace("pairs = [", teachers), &["image"]);
+        let left: Vec<&str> =
+            loaded.config.objective.distill.teachers.iter().map(|t| t.name.as_str()).collect();
+        assert_eq!((left, dropped.unwrap().teachers), (vec!["big"], vec!["eye".to_owned()]));
+        let origin = |key: &str| loaded.origins.get(key).copied();
+        assert_eq!(origin("objective.distill.teachers.eye"), Some(Origin::Dropped));
+        assert!(matches!(origin("objective.distill.teachers.0.run"), Some(Origin::File { .. })));
+    }
+
+    #[test]
     fn ids_alone_are_one_branch_without_tower_and_pairs() {
         let (loaded, dropped) = reduced(THREE, &["text", "image"]);
         let config = &loaded.config;

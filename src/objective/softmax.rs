@@ -130,6 +130,7 @@ mod tests {
                 alpha: 0.6,
                 teacher,
                 divergence,
+                ..DistillConfig::default()
             },
             ..ObjectiveConfig::default()
         };
