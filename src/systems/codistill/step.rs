@@ -222,7 +222,8 @@ impl Forward for Pass<'_> {
 
     fn teacher(&self, n: usize) -> Tensor<2> {
         // No noise is drawn, so that what the branches draw is the same with and without a teacher.
-        let scores = || Tensor::from_inner(self.step.teachers[n].scores(self.batch));
-        self.teachers[n].get_or_init(scores).clone()
+        let mut teachers = self.step.teachers.iter().zip(&self.teachers);
+        let (teacher, scores) = teachers.nth(n).expect("teachers are opened before a training");
+        scores.get_or_init(|| Tensor::from_inner(teacher.scores(self.batch))).clone()
     }
 }
