@@ -41,11 +41,11 @@ section! {
 }
 
 section! {
-    /// A finished run as a teacher: a run of the system `codistill` on the same data set, whose `data.max_seq_len` is at
-    /// least this one's. Its best checkpoint is read when the training starts and never changes; its scores of the
-    /// batch's candidates are the mean over its branches, as `recommend` has them, without dropout. For
-    /// `objective.kind` `in_batch` and `sampled`. Checkpoints record its content hash, and a training goes on with the
-    /// same one alone; the trained model needs it no longer.
+    /// A finished run as a teacher. It is a run of the system `codistill` on the same data set, and its
+    /// `data.max_seq_len` is at least this one's. Its best checkpoint is read when the training starts and never
+    /// changes; its scores of the batch's candidates are the mean over its branches, as `recommend` has them, without
+    /// dropout. For `objective.kind` `in_batch` and `sampled`. Checkpoints record its content hash, and a training goes
+    /// on with the same one alone; the trained model needs it no longer.
     #[derive(Eq)]
     pub struct TeacherConfig {
         /// Name in pairs and tags, up to 64 letters a-z, digits, `_` or `-`; neither a branch's nor `ensemble`.

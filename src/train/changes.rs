@@ -35,14 +35,19 @@ impl std::fmt::Display for Change {
     }
 }
 
+/// How a teacher begins in [`Change::what`].
+pub(super) const TEACHER: &str = "the teacher ";
+
+/// What can be done about all of them.
 pub(super) fn way_out(changes: &[Change]) -> String {
-    if changes.iter().any(|c| matches!(c.fault, Fault::Absent(_)) && c.what.starts_with(TEACHER)) {
-        return "put that run back there, or a link to where it is now: the training goes on with the teacher that it began with"
-            .into();
-    }
-    if changes.iter().any(|c| matches!(c.fault, Fault::Absent(_))) {
-        return "if it has moved, say where the data set lies now: --data DIR (features lie below it, in features/NAME)"
-            .into();
+    let mut absent = changes.iter().filter(|c| matches!(c.fault, Fault::Absent(_))).peekable();
+    if absent.peek().is_some() {
+        return if absent.all(|c| c.what.starts_with(TEACHER)) {
+            "put that run back there, or a link to where it is now: a training goes on with the teacher that it began with"
+        } else {
+            "if it has moved, say where the data set lies now: --data DIR (features lie below it, in features/NAME)"
+        }
+        .into();
     }
     if changes.iter().all(|c| matches!(c.fault, Fault::Damaged(_))) {
         return "make the store anew or restore it; --accept-changed goes on all the same".into();
@@ -50,9 +55,6 @@ pub(super) fn way_out(changes: &[Change]) -> String {
     "put back what it was trained on, or name where that lies now: --data DIR; --accept-changed goes on all the same"
         .into()
 }
-
-/// How a teacher begins in [`Change::what`].
-pub(super) const TEACHER: &str = "the teacher ";
 
 /// Twelve digits tell hashes apart; what stands behind a `+` says how features were replaced.
 pub(crate) fn short(hash: &str) -> String {

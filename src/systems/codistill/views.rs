@@ -8,7 +8,8 @@ use crate::features::FeatureStore;
 use crate::model::{DataShape, ViewSource};
 use crate::train::setup::{SystemError, feature_dir};
 
-/// Feature stores of the views, in their order, none for an ID view; and what the data determine about a model's shape.
+/// Feature stores of the views, in their order, none for a view that reads no features; and what the data determine about a
+/// model's shape.
 ///
 /// # Errors
 /// A store can't be read, is of other items, or starts an ID table together with one of another width.
