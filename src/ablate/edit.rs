@@ -30,10 +30,16 @@ pub fn remove_branches(config: &mut Config, of_views: &[String]) {
 fn mend(config: &mut Config) {
     let live: Vec<&str> = config.model.branches.iter().map(|branch| branch.name.as_str()).collect();
     let is_live = |name: &str| live.contains(&name);
-    config.objective.distill.pairs.retain(|pair| {
-        let taught = if pair.teacher == ENSEMBLE { live.len() > 1 } else { is_live(&pair.teacher) };
+    let distill = &mut config.objective.distill;
+    let runs: Vec<&str> = distill.teachers.iter().map(|teacher| teacher.name.as_str()).collect();
+    distill.pairs.retain(|pair| {
+        let teacher = pair.teacher.as_str();
+        let taught =
+            if teacher == ENSEMBLE { live.len() > 1 } else { is_live(teacher) || runs.contains(&teacher) };
         is_live(&pair.student) && taught
     });
+    let pairs = &distill.pairs;
+    distill.teachers.retain(|teacher| pairs.iter().any(|pair| pair.teacher == teacher.name));
     if let Some((who, metric)) = config.train.metric.split_once('/')
         && who != ENSEMBLE
         && !is_live(who)
@@ -93,6 +99,20 @@ mod tests {
             let metric = if view == "text" { "ensemble/ndcg@10" } else { "text/ndcg@10" };
             assert_eq!(config.train.metric, metric);
         }
+    }
+
+    #[test]
+    fn a_finished_run_teaches_while_it_has_a_student() {
+        let taught = r#"objective.distill={ pairs = [{ student = "text", teacher = "big" }, { student = "image", teacher = "big" }], teachers = [{ name = "big", run = "runs/big" }] }"#;
+        let mut config = quickstart(&[taught]);
+        remove_views(&mut config, &["text".to_owned()]);
+        let distill = &config.objective.distill;
+        assert_eq!((distill.pairs.len(), distill.teachers.len()), (1, 1));
+        config.validate().unwrap();
+        remove_branches(&mut config, &["image".to_owned()]);
+        let distill = &config.objective.distill;
+        assert!(distill.pairs.is_empty() && distill.teachers.is_empty());
+        config.validate().unwrap();
     }
 
     #[test]

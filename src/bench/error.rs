@@ -31,6 +31,8 @@ pub enum BenchError {
     NoModel(String),
     #[error("--config-set {0}: that is another workload")]
     Fixed(String),
+    #[error("--config-set {0}: no finished run can teach on made-up data")]
+    Taught(String),
     #[error("{dir} holds `{found}`, not `{wanted}`")]
     OtherWorkload { dir: PathBuf, found: String, wanted: String },
     #[error("{path}: {reason}")]
@@ -68,6 +70,7 @@ impl BenchError {
             )),
             Self::Override { hint, .. } => Some(hint.clone()),
             Self::Idle { read, .. } => Some(format!("read are {read}")),
+            Self::Taught(_) => Some("let a branch teach, or the ensemble".into()),
             Self::NoModel(_) => Some("leave it out".into()),
             Self::Fixed(_) => Some("override its dimensions with --set, e.g. --set width=128".into()),
             Self::OtherWorkload { found, .. } => Some(format!("run `codistill bench {found}` on it")),

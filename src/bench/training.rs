@@ -239,6 +239,10 @@ pub fn config(workload: &Workload, dir: &Path, sets: &[String]) -> Result<Config
             return Err(BenchError::Fixed(set.clone()));
         }
     }
+    let taught = config.objective.distill.teachers.first();
+    if let Some(set) = sets.iter().find(|set| taught.is_some() && set.trim_start().starts_with("objective")) {
+        return Err(BenchError::Taught(set.clone()));
+    }
     Ok(config)
 }
 

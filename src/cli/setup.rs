@@ -68,6 +68,7 @@ fn rest_of(dropped: &Dropped) -> Option<String> {
     let parts = [
         listed("branch", &dropped.branches),
         listed("distillation", &dropped.pairs),
+        listed("teacher", &dropped.teachers),
         dropped.tower.then(|| "the tower, which has IDs alone to read".to_owned()),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
@@ -155,7 +156,7 @@ impl InputArgs {
     }
 
     pub fn asked(&self) -> Asked {
-        Asked { data: self.data.clone(), accept_changed: self.accept_changed }
+        Asked { data: self.data.clone(), accept_changed: self.accept_changed, trains: false }
     }
 }
 
@@ -213,7 +214,8 @@ pub fn open_run(
     Ok(Trained { run })
 }
 
-/// Opens the system of the run at `root` on what it was trained on, and tells what was accepted or can't be checked.
+/// Opens the system of the run at `root` on what it was trained on, to go on with its training, and tells what was
+/// accepted or can't be checked.
 pub fn open_inputs(
     root: &Path,
     config: Config,
@@ -222,7 +224,8 @@ pub fn open_inputs(
     device: &Opened,
     terminal: &Terminal,
 ) -> Result<Arc<dyn AnySystem>, Failure> {
-    let (setup, found) = inputs::open(root, config, parents, &inputs.asked(), &device.device)?;
+    let asked = Asked { trains: true, ..inputs.asked() };
+    let (setup, found) = inputs::open(root, config, parents, &asked, &device.device)?;
     let system = systems::open(setup)?;
     tell_inputs(&found, terminal);
     Ok(system)

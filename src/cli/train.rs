@@ -199,10 +199,12 @@ fn begin_again(args: &TrainArgs, run: &RunDir, terminal: &Terminal) -> Result<Ex
     if args.dry_run {
         return dry_run(system.as_ref(), None, &device.name, terminal);
     }
+    // Teachers are inputs too, and a training opens them.
+    let training = system.training()?;
     system.inputs(&run.root)?.write(run)?;
     artefact::sweep(&run.steps());
     terminal.say(format!("{}: no checkpoint yet, starting at the beginning", run.root.display()));
-    train(args, system.as_ref(), system.training()?, run, None, terminal)
+    train(args, system.as_ref(), training, run, None, terminal)
 }
 
 /// A configuration given together with `--resume` must be the run's own, save what may change.
@@ -296,8 +298,11 @@ fn finish(
 fn plan_line(system: &dyn AnySystem, training: &dyn Training) -> String {
     let dataset = &system.setup().dataset;
     let (samples, name) = system.samples();
+    let teachers: Vec<String> = system.teachers().iter().map(ToString::to_string).collect();
+    let taught =
+        if teachers.is_empty() { String::new() } else { format!("; taught by {}", teachers.join(", ")) };
     format!(
-        "{} users, {} items, {samples} {name}; {} parameters; {} steps",
+        "{} users, {} items, {samples} {name}; {} parameters; {} steps{taught}",
         dataset.sequences.users(),
         dataset.items.count(),
         training.parameters(),

@@ -1,6 +1,6 @@
 //! From a TOML file and `--set key=value` to a [`Config`] that has been checked.
 //!
-//! Relative paths (`data.path`, `run.dir`, `data.features`) are relative to the current directory, not to
+//! Relative paths (`data.path`, `run.dir`, `data.features`, runs that teach) are relative to the current directory, not to
 //! the file, so that a configuration can be shared and copied.
 
 use std::collections::BTreeMap;

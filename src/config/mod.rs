@@ -46,7 +46,7 @@ pub use crate::monitor::config::MonitorConfig;
 pub use crate::objective::config::{
     Draw, NegativesConfig, ObjectiveConfig, ObjectiveKind, Shared, TermConfig,
 };
-pub use crate::objective::distill_config::{DistillConfig, DistillPair, Divergence, Teacher};
+pub use crate::objective::distill_config::{DistillConfig, DistillPair, Divergence, Teacher, TeacherConfig};
 pub use crate::synth::config::SynthConfig;
 pub use crate::systems::config::SystemConfig;
 pub use crate::train::config::{RunConfig, SavingsConfig, StageConfig, TrainConfig};

@@ -1,8 +1,8 @@
 //! A configuration without the views that a data set lacks: what `train --data` makes of one that was written for
 //! more modalities than there are features of.
 //!
-//! Everything that hangs on such a view goes with it: its branches, the pairs they teach or learn in, its entry of
-//! `data.features`, its part in the start of the ID table. Where the ID alone is left, the tower has one token and
+//! Everything that hangs on such a view goes with it: its branches, the pairs they teach or learn in, runs that taught
+//! these branches alone, its entry of `data.features`, its part in the start of the ID table. Where the ID alone is left, the tower has one token and
 //! nothing to mix, so it goes too: what remains is the ID branch that `[model]` describes.
 
 use std::collections::BTreeMap;
@@ -18,6 +18,8 @@ pub struct Dropped {
     pub branches: Vec<String>,
     /// `student_from_teacher`, as in the tags of the logs.
     pub pairs: Vec<String>,
+    /// Finished runs whose only students these branches were.
+    pub teachers: Vec<String>,
     pub tower: bool,
     /// Other keys of the reduced configuration that have another value now, with that value.
     pub changed: Vec<(String, String)>,
@@ -59,11 +61,13 @@ impl Dropped {
         let views = self.views.iter().map(|name| format!("model.views.{name}"));
         let branches = self.branches.iter().map(|name| format!("model.branches.{name}"));
         let pairs = self.pairs.iter().map(|name| format!("objective.distill.pairs.{name}"));
+        let teachers = self.teachers.iter().map(|name| format!("objective.distill.teachers.{name}"));
         let tower = self.tower.then(|| "model.tower".to_owned());
         let gone = before.data.features.keys().filter(|name| !after.data.features.contains_key(*name));
         views
             .chain(branches)
             .chain(pairs)
+            .chain(teachers)
             .chain(tower)
             .chain(gone.map(|name| format!("data.features.{name}")))
     }
@@ -74,6 +78,7 @@ struct Places {
     views: Vec<usize>,
     branches: Vec<usize>,
     pairs: Vec<usize>,
+    teachers: Vec<usize>,
 }
 
 impl Places {
@@ -83,6 +88,7 @@ impl Places {
             ("model.views.", &self.views),
             ("model.branches.", &self.branches),
             ("objective.distill.pairs.", &self.pairs),
+            ("objective.distill.teachers.", &self.teachers),
         ];
         for (list, places) in lists {
             let Some(rest) = key.strip_prefix(list) else { continue };
@@ -127,6 +133,13 @@ fn reduce(config: &Config, absent: &[String]) -> (Config, Dropped, Places) {
             dropped.pairs.push(format!("{}_from_{}", pair.student, pair.teacher));
         },
     );
+    let distill = &mut reduced.objective.distill;
+    let taught = distill.pairs.clone();
+    let teachers = retain(
+        &mut distill.teachers,
+        |teacher| taught.iter().any(|pair| pair.teacher == teacher.name),
+        |teacher| dropped.teachers.push(teacher.name.clone()),
+    );
     if model.tower.is_some() && model.views.iter().all(|view| !view.kind.reads_features()) {
         model.tower = None;
         dropped.tower = true;
@@ -142,7 +155,7 @@ fn reduce(config: &Config, absent: &[String]) -> (Config, Dropped, Places) {
         reduced.train.metric = format!("{ENSEMBLE}/{metric}");
         dropped.changed.push(("train.metric".into(), reduced.train.metric.clone()));
     }
-    (reduced, dropped, Places { views, branches, pairs })
+    (reduced, dropped, Places { views, branches, pairs, teachers })
 }
 
 /// An ID table that starts from features starts from those that are left, or at random.
@@ -264,6 +277,23 @@ metric = "v/ndcg@10"
             assert_eq!(origin(gone), Some(Origin::Dropped), "{gone}");
         }
         assert_eq!(origin("model.views.2.name"), None);
+    }
+
+    #[test]
+    fn a_run_whose_students_went_goes_too() {
+        let text = THREE.replace(
+            "  { student = \"v\", teacher = \"i\" },\n",
+            "  { student = \"v\", teacher = \"eye\" },\n  { student = \"i\", teacher = \"big\" },\n",
+        );
+        let teachers =
+            "teachers = [{ name = \"eye\", run = \"a\" }, { name = \"big\", run = \"b\" }]\npairs = [";
+        let (loaded, dropped) = reduced(&text.replace("pairs = [", teachers), &["image"]);
+        let left: Vec<&str> =
+            loaded.config.objective.distill.teachers.iter().map(|t| t.name.as_str()).collect();
+        assert_eq!((left, dropped.unwrap().teachers), (vec!["big"], vec!["eye".to_owned()]));
+        let origin = |key: &str| loaded.origins.get(key).copied();
+        assert_eq!(origin("objective.distill.teachers.eye"), Some(Origin::Dropped));
+        assert!(matches!(origin("objective.distill.teachers.0.run"), Some(Origin::File { .. })));
     }
 
     #[test]

@@ -72,8 +72,11 @@ impl Config {
 
     fn check_pairs(&self) -> Checked {
         let branches: Vec<&str> = self.model.branches.iter().map(|b| b.name.as_str()).collect();
-        let teachers = [branches.as_slice(), &[ENSEMBLE]].concat();
-        let pairs = &self.objective.distill.pairs;
+        let distill = &self.objective.distill;
+        distill.check_teachers(&branches)?;
+        let runs = distill.teachers.iter().map(|teacher| teacher.name.as_str());
+        let teachers: Vec<&str> = branches.iter().copied().chain([ENSEMBLE]).chain(runs).collect();
+        let pairs = &distill.pairs;
         for (i, pair) in pairs.iter().enumerate() {
             let key = |field: &str| format!("objective.distill.pairs.{i}.{field}");
             known(&key("student"), &pair.student, &branches, "branches")?;
@@ -96,7 +99,7 @@ impl Config {
                 );
             }
         }
-        Ok(())
+        distill.check_teachers_teach()
     }
 
     /// Objectives that this model can't have.
@@ -119,6 +122,12 @@ impl Config {
 
     /// The catalogue's vectors are needed in every step: free for an ID table, out of reach for a tower.
     fn check_full(&self) -> Checked {
+        if !self.objective.distill.teachers.is_empty() {
+            let reason = "teach candidates of a batch, and objective.kind = \"full\" walks the catalogue in chunks, \
+                          in which a finished run takes no part";
+            return Err(invalid("objective.distill.teachers", reason)
+                .with_hint("use kind in_batch or sampled, or learn from a branch or the ensemble"));
+        }
         let hint = "use kind sampled (its negatives join the items of the batch) or in_batch";
         let model = &self.model;
         if model.tower.is_some() {

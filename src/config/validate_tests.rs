@@ -144,6 +144,42 @@ fn distillation_pairs_are_between_different_known_students() {
 }
 
 #[test]
+fn a_finished_run_teaches_by_a_name_of_its_own_in_some_pair() {
+    let with = |name: &str, teacher: &str, more: &[&str]| {
+        let distill = format!(
+            "objective.distill={{ pairs = [{{ student = \"text\", teacher = \"{teacher}\" }}], \
+             teachers = [{{ name = \"{name}\", run = \"runs/big\" }}] }}"
+        );
+        [&[distill.as_str()], more].concat().into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let refused = |name: &str, teacher: &str, more: &[&str]| {
+        let sets = with(name, teacher, more);
+        refused(&sets.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    for kind in ["objective.kind=in_batch", "objective.kind=sampled"] {
+        assert!(parse(LATE_FUSION, Path::new("x.toml"), &with("big", "big", &[kind])).is_ok());
+    }
+    let name = "objective.distill.teachers.0.name";
+    for (taken, whose) in [("id", "a branch"), ("ensemble", "the mean of all branches")] {
+        let (key, reason, _) = refused(taken, "id", &[]);
+        assert!(key == name && reason.ends_with(whose), "{key} {reason}");
+    }
+    assert_eq!(refused("a b", "id", &[]).0, name);
+    let (key, reason, hint) = refused("big", "id", &[]);
+    assert_eq!((key.as_str(), reason.as_str()), (name, "= \"big\" is the teacher of no pair"));
+    assert!(hint.contains("objective.distill.pairs"), "{hint}");
+    let (key, _, hint) = refused("big", "bigg", &[]);
+    assert_eq!((key.as_str(), hint.as_str()), ("objective.distill.pairs.0.teacher", "did you mean `big`?"));
+    let run = "objective.distill.teachers.0.run";
+    assert_eq!(refused("big", "big", &[&format!("{run}=\"\"")]).0, run);
+    assert_eq!(refused("big", "big", &["objective.kind=gbce"]).0, "objective.distill.pairs");
+    let twice =
+        "objective.distill.teachers=[{ name = \"big\", run = \"a\" }, { name = \"big\", run = \"b\" }]";
+    let (key, reason, _) = refused("big", "big", &[twice]);
+    assert!(key.ends_with("teachers.1.name") && reason.ends_with("another teacher"), "{key} {reason}");
+}
+
+#[test]
 fn the_full_softmax_is_for_branches_whose_catalogue_is_a_table() {
     let (_, reason, hint) = refused(&["objective.kind=full"]);
     assert!(

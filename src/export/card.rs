@@ -117,7 +117,7 @@ mod tests {
 
     fn card(trained_on: &[(&str, &str)], found: &[Features<'_>]) -> String {
         let features = trained_on.iter().map(|(view, hash)| ((*view).to_owned(), (*hash).to_owned()));
-        let parents = Parents { dataset: "d".into(), features: features.collect() };
+        let parents = Parents { dataset: "d".into(), features: features.collect(), ..Parents::default() };
         render(&Config::default(), &parents, found, &RunState::default(), None, 7)
     }
 

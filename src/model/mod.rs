@@ -23,10 +23,11 @@ use burn::tensor::{Device, Tensor};
 use crate::config::{ModelConfig, SavingsConfig};
 use crate::nn::{Init, Named};
 use crate::ops::Noise;
+use crate::ops::lookup::lookup;
 use crate::ops::rows::Rows;
 
 pub use branch::Branch;
-pub use histories::Histories;
+pub use histories::{Histories, Padded};
 pub use input::{Column, ItemBlock, ViewSource};
 pub use rows::IdRows;
 pub use tower::Tower;
@@ -160,6 +161,29 @@ impl Recommender {
     /// - result: `[B, S', D]`; meaningless at the others
     pub fn encode_users(&self, branch: usize, x_bsd: Tensor<3>, rows: &Rows, noise: &mut Noise) -> Tensor<3> {
         self.branches[branch].encoder.forward(x_bsd, rows, noise)
+    }
+
+    /// User vectors of branch `branch` at every position of histories that are `padded`; `rows` says where the positions
+    /// stand in them ([`Histories::rows`]).
+    ///
+    /// # Shapes
+    /// - items: `[U, D]`, where the padded places lead
+    /// - result: `[R, D]`
+    pub fn encode_histories(
+        &self,
+        branch: usize,
+        items_ud: &Tensor<2>,
+        padded: &[Padded],
+        rows: &[u32],
+        noise: &mut Noise,
+    ) -> Tensor<2> {
+        let [_, d] = items_ud.dims();
+        let encoded = padded.iter().map(|group| {
+            let (b, s) = (group.rows.sequences, group.rows.positions);
+            let x_bsd = lookup(items_ud.clone(), &group.places).reshape([b, s, d]);
+            self.encode_users(branch, x_bsd, &group.rows, noise).reshape([b * s, d])
+        });
+        lookup(Tensor::cat(encoded.collect(), 0), rows)
     }
 
     /// Histories padded in groups for all branches, at most `most`. The same on every device: a group's shape is part of

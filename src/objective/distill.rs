@@ -1,4 +1,4 @@
-//! Online distillation between branches (docs/odmt.md, section 3.3).
+//! Online distillation between branches, and from finished runs (docs/odmt.md, section 3.3).
 //!
 //! Shapes: `R` rows, `U` columns.
 
@@ -18,10 +18,13 @@ enum Source {
     Ensemble,
 }
 
-/// The pairs of a configuration, resolved to branch numbers.
+/// The pairs of a configuration, resolved to numbers of branches and runs.
 #[derive(Clone, Debug)]
 pub struct Distillation {
+    /// Students of branches and of the ensemble.
     pairs: Vec<(usize, Source)>,
+    /// Students of finished runs: numbers of branch and run.
+    run_pairs: Vec<(usize, usize)>,
     temperature: f64,
     alpha: f64,
     teacher: Teacher,
@@ -43,8 +46,11 @@ impl Distillation {
                 Some((index(&pair.student)?, teacher))
             })
             .collect();
+        let run_pairs = config.pairs.iter();
+        let run_pairs = run_pairs.filter_map(|p| Some((index(&p.student)?, config.run(&p.teacher)?)));
         Self {
             pairs,
+            run_pairs: run_pairs.collect(),
             temperature: config.temperature,
             alpha: config.alpha,
             teacher: config.teacher,
@@ -54,15 +60,20 @@ impl Distillation {
 
     /// Whether there are no pairs.
     pub fn is_empty(&self) -> bool {
-        self.pairs.is_empty()
+        self.pairs.is_empty() && self.run_pairs.is_empty()
+    }
+
+    /// Whether a finished run teaches.
+    pub fn has_runs(&self) -> bool {
+        !self.run_pairs.is_empty()
     }
 
     /// Weight at `epoch`, which counts from 1; 0 without pairs.
     pub fn weight(&self, epoch: usize) -> f64 {
-        if self.pairs.is_empty() { 0.0 } else { ramp_up(self.alpha, epoch) }
+        if self.is_empty() { 0.0 } else { ramp_up(self.alpha, epoch) }
     }
 
-    /// What the kernel is to compute; without pairs where `distill` is false.
+    /// What the kernel is to compute, which knows branches alone; without pairs where `distill` is false.
     pub fn terms(&self, distill: bool) -> Terms {
         let pair = |&(student, teacher): &(usize, Source)| match teacher {
             Source::Branch(teacher) => (student, Some(teacher)),
@@ -76,7 +87,7 @@ impl Distillation {
         }
     }
 
-    /// One unweighted term per pair, out of tensor operations.
+    /// One unweighted term per student of a branch or the ensemble, out of tensor operations.
     ///
     /// # Shapes
     /// - logits: `[R, U]` per branch, popularity subtracted
@@ -100,6 +111,22 @@ impl Distillation {
                 self.term(scaled[student].clone(), teacher_ru, log_weight_ru)
             })
             .collect()
+    }
+
+    /// One unweighted term per student of a finished run. `branch` and `run` give logits by number, popularity subtracted.
+    ///
+    /// # Shapes
+    /// - logits: `[R, U]`
+    /// - log_weight: `[R, U]`
+    pub fn composed_runs(
+        &self,
+        branch: &dyn Fn(usize) -> Tensor<2>,
+        run: &dyn Fn(usize) -> Tensor<2>,
+        log_weight_ru: &Tensor<2>,
+    ) -> Vec<Tensor<1>> {
+        let scaled = |z: Tensor<2>| z / self.temperature;
+        let pairs = self.run_pairs.iter();
+        pairs.map(|&(s, t)| self.term(scaled(branch(s)), scaled(run(t)), log_weight_ru)).collect()
     }
 
     /// `tau² · mean_r [-Σ_c softmax(T)_c log_softmax(S)_c]`, both logits already divided by tau; a true KL

@@ -26,7 +26,7 @@ const NAME: &str = "full";
 impl FullSoftmax {
     pub fn new(config: &ObjectiveConfig, branches: &[String]) -> Self {
         let distillation = Distillation::new(&config.distill, branches);
-        let parts = Parts { name: NAME, distillation, tags: tags(branches, &config.distill.pairs) };
+        let parts = Parts { name: NAME, distillation, tags: tags(branches, &config.distill) };
         Self { parts, chunk_items: config.chunk_items }
     }
 

@@ -13,7 +13,7 @@ use burn::tensor::{Tensor, TensorData};
 use super::kernels::losses::Candidates;
 use super::parts::tags;
 use super::term::{Forward, Term, TermLosses};
-use crate::config::ObjectiveConfig;
+use crate::config::{DistillConfig, ObjectiveConfig};
 use crate::train::phase::Phase;
 
 /// Generalised binary cross-entropy of every branch.
@@ -31,7 +31,7 @@ impl Gbce {
     /// `items` counts those that training may see.
     pub fn new(config: &ObjectiveConfig, branches: &[String], items: usize) -> Self {
         let positive_power = positive_power(config.negatives.count, items, config.calibration);
-        let [tags, _] = tags(branches, &[]);
+        let [tags, _] = tags(branches, &DistillConfig::default());
         Self { positive_power, tags }
     }
 }

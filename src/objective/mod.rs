@@ -2,7 +2,7 @@
 //!
 //! An objective is a list of [`Term`]s. `objective.kind` chooses the one that every branch is trained on: the softmax over
 //! a batch's own or drawn items ([`softmax`]), over the catalogue ([`full`]), or binary cross-entropy ([`gbce`]);
-//! [`distill`] ties the branches to each other. Further terms are entries of `[[objective.terms]]`, found in a registry.
+//! [`distill`] ties the branches to each other, and [`run_distillation`] to finished runs. Further terms are entries of `[[objective.terms]]`, found in a registry.
 
 pub mod config;
 pub mod distill;
@@ -11,6 +11,7 @@ pub mod full;
 pub mod gbce;
 pub mod kernels;
 mod parts;
+pub mod run_distillation;
 pub mod softmax;
 pub mod term;
 
@@ -21,6 +22,7 @@ use burn::tensor::Tensor;
 pub use self::distill::Distillation;
 pub use self::full::FullSoftmax;
 pub use self::gbce::Gbce;
+pub use self::run_distillation::RunDistillation;
 pub use self::softmax::Softmax;
 pub use self::term::{Forward, Term, TermLosses};
 use crate::config::{ObjectiveConfig, ObjectiveKind, TermConfig};
@@ -87,7 +89,11 @@ impl Objective {
             ObjectiveKind::Full => Arc::new(FullSoftmax::new(config, branches)),
             ObjectiveKind::Gbce => Arc::new(Gbce::new(config, branches, items)),
         };
-        Self { terms: vec![Weighted { term: main, weight: 1.0 }] }
+        let mut terms = vec![Weighted { term: main, weight: 1.0 }];
+        terms.extend(
+            RunDistillation::new(config, branches).map(|term| Weighted { term: Arc::new(term), weight: 1.0 }),
+        );
+        Self { terms }
     }
 
     /// Adds the terms of `[[objective.terms]]`.
@@ -109,7 +115,14 @@ impl Objective {
 
     /// Names of the terms, from which a stage of the training may choose.
     pub fn names(&self) -> Vec<String> {
-        self.terms.iter().flat_map(|weighted| weighted.term.names()).collect()
+        let mut names = Vec::new();
+        for name in self.terms.iter().flat_map(|weighted| weighted.term.names()) {
+            // Distillation goes by one name, whoever teaches.
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
     }
 
     /// Losses of a micro-batch: the weighted sum of the terms that count.
@@ -117,7 +130,7 @@ impl Objective {
     /// # Panics
     /// No term counts, which the stages of a training rule out.
     pub fn losses(&self, forward: &dyn Forward, phase: Phase<'_>) -> TermLosses {
-        let counts = |weighted: &&Weighted| weighted.term.names().iter().any(|name| phase.counts(name));
+        let counts = |weighted: &&Weighted| weighted.term.counts(phase);
         let mut losses = self.terms.iter().filter(counts).map(|Weighted { term, weight }| {
             let losses = term.losses(forward, phase);
             // A product with 1 is another operation on the way back, for nothing.

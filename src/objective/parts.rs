@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 
 use super::Distillation;
 use super::term::TermLosses;
-use crate::config::DistillPair;
+use crate::config::{DistillConfig, DistillPair};
 use crate::train::phase::Phase;
 
 /// Name of the distillation pairs for a stage.
@@ -61,9 +61,14 @@ impl Parts {
     }
 }
 
-/// Tags of the parts below `train/`: with and without those of distillation.
-pub(super) fn tags(branches: &[String], pairs: &[DistillPair]) -> [Arc<[String]>; 2] {
+/// Tags of the parts below `train/`: with and without those of distillation from branches and the ensemble.
+pub(super) fn tags(branches: &[String], distill: &DistillConfig) -> [Arc<[String]>; 2] {
     let losses = branches.iter().map(|branch| format!("loss/{branch}"));
-    let pairs = pairs.iter().map(|pair| format!("distill/{}_from_{}", pair.student, pair.teacher));
-    [losses.clone().chain(pairs).collect(), losses.collect()]
+    let pairs = distill.pairs.iter().filter(|pair| distill.run(&pair.teacher).is_none());
+    [losses.clone().chain(pairs.map(tag)).collect(), losses.collect()]
+}
+
+/// Tag of a pair below `train/`.
+pub(super) fn tag(pair: &DistillPair) -> String {
+    format!("distill/{}_from_{}", pair.student, pair.teacher)
 }

@@ -26,17 +26,17 @@ pub struct Softmax {
 }
 
 /// [`Candidates`] on a device.
-struct CandidateTensors {
+pub(super) struct CandidateTensors {
     /// `[R, U]`
-    log_weight_ru: Tensor<2>,
+    pub log_weight_ru: Tensor<2>,
     /// `[U]`
-    log_popularity_u: Tensor<1>,
+    pub log_popularity_u: Tensor<1>,
     /// `[R, 1]`
     label_r1: Tensor<2, Int>,
 }
 
 impl CandidateTensors {
-    fn new(candidates: &Candidates, device: &Device) -> Self {
+    pub fn new(candidates: &Candidates, device: &Device) -> Self {
         let (r, u) = (candidates.labels.len(), candidates.log_popularity.len());
         let labels: Vec<i32> = candidates.labels.iter().map(|&l| l as i32).collect();
         let weights = TensorData::new(candidates.log_weight.clone(), [r, u]);
@@ -61,7 +61,7 @@ impl Softmax {
     pub fn new(config: &ObjectiveConfig, branches: &[String]) -> Self {
         let name = if config.kind == ObjectiveKind::Sampled { "sampled" } else { "in_batch" };
         let distillation = Distillation::new(&config.distill, branches);
-        Self { parts: Parts { name, distillation, tags: tags(branches, &config.distill.pairs) } }
+        Self { parts: Parts { name, distillation, tags: tags(branches, &config.distill) } }
     }
 
     /// Losses of given scores.
@@ -130,6 +130,7 @@ mod tests {
                 alpha: 0.6,
                 teacher,
                 divergence,
+                ..DistillConfig::default()
             },
             ..ObjectiveConfig::default()
         };

@@ -33,6 +33,13 @@ pub trait Forward {
     /// Vectors of all items that training may see, `[E + 1, D]` per branch with padding first. Where a term asks for them, it asks before all others: the
     /// batch's items are then looked up among them. Empty where a branch has none without a pass over all features.
     fn catalogue(&self) -> Vec<Tensor<2>>;
+
+    /// Scores that the finished run number `n` of `objective.distill.teachers` has for the rows' candidates: the mean of
+    /// its branches' dot products, in the shape of one branch's [`Self::scores`], without gradient.
+    ///
+    /// # Panics
+    /// It was not opened before ([`crate::train::System::open_teachers`]).
+    fn teacher(&self, n: usize) -> Tensor<2>;
 }
 
 /// Loss of one term, in named parts.
@@ -57,6 +64,11 @@ pub trait Term: Debug + Send + Sync {
         false
     }
 
-    /// Losses of a micro-batch. `phase` counts at least one of [`Self::names`].
+    /// Whether the term is computed at all.
+    fn counts(&self, phase: Phase<'_>) -> bool {
+        self.names().iter().any(|name| phase.counts(name))
+    }
+
+    /// Losses of a micro-batch in which the term counts.
     fn losses(&self, forward: &dyn Forward, phase: Phase<'_>) -> TermLosses;
 }

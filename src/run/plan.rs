@@ -10,6 +10,7 @@ use crate::data::Part;
 use crate::monitor::Monitor;
 use crate::systems::AnySystem;
 use crate::table::listing;
+use crate::train::system::TeacherRun;
 use crate::train::{TrainError, Training};
 
 /// The size of a run before it is started.
@@ -24,6 +25,9 @@ pub struct Plan {
     pub items_without_window: usize,
     pub unread_events_share: f64,
     pub parameters: usize,
+    /// Finished runs that teach.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub teachers: Vec<TeacherRun>,
     /// Of the first batch.
     pub distinct_items: usize,
     pub positions: usize,
@@ -69,6 +73,7 @@ impl Plan {
             items_without_window: unused.items,
             unread_events_share: unused.events_share,
             parameters: training.parameters(),
+            teachers: system.teachers(),
             distinct_items: rehearsal.size.items,
             positions: rehearsal.size.positions,
             steps_per_epoch: training.epoch_steps(),
@@ -88,6 +93,7 @@ impl fmt::Display for Plan {
         let left = self.steps.saturating_sub(self.steps_done);
         let hours = (left as f64 * self.step_seconds) / 3600.0;
         let done = if self.steps_done == 0 { String::new() } else { format!(", {} done", self.steps_done) };
+        let taught = self.teachers.iter().map(|teacher| ("taught by", teacher.to_string()));
         let rows = [
             ("device", self.device.clone()),
             ("data", format!("{} users, {} items, {} windows", self.users, self.items, self.windows)),
@@ -110,6 +116,7 @@ impl fmt::Display for Plan {
                 format!("{:.2} s for {} targets", self.evaluation_seconds, self.validation_targets),
             ),
         ];
+        let rows: Vec<(&str, String)> = rows.into_iter().chain(taught).collect();
         f.write_str(&listing(22, rows))
     }
 }

@@ -21,7 +21,7 @@ use crate::params::{self, Values};
 use crate::train::checkpoint::{Checkpoint, CheckpointError};
 use crate::train::inputs::{Inputs, InputsError};
 use crate::train::setup::{Setup, SystemError};
-use crate::train::system::{Notices, System, Unused};
+use crate::train::system::{Notices, System, TeacherRun, Unused};
 use crate::train::trainer::{TrainError, Trainer, Training};
 
 /// A registered system.
@@ -92,7 +92,7 @@ pub trait AnySystem: Send + Sync {
     /// They don't fit.
     fn fitted(&self, path: &Path, checkpoint: &Checkpoint) -> Result<Box<dyn AnyFitted>, CheckpointError>;
 
-    /// What the system, whose run lies at `run`, reads and where.
+    /// What the system, whose run lies at `run`, reads and where; teachers among it once a training was made.
     ///
     /// # Errors
     /// As [`Inputs::new`].
@@ -112,6 +112,9 @@ pub trait AnySystem: Send + Sync {
 
     /// Samples of an epoch and what they are called.
     fn samples(&self) -> (usize, &'static str);
+
+    /// Runs that teach, once a training was made.
+    fn teachers(&self) -> Vec<TeacherRun>;
 }
 
 /// What a user should know before a training of `system`: what it can't learn from its data, or be judged by.
@@ -201,6 +204,10 @@ impl<S: System> AnySystem for Opened<S> {
 
     fn samples(&self) -> (usize, &'static str) {
         (self.system.samples(), self.system.samples_name())
+    }
+
+    fn teachers(&self) -> Vec<TeacherRun> {
+        self.system.teachers()
     }
 }
 

@@ -90,6 +90,9 @@ pub struct Parents {
     pub dataset: String,
     /// Feature store hash by view.
     pub features: BTreeMap<String, String>,
+    /// Hash of the checkpoint of each run that teaches, by its name as a teacher.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub teachers: BTreeMap<String, String>,
 }
 
 /// A checkpoint on the host.

@@ -1,9 +1,11 @@
 //! What a model was trained on, and whether that is what lies there now.
 //!
-//! A run keeps in `inputs.json` where its data set and its feature stores lay, and each checkpoint what they held.
+//! A run keeps in `inputs.json` where its data set, its feature stores and the runs that taught it lay, and each
+//! checkpoint what they held.
 //! Whatever opens a trained model goes through [`resolve`]: it finds the inputs from any working directory, also
 //! where run and data moved together, compares their hashes with those of the training, reads every feature store
-//! once against its manifest, and refuses what changed unless it was told to go on.
+//! once against its manifest, and refuses what changed unless it was told to go on. Runs that teach are looked for where
+//! the training goes on, and nowhere else.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,9 +14,11 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+pub use super::changes::{Change, Fault};
+use super::changes::{TEACHER, way_out};
 use super::checkpoint::{self, Parents};
 use super::places::{Choice, Places};
-use super::run_dir::RunDir;
+use super::run_dir::{RunDir, Which};
 use super::setup::{Setup, SystemError, feature_dir};
 use super::system::System;
 use crate::artefact::{self, ArtefactError, write_atomic};
@@ -36,6 +40,9 @@ pub struct Inputs {
     pub dataset: Input,
     /// By view.
     pub features: BTreeMap<String, Input>,
+    /// Runs that teach, by their names as teachers, with the hashes of the checkpoints.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub teachers: BTreeMap<String, Input>,
     /// File of the items that were held out of the training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_out: Option<PathBuf>,
@@ -60,6 +67,8 @@ pub struct Asked {
     pub data: Option<PathBuf>,
     /// Go on with other inputs than the run's.
     pub accept_changed: bool,
+    /// The training goes on, so that its teachers are needed too.
+    pub trains: bool,
 }
 
 /// Why the inputs of a run are refused.
@@ -98,58 +107,6 @@ impl InputsError {
     }
 }
 
-/// One input that is not what the training read.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Change {
-    /// `the data set`, or the features of a view.
-    pub what: String,
-    pub path: PathBuf,
-    pub fault: Fault,
-}
-
-/// How an input changed.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Fault {
-    /// Nothing that can be read lies there.
-    Absent(String),
-    /// Content hashes.
-    Other { recorded: String, found: String },
-    /// It is not what was written there.
-    Damaged(String),
-}
-
-impl std::fmt::Display for Change {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}, {}: ", self.what, self.path.display())?;
-        match &self.fault {
-            Fault::Absent(reason) => write!(f, "not found ({reason})"),
-            Fault::Other { recorded, found } => {
-                write!(f, "{} at the training, {} now", short(recorded), short(found))
-            }
-            Fault::Damaged(reason) => write!(f, "damaged ({reason})"),
-        }
-    }
-}
-
-fn way_out(changes: &[Change]) -> String {
-    if changes.iter().any(|c| matches!(c.fault, Fault::Absent(_))) {
-        return "if it has moved, say where the data set lies now: --data DIR (features lie below it, in features/NAME)"
-            .into();
-    }
-    if changes.iter().all(|c| matches!(c.fault, Fault::Damaged(_))) {
-        return "make the store anew or restore it; --accept-changed goes on all the same".into();
-    }
-    "put back what it was trained on, or name where that lies now: --data DIR; --accept-changed goes on all the same"
-        .into()
-}
-
-/// Twelve digits tell hashes apart; what stands behind a `+` says how features were replaced.
-fn short(hash: &str) -> String {
-    let (stem, replaced) = hash.split_once('+').map_or((hash, None), |(stem, rest)| (stem, Some(rest)));
-    let stem: String = stem.chars().take(12).collect();
-    replaced.map_or(stem.clone(), |rest| format!("{stem}+{rest}"))
-}
-
 impl Inputs {
     /// What `system`, whose run lies at `run`, reads and where.
     ///
@@ -165,6 +122,10 @@ impl Inputs {
         for (view, store) in system.features() {
             features.insert(view.to_owned(), input(store.dir(), store.hash())?);
         }
+        let mut teachers = BTreeMap::new();
+        for teacher in system.teachers() {
+            teachers.insert(teacher.name, input(&teacher.run, &teacher.hash)?);
+        }
         let ids = data.cold.as_ref().map(|cold| &cold.ids).filter(|ids| !ids.as_os_str().is_empty());
         Ok(Self {
             schema_version: SCHEMA,
@@ -172,6 +133,7 @@ impl Inputs {
             working_dir: absolute(Path::new("."))?,
             dataset: input(&data.path.clone().unwrap_or_default(), &dataset.hash)?,
             features,
+            teachers,
             held_out: ids.map(|ids| absolute(ids)).transpose()?,
             items: Some(item_ids_hash(&dataset.items.ids)),
         })
@@ -208,8 +170,14 @@ impl Inputs {
     }
 
     fn parents(&self) -> Parents {
-        let features = self.features.iter().map(|(view, input)| (view.clone(), input.hash.clone()));
-        Parents { dataset: self.dataset.hash.clone(), features: features.collect() }
+        let hashes = |inputs: &BTreeMap<String, Input>| {
+            inputs.iter().map(|(name, input)| (name.clone(), input.hash.clone())).collect()
+        };
+        Parents {
+            dataset: self.dataset.hash.clone(),
+            features: hashes(&self.features),
+            teachers: hashes(&self.teachers),
+        }
     }
 }
 
@@ -239,6 +207,8 @@ pub struct Found {
     pub unchecked: Vec<String>,
     /// Inputs that were passed over for those of the training, which lie elsewhere.
     pub passed_over: Vec<String>,
+    /// Where the runs lie that teach, by their names as teachers, if the training goes on.
+    pub teachers: BTreeMap<String, PathBuf>,
 }
 
 impl Found {
@@ -340,6 +310,15 @@ pub fn resolve(
         }
         seen.insert(name.to_owned(), dir);
     }
+    for teacher in config.objective.distill.teachers.iter().filter(|_| asked.trains) {
+        let what = format!("{TEACHER}`{}`", teacher.name);
+        let wanted = parents.teachers.get(&teacher.name).map(String::as_str);
+        let Choice { path, hash, passed_over } =
+            Places::choose(places.teacher(&teacher.name, &teacher.run), wanted, &teacher_hash);
+        found.pass_over(&what, &path, passed_over.as_deref());
+        judge(&what, &path, wanted, hash, &mut found, &mut changes);
+        found.teachers.insert(teacher.name.clone(), path);
+    }
     let absent = changes.iter().any(|change| matches!(change.fault, Fault::Absent(_)));
     if !changes.is_empty() && (absent || !asked.accept_changed) {
         return Err(InputsError::Changed { run: root.to_owned(), changes });
@@ -378,6 +357,12 @@ fn judge(
         (Ok(_), Some(_)) => {}
     }
     true
+}
+
+/// Of the checkpoint that would teach.
+fn teacher_hash(dir: &Path) -> Result<String, String> {
+    let best = RunDir::new(dir).checkpoint(&Which::Best);
+    best.map(|(_, checkpoint)| checkpoint.hash).map_err(|e| e.to_string())
 }
 
 fn store_hash(dir: &Path) -> Result<String, String> {
@@ -423,36 +408,6 @@ pub fn open(
     let mut setup = Setup::open(config, device)?;
     setup.named = named;
     setup.accepted = found.accepted.iter().map(ToString::to_string).collect();
+    setup.teachers.clone_from(&found.teachers);
     Ok((setup, found))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn change(fault: Fault) -> Change {
-        Change { what: "the data set".into(), path: "data/x".into(), fault }
-    }
-
-    #[test]
-    fn a_change_names_place_and_short_hashes() {
-        let other = |recorded: &str, found: &str| {
-            change(Fault::Other { recorded: recorded.into(), found: found.into() }).to_string()
-        };
-        let (a, b) = ("a".repeat(64), "b".repeat(64));
-        assert_eq!(other(&a, &b), "the data set, data/x: aaaaaaaaaaaa at the training, bbbbbbbbbbbb now");
-        assert!(other(&format!("{a}+shuffle.7"), &b).contains("aaaaaaaaaaaa+shuffle.7 at"));
-    }
-
-    #[test]
-    fn the_way_out_fits_the_fault() {
-        let hint = |faults: &[Fault]| way_out(&faults.iter().cloned().map(change).collect::<Vec<_>>());
-        let (absent, damaged) = (Fault::Absent("x".into()), Fault::Damaged("x".into()));
-        let other = Fault::Other { recorded: "a".into(), found: "b".into() };
-        assert!(hint(&[other.clone(), damaged.clone()]).contains("--accept-changed"));
-        assert!(hint(std::slice::from_ref(&other)).contains("--data DIR"));
-        assert!(hint(&[damaged]).contains("make the store anew"));
-        // What is not there can't be gone on with.
-        assert!(!hint(&[other, absent]).contains("--accept-changed"));
-    }
 }

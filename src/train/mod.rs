@@ -4,6 +4,7 @@
 //! [`gradients`], [`optim`], [`update`] (one optimiser step), [`stages`], [`checkpoint`], [`trainer`] (the loop);
 //! [`inputs`]: what a trained model may be opened with.
 
+pub(crate) mod changes;
 pub mod checkpoint;
 pub mod config;
 pub mod gradients;

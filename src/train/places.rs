@@ -48,6 +48,13 @@ impl Places {
         inside.into_iter().chain(others).chain([default]).collect()
     }
 
+    /// Places of the run that teaches under `name`, which the configuration lists as `listed`.
+    pub fn teacher(&self, name: &str, listed: &Path) -> Vec<PathBuf> {
+        let recorded =
+            self.record.as_ref().and_then(|r| r.teachers.get(name)).map(|input| input.path.as_path());
+        self.candidates(listed, recorded)
+    }
+
     /// Place of the file of held-out items.
     pub fn held_out(&self, named: &Path) -> PathBuf {
         if named.as_os_str().is_empty() {

@@ -1,5 +1,6 @@
 //! What every system is opened with: configuration, data set and device.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -61,6 +62,8 @@ pub struct Setup {
     pub named: DataConfig,
     /// Inputs of a trained run that are not those of its training, in words.
     pub accepted: Vec<String>,
+    /// Where the runs that teach lie now, by their names as teachers, if elsewhere than `config` says.
+    pub teachers: BTreeMap<String, PathBuf>,
     pub dataset: Dataset,
     /// Plain device; the trained model lives on its autodiff twin.
     pub device: Device,
@@ -78,7 +81,7 @@ impl Setup {
             dataset.hold_out(cold)?;
         }
         let (named, device) = (config.data.clone(), device.clone());
-        Ok(Self { config, named, accepted: Vec::new(), dataset, device })
+        Ok(Self { config, named, accepted: Vec::new(), teachers: BTreeMap::new(), dataset, device })
     }
 
     /// The settings of a system that keeps them in `[system.settings]`.

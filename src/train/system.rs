@@ -4,12 +4,15 @@
 //! these traits alone, so that a further system is one file under `systems` and one line in its registry.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::module::Module;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
 
 use super::checkpoint::Parents;
 use super::gradients::{Gradient, Gradients, RowGradient};
@@ -94,6 +97,25 @@ pub struct Notices {
     pub notes: Vec<String>,
 }
 
+/// A finished run whose model teaches in a training.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TeacherRun {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Run directory.
+    pub run: PathBuf,
+    /// Optimiser step of its best checkpoint, which is the one that teaches.
+    pub step: u64,
+    /// Content hash of that checkpoint.
+    pub hash: String,
+}
+
+impl fmt::Display for TeacherRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}, step {})", self.name, self.run.display(), self.step)
+    }
+}
+
 /// What a training makes no use of.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Unused {
@@ -118,6 +140,20 @@ pub trait System: Learner<Batch: Send> + Sized + Send + Sync + 'static {
 
     /// Feature stores that the system reads, by the view that reads them. Checkpoints record their hashes.
     fn features(&self) -> Vec<(&str, &Arc<FeatureStore>)> {
+        Vec::new()
+    }
+
+    /// Opens the runs that teach in a training, which a trained model needs no longer. The trainer asks before it asks
+    /// for anything of a training.
+    ///
+    /// # Errors
+    /// One is no finished run, or can't teach this system.
+    fn open_teachers(&self) -> Result<(), SystemError> {
+        Ok(())
+    }
+
+    /// The runs that [`Self::open_teachers`] has opened. Checkpoints record their hashes.
+    fn teachers(&self) -> Vec<TeacherRun> {
         Vec::new()
     }
 
@@ -208,7 +244,12 @@ pub trait System: Learner<Batch: Send> + Sized + Send + Sync + 'static {
     fn parents(&self) -> Parents {
         let features = self.features();
         let hashes = features.into_iter().map(|(view, store)| (view.to_owned(), store.hash().to_owned()));
-        Parents { dataset: self.setup().dataset.hash.clone(), features: hashes.collect() }
+        let teachers = self.teachers().into_iter().map(|teacher| (teacher.name, teacher.hash));
+        Parents {
+            dataset: self.setup().dataset.hash.clone(),
+            features: hashes.collect(),
+            teachers: teachers.collect(),
+        }
     }
 
     /// Reads every feature store once and compares it with its hashes, which opening leaves out.

@@ -183,9 +183,10 @@ impl<'a, S: System> Trainer<'a, S> {
     /// A fresh training. Nothing is written before it runs.
     ///
     /// # Errors
-    /// There is nothing to train on, or a pattern of the configuration matches no parameter.
+    /// There is nothing to train on, a teacher can't be opened, or a pattern of the configuration matches no parameter.
     pub fn new(system: &'a S) -> Result<Self, TrainError> {
         system.check_samples()?;
+        system.open_teachers()?;
         let config = &system.setup().config;
         let model = system.new_model();
         let mut names = Vec::new();

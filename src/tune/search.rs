@@ -200,15 +200,16 @@ impl Search {
             // Trials share their data: the first one speaks for all.
             report_data(system.as_ref(), on_event);
         }
+        // Before the files are written: runs that teach are inputs, and a training opens them.
+        let mut training = match system.training() {
+            Ok(training) => training,
+            Err(e) => return Ok(Advance::Failed(e.to_string())),
+        };
         if !run.config().exists() {
             run.write(&run.origins(), "{}")?;
             system.inputs(&run.root)?.write(&run)?;
             run.write(&run.config(), &config.to_toml()?)?;
         }
-        let mut training = match system.training() {
-            Ok(training) => training,
-            Err(e) => return Ok(Advance::Failed(e.to_string())),
-        };
         if let Some((path, saved)) = &begun {
             training.resume(path, saved)?;
         }
@@ -383,7 +384,7 @@ fn open(
         let opened = Setup::open(config.clone(), &device).and_then(systems::open);
         return Ok(opened.map_err(|e| e.to_string()));
     };
-    let asked = Asked::default();
+    let asked = Asked { trains: true, ..Asked::default() };
     let (setup, found) = inputs::open(&run.root, config.clone(), &saved.parents, &asked, &device)?;
     report_inputs(&found, on_event);
     Ok(Ok(systems::open(setup)?))

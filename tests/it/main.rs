@@ -42,6 +42,7 @@ mod silence;
 mod slopes;
 mod stages;
 mod structure;
+mod teachers;
 mod tensorboard;
 mod tune;
 mod unread;

@@ -30,7 +30,7 @@ pub const ITEMS: usize = 23;
 const POSITIONS: usize = 6;
 
 /// An ID view, mapped or raw, and a branch with a small SASRec.
-fn model_config(mapped: bool) -> ModelConfig {
+pub fn model_config(mapped: bool) -> ModelConfig {
     ModelConfig {
         width: 8,
         dropout: 0.0,

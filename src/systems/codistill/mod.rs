@@ -3,18 +3,21 @@
 //! Its configuration is the sections `model`, `objective` and the windows of `data`. SASRec is one ID branch; late fusion
 //! three branches; ODMT three branches, the ID-aware tower and distillation between them.
 //!
-//! Reading order: [`windows`] (which events are trained on), [`negatives`], [`batch`], [`step`] (forward and losses).
+//! Reading order: [`windows`] (which events are trained on), [`negatives`], [`batch`], [`teacher`] (finished runs that
+//! teach), [`step`] (forward and losses).
 
 pub mod batch;
 pub mod negatives;
 pub mod step;
+pub mod teacher;
+mod views;
 pub mod windows;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use crate::config::{Config, IdTable, ObjectiveKind, ViewConfig};
-use crate::data::{Dataset, Part};
+use crate::config::{IdTable, ObjectiveKind};
+use crate::data::Part;
 use crate::eval::{Evaluation, ScoreError, Scorer};
 use crate::export::weights;
 use crate::features::FeatureStore;
@@ -25,10 +28,11 @@ use crate::ops::Noise;
 use crate::params::{self, Values};
 use crate::recommend::{CatalogueVectors, ModelScorer};
 use crate::train::losses::Losses;
-use crate::train::setup::{Setup, SystemError, feature_dir};
-use crate::train::system::{BatchSize, Learner, Notices, Phase, Place, System, Unused};
+use crate::train::setup::{Setup, SystemError};
+use crate::train::system::{BatchSize, Learner, Notices, Phase, Place, System, TeacherRun, Unused};
 pub use batch::{Batch, Sampler, SamplerOptions};
 pub use step::{Dropout, Step};
+pub use teacher::Teacher;
 use windows::{Cut, Unread};
 
 /// Branches over views, opened on a data set.
@@ -37,6 +41,8 @@ pub struct CoDistill {
     /// Feature stores of the views, in their order; none for an ID view.
     pub views: Vec<Option<ViewSource>>,
     pub shape: DataShape,
+    /// Opened when a training is made, and by nothing else.
+    teachers: OnceLock<Vec<Arc<Teacher>>>,
     /// Made when a training asks for it.
     sampler: OnceLock<Sampler>,
     step: OnceLock<Step>,
@@ -67,7 +73,8 @@ impl CoDistill {
         })
     }
 
-    /// Forward pass and losses of the configuration.
+    /// Forward pass and losses of the configuration. Its teachers are those that [`System::open_teachers`] has opened
+    /// before.
     ///
     /// # Panics
     /// Never: the terms of the objective were checked when the system was opened.
@@ -82,6 +89,7 @@ impl CoDistill {
             Step::new(objective, &device, dropout, config.train.savings.length_groups)
                 .with_row_sparse(config.optim.id_table == IdTable::RowSparse)
                 .with_eligible(self.sampler().eligible().cloned())
+                .with_teachers(self.teachers.get().cloned().unwrap_or_default())
         })
     }
 
@@ -144,19 +152,10 @@ impl Learner for CoDistill {
 
 impl System for CoDistill {
     fn open(setup: Setup) -> Result<Self, SystemError> {
-        let mut views = Vec::new();
-        for view in &setup.config.model.views {
-            views.push(open_view(&setup.config, view, &setup.dataset)?);
-        }
-        let widths = views.iter().map(|v| v.as_ref().map_or(0, |v| v.store.width())).collect();
-        let shape = DataShape {
-            items: setup.dataset.items.count(),
-            max_seq_len: setup.config.data.max_seq_len,
-            feature_widths: widths,
-        };
-        check_init_widths(&setup.config, &shape)?;
+        let (views, shape) = views::open(&setup.config, &setup.dataset)?;
         Objective::new(&setup.config.objective, &[], shape.items).extended(&setup.config.objective.terms)?;
-        Ok(Self { setup, views, shape, sampler: OnceLock::new(), step: OnceLock::new() })
+        let (teachers, sampler, step) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Ok(Self { setup, views, shape, teachers, sampler, step })
     }
 
     fn setup(&self) -> &Setup {
@@ -195,6 +194,18 @@ impl System for CoDistill {
             items: unread.items(),
             events_share: unread.share(),
         }
+    }
+
+    fn open_teachers(&self) -> Result<(), SystemError> {
+        if self.teachers.get().is_none() {
+            let teachers = Teacher::open_all(&self.setup)?;
+            self.teachers.get_or_init(|| teachers.into_iter().map(Arc::new).collect());
+        }
+        Ok(())
+    }
+
+    fn teachers(&self) -> Vec<TeacherRun> {
+        self.teachers.get().into_iter().flatten().map(|teacher| teacher.run.clone()).collect()
     }
 
     fn new_model(&self) -> Recommender {
@@ -258,45 +269,6 @@ impl System for CoDistill {
     }
 }
 
-fn open_view(
-    config: &Config,
-    view: &ViewConfig,
-    dataset: &Dataset,
-) -> Result<Option<ViewSource>, SystemError> {
-    if !view.kind.reads_features() {
-        return Ok(None);
-    }
-    let wrap = |source| SystemError::Features { view: view.name.clone(), source };
-    let name = view.store();
-    let dataset_dir = config.data.path.as_deref().ok_or(SystemError::NoData)?;
-    let dir = config.data.features.get(name).cloned().unwrap_or_else(|| feature_dir(dataset_dir, name));
-    let store = FeatureStore::open(&dir).map_err(wrap)?;
-    store.check_items(dataset).map_err(wrap)?;
-    let store = match view.replace {
-        Some(replace) => store.replaced(replace, config.seed),
-        None => store,
-    };
-    let most = if view.max_tokens == 0 { store.tokens() } else { view.max_tokens.min(store.tokens()) };
-    Ok(Some(ViewSource { store: Arc::new(store), max_tokens: most }))
-}
-
-fn check_init_widths(config: &Config, shape: &DataShape) -> Result<(), SystemError> {
-    for view in &config.model.views {
-        let mut widths = config
-            .model
-            .views
-            .iter()
-            .zip(&shape.feature_widths)
-            .filter(|(other, _)| view.init_views.contains(&other.name));
-        let Some((_, &expected)) = widths.next() else { continue };
-        if let Some((other, &found)) = widths.find(|(_, width)| **width != expected) {
-            let (view, other) = (view.name.clone(), other.name.clone());
-            return Err(SystemError::InitWidth { view, other, found, expected });
-        }
-    }
-    Ok(())
-}
-
 /// Bytes of parameters with gradient and optimiser state, and of the activations kept for the backward
 /// pass of one micro-batch: a count of the tensors of the forward pass, not a measurement.
 fn memory_estimate(system: &CoDistill, batch: &Batch, parameters: usize) -> u64 {
@@ -323,6 +295,10 @@ fn memory_estimate(system: &CoDistill, batch: &Batch, parameters: usize) -> u64 
         (None, ObjectiveKind::Full) => system.setup.config.objective.chunk_items.min(system.shape.items),
         (None, _) => batch.block.items.len(),
     };
-    let logits = 8 * model.branches.len() as u64 * (batch.histories.positions() * columns) as u64;
-    4 * (4 * parameters as u64 + tower + encoders + logits)
+    let distill = &system.setup.config.objective.distill;
+    let from_runs = distill.pairs.iter().filter(|pair| distill.run(&pair.teacher).is_some()).count();
+    let logits =
+        8 * (model.branches.len() + from_runs) as u64 * (batch.histories.positions() * columns) as u64;
+    let teachers: u64 = system.teachers.get().into_iter().flatten().map(|teacher| teacher.entries()).sum();
+    4 * (4 * parameters as u64 + tower + encoders + logits + teachers)
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor};
 
 use super::batch::Batch;
+use super::teacher::Teacher;
 use crate::model::{IdRows, Recommender};
 use crate::objective::kernels::drawn::drawn_scores;
 use crate::objective::kernels::losses::Candidates;
@@ -27,6 +28,8 @@ pub struct Step {
     row_sparse: bool,
     /// Rows of the catalogue that the full softmax chooses from, where these are not all.
     eligible: Option<Arc<[u32]>>,
+    /// Finished runs that teach, in the order of the configuration.
+    teachers: Vec<Arc<Teacher>>,
 }
 
 /// Probabilities of dropping.
@@ -43,7 +46,8 @@ impl Step {
     ///
     /// Histories of a batch are padded in at most `length_groups` groups.
     pub fn new(objective: Objective, device: &Device, dropout: Dropout, length_groups: usize) -> Self {
-        Self { objective, device: device.clone(), dropout, length_groups, row_sparse: false, eligible: None }
+        let (row_sparse, eligible, teachers) = (false, None, Vec::new());
+        Self { objective, device: device.clone(), dropout, length_groups, row_sparse, eligible, teachers }
     }
 
     /// Whether [`Self::gradients`] gives the ID table's as those of the rows that the batch reads. For objectives that
@@ -56,6 +60,11 @@ impl Step {
     /// no gradient.
     pub fn with_eligible(self, eligible: Option<Arc<[u32]>>) -> Self {
         Self { eligible, ..self }
+    }
+
+    /// The finished runs of `objective.distill.teachers`, in their order.
+    pub fn with_teachers(self, teachers: Vec<Arc<Teacher>>) -> Self {
+        Self { teachers, ..self }
     }
 
     pub fn objective(&self) -> &Objective {
@@ -105,6 +114,8 @@ struct Pass<'a> {
     users: OnceCell<Vec<Tensor<2>>>,
     scores: OnceCell<Tensor<3>>,
     catalogue: OnceCell<Vec<Tensor<2>>>,
+    /// Of each finished run that teaches.
+    teachers: Vec<OnceCell<Tensor<2>>>,
 }
 
 impl<'a> Pass<'a> {
@@ -119,6 +130,7 @@ impl<'a> Pass<'a> {
             users: OnceCell::new(),
             scores: OnceCell::new(),
             catalogue: OnceCell::new(),
+            teachers: step.teachers.iter().map(|_| OnceCell::new()).collect(),
         }
     }
 
@@ -145,15 +157,10 @@ impl<'a> Pass<'a> {
         let groups = histories.padded(self.model.group_windows(&histories.lengths(), most));
         let rows = histories.rows(&groups);
         let noise = &mut *self.noise.borrow_mut();
-        let users = items.iter().enumerate().map(|(branch, items_ud)| {
-            let [_, d] = items_ud.dims();
-            let encoded = groups.iter().map(|group| {
-                let (b, s) = (group.rows.sequences, group.rows.positions);
-                let x_bsd = lookup(items_ud.clone(), &group.places).reshape([b, s, d]);
-                self.model.encode_users(branch, x_bsd, &group.rows, noise).reshape([b * s, d])
-            });
-            lookup(Tensor::cat(encoded.collect(), 0), &rows)
-        });
+        let users = items
+            .iter()
+            .enumerate()
+            .map(|(branch, items_ud)| self.model.encode_histories(branch, items_ud, &groups, &rows, noise));
         users.collect()
     }
 
@@ -205,5 +212,12 @@ impl Forward for Pass<'_> {
             None => catalogue.clone(),
             Some(rows) => catalogue.iter().map(|x_id| lookup(x_id.clone(), rows)).collect(),
         }
+    }
+
+    fn teacher(&self, n: usize) -> Tensor<2> {
+        // No noise is drawn, so that what the branches draw is the same with and without a teacher.
+        let mut teachers = self.step.teachers.iter().zip(&self.teachers);
+        let (teacher, scores) = teachers.nth(n).expect("teachers are opened before a training");
+        scores.get_or_init(|| Tensor::from_inner(teacher.scores(self.batch))).clone()
     }
 }

@@ -1,0 +1,97 @@
+//! What of a run's inputs is no longer as it was at the training, in words.
+
+use std::path::PathBuf;
+
+/// One input that is not what the training read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// `the data set`, the features of a view, or a teacher.
+    pub what: String,
+    pub path: PathBuf,
+    pub fault: Fault,
+}
+
+/// How an input changed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fault {
+    /// Nothing that can be read lies there.
+    Absent(String),
+    /// Content hashes.
+    Other { recorded: String, found: String },
+    /// It is not what was written there.
+    Damaged(String),
+}
+
+impl std::fmt::Display for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}, {}: ", self.what, self.path.display())?;
+        match &self.fault {
+            Fault::Absent(reason) => write!(f, "not found ({reason})"),
+            Fault::Other { recorded, found } => {
+                write!(f, "{} at the training, {} now", short(recorded), short(found))
+            }
+            Fault::Damaged(reason) => write!(f, "damaged ({reason})"),
+        }
+    }
+}
+
+/// How a teacher begins in [`Change::what`].
+pub(super) const TEACHER: &str = "the teacher ";
+
+/// What can be done about all of them.
+pub(super) fn way_out(changes: &[Change]) -> String {
+    let mut absent = changes.iter().filter(|c| matches!(c.fault, Fault::Absent(_))).peekable();
+    if absent.peek().is_some() {
+        return if absent.all(|c| c.what.starts_with(TEACHER)) {
+            "put that run back there, or a link to where it is now: a training goes on with the teacher that it began with"
+        } else {
+            "if it has moved, say where the data set lies now: --data DIR (features lie below it, in features/NAME)"
+        }
+        .into();
+    }
+    if changes.iter().all(|c| matches!(c.fault, Fault::Damaged(_))) {
+        return "make the store anew or restore it; --accept-changed goes on all the same".into();
+    }
+    "put back what it was trained on, or name where that lies now: --data DIR; --accept-changed goes on all the same"
+        .into()
+}
+
+/// Twelve digits tell hashes apart; what stands behind a `+` says how features were replaced.
+pub(crate) fn short(hash: &str) -> String {
+    let (stem, replaced) = hash.split_once('+').map_or((hash, None), |(stem, rest)| (stem, Some(rest)));
+    let stem: String = stem.chars().take(12).collect();
+    replaced.map_or(stem.clone(), |rest| format!("{stem}+{rest}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(fault: Fault) -> Change {
+        Change { what: "the data set".into(), path: "data/x".into(), fault }
+    }
+
+    #[test]
+    fn a_change_names_place_and_short_hashes() {
+        let other = |recorded: &str, found: &str| {
+            change(Fault::Other { recorded: recorded.into(), found: found.into() }).to_string()
+        };
+        let (a, b) = ("a".repeat(64), "b".repeat(64));
+        assert_eq!(other(&a, &b), "the data set, data/x: aaaaaaaaaaaa at the training, bbbbbbbbbbbb now");
+        assert!(other(&format!("{a}+shuffle.7"), &b).contains("aaaaaaaaaaaa+shuffle.7 at"));
+    }
+
+    #[test]
+    fn the_way_out_fits_the_fault() {
+        let hint = |faults: &[Fault]| way_out(&faults.iter().cloned().map(change).collect::<Vec<_>>());
+        let (absent, damaged) = (Fault::Absent("x".into()), Fault::Damaged("x".into()));
+        let other = Fault::Other { recorded: "a".into(), found: "b".into() };
+        assert!(hint(&[other.clone(), damaged.clone()]).contains("--accept-changed"));
+        assert!(hint(std::slice::from_ref(&other)).contains("--data DIR"));
+        assert!(hint(&[damaged]).contains("make the store anew"));
+        // What is not there can't be gone on with.
+        assert!(!hint(&[other, absent.clone()]).contains("--accept-changed"));
+        let teacher = Change { what: format!("{TEACHER}`big`"), ..change(absent) };
+        assert!(way_out(&[teacher]).contains("put that run back"));
+    }
+}
