@@ -52,7 +52,7 @@ fn main() {
     let savings = SavingsConfig::default();
     let mut model = Recommender::new(&config, &savings, &shape, &|_| Vec::new(), &mut Init::new(1, &device));
     let sampler = sampler(windows, windows, items, &objective);
-    let dropout = Dropout { elements: config.dropout, items: 0.0 };
+    let dropout = Dropout { elements: config.dropout, item_vectors: 0.0 };
     let names: Vec<String> = encoders.iter().map(|(name, _)| (*name).into()).collect();
     let on_names = Objective::new(&objective, &names, items);
     let step = Step::new(on_names, &device, dropout, savings.length_groups);

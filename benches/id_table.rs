@@ -71,7 +71,7 @@ impl Run {
         let model = Recommender::new(&config, &savings, &shape, &|_| Vec::new(), &mut Init::new(1, &device));
         let objective = ObjectiveConfig::default();
         let sampler = sampler(WINDOWS * steps, WINDOWS, items, &objective);
-        let dropout = Dropout { elements: config.dropout, items: config.dropout };
+        let dropout = Dropout { elements: config.dropout, item_vectors: config.dropout };
         let objective = Objective::new(&objective, &["id".into()], items);
         let step = Step::new(objective, &device, dropout, savings.length_groups).with_row_sparse(row_sparse);
         let optim = OptimConfig::default();

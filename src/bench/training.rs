@@ -82,7 +82,7 @@ impl Training {
         let names: Vec<String> = config.model.branches.iter().map(|b| b.name.clone()).collect();
         let objective = Objective::new(&config.objective, &names, workload.items);
         let objective = objective.extended(&config.objective.terms)?;
-        let dropout = Dropout { elements: config.model.dropout, items: config.model.item_dropout };
+        let dropout = Dropout { elements: config.model.dropout, item_vectors: config.model.item_dropout };
         let step = Step::new(objective, &autodiff, dropout, config.train.savings.length_groups);
         let step = step.with_row_sparse(config.optim.id_table == IdTable::RowSparse);
         let mut parameters = Vec::new();

@@ -129,22 +129,40 @@ impl Config {
                 .with_hint("use kind in_batch or sampled, or learn from a branch or the ensemble"));
         }
         let hint = "use kind sampled (its negatives join the items of the batch) or in_batch";
+        self.check_catalogue("objective.kind", "full").map_err(|e| e.with_hint(hint))
+    }
+
+    /// Refuses a loss that reads the vectors of the whole catalogue, which `key` asks for by `word`, where the model has
+    /// them only at the price of a pass over all items.
+    pub(crate) fn check_catalogue(&self, key: &str, word: &str) -> Checked {
         let model = &self.model;
         if model.tower.is_some() {
-            let reason = "= \"full\" would run the item tower over the whole catalogue in every step";
-            return Err(invalid("objective.kind", reason).with_hint(hint));
+            let reason =
+                format!("= \"{word}\" would run the item tower over the whole catalogue in every step");
+            return Err(invalid(key, reason));
         }
         let lacks_table = |name: &str| model.views.iter().any(|v| v.name == name && !v.kind.has_table());
-        match model.branches.iter().find(|branch| lacks_table(&branch.view)) {
-            None => Ok(()),
-            Some(branch) => {
-                let reason = format!(
-                    "= \"full\" would read the features of the whole catalogue in every step, for branch {}",
-                    branch.name
-                );
-                Err(invalid("objective.kind", reason).with_hint(hint))
-            }
+        if let Some(branch) = model.branches.iter().find(|branch| lacks_table(&branch.view)) {
+            let reason = format!(
+                "= \"{word}\" would read the features of the whole catalogue in every step, for branch {}",
+                branch.name
+            );
+            return Err(invalid(key, reason));
         }
+        Ok(())
+    }
+
+    /// Refuses an entry of `[[objective.terms]]` that reads the catalogue, where that can't be had.
+    pub(crate) fn check_catalogue_term(&self, place: usize) -> Checked {
+        let word = &self.objective.terms[place].kind;
+        self.check_catalogue(&format!("objective.terms.{place}.kind"), word)?;
+        if self.optim.id_table == IdTable::RowSparse {
+            let reason = format!(
+                "= \"row_sparse\" spares nothing: objective.terms.{place}.kind = \"{word}\" reads every row in every step"
+            );
+            return Err(invalid("optim.id_table", reason).with_hint("use id_table = \"dense\""));
+        }
+        Ok(())
     }
 
     fn check_row_sparse(&self) -> Checked {

@@ -133,7 +133,7 @@ mod tests {
 
     fn row(store: &FeatureStore, item: u32, draw: u64) -> Vec<f32> {
         let mut out = vec![f32::NAN; 3 * WIDTH];
-        store.gather_drawn(item, 3, draw, &mut out);
+        store.gather_with_noise(item, 3, draw, &mut out);
         out
     }
 

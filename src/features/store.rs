@@ -196,14 +196,14 @@ impl FeatureStore {
     /// As slice indexing does, when `item` or `count` (at most T) lies outside the store or `out` is not
     /// `count * f` long.
     pub fn gather_into(&self, item: u32, count: usize, out: &mut [f32]) {
-        self.gather_drawn(item, count, 0, out);
+        self.gather_with_noise(item, count, 0, out);
     }
 
     /// As [`FeatureStore::gather_into`], for draw `draw` of features that are redrawn.
     ///
     /// # Panics
     /// As [`FeatureStore::gather_into`].
-    pub fn gather_drawn(&self, item: u32, count: usize, draw: u64, out: &mut [f32]) {
+    pub fn gather_with_noise(&self, item: u32, count: usize, draw: u64, out: &mut [f32]) {
         assert!((item as usize) < self.lengths.len(), "item {item} of {}", self.items());
         assert!(count <= self.tokens, "{count} tokens of {}", self.tokens);
         let Some(replacement) = &self.replacement else { return self.gather_stored(item, count, out) };

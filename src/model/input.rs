@@ -73,15 +73,15 @@ pub struct ItemBlock {
 impl ItemBlock {
     /// Orders `items` by token counts, cuts them into at most `max_groups` groups, and gathers tokens.
     pub fn build(items: Vec<u32>, views: &[Option<ViewSource>], max_groups: usize) -> Self {
-        Self::build_drawn(items, views, max_groups, 0)
+        Self::build_with_noise(items, views, max_groups, 0)
     }
 
-    /// [`ItemBlock::build`] within draw `draw`, on which only features that are redrawn depend.
-    pub fn build_drawn(
+    /// [`ItemBlock::build`] in the batch with this key, on which only features depend that are noise, drawn anew in each batch.
+    pub fn build_with_noise(
         mut items: Vec<u32>,
         views: &[Option<ViewSource>],
         max_groups: usize,
-        draw: u64,
+        noise_key: u64,
     ) -> Self {
         let key = |item: u32| -> Vec<usize> {
             views.iter().flatten().map(|v| v.store.length(item).min(v.max_tokens)).collect()
@@ -92,7 +92,7 @@ impl ItemBlock {
         let mut groups = Vec::new();
         for count in group_sizes(&keys, max_groups.max(1)) {
             let views =
-                views.iter().map(|v| v.as_ref().map(|v| gather(v, &items[start..start + count], draw)));
+                views.iter().map(|v| v.as_ref().map(|v| gather(v, &items[start..start + count], noise_key)));
             groups.push(ItemGroup { start, count, views: views.collect() });
             start += count;
         }
@@ -100,14 +100,14 @@ impl ItemBlock {
     }
 }
 
-fn gather(view: &ViewSource, items: &[u32], draw: u64) -> GroupTokens {
+fn gather(view: &ViewSource, items: &[u32], noise_key: u64) -> GroupTokens {
     let lengths: Vec<usize> = items.iter().map(|&i| view.store.length(i).min(view.max_tokens)).collect();
     let count = lengths.iter().copied().max().unwrap_or(0).max(1);
     let width = view.store.width();
     let mut values = vec![0.0; items.len() * count * width];
     for ((&item, &length), row) in items.iter().zip(&lengths).zip(values.chunks_exact_mut(count * width)) {
         if length > 0 {
-            view.store.gather_drawn(item, length, draw, &mut row[..length * width]);
+            view.store.gather_with_noise(item, length, noise_key, &mut row[..length * width]);
         }
     }
     GroupTokens { values, count, width, lengths }

@@ -84,8 +84,15 @@ impl Recommender {
             let found = config.views.iter().position(|view| view.name == name);
             found.unwrap_or_else(|| panic!("a branch reads the view `{name}`, which the model has not"))
         };
-        let views = config.views.iter().zip(&shape.feature_widths).map(|(view, &features)| {
-            let context = ViewContext { model: config, shape, feature_width: features, first_tokens };
+        let views = config.views.iter().enumerate().map(|(number, view)| {
+            let context = ViewContext {
+                views: &config.views,
+                feature_widths: &shape.feature_widths,
+                number,
+                width: config.width,
+                items: shape.items,
+                first_tokens,
+            };
             (view.name.clone(), View::new(view, &context, init))
         });
         let views = views.collect();

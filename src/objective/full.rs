@@ -1,6 +1,6 @@
 //! The full softmax: every row chooses from the whole catalogue.
 //!
-//! Shapes: `R` rows, `I` items, `D` width.
+//! Shapes: `R` rows, `E` items that training may see, `D` width.
 
 use std::sync::Arc;
 
@@ -33,8 +33,8 @@ impl FullSoftmax {
     /// Losses of given vectors.
     ///
     /// # Shapes
-    /// - branches: users `[R, D]` and the catalogue's items `[I + 1, D]`
-    /// - labels: `[R]`, item numbers
+    /// - branches: users `[R, D]` and the items that training may see, `[E + 1, D]` with padding first
+    /// - labels: `[R]`, rows of these items
     pub fn walk(&self, branches: Vec<Branch<Tensor<2>>>, labels: &[u32], phase: Phase<'_>) -> TermLosses {
         let walk = Walk { labels: labels.to_vec(), chunk: self.chunk_items };
         let count = branches.len();

@@ -50,7 +50,7 @@ impl Term for Gbce {
         TermLosses {
             total: parts.clone().sum(),
             parts: parts.inner(),
-            names: Arc::clone(&self.tags),
+            tags: Arc::clone(&self.tags),
             figures: vec![("distill_weight", 0.0)],
         }
     }

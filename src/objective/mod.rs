@@ -36,9 +36,13 @@ pub const BLOCKED: f32 = -1e5;
 /// Makes a term out of its settings; the reason where they are wrong.
 pub type MakeTerm = fn(&toml::Table) -> Result<Arc<dyn Term>, String>;
 
+/// Further terms of the program itself: the word of a configuration, and what makes the term.
+const BUILT_IN: [(&str, MakeTerm); 0] = [];
+
 static REGISTERED: RwLock<Vec<(&'static str, MakeTerm)>> = RwLock::new(Vec::new());
 
-/// Makes `make` the term of entries of `[[objective.terms]]` with this `kind`, in this process.
+/// Makes `make` the term of entries of `[[objective.terms]]` with this `kind`, in this process. For programs with terms of
+/// their own; a term of this program is a file beside the others and a line of a list in this file.
 pub fn register(kind: &'static str, make: MakeTerm) {
     let mut registered = REGISTERED.write().unwrap_or_else(PoisonError::into_inner);
     registered.retain(|(known, _)| *known != kind);
@@ -52,6 +56,10 @@ pub enum TermError {
     Unknown { place: usize, kind: String, known: Vec<&'static str> },
     #[error("`objective.terms.{place}.settings`: {reason}")]
     Settings { place: usize, reason: String },
+    #[error(
+        "`objective.terms.{place}.kind` = \"{kind}\" reads the candidates of a batch, and objective.kind = \"full\" has none"
+    )]
+    NoCandidates { place: usize, kind: String },
 }
 
 impl TermError {
@@ -63,11 +71,12 @@ impl TermError {
             ),
             Self::Unknown { known, .. } => Some(format!("terms: {}", known.join(", "))),
             Self::Settings { .. } => None,
+            Self::NoCandidates { .. } => Some("use objective.kind in_batch or sampled".into()),
         }
     }
 }
 
-/// A term and what it counts.
+/// A term and its weight.
 #[derive(Clone, Debug)]
 struct Weighted {
     term: Arc<dyn Term>,
@@ -77,7 +86,10 @@ struct Weighted {
 /// The objective of a configuration.
 #[derive(Clone, Debug)]
 pub struct Objective {
+    kind: ObjectiveKind,
     terms: Vec<Weighted>,
+    /// How many of them, at the end, are those of `[[objective.terms]]`.
+    further: usize,
 }
 
 impl Objective {
@@ -93,22 +105,31 @@ impl Objective {
         terms.extend(
             RunDistillation::new(config, branches).map(|term| Weighted { term: Arc::new(term), weight: 1.0 }),
         );
-        Self { terms }
+        Self { kind: config.kind, terms, further: 0 }
     }
 
     /// Adds the terms of `[[objective.terms]]`.
     ///
     /// # Errors
-    /// One is unknown, or its settings are wrong.
+    /// One is unknown, its settings are wrong, or it reads what `objective.kind` does not give.
     pub fn extended(mut self, terms: &[TermConfig]) -> Result<Self, TermError> {
         let registered = REGISTERED.read().unwrap_or_else(PoisonError::into_inner);
+        let known = || registered.iter().chain(&BUILT_IN);
         for (place, config) in terms.iter().enumerate() {
-            let Some((_, make)) = registered.iter().find(|(kind, _)| *kind == config.kind) else {
-                let known = registered.iter().map(|(kind, _)| *kind).collect();
-                return Err(TermError::Unknown { place, kind: config.kind.clone(), known });
+            let kind = config.kind.clone();
+            let Some((_, make)) = known().find(|(known, _)| *known == kind) else {
+                return Err(TermError::Unknown {
+                    place,
+                    kind,
+                    known: known().map(|(kind, _)| *kind).collect(),
+                });
             };
             let term = make(&config.settings).map_err(|reason| TermError::Settings { place, reason })?;
+            if self.kind == ObjectiveKind::Full && term.reads_candidates() {
+                return Err(TermError::NoCandidates { place, kind });
+            }
             self.terms.push(Weighted { term, weight: config.weight });
+            self.further += 1;
         }
         Ok(self)
     }
@@ -125,13 +146,23 @@ impl Objective {
         names
     }
 
-    /// Losses of a micro-batch: the weighted sum of the terms that count.
+    /// Whether each of `[[objective.terms]]` reads the catalogue.
+    pub fn further_terms_read_catalogue(&self) -> impl Iterator<Item = bool> + '_ {
+        let built = self.terms.len() - self.further;
+        self.terms[built..].iter().map(|weighted| weighted.term.reads_catalogue())
+    }
+
+    /// Losses of a micro-batch: the weighted sum of the active terms.
     ///
     /// # Panics
-    /// No term counts, which the stages of a training rule out.
+    /// No term is active, which the stages of a training rule out.
     pub fn losses(&self, forward: &dyn Forward, phase: Phase<'_>) -> TermLosses {
-        let counts = |weighted: &&Weighted| weighted.term.counts(phase);
-        let mut losses = self.terms.iter().filter(counts).map(|Weighted { term, weight }| {
+        let active = || self.terms.iter().filter(|weighted| weighted.term.is_active(phase));
+        if active().any(|weighted| weighted.term.reads_catalogue()) {
+            // Before anything else is computed: the batch's items are looked up among the catalogue's, with the same noise.
+            forward.catalogue();
+        }
+        let mut losses = active().map(|Weighted { term, weight }| {
             let losses = term.losses(forward, phase);
             // A product with 1 is another operation on the way back, for nothing.
             if *weight == 1.0 { losses } else { TermLosses { total: losses.total * *weight, ..losses } }
@@ -140,8 +171,20 @@ impl Objective {
         losses.fold(first, |sum, next| TermLosses {
             total: sum.total + next.total,
             parts: Tensor::cat(vec![sum.parts, next.parts], 0),
-            names: sum.names.iter().chain(next.names.iter()).cloned().collect(),
+            tags: distinct(&sum.tags, &next.tags),
             figures: [sum.figures, next.figures].concat(),
         })
     }
+}
+
+/// The tags of two terms together. One that is taken gets a number, since two entries of `[[objective.terms]]` may be of one
+/// kind.
+fn distinct(tags: &[String], next: &[String]) -> Arc<[String]> {
+    let mut all = tags.to_vec();
+    for tag in next {
+        let numbered = (2..).map(|n| format!("{tag}_{n}"));
+        let free = std::iter::once(tag.clone()).chain(numbered).find(|tag| !all.contains(tag));
+        all.extend(free);
+    }
+    all.into()
 }

@@ -50,14 +50,14 @@ impl Parts {
 
     pub fn weights(&self, phase: Phase<'_>) -> Weights {
         Weights {
-            branches: f64::from(u8::from(phase.counts(self.name))),
-            distill: if phase.counts(DISTILL) { self.distillation.weight(phase.epoch) } else { 0.0 },
+            branches: f64::from(u8::from(phase.is_active(self.name))),
+            distill: if phase.is_active(DISTILL) { self.distillation.weight(phase.epoch) } else { 0.0 },
         }
     }
 
     pub fn losses(&self, total: Tensor<1>, parts: Tensor<1>, weights: &Weights) -> TermLosses {
-        let names = Arc::clone(&self.tags[usize::from(weights.distill == 0.0)]);
-        TermLosses { total, parts: parts.inner(), names, figures: vec![("distill_weight", weights.distill)] }
+        let tags = Arc::clone(&self.tags[usize::from(weights.distill == 0.0)]);
+        TermLosses { total, parts: parts.inner(), tags, figures: vec![("distill_weight", weights.distill)] }
     }
 }
 

@@ -41,8 +41,8 @@ impl Term for RunDistillation {
         vec![DISTILL.to_owned()]
     }
 
-    fn counts(&self, phase: Phase<'_>) -> bool {
-        phase.counts(DISTILL) && self.distillation.weight(phase.epoch) != 0.0
+    fn is_active(&self, phase: Phase<'_>) -> bool {
+        phase.is_active(DISTILL) && self.distillation.weight(phase.epoch) != 0.0
     }
 
     fn losses(&self, forward: &dyn Forward, phase: Phase<'_>) -> TermLosses {
@@ -57,7 +57,7 @@ impl Term for RunDistillation {
         TermLosses {
             total: parts_k.clone().sum() * self.distillation.weight(phase.epoch),
             parts: parts_k.inner(),
-            names: Arc::clone(&self.tags),
+            tags: Arc::clone(&self.tags),
             // The softmax tells the weight, which is that of all pairs.
             figures: Vec::new(),
         }

@@ -13,7 +13,7 @@ pub struct Losses {
     /// `[P]`: the parts that are logged, without gradient.
     pub parts: Tensor<1>,
     /// P tags below `train/`, e.g. `loss/id`.
-    pub names: Arc<[String]>,
+    pub tags: Arc<[String]>,
     /// Further figures that the host knows, by tag below `train/`.
     pub figures: Vec<(&'static str, f64)>,
     /// Leaves of the graph that stand in for rows of a table.
@@ -58,7 +58,7 @@ impl LossValues {
 pub struct DeviceLosses {
     /// `[1 + P]`: the total and the parts.
     values: Tensor<1>,
-    names: Arc<[String]>,
+    tags: Arc<[String]>,
     figures: Vec<(&'static str, f64)>,
 }
 
@@ -66,7 +66,7 @@ impl DeviceLosses {
     /// Values of `losses`, whose gradients have been taken.
     pub fn new(total: Tensor<1>, losses: Losses) -> Self {
         let values = Tensor::cat(vec![total.inner(), losses.parts], 0);
-        Self { values, names: losses.names, figures: losses.figures }
+        Self { values, tags: losses.tags, figures: losses.figures }
     }
 
     /// Waits for the values.
@@ -92,7 +92,7 @@ impl DeviceLosses {
 
     /// [`Self::values`] that were brought to the host, under their names.
     pub fn named(self, values: &[f32]) -> LossValues {
-        let parts = self.names.iter().cloned().zip(values[1..].iter().copied().map(f64::from));
+        let parts = self.tags.iter().cloned().zip(values[1..].iter().copied().map(f64::from));
         LossValues { total: f64::from(values[0]), parts: parts.collect(), figures: self.figures }
     }
 }

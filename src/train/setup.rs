@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use serde::de::DeserializeOwned;
 
 use crate::artefact;
-use crate::config::{Config, DataConfig, ViewConfig, one_line};
+use crate::config::{Config, ConfigError, DataConfig, ViewConfig, one_line};
 use crate::data::{Choice, DataError, Dataset, Part, disk};
 use crate::eval::{Evaluation, HiddenTargets, ScoreError, Scorer, evaluate_among};
 use crate::features::{FeatureError, FeatureStore};
@@ -31,6 +31,8 @@ pub enum SystemError {
     InitWidth { view: String, other: String, found: usize, expected: usize },
     #[error(transparent)]
     Term(#[from] TermError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     #[error("there is no system `{kind}`")]
     Unknown { kind: String, known: Vec<String> },
     #[error("`{key}` {reason}")]
@@ -49,6 +51,7 @@ impl SystemError {
             Self::NoWindows(_) => Some("lower data.min_train_len, or prepare with longer sequences".into()),
             Self::InitWidth { .. } => Some("list views of one width in init_views".into()),
             Self::Term(e) => e.hint(),
+            Self::Config(e) => e.hint(),
             Self::Unknown { known, .. } => Some(format!("systems: {}", known.join(", "))),
             Self::Settings { hint, .. } => hint.clone(),
         }

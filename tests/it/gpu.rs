@@ -142,8 +142,12 @@ fn one_step(world: &World, device: &Device) -> OneStep {
     let branches = ["id", "text", "image"].map(String::from);
     let objective = codistill::objective::Objective::new(&case.objective_config(), &branches, ITEMS);
     // Every device computes the same noise, so that dropout is part of the comparison.
-    let step =
-        Step::new(objective, device, Dropout { elements: 0.1, items: 0.1 }, case.savings.length_groups);
+    let step = Step::new(
+        objective,
+        device,
+        Dropout { elements: 0.1, item_vectors: 0.1 },
+        case.savings.length_groups,
+    );
     let batch = world.batch(&world.main.ints("in.item_ids"), &case);
     let (losses, grads) = step.gradients(&model, &batch, 15);
     let gradients = grads.iter().map(|(name, g)| (name.clone(), params::host(g.values()))).collect();

@@ -17,7 +17,7 @@ const TABLE: &str = "views.id.table";
 
 fn step(objective: &ObjectiveConfig, row_sparse: bool) -> Step {
     let objective = Objective::new(objective, &["id".to_owned()], ITEMS);
-    let dropout = Dropout { elements: 0.1, items: 0.2 };
+    let dropout = Dropout { elements: 0.1, item_vectors: 0.2 };
     Step::new(objective, &Device::flex().autodiff(), dropout, 4).with_row_sparse(row_sparse)
 }
 

@@ -204,7 +204,7 @@ fn a_teacher_with_positions_reads_a_window_in_one_pass_and_its_end_as_recommend_
 #[test]
 fn what_the_branches_compute_is_the_same_to_the_bit_with_a_teacher_and_without() {
     let (teacher, ..) = teacher(vec![branch("gru", gru())]);
-    let dropout = Dropout { elements: 0.3, items: 0.2 };
+    let dropout = Dropout { elements: 0.3, item_vectors: 0.2 };
     let pairs = [("gru", "id"), ("id", "ensemble"), ("id", "big")];
     let with = objective(ObjectiveKind::InBatch, Divergence::CrossEntropy, &pairs);
     let mut without = objective(ObjectiveKind::InBatch, Divergence::CrossEntropy, &pairs[..2]);

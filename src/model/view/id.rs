@@ -74,13 +74,13 @@ impl ItemView for IdView {
     }
 
     fn new(config: &ViewConfig, context: &ViewContext<'_>, init: &mut Init) -> Self {
-        let rows = context.shape.items + 1;
+        let rows = context.items + 1;
         let width = table_width(config, context);
         let table = match config.init {
             IdInit::Xavier => init.normal([rows, width], (2.0 / (rows + width) as f64).sqrt()),
             IdInit::Features => init.param(mean_of_first(config, context, rows * width), [rows, width]),
         };
-        let project = config.project.then(|| init.linear(width, context.model.width, true, Scheme::Uniform));
+        let project = config.project.then(|| init.linear(width, context.width, true, Scheme::Uniform));
         Self { table, project }
     }
 
@@ -118,14 +118,13 @@ fn check_init(view: &ViewConfig, others: &[ViewConfig], key: &dyn Fn(&str) -> St
 
 /// F of the table.
 fn table_width(config: &ViewConfig, context: &ViewContext<'_>) -> usize {
-    let model = context.model;
     match (config.init, config.width) {
-        (IdInit::Features, _) => model
+        (IdInit::Features, _) => context
             .views
             .iter()
             .position(|v| config.init_views.contains(&v.name))
-            .map_or(model.width, |v| context.shape.feature_widths[v]),
-        (IdInit::Xavier, 0) => model.width,
+            .map_or(context.width, |v| context.feature_widths[v]),
+        (IdInit::Xavier, 0) => context.width,
         (IdInit::Xavier, width) => width,
     }
 }
@@ -134,7 +133,7 @@ fn table_width(config: &ViewConfig, context: &ViewContext<'_>) -> usize {
 fn mean_of_first(config: &ViewConfig, context: &ViewContext<'_>, count: usize) -> Vec<f32> {
     let mut mean = vec![0.0f32; count];
     let share = 1.0 / config.init_views.len().max(1) as f32;
-    let views = context.model.views.iter().enumerate();
+    let views = context.views.iter().enumerate();
     for (v, _) in views.filter(|(_, v)| config.init_views.contains(&v.name)) {
         for (m, x) in mean.iter_mut().zip((context.first_tokens)(v)) {
             *m += share * x;

@@ -18,9 +18,7 @@ use burn::tensor::{Device, Tensor};
 pub use self::config::{IdInit, ViewConfig};
 pub use self::id::IdView;
 pub use self::tokens::TokenView;
-use super::DataShape;
 use super::input::GroupTokens;
-use crate::config::ModelConfig;
 use crate::config::rules::Checked;
 use crate::nn::Init;
 
@@ -36,10 +34,16 @@ views! {
 
 /// What a view is built for.
 pub struct ViewContext<'a> {
-    pub model: &'a ModelConfig,
-    pub shape: &'a DataShape,
-    /// F; 0 where no store is read.
-    pub feature_width: usize,
+    /// All views of the model, in its order.
+    pub views: &'a [ViewConfig],
+    /// F of each; 0 where no store is read.
+    pub feature_widths: &'a [usize],
+    /// Which of them is built.
+    pub number: usize,
+    /// D
+    pub width: usize,
+    /// I
+    pub items: usize,
     /// `[I + 1, F]` first-token features of the view with this number, row-major.
     pub first_tokens: &'a dyn Fn(usize) -> Vec<f32>,
 }

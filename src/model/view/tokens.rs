@@ -50,7 +50,7 @@ impl ItemView for TokenView {
     }
 
     fn new(_: &ViewConfig, context: &ViewContext<'_>, init: &mut Init) -> Self {
-        let (features, width) = (context.feature_width, context.model.width);
+        let (features, width) = (context.feature_widths[context.number], context.width);
         let project = init.linear(features, width, true, Scheme::Uniform);
         // As a projected token starts: bounded by the projection's own bias.
         let missing = init.uniform([width], (features as f64).sqrt().recip());

@@ -41,7 +41,7 @@ impl ItemView for Toy {
 
     fn new(config: &ViewConfig, context: &ViewContext<'_>, init: &mut Init) -> Self {
         let settings: Settings = config.settings().unwrap_or_default();
-        Self { token: init.uniform([context.model.width], settings.spread) }
+        Self { token: init.uniform([context.width], settings.spread) }
     }
 
     fn forward(&self, items: &[u32], _: Option<&GroupTokens>, _: &Device) -> Tensor<3> {

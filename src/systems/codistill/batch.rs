@@ -227,7 +227,7 @@ impl Sampler {
             others.retain(|item| !occurrences.contains(item));
             items.extend(others);
         }
-        let block = ItemBlock::build_drawn(items, &self.views, self.savings.length_groups, noise_key);
+        let block = ItemBlock::build_with_noise(items, &self.views, self.savings.length_groups, noise_key);
         // Occurrences of an item take its columns in turn: one column, or one each.
         let mut places: HashMap<u32, Vec<u32>> = HashMap::with_capacity(block.items.len());
         for (column, &item) in block.items.iter().enumerate().rev() {

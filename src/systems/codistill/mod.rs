@@ -84,7 +84,7 @@ impl CoDistill {
             let names: Vec<String> = config.model.branches.iter().map(|b| b.name.clone()).collect();
             let objective = Objective::new(&config.objective, &names, self.sampler().drawable());
             let device = self.setup.device.clone().autodiff();
-            let dropout = Dropout { elements: config.model.dropout, items: config.model.item_dropout };
+            let dropout = Dropout { elements: config.model.dropout, item_vectors: config.model.item_dropout };
             let objective = objective.extended(&config.objective.terms).expect("checked when it was opened");
             Step::new(objective, &device, dropout, config.train.savings.length_groups)
                 .with_row_sparse(config.optim.id_table == IdTable::RowSparse)
@@ -153,7 +153,12 @@ impl Learner for CoDistill {
 impl System for CoDistill {
     fn open(setup: Setup) -> Result<Self, SystemError> {
         let (views, shape) = views::open(&setup.config, &setup.dataset)?;
-        Objective::new(&setup.config.objective, &[], shape.items).extended(&setup.config.objective.terms)?;
+        let objective = Objective::new(&setup.config.objective, &[], shape.items);
+        let objective = objective.extended(&setup.config.objective.terms)?;
+        let reads = objective.further_terms_read_catalogue().enumerate();
+        reads
+            .filter(|(_, reads)| *reads)
+            .try_for_each(|(place, _)| setup.config.check_catalogue_term(place))?;
         let (teachers, sampler, step) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
         Ok(Self { setup, views, shape, teachers, sampler, step })
     }

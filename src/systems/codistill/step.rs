@@ -38,7 +38,7 @@ pub struct Dropout {
     /// Everywhere inside tower and user encoders.
     pub elements: f64,
     /// Entries of the item vectors.
-    pub items: f64,
+    pub item_vectors: f64,
 }
 
 impl Step {
@@ -80,10 +80,10 @@ impl Step {
     /// All loss terms.
     pub fn losses(&self, model: &Recommender, batch: &Batch, phase: Phase<'_>) -> Losses {
         let pass = Pass::new(self, model, batch);
-        let TermLosses { total, parts, names, figures } = self.objective.losses(&pass, phase);
+        let TermLosses { total, parts, tags, figures } = self.objective.losses(&pass, phase);
         let rows = pass.id_rows.into_iter();
         let rows = rows.map(|IdRows { table, rows, values, .. }| TableRows { table, rows, values });
-        Losses { total, parts, names, figures, rows: rows.collect() }
+        Losses { total, parts, tags, figures, rows: rows.collect() }
     }
 
     /// Loss values and gradients of the total; `epoch` counts from 1.
@@ -136,7 +136,7 @@ impl<'a> Pass<'a> {
 
     fn dropped(&self, x: Vec<Tensor<2>>) -> Vec<Tensor<2>> {
         let mut noise = self.noise.borrow_mut();
-        x.into_iter().map(|x| noise.dropout_at(x, self.step.dropout.items)).collect()
+        x.into_iter().map(|x| noise.dropout_at(x, self.step.dropout.item_vectors)).collect()
     }
 
     fn encoded_items(&self) -> Vec<Tensor<2>> {
@@ -146,7 +146,7 @@ impl<'a> Pass<'a> {
         }
         let noise = &mut *self.noise.borrow_mut();
         let items = self.model.encode_items_from(block, self.id_rows.as_ref(), &self.step.device, noise);
-        let p = self.step.dropout.items;
+        let p = self.step.dropout.item_vectors;
         items.into_iter().map(|items_ud| noise.dropout_at(items_ud, p)).collect()
     }
 

@@ -64,7 +64,7 @@ impl Learner for Mf {
         Losses {
             parts: total.clone().inner(),
             total,
-            names: ["loss/bpr".to_owned()].into(),
+            tags: ["loss/bpr".to_owned()].into(),
             figures: Vec::new(),
             rows: Vec::new(),
         }

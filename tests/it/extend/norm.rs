@@ -26,11 +26,15 @@ impl Term for Norm {
         vec!["norm".into()]
     }
 
+    fn reads_candidates(&self) -> bool {
+        false
+    }
+
     fn losses(&self, forward: &dyn Forward, _phase: Phase<'_>) -> TermLosses {
         let excess = |x_ud: Tensor<2>| (x_ud.square().sum_dim(1) - self.free).clamp_min(0.0).mean();
         let terms: Vec<Tensor<1>> = forward.items().into_iter().map(excess).collect();
-        let names = forward.branches().iter().map(|branch| format!("loss/norm_{branch}")).collect();
+        let tags = forward.branches().iter().map(|branch| format!("loss/norm_{branch}")).collect();
         let parts_n = Tensor::cat(terms, 0);
-        TermLosses { total: parts_n.clone().sum(), parts: parts_n.inner(), names, figures: Vec::new() }
+        TermLosses { total: parts_n.clone().sum(), parts: parts_n.inner(), tags, figures: Vec::new() }
     }
 }
