@@ -7,8 +7,7 @@
 //! | [`LogItem`] | 0 | order of first appearance in the log; numbers of items that a filter drops stay unused | `prepare`, from reading to numbering |
 //! | [`ItemId`] | 1 to I | the catalogue's order, then items that it lacks; 0 is padding | everywhere behind `prepare`: tables of I + 1 entries, rows of feature stores and ID tables, scores. Long arrays ([`Sequences::items`](super::Sequences)) hold the plain `u32`, so that they go to kernels as they are |
 //! | row of `items.parquet` | 0 | item number - 1: the file has no row for padding | the data set on disk |
-//! | column | 0 to U - 1 | place among the items that a batch encodes ([`ItemBlock::items`](crate::model::ItemBlock)): one of each distinct item, or one of each occurrence without `train.savings.distinct_items` | one batch |
-//! | slot | 1 to U | column + 1; 0 is padding | padded histories of a batch (`Batch::slots`) |
+//! | [`Column`](crate::model::Column) | 0 to U - 1 | place among the items that a batch encodes ([`ItemBlock::items`](crate::model::ItemBlock)): one of each distinct item, or one of each occurrence without `train.savings.distinct_items` | one batch: histories, labels and drawn items; padding of histories reads column 0 and is masked |
 //! | eligible row | 1 to E | place among the items that training may see, ascending, padding first (`Sampler::eligible`); the item number where these are all | labels of the full softmax |
 //! | place in the ID rows | 0 to V - 1 | place among the distinct rows that a batch reads of an ID table ([`IdRows::rows`](crate::model::IdRows)) | the gradient of one batch with `optim.id_table = "row_sparse"` |
 //! | place among the chosen | 1 | place among the candidates of a [`Choice`](super::Choice), ascending; 0 for the others | ranking under a choice |

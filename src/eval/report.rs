@@ -103,7 +103,7 @@ impl Report {
         let mut text = format!("{}\n", self.protocol());
         self.blocks(&mut text, ks, &self.rows().collect::<Vec<_>>());
         if let Some(cut) = &self.global_time {
-            let _ = write!(text, "\n{}\n", split_in_time(cut));
+            let _ = write!(text, "\n{}\n", global_time_heading(cut));
             self.blocks(&mut text, ks, &cut.scored.iter().collect::<Vec<_>>());
         }
         if let Some(cold) = &self.cold {
@@ -142,7 +142,7 @@ impl Report {
             let _ = write!(text, "\nWarning: {warning}.\n");
         }
         if let Some(cut) = &self.global_time {
-            let _ = write!(text, "\n{}:\n\n", split_in_time(cut));
+            let _ = write!(text, "\n{}:\n\n", global_time_heading(cut));
             markdown_table(&mut text, &columns, cut.scored.iter().map(|scored| row(scored, &columns)));
         }
         for (cold, &k) in self.cold.iter().flat_map(|cold| ks.iter().map(move |k| (cold, k))) {
@@ -225,7 +225,7 @@ impl Report {
     }
 }
 
-fn split_in_time(cut: &GlobalTime) -> String {
+fn global_time_heading(cut: &GlobalTime) -> String {
     format!(
         "Baselines where nothing after a target is known: {} targets, split in time at {:.0} % and {:.0} % of the \
          interactions",
