@@ -41,6 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let config = parse(CONFIG, Path::new("train.rs"), &sets)?.config;
     // Another thread may set the flag: then the training saves and ends.
     let finished = train(config, &AtomicBool::new(false))?;
+    finished.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     let report = finished.report.ok_or("the training was stopped")?;
     println!("{}{}", report.table(), finished.dir.root.display());
     Ok(())

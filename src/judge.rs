@@ -66,18 +66,41 @@ pub struct Cold {
 /// What is judged, and beside what.
 #[derive(Clone, Copy, Debug)]
 pub struct Judging<'a> {
+    /// [`Part::Valid`] or [`Part::Test`]: the others have no targets.
     pub part: Part,
-    /// Names of baselines; empty: all that take little time.
+    /// `popularity`, `recent-popularity`, `transitions`, `item-knn`, `content-knn` (by the features of all views) and
+    /// `VIEW-knn` (by those of one). Empty: all that take little time, and, where training knows what came after the targets,
+    /// those under a split in time. `["none"]`: no baseline at all.
     pub baselines: &'a [String],
     pub cold: Option<Cold>,
     /// The only candidates, where not all items are.
     pub choice: Option<&'a Choice>,
 }
 
-/// Figures of the model, the baselines and the oracle.
+/// Figures of the model, the baselines and, on planted data, the oracle. Nothing is written.
+///
+/// This is for questions of one's own: a part, baselines, candidates. [`final_report`] asks what every finished training is
+/// asked. Cut-offs, history rule and ties are those of the run's configuration (`eval`), or of the
+/// [`Protocol`](crate::run::Protocol) that it was opened with.
+///
+/// ```no_run
+/// use codistill::data::Part;
+/// use codistill::judge::{Judging, judge};
+/// use codistill::run::{OpenOptions, Protocol, Run};
+///
+/// let protocol = Protocol { ks: vec![5, 20], ..Protocol::default() };
+/// let run = Run::open("checkpoints/quickstart".as_ref(), &OpenOptions { protocol, ..OpenOptions::default() })?;
+/// let baselines = ["popularity".to_owned(), "text-knn".to_owned()];
+/// let judging = Judging { part: Part::Valid, baselines: &baselines, cold: None, choice: None };
+/// let report = judge(run.model.as_ref(), &judging)?;
+/// println!("{}", report.model().metrics()["ensemble/recall@20"]);
+/// print!("{}", report.table());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
-/// A scorer failed, a baseline is unknown, or the part has no targets among the candidates.
+/// A scorer failed, a baseline is unknown, the part has no targets among the candidates, or cold items are asked for of a
+/// system without ID vectors.
 pub fn judge(model: &dyn AnyFitted, judging: &Judging<'_>) -> Result<Report, JudgeError> {
     let setup = model.setup();
     let Judging { part, baselines, choice, .. } = *judging;
@@ -110,7 +133,9 @@ pub fn judge(model: &dyn AnyFitted, judging: &Judging<'_>) -> Result<Report, Jud
     Ok(Report { evaluations, dataset, seed, time_order, global_time, cold, accepted })
 }
 
-/// Figures on `part` under the configuration's own protocol, which are kept with their rows in `run` where that is given.
+/// Figures on `part` ([`Part::Valid`] or [`Part::Test`]) as a training reports them at its end: beside all affordable
+/// baselines, among all items, and with cold items apart where `data.cold` holds some out. Where `run` is given, they are
+/// kept there with their rows, in place of earlier ones ([`keep`]).
 ///
 /// # Errors
 /// As [`judge`]; a file can't be written.
@@ -223,8 +248,8 @@ fn judge_cold(
     let word = cold.rule.word();
     let (all, mut report) = warm_and_cold(system, &mut scorer, part, word, choice)?;
     let stores: Vec<_> = system.views.iter().flatten().map(|view| view.store.as_ref()).collect();
-    let mut floor = ContentNearest::new(&setup.dataset, &stores);
-    report.scored.extend(warm_and_cold(system, &mut floor, part, word, choice)?.1.scored);
+    let mut nearest = ContentNearest::new(&setup.dataset, &stores);
+    report.scored.extend(warm_and_cold(system, &mut nearest, part, word, choice)?.1.scored);
     Ok((all, report))
 }
 

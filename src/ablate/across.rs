@@ -40,7 +40,7 @@ pub struct Model {
     asked: Box<Run>,
     /// Primary metric by condition, the full model first.
     figures: Vec<Figure>,
-    floors: Vec<(String, f64)>,
+    baselines: Vec<(String, f64)>,
 }
 
 /// The figure of a model's condition.
@@ -56,7 +56,7 @@ pub struct Figure {
 }
 
 impl Model {
-    /// Takes a sound run of the full model out of `judged`; absent where there is none.
+    /// Takes a usable run of the full model out of `judged`; absent where there is none.
     pub fn new(plan: &Plan, judged: &mut [Judged], report: &StudyReport) -> Option<Self> {
         let metric = plan.options.metric.to_string();
         let content = Views::new(&plan.base).content;
@@ -75,9 +75,9 @@ impl Model {
         let figures = plan.conditions.iter().filter(|c| c.id != AGAIN).filter_map(figure).collect();
         let place = judged.iter().position(|j| j.cell.condition == REFERENCE && j.run().is_some())?;
         let outcome = std::mem::replace(&mut judged[place].outcome, Outcome::Pending);
-        let Outcome::Sound(asked) = outcome else { return None };
-        let (name, floors) = (report.name.clone(), report.floors.clone());
-        Some(Self { name, metric, asked, figures, floors })
+        let Outcome::Usable(asked) = outcome else { return None };
+        let (name, baselines) = (report.name.clone(), report.baselines.clone());
+        Some(Self { name, metric, asked, figures, baselines })
     }
 
     fn full(&self) -> f64 {
@@ -98,7 +98,8 @@ pub struct Across {
     /// By model: the figure of every condition.
     pub models: Vec<(String, Vec<Figure>)>,
     /// Untrained baselines that read no content.
-    pub floors: Vec<(String, f64)>,
+    #[serde(rename = "floors")]
+    pub baselines: Vec<(String, f64)>,
     /// The best figure with content, and the best trained one without, each with its model.
     pub best_with: Option<(String, f64)>,
     pub best_without: Option<(String, f64)>,
@@ -137,7 +138,7 @@ impl Across {
         Ok(Self {
             metric: first.metric.clone(),
             models: models.iter().map(|m| (m.name.clone(), m.figures.clone())).collect(),
-            floors: first.floors.clone(),
+            baselines: first.baselines.clone(),
             best_with: best(true),
             best_without: best(false),
             strength_and_loss: strength_and_loss(
@@ -203,13 +204,13 @@ fn table(models: &[Model]) -> Table {
         }));
         rows.push(row);
     }
-    let mut floors: Vec<&(String, f64)> = Vec::new();
-    for floor in models.iter().flat_map(|m| &m.floors) {
-        if !floors.iter().any(|known| known.0 == floor.0) {
-            floors.push(floor);
+    let mut baselines: Vec<&(String, f64)> = Vec::new();
+    for baseline in models.iter().flat_map(|m| &m.baselines) {
+        if !baselines.iter().any(|known| known.0 == baseline.0) {
+            baselines.push(baseline);
         }
     }
-    for (name, value) in floors {
+    for (name, value) in baselines {
         let mut row = vec![name.clone(), format!("{value:.4}")];
         row.resize(2 + labels.len(), "-".into());
         rows.push(row);

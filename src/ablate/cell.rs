@@ -150,7 +150,7 @@ impl Cell {
         Ok(first_difference(&then.leaves()?, &self.config.leaves()?, |key| has_fact(key, Fact::Idle)))
     }
 
-    /// Clears the way for a training: the folder above the run exists, and the run directory of one that begins anew
+    /// Prepares the place of a training: the folder above the run exists, and the run directory of one that begins anew
     /// does not.
     ///
     /// # Errors
@@ -163,7 +163,7 @@ impl Cell {
         std::fs::create_dir_all(folder).map_err(crate::artefact::io_error(folder))?;
         // An empty directory would make the training choose another name.
         let _ = std::fs::remove_dir(&self.dir);
-        if self.dir.exists() { Err(StudyError::InTheWay { dir: self.dir.clone() }) } else { Ok(()) }
+        if self.dir.exists() { Err(StudyError::NotARun { dir: self.dir.clone() }) } else { Ok(()) }
     }
 
     /// Writes the configuration that the training is started with.

@@ -21,8 +21,8 @@ pub fn remove_views(config: &mut Config, gone: &[String]) {
 }
 
 /// Takes the branches on these views away and leaves the views' tokens to the other branches.
-pub fn remove_branches(config: &mut Config, of_views: &[String]) {
-    config.model.branches.retain(|branch| !of_views.contains(&branch.view));
+pub fn remove_branches(config: &mut Config, views: &[String]) {
+    config.model.branches.retain(|branch| !views.contains(&branch.view));
     mend(config);
 }
 

@@ -1,3 +1,18 @@
+//! Errors of studies, each with what the user can do about it.
+//!
+//! Their words, which the rest of the module shares:
+//!
+//! - *condition*: the base configuration with something removed, replaced or set ([`Condition`](super::Condition)); `C0` is
+//!   the full model;
+//! - *cell*: one training of a condition under one seed, or of a trial, with its run directory ([`Cell`](super::Cell));
+//! - *contrast*: the difference between a condition and the full model, with interval and p-value; those that the study file
+//!   declares give verdicts, the others are exploratory;
+//! - *gate*: a check that a finished run has to pass ([`gates`](super::gates)); *fault*: what it found. A fault makes the
+//!   cell fail or, where the study tolerates it ([`OnFault`](super::OnFault)), is a warning;
+//! - *usable run*: one that is finished and passed every gate, so that its figures count;
+//! - *retune*: hyper-parameters drawn anew for every condition instead of the base's ([`Retune`](super::Retune)); each draw is
+//!   a *trial*.
+
 use std::path::PathBuf;
 
 use crate::artefact::ArtefactError;
@@ -18,19 +33,30 @@ pub enum StudyError {
     Read { path: PathBuf, source: std::io::Error },
     /// Not TOML, an unknown key, or a value of the wrong type.
     #[error("{path}{place}: {reason}")]
-    Malformed { path: PathBuf, place: String, reason: String, hint: Option<String> },
-    /// Well-formed, but it can't be meant.
+    Malformed {
+        path: PathBuf,
+        /// `:LINE:COLUMN`, which follows the path without a space; empty where the place is not known.
+        place: String,
+        reason: String,
+        hint: Option<String>,
+    },
+    /// Well-formed, but out of range or at odds with another value.
     #[error("{path}: `{key}` {reason}")]
     Invalid { path: PathBuf, key: String, reason: String, hint: String },
     #[error("`{id}` is not a condition that this model can have{reason}")]
-    Condition { id: String, reason: String, hint: String },
+    Condition {
+        id: String,
+        /// Follows the message as it is: `: ` and the reason; empty where there is nothing to add.
+        reason: String,
+        hint: String,
+    },
     #[error("the study has no condition `{id}`")]
     NoCondition { id: String, known: Vec<String> },
     #[error("{path} has no [retune]: it does not say what to draw")]
     NoRetune { path: PathBuf },
-    /// Something lies where a cell's run directory is to be.
-    #[error("{dir} is in the way: it is no run")]
-    InTheWay { dir: PathBuf },
+    /// Something else lies where a cell's run directory is to be made.
+    #[error("{dir} exists and is no run of this study")]
+    NotARun { dir: PathBuf },
     #[error("condition {id}: {source}")]
     Config { id: String, source: ConfigError },
     #[error(transparent)]
@@ -39,7 +65,7 @@ pub enum StudyError {
     OtherSettings { dir: PathBuf, field: String, left: String, right: String },
     #[error("the full model has no finished run without a fault:{}", reasons.iter().map(|r| format!("\n  {r}")).collect::<String>())]
     NoReference { reasons: Vec<String> },
-    #[error("no condition beside the full model has a sound run:{}", reasons.iter().map(|r| format!("\n  {r}")).collect::<String>())]
+    #[error("no condition beside the full model has a usable run:{}", reasons.iter().map(|r| format!("\n  {r}")).collect::<String>())]
     NothingToCompare { reasons: Vec<String> },
     #[error("study {name} {reason}")]
     OtherMetric { name: String, reason: String },
@@ -77,7 +103,7 @@ impl StudyError {
             Self::NoRetune { .. } => Some(
                 "add e.g. [retune] trials = 8 and [retune.space] \"optim.lr\" = { log_uniform = [1e-4, 1e-2] }".into(),
             ),
-            Self::InTheWay { .. } => Some("move it elsewhere".into()),
+            Self::NotARun { .. } => Some("move it elsewhere; the run is to be made there".into()),
             Self::Config { source, .. } | Self::Base(source) => source.hint(),
             Self::OtherSettings { dir, .. } => {
                 Some(format!("give the study another name, or remove {} to train it anew", dir.display()))

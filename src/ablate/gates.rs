@@ -20,19 +20,22 @@ use crate::stats::Estimate;
 use crate::train::run_dir::{RunDir, Which};
 use crate::train::setup::store_dir;
 
-/// Score name of the baseline that a sound run must exceed.
+/// Score name of the baseline that a usable run must exceed.
 const POPULARITY: &str = "popularity";
 
 /// A cell after the gates.
 pub struct Judged {
     pub cell: Cell,
     pub outcome: Outcome,
-    /// Faults that the study tolerates, without the cell's name.
+    /// Faults that the study tolerates ([`OnFault::Warn`]), without the cell's name.
     pub warnings: Vec<String>,
 }
 
+/// What became of a cell.
 pub enum Outcome {
-    Sound(Box<Run>),
+    /// Its run is finished and passed every gate: its figures count.
+    Usable(Box<Run>),
+    /// Why it has no figures.
     Failed(String),
     /// The cell is not trained, or not to its end.
     Pending,
@@ -41,7 +44,7 @@ pub enum Outcome {
 impl Judged {
     pub fn run(&self) -> Option<&Run> {
         match &self.outcome {
-            Outcome::Sound(run) => Some(run),
+            Outcome::Usable(run) => Some(run),
             _ => None,
         }
     }
@@ -70,9 +73,9 @@ pub fn judge(plan: &Plan) -> Result<Vec<Judged>, StudyError> {
             State::Failed(reason) => Outcome::Failed(reason),
             State::Missing | State::Unfinished => Outcome::Pending,
             State::Complete => match Opened::open(&cell.dir, &plan.options.part, None) {
-                Ok(Opened::Finished(run)) => Outcome::Sound(run),
+                Ok(Opened::Finished(run)) => Outcome::Usable(run),
                 Ok(Opened::Failed { reason, .. }) => Outcome::Failed(reason),
-                Err(e @ CompareError::Rows(RowsError::Stray { .. })) => Outcome::Failed(e.to_string()),
+                Err(e @ CompareError::Rows(RowsError::Mismatch { .. })) => Outcome::Failed(e.to_string()),
                 Err(e) => return Err(e.into()),
             },
         };
@@ -87,7 +90,7 @@ pub fn judge(plan: &Plan) -> Result<Vec<Judged>, StudyError> {
     Ok(all)
 }
 
-/// Fails cells whose split, users, candidates or features differ from those of the first sound run of the full model.
+/// Fails cells whose split, users, candidates or features differ from those of the first usable run of the full model.
 fn check_protocols(all: &mut [Judged]) {
     let Some(first) = all.iter().position(|j| j.cell.condition == REFERENCE && j.run().is_some()) else {
         return;
@@ -119,7 +122,7 @@ fn check_features(plan: &Plan, all: &mut [Judged]) {
     let mut flat: BTreeMap<String, bool> = BTreeMap::new();
     for judged in all {
         let Some(condition) = plan.condition(&judged.cell.condition) else { continue };
-        let Outcome::Sound(_) = judged.outcome else { continue };
+        let Outcome::Usable(_) = judged.outcome else { continue };
         let config = &judged.cell.config;
         let own = config.model.views.iter().filter(|view| view.replace.is_none() || !condition.is_constant());
         for view in own.filter(|view| !view.store().is_empty()) {
@@ -205,8 +208,8 @@ fn check_popularity(plan: &Plan, all: &mut [Judged]) -> Result<(), StudyError> {
     for judged in all.iter_mut().filter(|j| !j.cell.quick) {
         let Some(run) = judged.run() else { continue };
         let own = user_means(&run.rows, metric);
-        let below: Vec<f64> = own.iter().zip(&popular).map(|(own, popular)| own - popular).collect();
-        let Ok(estimate) = Estimate::from_users(&below) else { continue };
+        let differences: Vec<f64> = own.iter().zip(&popular).map(|(own, popular)| own - popular).collect();
+        let Ok(estimate) = Estimate::from_users(&differences) else { continue };
         if estimate.interval(plan.options.rule.confidence).high < 0.0 {
             let reason = format!(
                 "collapsed: {metric} {:.4} is below popularity's {:.4}, which the full model exceeds",

@@ -51,7 +51,7 @@ fn malformed(path: &Path, text: &str, error: &toml::de::Error) -> StudyError {
     StudyError::Malformed { path: path.to_owned(), place, reason, hint }
 }
 
-/// Why a value can't be meant.
+/// Why a value is refused.
 struct Refusal {
     key: &'static str,
     reason: String,
@@ -67,7 +67,7 @@ fn refuse(key: &'static str, reason: impl Into<String>, hint: impl Into<String>)
 /// Checks every value of `study`, which `path` holds.
 ///
 /// # Errors
-/// The first that can't be meant.
+/// The first value that is refused.
 fn check(study: &Study, path: &Path) -> Result<(), StudyError> {
     let rules = [
         check_base,

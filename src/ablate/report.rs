@@ -33,7 +33,9 @@ pub struct StudyReport {
     pub verdicts: Vec<ViewVerdict>,
     /// The full model against itself under other seeds.
     pub again: Option<Contrast>,
-    pub floors: Vec<(String, f64)>,
+    /// Figures of the baselines in the full model's report, by the primary metric.
+    #[serde(rename = "floors")]
+    pub baselines: Vec<(String, f64)>,
     pub cells: Vec<CellLine>,
     pub comparison: Comparison,
     #[serde(skip)]
@@ -51,10 +53,10 @@ pub struct CellLine {
 }
 
 impl StudyReport {
-    /// Sets the sound cells side by side.
+    /// Sets the usable runs side by side.
     ///
     /// # Errors
-    /// The full model has no sound run, no condition has one, or runs are not comparable.
+    /// The full model has no usable run, no other condition has one, or runs are not comparable.
     pub fn new(plan: &Plan, judged: &[Judged]) -> Result<Self, StudyError> {
         let mut comparison = compare(&specs(plan, judged)?, &plan.options)?;
         for cell in judged {
@@ -63,11 +65,11 @@ impl StudyReport {
                 comparison.failed.push(Failed { group, run: cell.cell.dir.clone(), reason: reason.clone() });
             }
         }
-        comparison.warnings.extend(borne(judged));
+        comparison.warnings.extend(tolerated_faults(judged));
         comparison.warnings.extend(incomplete(plan, judged));
         let labels: Vec<String> = plan.contrasts.iter().map(|id| label(plan, id)).collect();
         let again = label(plan, AGAIN);
-        // A study's false claims are those of all rows that speak for it, its A/A row among them.
+        // The study's claims are its declared contrasts and the A/A row, so Holm's correction counts these.
         let declared = |c: &Contrast| labels.contains(&c.condition) || c.condition == again;
         let contrasts = &mut comparison.contrasts;
         settle_family(contrasts, &declared, &plan.options);
@@ -83,7 +85,7 @@ impl StudyReport {
             chosen: plan.chosen.clone(),
             verdicts: verdicts(plan, &comparison, family),
             again,
-            floors: floors(plan, judged),
+            baselines: baselines(plan, judged),
             cells: judged.iter().map(line).collect(),
             comparison,
             preface: Preface::default(),
@@ -186,7 +188,7 @@ impl StudyReport {
         })
     }
 
-    /// The A/A row, floor and ceiling.
+    /// The A/A row, and figures to read the others by: the full model, the model of IDs alone, the baselines.
     fn calibration(&self, plan: &Plan) -> Section {
         let again = match &self.again {
             Some(c) if matches!(c.verdict, Verdict::Helps | Verdict::Hurts) => Item {
@@ -213,10 +215,10 @@ impl StudyReport {
         let metric = self.comparison.options.metric.to_string();
         let mut rows: Vec<Vec<String>> = Vec::new();
         if let Some(full) = self.comparison.groups.first() {
-            rows.push(vec!["full model (ceiling)".into(), figure(&full.metrics, &metric)]);
+            rows.push(vec!["full model".into(), figure(&full.metrics, &metric)]);
         }
         let views = Views::new(&plan.base);
-        let floor = views.id.as_ref().and_then(|id| {
+        let id_alone = views.id.as_ref().and_then(|id| {
             let others: Vec<&String> = views.content.iter().collect();
             let found = plan
                 .conditions
@@ -224,12 +226,12 @@ impl StudyReport {
                 .find(|c| c.remove.len() == others.len() && others.iter().all(|v| c.remove.contains(v)))?;
             Some((id, self.comparison.groups.iter().find(|g| g.label == found.label)?))
         });
-        if let Some((id, group)) = floor {
-            rows.push(vec![format!("{id} only (floor)"), figure(&group.metrics, &metric)]);
+        if let Some((id, group)) = id_alone {
+            rows.push(vec![format!("{id} only"), figure(&group.metrics, &metric)]);
         }
-        rows.extend(self.floors.iter().map(|(name, value)| vec![name.clone(), format!("{value:.4}")]));
+        rows.extend(self.baselines.iter().map(|(name, value)| vec![name.clone(), format!("{value:.4}")]));
         Section {
-            title: "Floor, ceiling and the noise of chance".into(),
+            title: "Reference figures and the noise of chance".into(),
             items: vec![again],
             tables: vec![Table { header: vec![String::new(), metric], rows }],
             note: String::new(),
@@ -267,7 +269,7 @@ fn correction(declared: &[String], family: usize, explored: usize) -> String {
     format!("p is corrected by Holm over the {family} declared contrasts ({named}; with the A/A row){apart}")
 }
 
-/// The sound runs of each condition, the full model first.
+/// The usable runs of each condition, the full model first.
 fn specs(plan: &Plan, judged: &[Judged]) -> Result<Vec<GroupSpec>, StudyError> {
     let reason = |j: &Judged| {
         let line = line(j);
@@ -292,15 +294,15 @@ fn specs(plan: &Plan, judged: &[Judged]) -> Result<Vec<GroupSpec>, StudyError> {
 
 fn line(judged: &Judged) -> CellLine {
     let (state, reason) = match &judged.outcome {
-        Outcome::Sound(_) => ("done", String::new()),
+        Outcome::Usable(_) => ("done", String::new()),
         Outcome::Failed(reason) => ("FAILED", reason.clone()),
         Outcome::Pending => ("not done", String::new()),
     };
     CellLine { condition: judged.cell.condition.clone(), seed: judged.cell.seed, state, reason }
 }
 
-/// The faults that the study was told to bear, each with all cells that have it.
-fn borne(judged: &[Judged]) -> Vec<String> {
+/// The faults that the study tolerates, a line each with the cells that have it.
+fn tolerated_faults(judged: &[Judged]) -> Vec<String> {
     let mut faults: Vec<(&str, Vec<String>)> = Vec::new();
     for cell in judged {
         for fault in &cell.warnings {
@@ -318,14 +320,14 @@ fn borne(judged: &[Judged]) -> Vec<String> {
     faults.into_iter().map(line).collect()
 }
 
-/// Conditions that stand on fewer seeds than the study has.
+/// Warnings of conditions that have figures for some of the seeds only.
 fn incomplete(plan: &Plan, judged: &[Judged]) -> Vec<String> {
     let mut warnings = Vec::new();
     for condition in &plan.conditions {
         let own: Vec<&Judged> = judged.iter().filter(|j| j.cell.condition == condition.id).collect();
-        let sound = own.iter().filter(|j| j.run().is_some()).count();
-        if sound > 0 && sound < own.len() {
-            warnings.push(format!("{}: {} of {} seeds have figures", condition.label, sound, own.len()));
+        let usable = own.iter().filter(|j| j.run().is_some()).count();
+        if usable > 0 && usable < own.len() {
+            warnings.push(format!("{}: {} of {} seeds have figures", condition.label, usable, own.len()));
         }
     }
     warnings
@@ -355,13 +357,13 @@ fn undecided(plan: &Plan, comparison: &Comparison) -> Vec<Item> {
     let item = |condition: &super::Condition| Item {
         verdict: Verdict::NoEvidence,
         lead: "no verdict".into(),
-        text: format!("{}: no sound run without it", condition.remove.join(", ")),
+        text: format!("{}: no usable run without it", condition.remove.join(", ")),
     };
     missing.map(item).collect()
 }
 
-/// Untrained baselines of the full model's report, by the primary metric.
-fn floors(plan: &Plan, judged: &[Judged]) -> Vec<(String, f64)> {
+/// Figures of the baselines in the full model's report, by the primary metric.
+fn baselines(plan: &Plan, judged: &[Judged]) -> Vec<(String, f64)> {
     let metric = plan.options.metric.to_string();
     let read = |j: &Judged| -> Option<Report> {
         let text = std::fs::read_to_string(RunDir::new(&j.cell.dir).report()).ok()?;

@@ -14,15 +14,16 @@ use crate::tune::Space;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Retune {
-    /// Draws of every condition.
+    /// Number of draws (trials) for each condition.
     pub trials: usize,
-    /// Of the draws.
+    /// Seed of the draws, which are the same for every condition.
     #[serde(default)]
     pub seed: u64,
+    /// The range of each drawn key.
     pub space: Space,
 }
 
-/// The hyper-parameters of a condition.
+/// The hyper-parameters that were chosen for a condition.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Chosen {
     pub condition: String,
@@ -35,15 +36,15 @@ pub struct Chosen {
 
 /// Where the trials of a condition stand.
 pub(super) enum Choice {
-    /// Trials are left to do.
+    /// Trials are left to train.
     Open,
     Made(Chosen),
-    /// No trial has a figure.
+    /// No trial has a figure; the reason of the last failure.
     Failed(String),
 }
 
 impl Retune {
-    /// What can't be meant.
+    /// Why the settings are refused; absent where they are valid.
     pub(super) fn fault(&self) -> Option<String> {
         if self.trials == 0 || self.trials > 1000 {
             return Some(format!("trials = {} is not between 1 and 1000", self.trials));

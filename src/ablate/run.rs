@@ -77,7 +77,7 @@ pub struct Reported {
     pub report: StudyReport,
     /// Where the report's pages lie: `study.md`, `study.html`, `study.json`.
     pub root: PathBuf,
-    /// The study as a row of a table over several; absent where the full model has no sound run.
+    /// The study as a row of a table over several; absent where the full model has no usable run.
     pub model: Option<Model>,
 }
 

@@ -103,6 +103,6 @@ fn what_cant_be_started_ends_the_study_and_no_foreign_directory_is_touched() {
     std::fs::create_dir_all(foreign.join("notes")).unwrap();
     let train = |_: &Job<'_>| -> Result<Ended, StudyError> { panic!("nothing is trained") };
     let (outcome, _) = study(home.path(), 1, &Request::default(), &stop, train);
-    assert!(matches!(outcome, Err(StudyError::InTheWay { dir }) if dir == foreign));
+    assert!(matches!(outcome, Err(StudyError::NotARun { dir }) if dir == foreign));
     assert!(foreign.join("notes").exists());
 }

@@ -30,6 +30,7 @@ pub struct CatalogueLoss {
 /// One timed loss.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LossTime {
+    /// Number of the timed step, from 0; warm-ups are not counted.
     pub index: usize,
     /// Forward and backward.
     pub seconds: f64,
@@ -111,13 +112,14 @@ impl CatalogueLoss {
             return Err(BenchError::Diverged { loss, step: index });
         }
         let terms: Vec<f64> = host(parts).into_iter().map(f64::from).collect();
-        let of_branch = |((&name, &cross_entropy), slopes): ((&&'static str, &f64), Branch<_>)| BranchLoss {
-            name,
-            cross_entropy,
-            users_gradient: norm(slopes.users),
-            items_gradient: norm(slopes.items),
-        };
-        let branches = self.branches.iter().zip(&terms).zip(slopes).map(of_branch).collect();
+        let branch_loss =
+            |((&name, &cross_entropy), slopes): ((&&'static str, &f64), Branch<_>)| BranchLoss {
+                name,
+                cross_entropy,
+                users_gradient: norm(slopes.users),
+                items_gradient: norm(slopes.items),
+            };
+        let branches = self.branches.iter().zip(&terms).zip(slopes).map(branch_loss).collect();
         let pairs = self.pairs.iter().map(|pair| format!("{}_from_{}", pair.student, pair.teacher));
         let distilled = pairs.zip(terms[self.branches.len()..].iter().copied()).collect();
         Ok(LossTime { index, seconds, loss, branches, distilled })

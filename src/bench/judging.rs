@@ -20,11 +20,14 @@ pub struct Judging {
     dataset: Dataset,
     scorer: VectorScorer,
     config: EvalConfig,
+    /// S, by which the history rule `window` is measured: the workload's longest history.
+    max_seq_len: usize,
 }
 
 /// One timed ranking of all targets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ranking {
+    /// Number of the timed ranking, from 0; warm-ups are not counted.
     pub index: usize,
     pub seconds: f64,
     pub evaluation: Evaluation,
@@ -48,8 +51,9 @@ impl Judging {
             scorer.users.push(branch.users);
         }
         scorer.catalogue = Catalogue::new(exact, width);
-        let config = training::config(&loaded.workload, &loaded.dir, sets)?.eval;
-        Ok(Self { dataset: dataset(&histories, &targets, items), scorer, config })
+        let config = training::config(&loaded.workload, &loaded.dir, sets)?;
+        let max_seq_len = config.data.max_seq_len;
+        Ok(Self { dataset: dataset(&histories, &targets, items), scorer, config: config.eval, max_seq_len })
     }
 
     /// Ranks all targets, `steps.timed` times; `on_step` is told of every timed one.
@@ -70,9 +74,8 @@ impl Judging {
     }
 
     fn rank(&mut self) -> Result<Evaluation, BenchError> {
-        // The history rule of all items needs no longest window.
-        let longest = 0;
-        Ok(evaluate(&mut self.scorer, &self.dataset, Part::Test, &self.config, longest, &mut |_| {})?)
+        let Self { scorer, dataset, config, max_seq_len } = self;
+        Ok(evaluate(scorer, dataset, Part::Test, config, *max_seq_len, &mut |_| {})?)
     }
 }
 

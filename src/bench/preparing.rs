@@ -23,6 +23,7 @@ pub struct Preparing {
 /// One timed preparation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prepared {
+    /// Number of the timed step, from 0; warm-ups are not counted.
     pub index: usize,
     /// Reading, filtering, splitting and writing.
     pub seconds: f64,

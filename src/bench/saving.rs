@@ -30,6 +30,7 @@ pub struct Saving {
 /// One timed checkpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Saved {
+    /// Number of the timed step, from 0; warm-ups are not counted.
     pub index: usize,
     /// Synced to disk; training stands still so long.
     pub save_seconds: f64,

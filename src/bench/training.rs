@@ -37,7 +37,7 @@ use crate::train::update::{Rates, update};
 /// One timed step, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepTime {
-    /// Timed steps count from 0.
+    /// Number of the timed step, from 0; warm-ups are not counted.
     pub index: usize,
     /// Batch assembly (with gathering features), forward, backward, clipping and update.
     pub seconds: f64,

@@ -169,15 +169,15 @@ fn vector_columns<'a>(
 ) -> impl Iterator<Item = Column<'a>> {
     let Workload { users, items, width, .. } = *workload;
     (0..workload.branches().len()).flat_map(move |b| {
-        let of_users = Column::new(format!("users.{b}"), Dtype::F32, &[users, width], move |out| {
+        let users_column = Column::new(format!("users.{b}"), Dtype::F32, &[users, width], move |out| {
             targets.iter().enumerate().try_for_each(|(user, &target)| {
                 let vector = generate::user_vector(workload, b, user, target as u32);
                 out.write_all(bytemuck::cast_slice(&vector))
             })
         });
-        let of_items = Column::new(format!("items.{b}"), Dtype::F32, &[items + 1, width], move |out| {
+        let items_column = Column::new(format!("items.{b}"), Dtype::F32, &[items + 1, width], move |out| {
             (0..=items).try_for_each(|number| out.write_all(bytemuck::cast_slice(&item(workload, b, number))))
         });
-        [of_users, of_items]
+        [users_column, items_column]
     })
 }

@@ -110,7 +110,7 @@ fn run_one(
     match run_study(plan, &request, &launcher, stop, &mut |event| print_event(&event, terminal))? {
         Outcome::Interrupted => Ok(Came::Interrupted),
         Outcome::NoReport => {
-            terminal.say("no report yet: only the full model has sound runs");
+            terminal.say("no report yet: only the full model has usable runs");
             Ok(Came::Done)
         }
         Outcome::Reported(reported) => {

@@ -89,7 +89,7 @@ fn refuse_idle(args: &BenchArgs) -> Result<(), Failure> {
         Err(Failure::user(format!("--{option} does nothing here: {why}"), hint))
     };
     let no_workload = args.name == "list" || args.name == "machine";
-    let of_workload = [
+    let workload_options = [
         ("profile", args.profile.is_some()),
         ("set", !args.sets.is_empty()),
         ("write", args.write.is_some()),
@@ -99,7 +99,7 @@ fn refuse_idle(args: &BenchArgs) -> Result<(), Failure> {
         ("dropout", args.dropout.is_some()),
         ("config-set", !args.config_sets.is_empty()),
     ];
-    if let Some((option, _)) = of_workload.into_iter().find(|(_, given)| no_workload && *given) {
+    if let Some((option, _)) = workload_options.into_iter().find(|(_, given)| no_workload && *given) {
         let why = format!("`{}` is no workload", args.name);
         return refused(option, why, "name a workload instead; `codistill bench list` shows them");
     }

@@ -18,7 +18,7 @@ the reference. With two or more seeds on a side the verdict knows the noise of t
 Examples:
   codistill compare checkpoints/sasrec checkpoints/odmt
   codistill compare 'checkpoints/sasrec-*' 'checkpoints/odmt-*' --html report.html
-  codistill compare floor=checkpoints/odmt-1:transitions 'checkpoints/odmt-*' --metric recall@20 --json")]
+  codistill compare counted=checkpoints/odmt-1:transitions 'checkpoints/odmt-*' --metric recall@20 --json")]
 pub struct CompareArgs {
     /// Reference, then conditions.
     #[arg(required = true, num_args = 2.., value_name = "RUN")]

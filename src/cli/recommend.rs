@@ -271,10 +271,10 @@ impl Shelf {
         match self {
             Self::Catalogue => Popular::new(&counts, |_| true),
             Self::Store { mixed, items } => {
-                let of_id: HashMap<&str, u32> =
+                let counts_by_id: HashMap<&str, u32> =
                     dataset.items.ids.iter().map(String::as_str).zip(counts).skip(1).collect();
                 let counts: Vec<u32> =
-                    items.ids.iter().map(|id| of_id.get(id.as_str()).copied().unwrap_or(0)).collect();
+                    items.ids.iter().map(|id| counts_by_id.get(id.as_str()).copied().unwrap_or(0)).collect();
                 Popular::new(&counts, |item| mixed.is_offered(item))
             }
         }

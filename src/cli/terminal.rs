@@ -88,6 +88,7 @@ impl Terminal {
     ///
     /// # Errors
     /// Stdout can't be written for another reason.
+    #[allow(clippy::unused_self, reason = "all that is printed goes through the terminal")]
     pub fn data(&self, text: &str) -> Result<(), Failure> {
         let mut out = std::io::stdout().lock();
         let written = out

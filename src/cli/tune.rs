@@ -68,7 +68,7 @@ fn tell(event: &Event<'_>, metric: &str, terminal: &Terminal) {
     match event {
         Event::Generating(world) => tell_generated(world, terminal),
         Event::Warning(warning) => terminal.warn(warning),
-        Event::Note(note) => terminal.say(note),
+        Event::Note(note) => terminal.say(format!("note: {note}")),
         Event::Trained { trial, until } => {
             let name = Study::name(trial.number);
             match (&trial.failed, trial.score()) {
@@ -102,10 +102,8 @@ fn finish(search: &Search, args: &TuneArgs, terminal: &Terminal) -> Result<Exit,
     };
     let mut on_event = |event: Event<'_>| tell(&event, &search.metric, terminal);
     let test = if args.judge { Some(search.judge(winner.number, &mut on_event)?) } else { None };
-    if let Some(path) = search.write()? {
-        let name = Study::name(winner.number);
-        terminal.say(format!("best: {name}; configuration {}", path.display()));
-    }
+    let (name, path) = (Study::name(winner.number), search.study.best_config());
+    terminal.say(format!("best: {name}; configuration {}", path.display()));
     if terminal.json {
         let (dir, trials) = (search.study.dir.as_path(), search.trials.as_slice());
         let best = Some(winner.number);

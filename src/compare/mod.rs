@@ -217,7 +217,7 @@ fn summarise(group: &Group, options: &Options) -> Summary {
         runs: group.runs.iter().map(|run| run.dir.clone()).collect(),
         seeds: group.runs.iter().map(|run| run.seed).collect(),
         collapsed: group.trained()
-            && popularity.is_some_and(|&floor| mean(run_means.iter().copied()) < floor),
+            && popularity.is_some_and(|&baseline| mean(run_means.iter().copied()) < baseline),
         metrics,
         progress: progress.collect(),
         run_means,
@@ -228,7 +228,7 @@ fn warnings(groups: &[Group], summaries: &[Summary], contrasts: &[Contrast]) -> 
     let mut warnings: Vec<String> = Vec::new();
     for (group, summary) in groups.iter().zip(summaries) {
         if summary.collapsed {
-            warnings.push(format!("{} lies below the popularity floor: its training collapsed", group.label));
+            warnings.push(format!("{} lies below popularity: its training collapsed", group.label));
         }
         for (i, run) in group.runs.iter().enumerate() {
             let same = |other: &&run::Run| other.rows.iter().zip(&run.rows).all(|(a, b)| a.rank == b.rank);

@@ -95,7 +95,7 @@ impl Opened {
             progress: if trained { metrics.progress } else { Vec::new() },
             warning: judged.report.time_order.and_then(|order| order.warning()),
             notes: judged.notes(dir),
-            popularity: floor(&judged.report, part),
+            popularity: popularity(&judged.report, part),
             score: judged.score,
             protocol: judged.protocol,
             rows: judged.rows,
@@ -182,7 +182,8 @@ fn settings(config: &Config, last: Option<&Path>) -> Result<BTreeMap<String, Str
     Ok(settings)
 }
 
-fn floor(report: &Report, part: &str) -> Option<BTreeMap<String, f64>> {
+/// Figures of the baseline `popularity` on a part.
+fn popularity(report: &Report, part: &str) -> Option<BTreeMap<String, f64>> {
     let scores = report.evaluations.iter().filter(|e| e.part == part).flat_map(|e| &e.scored);
     scores.into_iter().find(|s| s.name == "popularity").map(|s| s.metrics.clone())
 }

@@ -29,7 +29,7 @@ pub enum DataError {
     #[error("{option}: {reason}")]
     Option { option: String, reason: String },
     #[error("more than {limit} {what}")]
-    TooMany { what: &'static str, limit: u64 },
+    TooMany { what: &'static str, limit: u32 },
 }
 
 impl DataError {
@@ -63,7 +63,7 @@ impl DataError {
             Self::EmptySplit { .. } => "use sequences of 3 or more, or an earlier cut-off".into(),
             Self::Pattern(e) => e.hint(),
             Self::Option { .. } => "see `codistill prepare --help`".into(),
-            Self::TooMany { .. } => "split the log; numbers are kept in 32 bits".into(),
+            Self::TooMany { what, .. } => format!("prepare a part of the log, with fewer {what}"),
         })
     }
 }

@@ -13,7 +13,8 @@ use crate::rng::finalise;
 pub struct Interaction {
     pub user: LogUser,
     pub item: LogItem,
-    /// Time in the unit of the source, or the row's place in the source where it gives no times.
+    /// The time as [`TimeColumn::pack`](super::source::TimeColumn::pack) packs it: numbers whose order is that of the times,
+    /// in a unit that is decided once the whole column is read. The row's place in the source where it gives no times.
     pub time: i64,
 }
 

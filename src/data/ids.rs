@@ -1,13 +1,20 @@
 //! The numbers that users and items go by.
 //!
-//! One item has three numbers on its way from a file to a loss, and each has a type or a home of its own:
+//! An item has these numbers on its way from a file to a loss and to a list:
 //!
-//! 1. [`LogItem`], from 0 in order of first appearance in the log: from reading to filtering, inside `prepare`. Numbers of
-//!    items that a filter drops stay unused.
-//! 2. [`ItemId`], 1..=I in catalogue order: the row of the item in the data set's tables, in feature stores and in score
-//!    vectors. 0 is padding. Long arrays of them ([`Sequences::items`](super::Sequences)) hold the plain `u32`, so that
-//!    they go to kernels as they are.
-//! 3. The column of the item among the distinct items of one batch, which `train::batch` assigns.
+//! | number | from | what it is | where it holds |
+//! | --- | --- | --- | --- |
+//! | [`LogItem`] | 0 | order of first appearance in the log; numbers of items that a filter drops stay unused | `prepare`, from reading to numbering |
+//! | [`ItemId`] | 1 to I | the catalogue's order, then items that it lacks; 0 is padding | everywhere behind `prepare`: tables of I + 1 entries, rows of feature stores and ID tables, scores. Long arrays ([`Sequences::items`](super::Sequences)) hold the plain `u32`, so that they go to kernels as they are |
+//! | row of `items.parquet` | 0 | item number - 1: the file has no row for padding | the data set on disk |
+//! | [`Column`](crate::model::Column) | 0 to U - 1 | place among the items that a batch encodes ([`ItemBlock::items`](crate::model::ItemBlock)): one of each distinct item, or one of each occurrence without `train.savings.distinct_items` | one batch: histories, labels and drawn items; padding of histories reads column 0 and is masked |
+//! | eligible row | 1 to E | place among the items that training may see, ascending, padding first (`Sampler::eligible`); the item number where these are all | labels of the full softmax |
+//! | place in the ID rows | 0 to V - 1 | place among the distinct rows that a batch reads of an ID table ([`IdRows::rows`](crate::model::IdRows)) | the gradient of one batch with `optim.id_table = "row_sparse"` |
+//! | place among the chosen | 1 | place among the candidates of a [`Choice`](super::Choice), ascending; 0 for the others | ranking under a choice |
+//! | row of a vector store | 0 | place in the store: the data set's items in their order, then new ones, which have no item number; lists count them from 1 | [`embed`](crate::embed), [`Mixed`](crate::recommend::Mixed) |
+//!
+//! A user has a [`LogUser`] while the log is read, and behind `prepare` a number from 0 on, in the same order without those
+//! who were dropped.
 
 /// A user's number within the log, from 0 in order of first appearance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

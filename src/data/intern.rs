@@ -21,7 +21,10 @@ pub struct Interner {
 }
 
 impl Interner {
-    /// The id's number, a new one if it is unknown; `None` when numbers (31 bits) are used up.
+    /// Most ids: numbers from 1 on must fit the signed 32-bit integers of devices and files.
+    pub const LIMIT: u32 = i32::MAX as u32;
+
+    /// The id's number, a new one if it is unknown; `None` for a new id beyond [`Self::LIMIT`] others.
     pub fn number(&mut self, id: &str) -> Option<u32> {
         let Self { numbers, hasher, text, ends } = self;
         let hash = hasher.hash_one(id);
@@ -33,7 +36,7 @@ impl Interner {
         match entry {
             Entry::Occupied(known) => Some(*known.get()),
             Entry::Vacant(free) => {
-                let number = u32::try_from(ends.len()).ok().filter(|&n| n < i32::MAX as u32)?;
+                let number = u32::try_from(ends.len()).ok().filter(|&n| n < Self::LIMIT)?;
                 free.insert(number);
                 text.push_str(id);
                 ends.push(text.len());

@@ -23,7 +23,7 @@ pub enum Modality {
 }
 
 impl Modality {
-    /// The name: The name: `text` or `image`.
+    /// The name in recipes and options: `text` or `image`.
     pub fn name(self) -> &'static str {
         if self == Self::Text { "text" } else { "image" }
     }

@@ -1,4 +1,4 @@
-//! The floor below a model on new items: nearest content, untrained (docs/studies.md, section 6.3).
+//! A baseline for new items: nearest content, untrained (docs/studies.md, section 6.3).
 
 use rayon::prelude::*;
 

@@ -46,7 +46,7 @@ impl GlobalTime {
         if split(&mut cut.sequences, &Split::GlobalTime { valid, test }).is_err() {
             return Ok(None);
         }
-        let mut floors: [Box<dyn Scorer + '_>; 4] = [
+        let mut baselines: [Box<dyn Scorer + '_>; 4] = [
             Box::new(Popularity::new(&cut)),
             Box::new(RecentPopularity::new(&cut)),
             Box::new(Transitions::new(&cut)),
@@ -54,9 +54,9 @@ impl GlobalTime {
         ];
         let mut scored = Vec::new();
         let mut targets = 0;
-        for floor in &mut floors {
-            let floor = floor.as_mut();
-            let found = match evaluate_among(floor, &cut, part, config, max_seq_len, choice, &mut |_| {}) {
+        for baseline in &mut baselines {
+            let baseline = baseline.as_mut();
+            let found = match evaluate_among(baseline, &cut, part, config, max_seq_len, choice, &mut |_| {}) {
                 Err(ScoreError::NoneChosen { .. }) => return Ok(None),
                 found => found?,
             };
@@ -73,7 +73,7 @@ mod tests {
     use crate::eval::fixtures::{dataset, leave_one_out};
 
     #[test]
-    fn floors_are_counted_before_the_cut_only() {
+    fn baselines_are_counted_before_the_cut_only() {
         // Ten users step through eight seconds together: the cuts fall at seconds 6 and 7 for everybody.
         let user = [1, 2, 3, 4, 5, 6, 7, 8];
         let data = dataset(8, &leave_one_out(&[&user[..]; 10]));

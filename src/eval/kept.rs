@@ -53,7 +53,7 @@ pub fn reports(files: &[PathBuf]) -> Result<Vec<(PathBuf, Report)>, RowsError> {
 /// reports of older programs without figures of `name`.
 ///
 /// # Errors
-/// [`RowsError::Stray`]: they belong to none.
+/// [`RowsError::Mismatch`]: they belong to none.
 pub fn owner(
     path: &Path,
     stored: &StoredRows,
@@ -63,7 +63,7 @@ pub fn owner(
     let found = stored.scored.iter().find(|(own, _)| own == name);
     let rows = found.map(|(_, rows)| rows.as_slice()).unwrap_or_default();
     let digest = rows::digest(&stored.part, name, rows);
-    let stray = |report: &Path, reason: String| RowsError::Stray {
+    let mismatch = |report: &Path, reason: String| RowsError::Mismatch {
         path: path.to_owned(),
         name: name.to_owned(),
         report: report.to_owned(),
@@ -87,11 +87,11 @@ pub fn owner(
             };
             match reason {
                 None => return Ok(Some(place)),
-                Some(reason) => refusal = refusal.or(Some(stray(file, reason))),
+                Some(reason) => refusal = refusal.or(Some(mismatch(file, reason))),
             }
         }
     }
-    let unknown = digests.map(|file| stray(file, "it has no figures of them".into()));
+    let unknown = digests.map(|file| mismatch(file, "it has no figures of them".into()));
     refusal.or(unknown).map_or(Ok(None), Err)
 }
 

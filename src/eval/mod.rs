@@ -6,8 +6,8 @@
 //!
 //! Reading order: [`scorer`] (what can be evaluated), [`rank`] (the rank of one target), [`inner_product`] (ranks of many
 //! users where scores are inner products), [`row`] (one target's rank), [`metrics`] (means over targets), [`protocol`]
-//! (which targets and candidates), [`hidden`] (targets that can't be hit), [`rows`] (rows on disk), [`baseline`] (untrained
-//! floors), [`cold`] (items that no training has seen), [`content`] (their floor), [`time_order`] and [`global_time`] (what
+//! (which targets and candidates), [`hidden`] (targets that can't be hit), [`rows`] (rows on disk), [`baseline`] (what is
+//! counted and not trained), [`cold`] (items that no training has seen), [`content`] (a baseline for them), [`time_order`] and [`global_time`] (what
 //! training knows of the future), [`report`], [`kept`] (report and rows on disk).
 
 pub mod baseline;

@@ -1,4 +1,4 @@
-//! Several evaluations side by side: the model, the floors below it, the ceiling above it.
+//! Several evaluations side by side: the model, the baselines and, on planted data, the oracle.
 
 use std::fmt::Write as _;
 
@@ -55,7 +55,8 @@ pub struct Report {
     /// What training knows of the time after the targets.
     #[serde(default)]
     pub time_order: Option<TimeOrder>,
-    /// The floors where the same interactions are split in time; absent where training knows no future anyway.
+    /// Figures of the baselines where the same interactions are split in time; absent where training knows no future
+    /// anyway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub global_time: Option<GlobalTime>,
     /// Targets that no training has seen, where there are such items and a rule for them.
@@ -72,15 +73,15 @@ impl Report {
         &self.evaluations[0]
     }
 
-    /// The best of the baselines that count rather than learn, where the model's figure `metric` (`ensemble/ndcg@10`) is
-    /// not above it: its name, its figure and the model's. The oracle is no baseline.
-    pub fn unbeaten(&self, metric: &str) -> Option<(&str, f64, f64)> {
+    /// The best baseline by `metric` (`ensemble/ndcg@10`), where the model is not better: its name, its figure and the
+    /// model's. Absent where the model is better or `metric` was not measured. The oracle is no baseline.
+    pub fn unbeaten_baseline(&self, metric: &str) -> Option<(&str, f64, f64)> {
         let model = *self.model().metrics().get(metric)?;
         let (_, name) = metric.split_once('/')?;
         let baselines = self.evaluations.iter().skip(1).flat_map(|e| &e.scored).filter(|s| s.name != ORACLE);
         let figures = baselines.filter_map(|s| Some((s.name.as_str(), *s.metrics.get(name)?)));
         let (baseline, figure) = figures.max_by(|a, b| a.1.total_cmp(&b.1))?;
-        // A model whose figure is NaN is above nothing.
+        // A model whose figure is NaN is better than nothing.
         if model > figure { None } else { Some((baseline, figure, model)) }
     }
 
@@ -102,7 +103,7 @@ impl Report {
         let mut text = format!("{}\n", self.protocol());
         self.blocks(&mut text, ks, &self.rows().collect::<Vec<_>>());
         if let Some(cut) = &self.global_time {
-            let _ = write!(text, "\n{}\n", split_in_time(cut));
+            let _ = write!(text, "\n{}\n", global_time_heading(cut));
             self.blocks(&mut text, ks, &cut.scored.iter().collect::<Vec<_>>());
         }
         if let Some(cold) = &self.cold {
@@ -141,7 +142,7 @@ impl Report {
             let _ = write!(text, "\nWarning: {warning}.\n");
         }
         if let Some(cut) = &self.global_time {
-            let _ = write!(text, "\n{}:\n\n", split_in_time(cut));
+            let _ = write!(text, "\n{}:\n\n", global_time_heading(cut));
             markdown_table(&mut text, &columns, cut.scored.iter().map(|scored| row(scored, &columns)));
         }
         for (cold, &k) in self.cold.iter().flat_map(|cold| ks.iter().map(move |k| (cold, k))) {
@@ -224,9 +225,9 @@ impl Report {
     }
 }
 
-fn split_in_time(cut: &GlobalTime) -> String {
+fn global_time_heading(cut: &GlobalTime) -> String {
     format!(
-        "The floors where nothing after a target is known: {} targets, split in time at {:.0} % and {:.0} % of the \
+        "Baselines where nothing after a target is known: {} targets, split in time at {:.0} % and {:.0} % of the \
          interactions",
         cut.targets,
         100.0 * cut.valid_from,
@@ -309,30 +310,30 @@ mod tests {
     }
 
     #[test]
-    fn a_model_below_the_best_counter_is_told_apart_from_one_above() {
+    fn a_model_below_the_best_baseline_is_told_apart_from_one_above() {
         // Items 1 and 2 are known, so that 3 competes with 4 alone: rank 1 or 2.
         let (first, second) = ([0.0, 0.0, 2.0, 1.0], [0.0, 0.0, 1.0, 2.0]);
         let at_two = 1.0 / 3.0f64.log2();
         let below = report(&[("ensemble", second), ("popularity", second), ("transitions", first)]);
-        assert_eq!(below.unbeaten("ensemble/ndcg@10"), Some(("transitions", 1.0, at_two)));
-        assert_eq!(below.unbeaten("ensemble/recall@1"), Some(("transitions", 1.0, 0.0)));
+        assert_eq!(below.unbeaten_baseline("ensemble/ndcg@10"), Some(("transitions", 1.0, at_two)));
+        assert_eq!(below.unbeaten_baseline("ensemble/recall@1"), Some(("transitions", 1.0, 0.0)));
         let above = report(&[("ensemble", first), ("popularity", second), ("transitions", second)]);
-        assert_eq!(above.unbeaten("ensemble/ndcg@10"), None);
+        assert_eq!(above.unbeaten_baseline("ensemble/ndcg@10"), None);
         let level = report(&[("ensemble", second), ("popularity", second)]);
-        assert_eq!(level.unbeaten("ensemble/ndcg@10"), Some(("popularity", at_two, at_two)));
+        assert_eq!(level.unbeaten_baseline("ensemble/ndcg@10"), Some(("popularity", at_two, at_two)));
     }
 
     #[test]
-    fn the_oracle_is_no_counter_and_a_model_that_scores_nan_has_beaten_nothing() {
+    fn the_oracle_is_no_baseline_and_a_model_that_scores_nan_is_better_than_none() {
         let (first, second) = ([0.0, 0.0, 2.0, 1.0], [0.0, 0.0, 1.0, 2.0]);
         let oracle = report(&[("ensemble", second), (ORACLE, first)]);
-        assert_eq!(oracle.unbeaten("ensemble/ndcg@10"), None);
+        assert_eq!(oracle.unbeaten_baseline("ensemble/ndcg@10"), None);
         let mut nan = report(&[("ensemble", first), ("popularity", second)]);
         nan.evaluations[0].scored[0].metrics.insert("ndcg@10".into(), f64::NAN);
         assert!(
-            nan.unbeaten("ensemble/ndcg@10")
+            nan.unbeaten_baseline("ensemble/ndcg@10")
                 .is_some_and(|(name, _, model)| name == "popularity" && model.is_nan())
         );
-        assert_eq!(nan.unbeaten("ensemble/ndcg@7"), None, "what was not measured says nothing");
+        assert_eq!(nan.unbeaten_baseline("ensemble/ndcg@7"), None, "what was not measured says nothing");
     }
 }

@@ -47,8 +47,9 @@ pub enum RowsError {
     Open { path: PathBuf, source: io::Error },
     #[error("{path} does not hold evaluation rows: {reason}")]
     Content { path: PathBuf, reason: String },
+    /// Rows and report are of different evaluations.
     #[error("{path}: the rows of `{name}` are not those of {report}: {reason}")]
-    Stray { path: PathBuf, name: String, report: PathBuf, reason: String },
+    Mismatch { path: PathBuf, name: String, report: PathBuf, reason: String },
 }
 
 impl RowsError {
@@ -56,7 +57,7 @@ impl RowsError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Write(_) => Some("check that the folder exists and has room".into()),
-            Self::Open { .. } | Self::Content { .. } | Self::Stray { .. } => {
+            Self::Open { .. } | Self::Content { .. } | Self::Mismatch { .. } => {
                 Some("`codistill evaluate` writes rows and report of a run anew".into())
             }
         }
@@ -191,13 +192,13 @@ fn encode(evaluation: &Evaluation, scored: &[&Scored]) -> ParquetResult<Vec<u8>>
     let schema = Arc::new(parse_message_type(&format!("message rows {{ {} }}", fields.join(" ")))?);
     let protocol =
         serde_json::to_string(&evaluation.protocol).map_err(|e| ParquetError::External(e.into()))?;
-    let about = vec![
+    let metadata = vec![
         KeyValue::new(PART.to_owned(), evaluation.part.clone()),
         KeyValue::new(PROTOCOL.to_owned(), protocol),
     ];
     let properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
-        .set_key_value_metadata(Some(about))
+        .set_key_value_metadata(Some(metadata))
         .build();
     let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties))?;
     for scored in scored {
@@ -232,10 +233,11 @@ pub fn read_where(path: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<StoredRo
 fn decode(file: File, wanted: &dyn Fn(&str) -> bool) -> Result<StoredRows, String> {
     let text = |e: ParquetError| e.to_string();
     let reader = SerializedFileReader::new(file).map_err(text)?;
-    let about = reader.metadata().file_metadata();
-    check_columns(about)?;
-    let part = entry(about, PART)?.to_owned();
-    let protocol = serde_json::from_str(entry(about, PROTOCOL)?).map_err(|e| format!("`{PROTOCOL}`: {e}"))?;
+    let metadata = reader.metadata().file_metadata();
+    check_columns(metadata)?;
+    let part = entry(metadata, PART)?.to_owned();
+    let protocol =
+        serde_json::from_str(entry(metadata, PROTOCOL)?).map_err(|e| format!("`{PROTOCOL}`: {e}"))?;
     let mut scored: Vec<(String, Vec<Row>)> = Vec::new();
     for group in 0..reader.num_row_groups() {
         let group = reader.get_row_group(group).map_err(text)?;
@@ -255,8 +257,9 @@ fn decode(file: File, wanted: &dyn Fn(&str) -> bool) -> Result<StoredRows, Strin
     Ok(StoredRows { part, protocol, scored })
 }
 
-fn check_columns(about: &FileMetaData) -> Result<(), String> {
-    let found = about.schema_descr().columns();
+/// Refuses a file whose columns have other names, types or order than [`COLUMNS`].
+fn check_columns(metadata: &FileMetaData) -> Result<(), String> {
+    let found = metadata.schema_descr().columns();
     let fits = found.len() == COLUMNS.len()
         && found.iter().zip(&COLUMNS).all(|(column, (name, field))| {
             let optional = i16::from(matches!(field, Field::OptionalLong(_)));
@@ -272,8 +275,9 @@ fn check_columns(about: &FileMetaData) -> Result<(), String> {
     Err(format!("its columns are {}", names.join(", ")))
 }
 
-fn entry<'a>(about: &'a FileMetaData, key: &str) -> Result<&'a str, String> {
-    let mut pairs = about.key_value_metadata().into_iter().flatten();
+/// A value of the file's key-value metadata.
+fn entry<'a>(metadata: &'a FileMetaData, key: &str) -> Result<&'a str, String> {
+    let mut pairs = metadata.key_value_metadata().into_iter().flatten();
     pairs.find(|pair| pair.key == key).and_then(|pair| pair.value.as_deref()).ok_or(format!("no `{key}`"))
 }
 

@@ -47,7 +47,7 @@ impl Precision {
         }
     }
 
-    /// The name: The name: The name: `float16` or `float32`.
+    /// The name in reports: `float16` or `float32`.
     pub fn name(self) -> &'static str {
         match self {
             Self::F16 => "float16",
@@ -281,7 +281,7 @@ fn map_file(file: &File) -> std::io::Result<Mmap> {
     unsafe { Mmap::map(file) }
 }
 
-/// The place of The place of The place of `tokens`, checked for type, shape and alignment.
+/// The place of `tokens`, checked for type, shape and alignment.
 fn token_place(path: &Path, header: &Header) -> Result<(Place, Precision), FeatureError> {
     let place = header.place("tokens").ok_or_else(|| malformed(path, "no tensor named \"tokens\""))?;
     let precision = match place.dtype {

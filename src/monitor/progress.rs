@@ -92,6 +92,11 @@ impl Progress {
         }
     }
 
+    /// Whether nothing that is printed here is seen.
+    pub fn is_hidden(&self) -> bool {
+        matches!(self.shown, Shown::Hidden)
+    }
+
     /// Prints a warning.
     pub fn warn(&mut self, warning: &str) {
         self.print(&format!("warning: {warning}"));

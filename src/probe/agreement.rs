@@ -140,7 +140,7 @@ pub fn agreement(
         }
     }
     let [overlap, overlap_chance, overlap_matched] = sums.map(|s| s / (items.len() * k) as f64);
-    let lift = |floor: f64| (floor > 0.0).then(|| overlap / floor);
+    let lift = |chance: f64| (chance > 0.0).then(|| overlap / chance);
     Some(Agreement {
         k,
         items: items.len(),

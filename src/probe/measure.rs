@@ -206,9 +206,11 @@ fn notes(single: &[Vectors], features: &[FeatureReport], present: &[bool]) -> Ve
             f.name, f.unusable
         ));
     }
-    let bare = present.iter().skip(1).filter(|&&p| !p).count();
-    if bare > 0 {
-        notes.push(format!("{bare} items have no features in any view and stand at the end of every list"));
+    let without_content = present.iter().skip(1).filter(|&&p| !p).count();
+    if without_content > 0 {
+        notes.push(format!(
+            "{without_content} items have no features in any view and stand at the end of every list"
+        ));
     }
     if features.iter().any(|f| f.chance_like == Some(false)) {
         notes.push("random features leave the chance interval: look at the split and the catalogue".into());

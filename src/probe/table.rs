@@ -133,13 +133,13 @@ impl Report {
     fn head(&self) -> String {
         let c = &self.chance;
         let random = self.features.iter().find_map(|f| Some((f.chance_like?, f)));
-        let floor = random.map_or(String::new(), |(inside, f)| {
+        let random_note = random.map_or(String::new(), |(inside, f)| {
             let place = if inside { "inside" } else { "OUTSIDE" };
             format!("; random features {:.4}, {place}", f.zero_shot.get("recall@10"))
         });
         format!(
             "{}: {} targets, full ranking over {} items without the history; chance recall@10 {:.4}, 99 % interval \
-             {:.4} to {:.4}{floor}",
+             {:.4} to {:.4}{random_note}",
             self.part, self.targets, self.items, c.recall, c.low, c.high
         )
     }

@@ -1,4 +1,4 @@
-//! Figures against plain loops in f64, and the floor against chance.
+//! Figures against plain loops in f64, and random features against chance.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Item vectors: views pooled over their tokens and joined, and random vectors as a floor.
+//! Item vectors: views pooled over their tokens and joined, and random vectors as a baseline.
 //!
 //! Shapes: `I` items, `F` width of all views together, `n` rows of a tile.
 
@@ -60,7 +60,7 @@ impl Vectors {
         Self { name: name.to_owned(), width, values, present, unusable }
     }
 
-    /// Independent normal vectors for the items that are true in `like`, as a floor. A function of `seed` alone.
+    /// Independent normal vectors for the items that are true in `like`, as a baseline. A function of `seed` alone.
     pub fn random(width: usize, like: &[bool], seed: u64) -> Self {
         let mut values = vec![0.0f32; like.len() * width];
         values.par_chunks_exact_mut(width).enumerate().filter(|(i, _)| like[*i]).for_each(|(item, row)| {

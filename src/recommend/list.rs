@@ -15,19 +15,20 @@ pub struct History {
     pub user: String,
     /// Oldest first; the model reads only the last S.
     pub items: Vec<u32>,
-    /// Further items that the user had and the model doesn't read: they aren't listed again either.
-    pub unread: Vec<u32>,
+    /// All that the user had, where `items` lacks some of it because the training held items out: none of it is listed.
+    /// Empty where `items` is all.
+    pub had: Vec<u32>,
 }
 
 impl History {
     /// A history that the model reads as a whole.
     pub fn new(user: impl Into<String>, items: Vec<u32>) -> Self {
-        Self { user: user.into(), items, unread: Vec::new() }
+        Self { user: user.into(), items, had: Vec::new() }
     }
 
-    /// All items that the user had.
+    /// All items that the user had, some of them twice.
     pub fn seen(&self) -> impl Iterator<Item = u32> + '_ {
-        self.items.iter().chain(&self.unread).copied()
+        self.items.iter().chain(&self.had).copied()
     }
 }
 

@@ -17,7 +17,7 @@ pub fn advise(
     run: &str,
 ) -> Option<String> {
     let metric = &config.train.metric;
-    let (baseline, floor, model) = report.unbeaten(metric)?;
+    let (baseline, figure, model) = report.unbeaten_baseline(metric)?;
     let mut ways = Vec::new();
     // The last evaluation is the best one: the training was cut off while it still learned.
     if state.best.is_some_and(|(_, step)| step == state.step) {
@@ -38,7 +38,7 @@ pub fn advise(
         lr / 3.0
     ));
     Some(format!(
-        "the model is not above {baseline}, which trains nothing: test {metric} {model:.4} against {floor:.4}; try {}",
+        "the model is not above {baseline}, which trains nothing: test {metric} {model:.4} against {figure:.4}; try {}",
         ways.join(", ")
     ))
 }

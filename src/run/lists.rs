@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::{Run, RunError};
 use crate::data::Dataset;
+use crate::eval::inner_product::quantized::MAX_WIDTH;
 use crate::eval::inner_product::{Catalogue, Query, View};
 use crate::model::Recommender;
 use crate::params;
@@ -34,7 +35,11 @@ pub struct Entry<'a> {
     pub score: f32,
 }
 
-/// A trained model that makes lists.
+/// A trained model that makes lists, of the best checkpoint or of whichever [`Run::open`] was asked for.
+///
+/// Every item of the data set can be listed and is scored by the vectors of all branches. An item that no training window
+/// reads, as one that `data.cold` holds out, has an ID vector that was never trained; its score is of little worth where
+/// there is an ID branch. [`crate::embed`] serves such items by what stands in for that vector.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -70,10 +75,15 @@ pub struct Lists {
 }
 
 impl Lists {
-    /// Encodes the catalogue of a run.
+    /// Encodes the catalogue of a run: a forward pass of the item tower for every item, by far the longest part of the work.
+    /// It keeps each branch's `[I + 1, D]` vectors in 32 bits, on the device and on the host, and rounded ones. A list is
+    /// then one pass of the user encoders and one over the vectors.
     ///
     /// # Errors
-    /// The run's system has no item vectors, one of them is not finite, or the data set can't be read.
+    /// - [`RunError::NoVectors`]: the run's system has no item vectors.
+    /// - [`RunError::NotFinite`]: a vector is not finite, since the training diverged.
+    /// - [`RunError::TooWide`]: the vectors have more entries than the ranking takes.
+    /// - [`RunError::System`]: the data set with the items that were held out can't be read.
     pub fn new(run: Run) -> Result<Self, RunError> {
         run.codistill()?;
         let Ok(fitted) = run.model.into_any().downcast::<Fitted<CoDistill>>() else {
@@ -83,8 +93,12 @@ impl Lists {
         let Fitted { system, model } = *fitted;
         let vectors = system.catalogue(&model);
         let rows = vectors.branches.iter().cloned().map(params::host).collect();
-        let catalogue = Catalogue::new(rows, model.config().width)
-            .ok_or_else(|| RunError::NotFinite { run: run.dir.root.clone() })?;
+        let width = model.config().width;
+        if width > MAX_WIDTH {
+            return Err(RunError::TooWide { run: run.dir.root.clone(), width, most: MAX_WIDTH });
+        }
+        let catalogue =
+            Catalogue::new(rows, width).ok_or_else(|| RunError::NotFinite { run: run.dir.root.clone() })?;
         let whole = whole_dataset(&system.setup)?;
         let dataset = &system.setup.dataset;
         let items = (1u32..).zip(&dataset.items.ids[1..]).map(|(item, id)| (id.clone(), item)).collect();
@@ -101,18 +115,23 @@ impl Lists {
         &self.system.setup
     }
 
-    /// The best `k` items for a user of the data set that they haven't had, best first, ties by item number.
+    /// The best `k` items for a user of the data set that they haven't had, best first, ties by item number. The model reads
+    /// the last `data.max_seq_len` items of the user's whole history, validation and test items included.
+    ///
+    /// There are fewer than `k` where fewer items are left, and none for a user without a history, of whom the model knows
+    /// nothing ([`crate::recommend::Popular`] has items for them). Where the run held items out (`data.cold`), the history
+    /// is without them, as the training was, and what the user had of them is not listed either.
     ///
     /// # Errors
     /// There is no such user.
     pub fn recommend(&self, user: &str, k: usize) -> Result<Vec<Entry<'_>>, ListError> {
         let number = self.users.get(user).ok_or_else(|| ListError::UnknownUser(user.to_owned()))?;
-        let unread = self.whole.as_ref().map_or(&[][..], |whole| whole.sequences.items_of(*number));
-        Ok(self.list(self.setup().dataset.sequences.items_of(*number), unread, k))
+        let had = self.whole.as_ref().map_or(&[][..], |whole| whole.sequences.items_of(*number));
+        Ok(self.list(self.setup().dataset.sequences.items_of(*number), had, k))
     }
 
-    /// The best `k` items after a history of item ids, oldest first, of which none is listed. Empty after an empty history,
-    /// of which the model knows nothing.
+    /// The best `k` items after a history of item ids, oldest first, of which none is listed; fewer than `k` where fewer are
+    /// left. Empty after an empty history, of which the model knows nothing.
     ///
     /// # Errors
     /// An id is not in the catalogue.
@@ -129,11 +148,11 @@ impl Lists {
         Ok(self.list(&history, &[], k))
     }
 
-    /// The best items after `history`; neither its items nor those of `unread` are listed.
-    fn list(&self, history: &[u32], unread: &[u32], k: usize) -> Vec<Entry<'_>> {
+    /// The best items after `history`; neither its items nor those of `had` are listed.
+    fn list(&self, history: &[u32], had: &[u32], k: usize) -> Vec<Entry<'_>> {
         let items = &self.setup().dataset.items;
-        let had: BTreeSet<u32> = history.iter().chain(unread).copied().collect();
-        let masked: Vec<u32> = had.into_iter().collect();
+        let masked: BTreeSet<u32> = history.iter().chain(had).copied().collect();
+        let masked: Vec<u32> = masked.into_iter().collect();
         // Nobody asks for the rank of this one; it only must be a candidate.
         let free = (1..=items.count() as u32).find(|item| masked.binary_search(item).is_err());
         let (Some(target), false) = (free, history.is_empty()) else { return Vec::new() };

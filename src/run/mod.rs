@@ -1,7 +1,7 @@
-//! Trained runs, opened for use: the entry point of programs that serve, judge or export a model.
+//! Trains, opens and serves runs: the entry points of programs.
 //!
-//! [`train`] makes one from a configuration; [`Run::open`] opens one, [`crate::judge::judge`] judges it, [`Lists`] answers
-//! requests with it.
+//! [`train`] makes a run from a configuration; [`Run::open`] opens one, [`crate::judge::judge`] judges it, [`Lists`] answers
+//! requests with it, [`Run::export`] writes its weights for other programs.
 
 pub mod advice;
 pub mod data;
@@ -32,15 +32,20 @@ use crate::train::{SystemError, TrainError};
 pub use lists::{Entry, ListError, Lists};
 pub use session::{Finished, Judged, Session, train};
 
-/// Why a run can't be opened or used.
+/// Why a run can't be trained, opened or used.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    /// The directory is no run, or its checkpoint is absent, damaged or doesn't fit its configuration; or a run or
+    /// checkpoint can't be written.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// Data set or features of a trained run are absent, damaged or other ones than it was trained on.
     #[error(transparent)]
     Inputs(#[from] InputsError),
+    /// The configuration does not fit its data, or names a system or term that this program lacks.
     #[error(transparent)]
     System(#[from] SystemError),
+    /// There is no such device.
     #[error(transparent)]
     Device(#[from] DeviceError),
     #[error(transparent)]
@@ -57,6 +62,8 @@ pub enum RunError {
     Judge(#[from] JudgeError),
     #[error("{run} has item vectors that are no finite numbers")]
     NotFinite { run: PathBuf },
+    #[error("{run} has item vectors of {width} entries; lists are ranked for at most {most}")]
+    TooWide { run: PathBuf, width: usize, most: usize },
     #[error("{run} was trained by the system `{kind}`, which has no item and user vectors")]
     NoVectors { run: PathBuf, kind: String },
 }
@@ -75,6 +82,7 @@ impl RunError {
             Self::Train(e) => e.hint(),
             Self::Judge(e) => e.hint(),
             Self::NotFinite { .. } => Some("take an earlier checkpoint: the training diverged".into()),
+            Self::TooWide { .. } => Some("lower model.width; `evaluate` ranks any width".into()),
             Self::NoVectors { .. } => Some(
                 "`evaluate` and `export` take runs of any system, this command those of `codistill`".into(),
             ),
@@ -104,10 +112,11 @@ impl Protocol {
 /// How a run is opened.
 #[derive(Clone, Debug)]
 pub struct OpenOptions {
+    /// Default: the best on validation.
     pub checkpoint: Which,
     /// Where its inputs lie, and whether changed ones are accepted.
     pub inputs: Asked,
-    /// `auto`, `cpu` or `wgpu[:N]`.
+    /// `auto`, `cpu` or `wgpu[:N]`. Default: `auto`, whatever the run was trained on.
     pub device: String,
     pub protocol: Protocol,
 }
@@ -127,8 +136,9 @@ impl Default for OpenOptions {
 pub struct Run {
     pub dir: RunDir,
     which: Which,
-    /// The checkpoint that was chosen, and where it lies.
+    /// The checkpoint that was chosen.
     pub checkpoint: Checkpoint,
+    /// The directory of that checkpoint, `<run>/steps/step-N`.
     pub path: PathBuf,
     pub model: Box<dyn AnyFitted>,
     /// What was accepted or can't be checked about its inputs.
@@ -139,8 +149,27 @@ pub struct Run {
 impl Run {
     /// Opens the run directory `root` with the inputs that it was trained on.
     ///
+    /// Every byte of its data set and feature stores is read once and compared with their hashes: this takes as long as
+    /// reading the features from disk. No lock is taken, and nothing is written; what a training that still runs saves later
+    /// is not seen.
+    ///
+    /// ```no_run
+    /// use codistill::run::{OpenOptions, Run, RunError};
+    /// use codistill::train::run_dir::Which;
+    ///
+    /// let options = OpenOptions { checkpoint: Which::Last, device: "cpu".into(), ..OpenOptions::default() };
+    /// let run = Run::open("checkpoints/quickstart".as_ref(), &options)?;
+    /// println!("step {}, from {}", run.checkpoint.state.step, run.path.display());
+    /// run.found.warnings().iter().for_each(|warning| eprintln!("{warning}"));
+    /// # Ok::<(), RunError>(())
+    /// ```
+    ///
     /// # Errors
-    /// The checkpoint is absent or damaged, an input is absent or changed, or there is no such device.
+    /// - [`RunError::Checkpoint`]: `root` is no run, or its checkpoint is absent, damaged or doesn't fit its configuration.
+    /// - [`RunError::Inputs`]: the data set or a feature store is absent, damaged or not what the run was trained on, and
+    ///   [`Asked::accept_changed`] is not set.
+    /// - [`RunError::System`]: the run's system or a term of its objective is not registered in this program.
+    /// - [`RunError::Device`]: there is no such device.
     pub fn open(root: &Path, options: &OpenOptions) -> Result<Self, RunError> {
         let dir = RunDir::new(root);
         let (path, checkpoint) = dir.checkpoint(&options.checkpoint)?;

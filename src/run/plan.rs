@@ -20,7 +20,9 @@ pub struct Plan {
     pub users: usize,
     pub items: usize,
     pub windows: usize,
-    pub items_without_modality: usize,
+    /// Items without content features in any view that the model reads.
+    #[serde(rename = "items_without_modality")]
+    pub items_without_content: usize,
     /// Items with training events of which no window reads one, and the share of events that none reads.
     pub items_without_window: usize,
     pub unread_events_share: f64,
@@ -69,7 +71,7 @@ impl Plan {
             users: setup.dataset.sequences.users(),
             items: setup.dataset.items.count(),
             windows: system.samples().0,
-            items_without_modality: unused.bare_items,
+            items_without_content: unused.bare_items,
             items_without_window: unused.items,
             unread_events_share: unused.events_share,
             parameters: training.parameters(),
@@ -97,7 +99,7 @@ impl fmt::Display for Plan {
         let rows = [
             ("device", self.device.clone()),
             ("data", format!("{} users, {} items, {} windows", self.users, self.items, self.windows)),
-            ("items without content", self.items_without_modality.to_string()),
+            ("items without content", self.items_without_content.to_string()),
             (
                 "read by no window",
                 format!(

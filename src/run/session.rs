@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
+use super::advice::advise;
 use super::watch::Watch;
 use super::{RunError, hparams, show};
 use crate::config::Config;
@@ -14,6 +15,7 @@ use crate::monitor::{FINAL_BEST, FINAL_TEST, Monitor, Progress};
 use crate::systems::{self, AnySystem, CoDistill, Fitted};
 use crate::train::checkpoint::RunState;
 use crate::train::run_dir::{RunDir, Which};
+use crate::train::system::Notices;
 use crate::train::trainer::{Outcome, TrainError, check_targets};
 use crate::train::{Setup, Training};
 
@@ -66,7 +68,8 @@ impl<'a> Session<'a> {
         self.training.state()
     }
 
-    /// What the monitor could not write, since it was asked last.
+    /// What the monitor could not write, since it was asked last. A progress line that is shown prints it as it arises, so
+    /// that only what came after is left here.
     pub fn warnings(&mut self) -> Vec<String> {
         self.watch.monitor.warnings()
     }
@@ -105,16 +108,31 @@ impl<'a> Session<'a> {
     }
 }
 
-/// A finished training.
+/// A training that ended: at its last epoch, early, or because it was asked to stop.
 pub struct Finished {
+    /// The run directory: checkpoints, metrics, and the report with its rows.
     pub dir: RunDir,
+    /// Why the training ended. After [`Outcome::Interrupted`] the state is saved, and the run can be resumed.
     pub outcome: Outcome,
-    /// Absent where the training was stopped before its end.
+    /// Figures of the best checkpoint on the test part; absent where the training was stopped.
     pub report: Option<Report>,
+    /// What a user should act on, a line each: items that no window reads, targets that can't be hit, metrics that could not
+    /// be written, a model that is not above a baseline. The command `train` prints the same.
+    pub warnings: Vec<String>,
+    /// What a user may want to know, a line each: events that no window reads, a split that lets training know the future.
+    pub notes: Vec<String>,
 }
 
-/// Trains what `config` describes in a new run directory and judges the best checkpoint on the test part. Setting `stop` from
-/// another thread ends the training after its step, with everything saved.
+/// Trains what `config` describes in a new run directory and judges the best checkpoint on the test part.
+///
+/// The run lies in `<run.dir>/<run.name>`, or in `<run.name>-2`, `-3`, … where that exists ([`Finished::dir`] says which);
+/// `run.dir` is relative to the current directory. Where `data.synth` describes a data set instead of `data.path`, it is
+/// generated in `<run.dir>/data`, once for each set of parameters. An existing run is never gone on with: that is
+/// `codistill train --resume RUN`, or, in a program, [`RunDir::latest`], [`crate::train::inputs::open`],
+/// [`systems::open`], [`Training::resume`] and a [`Session`].
+///
+/// Setting `stop` from another thread ends the training after its step, with everything saved. Nothing is printed:
+/// [`Finished::warnings`] and [`Finished::notes`] have what a user should know.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -130,6 +148,8 @@ pub struct Finished {
 /// ];
 /// let config = codistill::config::parse(&text, Path::new("quickstart.toml"), &sets)?.config;
 /// let finished = codistill::run::train(config, &AtomicBool::new(false))?;
+/// finished.warnings.iter().for_each(|warning| eprintln!("{warning}"));
+/// assert_eq!(finished.dir.root, home.path().join("quickstart"));
 /// let report = finished.report.ok_or("it was stopped")?;
 /// assert!(report.model().metrics()["ensemble/recall@10"] > 0.0);
 /// # Ok(())
@@ -137,7 +157,14 @@ pub struct Finished {
 /// ```
 ///
 /// # Errors
-/// An input can't be read, there is nothing to train on, the training diverged, or a file can't be written.
+/// - [`RunError::Train`] with [`TrainError::Diverged`]: loss or gradient are no finite numbers. Run directory and earlier
+///   checkpoints stay.
+/// - [`RunError::Train`] otherwise: `train.metric` is not measured, no validation target can be hit, or a checkpoint can't be
+///   written.
+/// - [`RunError::System`]: data set or features are absent or damaged, or hold nothing to train on.
+/// - [`RunError::Judge`]: items are held out (`data.cold`), and nothing can stand in for their ID vectors.
+/// - [`RunError::Device`], [`RunError::Checkpoint`], [`RunError::Artefact`], [`RunError::Lock`]: there is no such device, or
+///   a file can't be written.
 pub fn train(mut config: Config, stop: &AtomicBool) -> Result<Finished, RunError> {
     super::data::generate(&mut config, &mut |_| {})?;
     let device = crate::device::open(&config.device)?;
@@ -148,13 +175,21 @@ pub fn train(mut config: Config, stop: &AtomicBool) -> Result<Finished, RunError
     let training = system.training()?;
     let config = &system.setup().config;
     let run = RunDir::create(&config.run.dir, &config.run.name, &config.to_toml()?, "{}")?;
-    let _lock = DirLock::take(&run.root, "train")?;
+    let lock = DirLock::take(&run.root, "train")?;
     system.inputs(&run.root)?.write(&run)?;
+    let Notices { mut warnings, mut notes } = systems::notices(system.as_ref());
+    warnings.extend(lock.warning().map(str::to_owned));
     let mut session = Session::new(system.as_ref(), training, run.clone(), None, Progress::hidden())?;
     let outcome = session.train(stop)?;
     let report = match outcome {
         Outcome::Interrupted => None,
         Outcome::Finished | Outcome::StoppedEarly => Some(session.judge()?.report),
     };
-    Ok(Finished { dir: run, outcome, report })
+    warnings.append(&mut session.warnings());
+    if let Some(report) = &report {
+        let (setup, root) = (system.setup(), run.root.display().to_string());
+        warnings.extend(advise(&setup.config, &setup.dataset, session.state(), report, &root));
+        notes.extend(report.time_order.and_then(|order| order.warning()));
+    }
+    Ok(Finished { dir: run, outcome, report, warnings, notes })
 }

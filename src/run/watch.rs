@@ -64,7 +64,11 @@ impl Watch {
         self.tell_warnings();
     }
 
+    /// Prints what was lost. Where nothing is shown, warnings wait for whoever asks the monitor for them.
     fn tell_warnings(&mut self) {
+        if self.monitor.progress().is_hidden() {
+            return;
+        }
         for warning in self.monitor.warnings() {
             self.monitor.progress().warn(&warning);
         }
@@ -108,5 +112,39 @@ impl Observer for Watch {
     fn saved(&mut self, _step: u64, _path: &Path) {
         self.monitor.flush();
         self.tell_warnings();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::monitor::{Moment, Progress, ProgressMode, Sink};
+
+    /// A sink that lost something once.
+    struct Lossy(Vec<String>);
+
+    impl Sink for Lossy {
+        fn name(&self) -> &'static str {
+            "lossy"
+        }
+
+        fn scalars(&mut self, _: Moment, _: &[(&str, f64)]) {}
+
+        fn warnings(&mut self) -> Vec<String> {
+            std::mem::take(&mut self.0)
+        }
+    }
+
+    fn left(progress: Progress) -> Vec<String> {
+        let monitor = Monitor::new(vec![Box::new(Lossy(vec!["lost".into()]))], progress);
+        let mut watch = Watch::new(&Config::default(), monitor);
+        watch.saved(1, Path::new("step-1"));
+        watch.monitor.warnings()
+    }
+
+    #[test]
+    fn a_warning_is_printed_or_kept_for_whoever_asks() {
+        assert_eq!(left(Progress::hidden()), ["lost"]);
+        assert!(left(Progress::new(ProgressMode::Plain, 1)).is_empty());
     }
 }

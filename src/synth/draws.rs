@@ -85,7 +85,7 @@ impl Draws {
         v
     }
 
-    /// The numbers The numbers The numbers 1..=n in random order (Fisher and Yates).
+    /// The numbers 1..=n in random order (Fisher and Yates).
     pub fn permutation(&mut self, n: usize) -> Vec<usize> {
         let mut items: Vec<usize> = (1..=n).collect();
         for last in (1..n).rev() {

@@ -42,7 +42,7 @@ fn covers(kind: f32, x: f64, y: f64) -> bool {
     }
 }
 
-/// Maps a coordinate to Maps a coordinate to Maps a coordinate to 0..255, steepest around 0.
+/// Maps a coordinate to 0..255, steepest around 0.
 fn level(z: f32) -> f64 {
     255.0 / (1.0 + (-1.5 * f64::from(z)).exp())
 }

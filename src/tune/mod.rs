@@ -1,15 +1,18 @@
 //! Search over configuration keys: random, or successive halving by epochs. Selects on validation only.
 //!
-//! Reading order: `spec` (the study's file, and the draws from it), [`study`] (records on disk, and the next step).
-//! [`search`] trains and selects.
+//! Reading order: `spec` (the study's file, and the draws from it), [`study`] (records on disk, and the next step),
+//! `advance` (one trial up to its next rung). [`search`] trains and selects; `event` is what it tells.
 
+mod advance;
+mod event;
 pub mod search;
 mod spec;
 pub mod study;
 
 use std::path::PathBuf;
 
-pub use search::{Event, Request, Search, run};
+pub use event::{Event, OnEvent};
+pub use search::{Request, Search, run};
 pub use spec::{Method, Range, Space, Spec};
 pub use study::{Study, Trial};
 
@@ -31,6 +34,9 @@ pub enum TuneError {
     Spec { path: PathBuf, reason: String },
     #[error("{dir} holds a trial of another configuration")]
     OtherTrial { dir: PathBuf },
+    /// The search has no lock on its folder, so that another one may be writing there.
+    #[error("the study in {dir} was opened to look only: nothing can be trained or judged")]
+    Dry { dir: PathBuf },
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
@@ -62,6 +68,7 @@ impl TuneError {
             Self::OtherTrial { .. } => {
                 Some("base, set, seed or space have changed: give the study another dir".into())
             }
+            Self::Dry { .. } => Some("open it without `dry`".into()),
             Self::Config(e) => e.hint(),
             Self::Artefact(e) => e.hint(),
             Self::Run(e) => e.hint(),

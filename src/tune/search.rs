@@ -1,52 +1,30 @@
-//! A search from its study file to its best trial: opens the trials, trains them rung by rung, and judges the winner.
+//! A search from its study file to its best trial: opens the trials, trains them rung by rung, writes down what came of
+//! it, and judges the winner where it is asked to.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
+use super::advance::{Advance, Task, lock, report_inputs};
+use super::event::{Event, OnEvent};
 use super::study::{Rung, best, config_hash, next};
 use super::{Spec, Study, Trial, TuneError};
 use crate::artefact::{self, Makes, io_error, write_atomic};
-use crate::config::{Config, ConfigError, SynthConfig, load};
+use crate::config::{Config, ConfigError, load};
 use crate::data::Part;
-use crate::device;
-use crate::eval::{Evaluation, Report};
+use crate::eval::Report;
 use crate::judge::final_report;
 use crate::lock::DirLock;
-use crate::monitor::{FINAL_SCORE as SCORE, HValue, Monitor, Progress};
-use crate::run::watch::Watch;
 use crate::run::{OpenOptions, Run, RunError, data};
-use crate::systems::{self, AnySystem};
 use crate::table::Table;
-use crate::train::checkpoint::{self, Checkpoint, RunState};
-use crate::train::inputs::{self, Asked};
 use crate::train::run_dir::RunDir;
-use crate::train::trainer::{Observer, Outcome, StepReport, Training};
-use crate::train::{Setup, TrainError};
-
-/// What happens in a search.
-pub enum Event<'a> {
-    /// The data set of the trials is about to be generated.
-    Generating(&'a SynthConfig),
-    Warning(String),
-    Note(String),
-    /// A trial reached its rung, or failed.
-    Trained {
-        trial: &'a Trial,
-        until: usize,
-    },
-}
-
-/// Is told of events; must not fail.
-pub type OnEvent<'a> = dyn FnMut(Event<'_>) + 'a;
 
 /// How a search is opened.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// `auto`, `cpu` or `wgpu[:N]` in place of the configuration's.
     pub device: Option<String>,
-    /// Nothing is written, and nothing can be trained.
+    /// Only look: nothing is written or locked, [`run`] returns the search as it stands, and [`Search::train`] and
+    /// [`Search::judge`] refuse.
     pub dry: bool,
 }
 
@@ -57,44 +35,60 @@ pub struct Search {
     /// By trial; a trial whose values are at odds with each other has a reason instead.
     configs: Vec<Result<Config, String>>,
     pub trials: Vec<Trial>,
-    /// The validation metric that trials are selected by.
+    /// The validation metric that trials are selected by: `train.metric` of the base configuration.
     pub metric: String,
     epochs: usize,
     /// None for a dry run, which changes nothing.
-    _lock: Option<DirLock>,
+    lock: Option<DirLock>,
 }
 
-/// What a lock says of the process that holds it.
-const COMMAND: &str = "tune";
-
-/// Trains all trials of the study in `file` that are left to train, and returns the search.
+/// Trains all trials of the study in `file` that are left to train, and writes `trials.md` and `best.toml` to its folder
+/// once none is. Selection reads validation figures only; [`Search::judge`] has test figures of a trial.
+///
+/// `file`, and the paths in it, are relative to the current directory. Without `dir` the study's folder is
+/// `checkpoints/<stem of the file>`; called again, the search goes on from what lies there. Where
+/// [`Request::dry`] is set, the search is opened and nothing more.
+///
+/// Setting `stop` from another thread ends the search after the optimiser step that runs, with everything saved:
+/// [`Search::is_finished`] tells such an end from the other. `on_event` is told of warnings, and of each trial that reached a
+/// rung or failed.
 ///
 /// ```no_run
-/// use codistill::tune::{self, Request};
+/// use codistill::tune::{self, Event, Request};
 ///
-/// let stop = std::sync::Arc::new(false.into());
-/// let search = tune::run("configs/tune/quickstart.toml".as_ref(), &Request::default(), &stop, &mut |_| {})?;
-/// if let Some(winner) = search.best() {
-///     println!("{:?} reached {:?}", winner.values, winner.score());
+/// let stop = false.into();
+/// let mut on_event = |event: Event<'_>| match event {
+///     Event::Trained { trial, until } => println!("{} after {until} epochs: {:?}", trial.number, trial.score()),
+///     Event::Warning(warning) => eprintln!("{warning}"),
+///     Event::Generating(_) | Event::Note(_) => {}
+/// };
+/// let search = tune::run("configs/tune/quickstart.toml".as_ref(), &Request::default(), &stop, &mut on_event)?;
+/// if let (true, Some(winner)) = (search.is_finished(), search.best()) {
+///     println!("{:?} reached {} {:?}", winner.values, search.metric, winner.score());
+///     println!("train it with {}", search.study.best_config().display());
 /// }
 /// # Ok::<(), tune::TuneError>(())
 /// ```
 ///
 /// # Errors
-/// As [`Search::open`] and [`Search::train`].
+/// As [`Search::open`] and [`Search::train`]. A trial that fails, by divergence or by values at odds with each other, is
+/// no error but [`Trial::failed`].
 pub fn run(
     file: &Path,
     request: &Request,
-    stop: &Arc<AtomicBool>,
+    stop: &AtomicBool,
     on_event: &mut OnEvent<'_>,
 ) -> Result<Search, TuneError> {
     let mut search = Search::open(file, request, on_event)?;
-    search.train(stop, on_event)?;
+    if !request.dry {
+        search.train(stop, on_event)?;
+    }
     Ok(search)
 }
 
 impl Search {
-    /// Opens the study in `file` and locks its folder.
+    /// Opens the study in `file`, locks its folder and generates the trials' data set where the configuration describes one;
+    /// a dry request does the first alone.
     ///
     /// # Errors
     /// The file is wrong, the folder is in use, or holds trials of other configurations.
@@ -127,7 +121,7 @@ impl Search {
             configs.push(config);
         }
         let (metric, epochs) = (base.train.metric.clone(), base.train.total_epochs());
-        Ok(Self { spec, study, configs, trials, metric, epochs, _lock: held })
+        Ok(Self { spec, study, configs, trials, metric, epochs, lock: held })
     }
 
     /// The trial to train next, and up to which epoch.
@@ -135,23 +129,41 @@ impl Search {
         next(&self.spec, &self.trials, self.epochs)
     }
 
-    /// The best trial that did not fail.
+    /// Whether nothing is left to train.
+    pub fn is_finished(&self) -> bool {
+        self.next().is_none()
+    }
+
+    /// The trial with the best validation figure among those that were trained to their end; none before there is one, or
+    /// where all failed.
     pub fn best(&self) -> Option<&Trial> {
         best(&self.trials)
     }
 
-    /// Trains until nothing is left, or `stop` is set; whether the search came to its end.
+    /// Trains until nothing is left, or `stop` is set; whether the search came to its end. At its end the table of trials,
+    /// `trials.md`, and the configuration of the best one, `best.toml`, are written.
     ///
     /// # Errors
-    /// A record can't be written, or an input changed. What fails a single trial is in its record.
-    pub fn train(&mut self, stop: &Arc<AtomicBool>, on_event: &mut OnEvent<'_>) -> Result<bool, TuneError> {
+    /// The search was opened to look only, a file can't be written, or an input changed. What fails a single trial is in
+    /// its record.
+    pub fn train(&mut self, stop: &AtomicBool, on_event: &mut OnEvent<'_>) -> Result<bool, TuneError> {
+        self.check_writable()?;
         while let Some((number, until)) = self.next() {
             if stop.load(Ordering::SeqCst) || !self.step(number, until, stop, on_event)? {
                 return Ok(false);
             }
             on_event(Event::Trained { trial: &self.trials[number], until });
         }
+        self.write()?;
         Ok(true)
+    }
+
+    /// Refuses to write where nothing keeps others from writing too.
+    fn check_writable(&self) -> Result<(), TuneError> {
+        match self.lock {
+            Some(_) => Ok(()),
+            None => Err(TuneError::Dry { dir: self.study.dir.clone() }),
+        }
     }
 
     /// Brings a trial to `until` epochs and saves what it reached; false if it was interrupted.
@@ -159,11 +171,15 @@ impl Search {
         &mut self,
         number: usize,
         until: usize,
-        stop: &Arc<AtomicBool>,
+        stop: &AtomicBool,
         on_event: &mut OnEvent<'_>,
     ) -> Result<bool, TuneError> {
+        let (study, values, epochs) = (&self.study, &self.trials[number].values, self.epochs);
+        let tells_data = self.trials.iter().all(|trial| trial.rungs.is_empty());
         let advance = match &self.configs[number] {
-            Ok(config) => self.advance(number, config, until, stop, on_event)?,
+            Ok(config) => {
+                Task { study, number, values, config, until, epochs, tells_data }.advance(stop, on_event)?
+            }
             Err(reason) => Advance::Failed(reason.clone()),
         };
         let trial = &mut self.trials[number];
@@ -179,132 +195,24 @@ impl Search {
         Ok(true)
     }
 
-    fn advance(
-        &self,
-        number: usize,
-        config: &Config,
-        until: usize,
-        stop: &Arc<AtomicBool>,
-        on_event: &mut OnEvent<'_>,
-    ) -> Result<Advance, TuneError> {
-        let run = RunDir::new(&self.study.trial_dir(number));
-        std::fs::create_dir_all(&run.root).map_err(io_error(&run.root))?;
-        let _lock = lock(&run.root, on_event)?;
-        let begun = if checkpoint::list(&run.steps()).is_empty() { None } else { Some(run.latest()?) };
-        let begun = begun.map(|(path, saved, _)| (path, saved));
-        let system = match open(config, &run, begun.as_ref().map(|(_, saved)| saved), on_event)? {
-            Ok(system) => system,
-            Err(reason) => return Ok(Advance::Failed(reason)),
-        };
-        if self.trials.iter().all(|trial| trial.rungs.is_empty()) {
-            // Trials share their data: the first one speaks for all.
-            report_data(system.as_ref(), on_event);
-        }
-        // Before the files are written: runs that teach are inputs, and a training opens them.
-        let mut training = match system.training() {
-            Ok(training) => training,
-            Err(e) => return Ok(Advance::Failed(e.to_string())),
-        };
-        if !run.config().exists() {
-            run.write(&run.origins(), "{}")?;
-            system.inputs(&run.root)?.write(&run)?;
-            run.write(&run.config(), &config.to_toml()?)?;
-        }
-        if let Some((path, saved)) = &begun {
-            training.resume(path, saved)?;
-        }
-        let resumed = begun.map(|(_, saved)| saved.state.step);
-        self.train_rung(number, config, training.as_mut(), &run, resumed, until, stop, on_event)
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "one caller, which has just made all of them")]
-    fn train_rung(
-        &self,
-        number: usize,
-        config: &Config,
-        training: &mut dyn Training,
-        run: &RunDir,
-        resumed: Option<u64>,
-        until: usize,
-        stop: &Arc<AtomicBool>,
-        on_event: &mut OnEvent<'_>,
-    ) -> Result<Advance, TuneError> {
-        let monitor = Monitor::open(&run.root, &config.monitor, resumed, Progress::hidden());
-        let past = training.state().epoch > until;
-        let pause = Arc::new(AtomicBool::new(past));
-        let (watch, user) = (Watch::new(config, monitor), Arc::clone(stop));
-        let mut watch = Rungs { watch, until, user, pause: Arc::clone(&pause) };
-        let outcome =
-            if past { Ok(Outcome::Interrupted) } else { training.run(&run.steps(), &mut watch, &pause) };
-        let state = training.state();
-        let finished = match self.standing(outcome, state, until)? {
-            Ok(finished) => finished,
-            Err(advance) => return Ok(advance),
-        };
-        let Some((score, _)) = state.best else {
-            let every = config.train.eval_every;
-            return Ok(Advance::Failed(format!(
-                "nothing was validated in {until} epochs: train.eval_every is {every}"
-            )));
-        };
-        let monitor = &mut watch.watch.monitor;
-        monitor.scalars(state.step, until as u64, &[(SCORE, score)]);
-        monitor.hparams(state.step, until as u64, &self.hparams(number), &[(SCORE.to_owned(), score)]);
-        monitor.flush();
-        monitor.warnings().into_iter().for_each(|warning| on_event(Event::Warning(warning)));
-        Ok(Advance::Reached { score, finished })
-    }
-
-    /// Whether a trial that has reached its rung is finished altogether; else what became of it.
-    fn standing(
-        &self,
-        outcome: Result<Outcome, TrainError>,
-        state: &RunState,
-        until: usize,
-    ) -> Result<Result<bool, Advance>, TuneError> {
-        Ok(match outcome {
-            Ok(Outcome::Finished | Outcome::StoppedEarly) => Ok(true),
-            Ok(Outcome::Interrupted) if state.epoch > until => {
-                Ok(state.finished || state.epoch > self.epochs)
-            }
-            Ok(Outcome::Interrupted) => Err(Advance::Interrupted),
-            Err(e @ (TrainError::UnknownMetric { .. } | TrainError::NothingToHit { .. })) => {
-                return Err(e.into());
-            }
-            Err(e) => Err(Advance::Failed(e.to_string())),
-        })
-    }
-
-    fn hparams(&self, number: usize) -> Vec<(String, HValue)> {
-        let value = |text: &String| match (text.parse::<f64>(), text.as_str()) {
-            (Ok(number), _) => HValue::Number(number),
-            (_, "true" | "false") => HValue::Flag(text == "true"),
-            _ => HValue::Text(text.trim_matches('"').to_owned()),
-        };
-        self.trials[number].values.iter().map(|(key, text)| (key.clone(), value(text))).collect()
-    }
-
-    /// Writes the table of trials and, as `best.toml`, the configuration of the best one; where the latter is.
-    ///
-    /// # Errors
-    /// A file can't be written.
-    pub fn write(&self) -> Result<Option<std::path::PathBuf>, TuneError> {
+    /// Writes the table of trials and, where one did not fail, the configuration of the best.
+    fn write(&self) -> Result<(), TuneError> {
         write_atomic(&self.study.dir.join("trials.md"), self.table().markdown().as_bytes())?;
         let Some(Ok(config)) = self.best().map(|winner| &self.configs[winner.number]) else {
-            return Ok(None);
+            return Ok(());
         };
         let mut config = config.clone();
         config.run.name = "best".into();
-        let path = self.study.dir.join("best.toml");
-        write_atomic(&path, config.to_toml()?.as_bytes())?;
-        Ok(Some(path))
+        Ok(write_atomic(&self.study.best_config(), config.to_toml()?.as_bytes())?)
     }
 
-    /// Test figures of a trial; read again where they are there already.
+    /// Test figures of a trial's best checkpoint beside the baselines, kept in its run; read again where they are there
+    /// already. They belong to the end of a search: what was judged is not judged anew after more epochs.
     ///
     /// # Errors
-    /// Its run can't be opened or judged.
+    /// The search was opened to look only, or the trial's run can't be opened or judged.
     pub fn judge(&self, number: usize, on_event: &mut OnEvent<'_>) -> Result<Report, TuneError> {
+        self.check_writable()?;
         let run = RunDir::new(&self.study.trial_dir(number));
         if let Ok(text) = std::fs::read(run.report())
             && let Ok(report) = serde_json::from_slice(&text)
@@ -343,13 +251,6 @@ impl Search {
     }
 }
 
-/// What a trial's next epochs came to.
-enum Advance {
-    Reached { score: f64, finished: bool },
-    Failed(String),
-    Interrupted,
-}
-
 /// A trial's configuration with its data and its place.
 fn prepared(
     mut config: Config,
@@ -371,72 +272,26 @@ fn prepared(
     Ok(config)
 }
 
-/// The system of a trial; the reason where it can't be opened. Other inputs than those of a checkpoint are no failure of
-/// the trial: it goes on when they are back.
-fn open(
-    config: &Config,
-    run: &RunDir,
-    begun: Option<&Checkpoint>,
-    on_event: &mut OnEvent<'_>,
-) -> Result<Result<Arc<dyn AnySystem>, String>, TuneError> {
-    let device = device::open(&config.device)?.device;
-    let Some(saved) = begun else {
-        let opened = Setup::open(config.clone(), &device).and_then(systems::open);
-        return Ok(opened.map_err(|e| e.to_string()));
-    };
-    let asked = Asked { trains: true, ..Asked::default() };
-    let (setup, found) = inputs::open(&run.root, config.clone(), &saved.parents, &asked, &device)?;
-    report_inputs(&found, on_event);
-    Ok(Ok(systems::open(setup)?))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn lock(dir: &Path, on_event: &mut OnEvent<'_>) -> Result<DirLock, TuneError> {
-    let lock = DirLock::take_within(dir, COMMAND, Duration::ZERO)?;
-    if let Some(warning) = lock.warning() {
-        on_event(Event::Warning(warning.to_string()));
-    }
-    Ok(lock)
-}
-
-fn report_data(system: &dyn AnySystem, on_event: &mut OnEvent<'_>) {
-    let notices = systems::notices(system);
-    notices.warnings.into_iter().for_each(|warning| on_event(Event::Warning(warning)));
-    notices.notes.into_iter().for_each(|note| on_event(Event::Note(format!("note: {note}"))));
-}
-
-fn report_inputs(found: &inputs::Found, on_event: &mut OnEvent<'_>) {
-    found.warnings().into_iter().for_each(|warning| on_event(Event::Warning(warning)));
-    found.notes().into_iter().for_each(|note| on_event(Event::Note(format!("note: {note}"))));
-}
-
-/// Watches a trial, and asks for a pause after the rung's epoch or when the user wants an end.
-struct Rungs {
-    watch: Watch,
-    until: usize,
-    user: Arc<AtomicBool>,
-    pause: Arc<AtomicBool>,
-}
-
-impl Observer for Rungs {
-    fn step(&mut self, report: &StepReport) {
-        self.watch.step(report);
-        if self.user.load(Ordering::SeqCst) {
-            self.pause.store(true, Ordering::SeqCst);
-        }
-    }
-
-    fn epoch(&mut self, epoch: usize, step: u64, mean_loss: f64) {
-        self.watch.epoch(epoch, step, mean_loss);
-        if epoch >= self.until {
-            self.pause.store(true, Ordering::SeqCst);
-        }
-    }
-
-    fn evaluated(&mut self, epoch: usize, step: u64, evaluation: &Evaluation, is_best: bool) {
-        self.watch.evaluated(epoch, step, evaluation, is_best);
-    }
-
-    fn saved(&mut self, step: u64, path: &Path) {
-        self.watch.saved(step, path);
+    #[test]
+    fn a_dry_search_writes_nothing_and_refuses_to_train_and_to_judge() {
+        let home = tempfile::tempdir().unwrap();
+        let base = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/quickstart.toml");
+        let (dir, file) = (home.path().join("study"), home.path().join("study.toml"));
+        let text = format!(
+            "base = {base:?}\ndir = {dir:?}\ntrials = 2\n[space]\n\"optim.lr\" = {{ log_uniform = [1e-4, 1e-2] }}\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        let (request, stop) = (Request { dry: true, ..Request::default() }, AtomicBool::new(false));
+        let silent: &mut OnEvent<'_> = &mut |_| {};
+        let mut search = run(&file, &request, &stop, silent).unwrap();
+        assert_eq!((search.next(), search.is_finished()), (Some((0, 1)), false));
+        assert!(search.best().is_none());
+        assert!(matches!(search.train(&stop, silent), Err(TuneError::Dry { .. })));
+        assert!(matches!(search.judge(0, silent), Err(TuneError::Dry { .. })));
+        assert!(!dir.exists());
     }
 }

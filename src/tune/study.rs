@@ -88,6 +88,11 @@ impl Study {
         format!("trial-{number:03}")
     }
 
+    /// The configuration of the best trial, which a finished search writes.
+    pub fn best_config(&self) -> PathBuf {
+        self.dir.join("best.toml")
+    }
+
     pub fn trial_dir(&self, number: usize) -> PathBuf {
         self.dir.join(Self::name(number))
     }

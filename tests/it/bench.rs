@@ -143,6 +143,25 @@ fn a_training_prints_the_lines_of_the_contract_and_the_same_losses_from_a_writte
 }
 
 #[test]
+fn a_window_of_the_longest_history_hides_what_all_of_it_hides() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("w");
+    let sets = ["users=40", "items=90", "width=6", "positions=20"];
+    let (histories, _) = written(&dir, &workload("eval-arts", &sets)).histories().unwrap();
+    // The window is S + 2 long on the test part.
+    assert!(histories.iter().all(|history| history.len() <= 22));
+    assert!(histories.iter().any(|history| history.len() > 4));
+    let figures = |rule: &str| {
+        let set = format!("eval.history={rule}");
+        let args =
+            ["eval-arts", "--workload", path(&dir), "--warmup", "0", "--steps", "1", "--config-set", &set];
+        lines(&args)[0]["metrics"].clone()
+    };
+    assert_eq!(figures("window"), figures("all"));
+    assert_ne!(figures("keep"), figures("all"));
+}
+
+#[test]
 fn a_ranking_equals_a_brute_force_recomputation() {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().join("w");

@@ -218,14 +218,14 @@ fn report(said: Said) -> Value {
 }
 
 #[test]
-fn targets_outside_the_candidates_are_counted_apart_for_the_model_and_for_every_floor() {
+fn targets_outside_the_candidates_are_counted_apart_for_the_model_and_for_every_baseline() {
     let shop = Shop::open();
     let all = report(shop.judge(&["--json"]));
     let some_rows = shop.path("rows.parquet");
     let some = report(shop.judge(&["--filter", "stock=yes", "--rows", path(&some_rows), "--json"]));
     let (every, chosen) = (&all["evaluations"], &some["evaluations"]);
     assert_eq!(every.as_array().unwrap().len(), chosen.as_array().unwrap().len());
-    assert!(every.as_array().unwrap().len() > 3, "the model and its floors");
+    assert!(every.as_array().unwrap().len() > 3, "the model and its baselines");
     let outside =
         (0..USERS).filter(|user| ((user * 5 + 7 * (1 + user % 3)) % ITEMS).is_multiple_of(7)).count();
     assert!(outside > 0 && outside < USERS);

@@ -112,8 +112,8 @@ fn judged(
 /// Recall@10 of cold targets by untrained likeness of content.
 fn nearest_content(system: &CoDistill) -> f64 {
     let stores: Vec<_> = system.views.iter().flatten().map(|view| view.store.as_ref()).collect();
-    let mut floor = ContentNearest::new(&system.setup.dataset, &stores);
-    let found = system.evaluate_scorer(&mut floor, Part::Test).unwrap();
+    let mut nearest = ContentNearest::new(&system.setup.dataset, &stores);
+    let found = system.evaluate_scorer(&mut nearest, Part::Test).unwrap();
     let counts = system.setup.dataset.train_counts();
     ColdReport::new("", &found, &found, &counts).scored[0].cold["recall@10"]
 }

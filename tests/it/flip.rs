@@ -43,14 +43,14 @@ fn flipped(dataset: &Dataset) -> Dataset {
     other
 }
 
-/// What a training and the floors make of a data set.
+/// What a training and the baselines make of a data set.
 struct Made {
     /// Bits of the final weights by name.
     weights: BTreeMap<String, Vec<u32>>,
     /// Final validation figure, which must change.
     valid: f64,
-    /// Bits of the floors' scores for every validation target.
-    floors: Vec<Vec<u32>>,
+    /// Bits of the baselines' scores for every validation target.
+    baselines: Vec<Vec<u32>>,
 }
 
 fn make(dir: &Path, config: &str, sets: &[&str]) -> Made {
@@ -78,16 +78,16 @@ fn make(dir: &Path, config: &str, sets: &[&str]) -> Made {
         Box::new(Transitions::new(dataset)),
         Box::new(ItemKnn::new(dataset)),
     ];
-    let floors = scorers.iter_mut().map(|scorer| {
+    let baselines = scorers.iter_mut().map(|scorer| {
         let mut out = vec![Vec::new()];
         scorer.score(&targets, &mut out).unwrap();
         bits(&out[0])
     });
-    Made { weights, valid, floors: floors.collect() }
+    Made { weights, valid, baselines: baselines.collect() }
 }
 
 #[test]
-fn training_and_floors_do_not_read_validation_or_test_interactions() {
+fn training_and_baselines_do_not_read_validation_or_test_interactions() {
     let home = tempfile::tempdir().unwrap();
     let world = SynthConfig { users: 120, items: 80, ..SynthConfig::default() };
     let drawn = synth::generate(&world).unwrap();
@@ -110,7 +110,7 @@ fn training_and_floors_do_not_read_validation_or_test_interactions() {
     for (config, sets) in [(odmt, &[][..]), (sasrec, &drawn_negatives[..])] {
         let [a, b] = [make(&dirs[0], config, sets), make(&dirs[1], config, sets)];
         assert!(a.weights == b.weights, "weights depend on held-out interactions");
-        assert!(a.floors == b.floors, "a floor depends on held-out interactions");
+        assert!(a.baselines == b.baselines, "a baseline depends on held-out interactions");
         assert_ne!(a.valid, b.valid, "the validation figures must notice other targets");
     }
 }

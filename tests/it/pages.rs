@@ -4,10 +4,6 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use codistill::data::Part;
-use codistill::judge::final_report;
-use codistill::run::{OpenOptions, Run};
-
 use crate::program::{Said, codistill};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -94,6 +90,10 @@ fn readmes_commands_run_and_print_what_it_shows() {
 #[rustfmt::skip]
 #[allow(dead_code)]
 fn library() -> Result<(), Box<dyn Error>> {
+use codistill::data::Part;
+use codistill::judge::final_report;
+use codistill::run::{OpenOptions, Run};
+
 let run = Run::open("checkpoints/shop".as_ref(), &OpenOptions::default())?;
 let report = final_report(run.model.as_ref(), Part::Test, None)?;
 println!("{}", report.table());

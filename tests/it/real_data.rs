@@ -47,7 +47,7 @@ fn sequences(path: PathBuf) -> Dataset {
 }
 
 #[test]
-fn floors_on_real_sequences_equal_the_published_ones() {
+fn baselines_on_real_sequences_equal_the_published_ones() {
     for (path, popularity, transitions) in [
         ("amazon-2014-sequences/original/Beauty.txt", (0.0141, 0.0063), (0.0838, 0.0527)),
         ("amazon-2014-sequences/original/Sports_and_Outdoors.txt", (0.0091, 0.0052), (0.0448, 0.0272)),
@@ -67,7 +67,7 @@ fn floors_on_real_sequences_equal_the_published_ones() {
 }
 
 #[test]
-fn movielens_small_is_prepared_to_its_known_size_and_floors() {
+fn movielens_small_is_prepared_to_its_known_size_and_baselines() {
     let Some(path) = real("movielens-small-posters/original/ratings.csv") else { return };
     let options =
         PrepareOptions { interactions: path, user_core: 1, item_core: 5, ..PrepareOptions::default() };

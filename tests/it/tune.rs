@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use codistill::config::SynthConfig;
 use codistill::data::{Dataset, Part, write_dataset};
 use codistill::synth;
+use codistill::tune::{self, Event, Request};
 use serde_json::Value;
 
 use crate::program::{codistill, path, run};
@@ -51,7 +53,7 @@ fn records(dir: &Path) -> Vec<(Value, Value, Value, bool)> {
 }
 
 /// Files of the study that only the test part can have made.
-fn of_test(dir: &Path) -> usize {
+fn test_files(dir: &Path) -> usize {
     let trials = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     trials
         .filter(|trial| trial.is_dir())
@@ -101,7 +103,7 @@ fn a_killed_study_goes_on_to_the_same_trials_and_only_final_opens_the_test_part(
     child.wait().unwrap();
     tune(&killed, &[]).fine();
     assert_eq!(records(&dir), records(&home.path().join("whole")), "kill or test items changed the study");
-    assert_eq!(of_test(&dir), 0);
+    assert_eq!(test_files(&dir), 0);
 
     // All is done: nothing is trained again, and the best configuration is ready.
     let before = fs::metadata(dir.join("trial-000")).unwrap().modified().unwrap();
@@ -111,13 +113,50 @@ fn a_killed_study_goes_on_to_the_same_trials_and_only_final_opens_the_test_part(
 
     let said = tune(&killed, &["--final"]).fine();
     assert!(said.stdout.contains("test: 120 targets"), "{}", said.stdout);
-    assert_eq!(of_test(&dir), 2, "report and rows of one trial");
+    assert_eq!(test_files(&dir), 2, "report and rows of one trial");
     assert!(tune(&killed, &["--final"]).fine().stderr.contains("was judged before"));
 
     // Another space is another study.
     let text = fs::read_to_string(&killed).unwrap().replace("1e-4", "2e-4");
     fs::write(&killed, text).unwrap();
     tune(&killed, &[]).refused("trial of another configuration", "another dir");
+}
+
+#[test]
+fn a_search_of_the_library_is_finished_or_stopped_and_writes_its_best_trial_when_it_is_finished() {
+    let home = tempfile::tempdir().unwrap();
+    let drawn = world();
+    let data = home.path().join("data");
+    write(&data, &drawn, &drawn.dataset);
+    let file = study(home.path(), "own", &data);
+    let text = fs::read_to_string(&file).unwrap();
+    let text = text.replace(&format!("trials = {TRIALS}"), "trials = 1").replace("[2, 3, 4]", "[2]");
+    fs::write(&file, text).unwrap();
+    let dir = home.path().join("own");
+    let written = || ["best.toml", "trials.md"].map(|name| dir.join(name).exists());
+    let request = Request { device: Some("cpu".into()), ..Request::default() };
+
+    let stopped = tune::run(&file, &request, &AtomicBool::new(true), &mut |_| {}).unwrap();
+    assert!(!stopped.is_finished() && stopped.best().is_none());
+    assert_eq!(written(), [false, false]);
+    // The folder is locked while a search lives.
+    drop(stopped);
+
+    let mut rungs = Vec::new();
+    let mut on_event = |event: Event<'_>| {
+        if let Event::Trained { trial, until } = event {
+            rungs.push((trial.number, until));
+        }
+    };
+    let finished = tune::run(&file, &request, &AtomicBool::new(false), &mut on_event).unwrap();
+    assert!(finished.is_finished());
+    assert_eq!(finished.best().map(|trial| trial.number), Some(0));
+    assert_eq!(written(), [true, true]);
+    assert_eq!(rungs.last(), Some(&(0, 3)), "{rungs:?}");
+    let best = codistill::config::load(&finished.study.best_config(), &[]).unwrap().config;
+    let rate: f64 = finished.trials[0].values["optim.lr"].parse().unwrap();
+    assert_eq!(best.optim.lr, rate);
+    assert_eq!(test_files(&dir), 0);
 }
 
 #[test]

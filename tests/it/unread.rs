@@ -122,6 +122,31 @@ fn items_that_no_window_reads_are_told_and_count_as_cold_everywhere() {
 }
 
 #[test]
+fn a_program_is_told_what_the_command_prints() {
+    let home = tempfile::tempdir().unwrap();
+    let data = old_and_new(home.path(), 20);
+    let file = config(home.path(), "told", &data, 4, false);
+    let finished = |sets: &[&str]| {
+        let sets: Vec<String> =
+            [&["device=cpu", "train.epochs=1"], sets].concat().iter().map(|s| (*s).to_owned()).collect();
+        let config = codistill::config::load(&file, &sets).unwrap().config;
+        codistill::run::train(config, &false.into()).unwrap()
+    };
+    let told = finished(&[]);
+    assert_eq!(told.warnings.iter().filter(|warning| *warning == OLD).count(), 1, "{:?}", told.warnings);
+    let control = finished(&["data.windows=all"]);
+    assert!(
+        !control.warnings.iter().any(|warning| warning.contains("training window")),
+        "{:?}",
+        control.warnings
+    );
+    assert_eq!(
+        (told.dir.root.file_name(), control.dir.root.file_name()),
+        (Some("told".as_ref()), Some("told-2".as_ref()))
+    );
+}
+
+#[test]
 fn a_ridge_is_fitted_on_items_that_windows_read_alone() {
     let home = tempfile::tempdir().unwrap();
     let data = old_and_new(home.path(), 31);

@@ -38,7 +38,7 @@ fn train(run: &Run) -> Result<Exit, Failure> {
     let flops = Flops { reference: mean(|t| t.flops.reference), ours: mean(|t| t.flops.ours) };
     let part = |of: fn(&StepTime) -> f64| Summary::new(times.iter().map(of)).median;
     let median = part(|t| t.seconds);
-    let of_it = format!(
+    let phases = format!(
         "batch {:.4} s, gradients {:.4} s, update {:.4} s (medians)",
         part(|t| t.batch_seconds),
         part(|t| t.gradient_seconds),
@@ -54,7 +54,7 @@ fn train(run: &Run) -> Result<Exit, Failure> {
     let parameters = training.parameters();
     let rows: Vec<Row> = vec![
         ("step", times_text(&Summary::new(times.iter().map(|t| t.seconds)), run.steps)),
-        ("of it", of_it),
+        ("of it", phases),
         ("rate", rate),
         ("batch", format!("{items:.0} distinct items, {positions:.0} positions")),
         ("loss", format!("{:.4} to {:.4}", times[0].loss, times[times.len() - 1].loss)),
@@ -167,17 +167,17 @@ fn step_line(step: &StepTime) -> Value {
 }
 
 fn ranking_line(ranking: &Ranking) -> Value {
-    let of_branch = ranking.evaluation.scored.iter().map(|scored| {
+    let branch_figures = ranking.evaluation.scored.iter().map(|scored| {
         let figure = |name: &str| scored.metrics.get(name).copied();
         let figures = json!({ "recall@10": figure("recall@10"), "ndcg@10": figure("ndcg@10") });
         (scored.name.clone(), figures)
     });
-    let metrics: Map<String, Value> = of_branch.collect();
+    let metrics: Map<String, Value> = branch_figures.collect();
     json!({ "event": "step", "index": ranking.index, "seconds": ranking.seconds, "metrics": metrics })
 }
 
 fn loss_line(time: &LossTime) -> Value {
-    let of_branch = time.branches.iter().map(|branch| {
+    let branch_figures = time.branches.iter().map(|branch| {
         let figures = json!({
             "cross_entropy": branch.cross_entropy,
             "users_gradient": branch.users_gradient,
@@ -185,7 +185,7 @@ fn loss_line(time: &LossTime) -> Value {
         });
         (branch.name.to_owned(), figures)
     });
-    let mut metrics: Map<String, Value> = of_branch.collect();
+    let mut metrics: Map<String, Value> = branch_figures.collect();
     metrics.insert("total".into(), json!(time.loss));
     if !time.distilled.is_empty() {
         let terms = time.distilled.iter().map(|(name, value)| (name.clone(), json!(value)));

@@ -57,7 +57,7 @@ pub fn histories(
     let setup = &trained.system().setup;
     let (dataset, whole) = (&setup.dataset, whole_dataset(setup)?);
     let history = |u: usize| History {
-        unread: whole.as_ref().map(|whole| whole.sequences.items_of(u).to_vec()).unwrap_or_default(),
+        had: whole.as_ref().map(|whole| whole.sequences.items_of(u).to_vec()).unwrap_or_default(),
         ..History::new(&dataset.users[u], dataset.sequences.items_of(u).to_vec())
     };
     if who.all {

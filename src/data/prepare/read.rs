@@ -21,6 +21,9 @@ use crate::data::source::{
 };
 use crate::data::split::Split;
 
+/// Most interactions of a log: their places are numbered in 32 bits when duplicates are dropped.
+const MOST_INTERACTIONS: u32 = u32::MAX;
+
 /// The log as it was read, and the catalogue, opened.
 pub(super) struct RawLog<'o> {
     pub log: Log,
@@ -35,15 +38,15 @@ pub(super) struct RawLog<'o> {
     pub counts: StepCounts,
     /// Ids that tables write for a missing value, and how many interactions they have.
     pub null_like: Vec<NullLike>,
-    /// Rows without a time, whose place stands for it.
+    /// Rows of files without a column of times, whose place stands for one: all or none.
     pub untimed: u64,
-    /// Rows that were left out because they have no time.
+    /// Rows without a value in the column of times, which were left out.
     pub untimed_dropped: u64,
 }
 
 /// Interactions by numbered ids.
 pub(super) struct Log {
-    /// Times are packed: their order is right, and [`Log::times`] turns them into moments.
+    /// Times are packed ([`Interaction::time`]); [`Log::times`] turns them into moments.
     pub interactions: Vec<Interaction>,
     /// Raw ids by [`LogUser`].
     pub user_ids: Vec<String>,
@@ -77,7 +80,7 @@ pub struct NullLike {
 ///
 /// # Errors
 /// A source can't be read, has too many malformed lines, or lacks a column that an option acts on; no row is left; or
-/// there are more users, items or interactions than 32-bit numbers.
+/// there are more users or items than [`Interner::LIMIT`], or more interactions than [`MOST_INTERACTIONS`].
 pub(super) fn read<'o>(
     options: &'o PrepareOptions,
     on_rows: &mut dyn FnMut(u64),
@@ -92,9 +95,8 @@ pub(super) fn read<'o>(
     let mut rows = Rows::new(options);
     source::read_interactions(&mut reading, &mut |row| rows.push(&row, on_rows))?;
     on_rows(rows.read);
-    if rows.full {
-        let what = "users, items or interactions";
-        return Err(DataError::TooMany { what, limit: u64::from(u32::MAX >> 1) });
+    if let Some((what, limit)) = rows.too_many {
+        return Err(DataError::TooMany { what, limit });
     }
     rows.warn_of_unrated(&mut reading.plan);
     let given = rows.given(&mut reading.plan);
@@ -136,14 +138,17 @@ struct Rows<'o> {
     column: TimeColumn,
     /// Rows so far, dropped ones included.
     read: u64,
+    /// Rows of files without a column of times, whose place stands for one.
     untimed: u64,
+    /// Rows without a value in the column of times, which `--untimed drop` leaves out.
     untimed_dropped: u64,
     /// Rows with a smaller value than asked for, and rows without one.
     low: u64,
     unrated: u64,
-    /// Rows that are neither a user's nor an item's 32-bit number was left for.
-    full: bool,
-    /// Rows that don't train where the source gives parts: by place, since a fraction may still change packed times.
+    /// What there is more of than numbers, and how many numbers there are; the rows behind it are not kept.
+    too_many: Option<(&'static str, u32)>,
+    /// Rows that don't train where the source gives parts: by place, since a fraction may still change packed times
+    /// ([`crate::data::source::time::Packed::earlier_times`]).
     parts: Option<Vec<(usize, GivenPart)>>,
 }
 
@@ -160,7 +165,7 @@ impl<'o> Rows<'o> {
             untimed_dropped: 0,
             low: 0,
             unrated: 0,
-            full: false,
+            too_many: None,
             parts: None,
         }
     }
@@ -181,13 +186,16 @@ impl<'o> Rows<'o> {
             self.low += 1;
             return Ok(());
         }
-        let (Some(user), Some(item)) = (self.users.number(row.user), self.items.number(row.item)) else {
-            self.full = true;
+        let Some(user) = self.users.number(row.user) else {
+            self.too_many = Some(("users", Interner::LIMIT));
             return Ok(());
         };
-        // Places in the log are numbered in 32 bits when duplicates are dropped.
-        if self.interactions.len() >= u32::MAX as usize {
-            self.full = true;
+        let Some(item) = self.items.number(row.item) else {
+            self.too_many = Some(("items", Interner::LIMIT));
+            return Ok(());
+        };
+        if self.interactions.len() >= MOST_INTERACTIONS as usize {
+            self.too_many = Some(("interactions", MOST_INTERACTIONS));
             return Ok(());
         }
         self.interactions.push(Interaction { user: LogUser(user), item: LogItem(item), time });
@@ -200,7 +208,8 @@ impl<'o> Rows<'o> {
         Ok(())
     }
 
-    /// The row's time, packed; absent for a row that is to be dropped for want of one.
+    /// The row's time, packed ([`Interaction::time`]); absent for a row that is to be dropped for want of one. A first
+    /// fraction multiplies the times of the rows before it.
     fn time(&mut self, time: Option<RawTime>) -> Result<Option<i64>, Fault> {
         let Some(time) = time else {
             // A place in the file stands for a time only where no row has one.
