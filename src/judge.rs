@@ -240,7 +240,7 @@ fn judge_cold(
     let setup = &system.setup;
     let rule = ColdRule::fit(system, model, cold.rule, cold.min_events)?;
     let (vectors, encoded) = encode::catalogue(system, model, &rule);
-    let trained = system.trained_counts();
+    let trained = system.window_counts();
     let flags = trained[1..].iter().map(|&n| n > 0).collect();
     let mixed = Mixed::from_vectors(vectors, flags, encoded.live, vec![true; trained.len() - 1]);
     let (dataset, s) = (Some(&setup.dataset), setup.config.data.max_seq_len);
@@ -261,7 +261,7 @@ fn warm_and_cold(
     rule: &str,
     choice: Option<&Choice>,
 ) -> Result<(Evaluation, ColdReport), JudgeError> {
-    let (setup, trained) = (&system.setup, system.trained_counts());
+    let (setup, trained) = (&system.setup, system.window_counts());
     let all = setup.evaluate(&mut Counted { inner: scorer, trained }, part, choice)?;
     let own = setup.evaluate(&mut OwnKind { inner: scorer, trained }, part, choice)?;
     let candidates = choice.map_or_else(|| trained.to_vec(), |choice| chosen_counts(choice, trained));

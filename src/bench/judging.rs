@@ -45,8 +45,8 @@ impl Judging {
             VectorScorer { users: Vec::new(), items: Vec::new(), catalogue: None, device: device.clone() };
         let mut exact = Vec::new();
         for branch in loaded.vectors()? {
-            let items_id = TensorData::new(branch.items.clone(), [items + 1, width]);
-            scorer.items.push(Tensor::from_data(items_id, device));
+            let items_vd = TensorData::new(branch.items.clone(), [items + 1, width]);
+            scorer.items.push(Tensor::from_data(items_vd, device));
             exact.push(branch.items);
             scorer.users.push(branch.users);
         }
@@ -123,8 +123,8 @@ impl Scorer for VectorScorer {
     }
 
     fn score(&mut self, targets: &[Target], out: &mut [Vec<f32>]) -> Result<(), ScoreError> {
-        let users = self.items.iter().enumerate().map(|(branch, items_id)| {
-            let [_, d] = items_id.dims();
+        let users = self.items.iter().enumerate().map(|(branch, items_vd)| {
+            let [_, d] = items_vd.dims();
             Tensor::<2>::from_data(
                 TensorData::new(self.rows(branch, targets), [targets.len(), d]),
                 &self.device,

@@ -134,7 +134,7 @@ fn tell_untrained(trained: &Trained, shelf: &Shelf, terminal: &Terminal) {
     if !with_ids || !matches!(shelf, Shelf::Catalogue) {
         return;
     }
-    let counts = system.trained_counts();
+    let counts = system.window_counts();
     let untrained = counts[1..].iter().filter(|&&n| n == 0).count();
     if untrained > 0 {
         terminal.say(format!(

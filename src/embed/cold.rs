@@ -84,7 +84,7 @@ impl ColdRule {
             return Ok(Self { kind, typical: Vec::new(), ridge: None });
         };
         let table = id_table(model, view);
-        let counts = system.trained_counts();
+        let counts = system.window_counts();
         let trained: Vec<u32> = (1..counts.len() as u32).filter(|&i| counts[i as usize] > 0).collect();
         let mut typical = vec![0.0; width];
         for &item in &trained {
@@ -150,7 +150,7 @@ fn fit_ridge(
     width: usize,
     min_events: u32,
 ) -> Result<Ridge, EmbedError> {
-    let counts = system.trained_counts();
+    let counts = system.window_counts();
     let known: Vec<u32> =
         (1..counts.len() as u32).filter(|&i| counts[i as usize] >= min_events.max(1)).collect();
     if known.len() < FEWEST {

@@ -42,7 +42,7 @@ pub fn token_views(system: &CoDistill) -> Vec<TokenView> {
 /// Encodes the whole catalogue; items that no training has seen get their ID vectors by `rule`.
 pub fn catalogue(system: &CoDistill, model: &Recommender, rule: &ColdRule) -> (CatalogueVectors, Encoded) {
     let parts = Parts::new(model);
-    let counts = system.trained_counts();
+    let counts = system.window_counts();
     let cold: Vec<u32> = (1..counts.len() as u32).filter(|&i| counts[i as usize] == 0).collect();
     let mut own = None;
     if let Some((view, width)) = parts.id.filter(|_| !cold.is_empty()) {

@@ -56,7 +56,7 @@ impl Embedder<'_> {
         let system = self.system;
         let rule = ColdRule::fit(system, self.model, kind, min_events)?;
         let (_, encoded) = encode::catalogue(system, self.model, &rule);
-        let counts = system.trained_counts();
+        let counts = system.window_counts();
         let items = &system.setup.dataset.items;
         let each = encoded.live.iter().zip(&encoded.missing).enumerate();
         let rows = each.map(|(n, (live, missing))| Row {
@@ -84,7 +84,7 @@ impl Embedder<'_> {
     pub fn append(&self, dir: &Path, items: &[NewItem]) -> Result<Snapshot, EmbedError> {
         let writer = Writer::lock(dir)?;
         let mut snapshot = self.open(dir)?;
-        let counts = self.system.trained_counts();
+        let counts = self.system.window_counts();
         let trained = |item: u32| counts.get(item as usize).is_some_and(|&n| n > 0);
         let known: Vec<Option<u32>> =
             items.iter().map(|item| snapshot.item(&item.id).filter(|&n| trained(n))).collect();
@@ -151,7 +151,7 @@ impl Embedder<'_> {
     /// Number of catalogue items that are marked as trained though no training window reads them, as in stores of older
     /// versions.
     pub fn mistaken(&self, snapshot: &Snapshot) -> usize {
-        let trained = self.system.trained_counts();
+        let trained = self.system.window_counts();
         let rows = snapshot.rows.iter().zip(trained.iter().skip(1));
         rows.filter(|(row, trained)| row.trained && **trained == 0).count()
     }
@@ -180,11 +180,8 @@ impl Embedder<'_> {
     /// A canary with the results of the catalogue's vectors.
     fn recorded(&self, change: &Change) -> Canary {
         let system = self.system;
-        let mut canary = Canary::draw(
-            &system.setup.dataset,
-            system.trained_counts(),
-            system.setup.config.data.max_seq_len,
-        );
+        let mut canary =
+            Canary::draw(&system.setup.dataset, system.window_counts(), system.setup.config.data.max_seq_len);
         let mixed = crate::recommend::Mixed::new(
             &change.vectors,
             self.model.config().width,

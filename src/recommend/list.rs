@@ -203,12 +203,12 @@ fn nearest(
 
 /// Cosines of every item with `item`, `[I + 1]`.
 fn cosines(vectors: &CatalogueVectors, branch: usize, item: u32) -> Vec<f32> {
-    let all_id = vectors.branches[branch].clone();
-    let [_, d] = all_id.dims();
-    let norms_i1 = all_id.clone().square().sum_dim(1).sqrt().clamp_min(1e-12);
-    let unit_id = all_id / norms_i1;
-    let one_1d = unit_id.clone().narrow(0, item as usize, 1).reshape([1, d]);
-    params::host(one_1d.matmul(unit_id.transpose()))
+    let all_vd = vectors.branches[branch].clone();
+    let [_, d] = all_vd.dims();
+    let norms_v1 = all_vd.clone().square().sum_dim(1).sqrt().clamp_min(1e-12);
+    let unit_vd = all_vd / norms_v1;
+    let one_1d = unit_vd.clone().narrow(0, item as usize, 1).reshape([1, d]);
+    params::host(one_1d.matmul(unit_vd.transpose()))
 }
 
 #[cfg(test)]

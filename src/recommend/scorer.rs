@@ -144,9 +144,9 @@ impl<'a> ModelScorer<'a> {
         let places: Vec<i32> = group.places.iter().map(|&place| place as i32).collect();
         let places = Tensor::<1, Int>::from_data(TensorData::new(places, [n * s]), &self.device);
         let users = branches.iter().map(|&branch| {
-            let items_id = &self.vectors.branches[branch];
-            let [_, d] = items_id.dims();
-            let x_nsd = items_id.clone().select(0, places.clone()).reshape([n, s, d]);
+            let items_vd = &self.vectors.branches[branch];
+            let [_, d] = items_vd.dims();
+            let x_nsd = items_vd.clone().select(0, places.clone()).reshape([n, s, d]);
             let users_nsd = self.model.encode_users(branch, x_nsd, &group.rows, &mut Noise::off());
             users_nsd.narrow(1, s - 1, 1).reshape([n, d]) * last_real_n1.clone()
         });
@@ -164,7 +164,7 @@ pub fn branch_scores(users: Vec<Tensor<2>>, items: &[Tensor<2>]) -> Vec<Vec<f32>
     let branches: Vec<Tensor<2>> = users
         .into_iter()
         .zip(items)
-        .map(|(users_nd, items_id)| users_nd.matmul(items_id.clone().transpose()))
+        .map(|(users_nd, items_vd)| users_nd.matmul(items_vd.clone().transpose()))
         .collect();
     let n = branches.len();
     let mut scores = Vec::with_capacity(n + 1);

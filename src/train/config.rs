@@ -74,7 +74,7 @@ section! {
 section! {
     /// Work that need not be done. Without dropout the result stays as it is, up to rounding; with dropout, the copies of an
     /// item share one mask under `distinct_items`, so that each has the same expectation and their joint distribution
-    /// differs (docs/odmt.md, section 7). It is switched off to check that.
+    /// differs. It is switched off to check that.
     #[facts(Benched, Unlisted)]
     pub struct SavingsConfig {
         /// Each distinct item of a batch is encoded once. Off: once per occurrence, each with dropout of its own, as

@@ -60,7 +60,7 @@ mod tests {
     use crate::ops::Noise;
     use crate::params;
 
-    const RUN: &str = "[data]\npath = \"x\"\n[model]\nwidth = 4\n[model.tower]\nblocks = 1\nheads = 2\n\
+    const RUN: &str = "[data]\npath = \"x\"\n[model]\nwidth = 4\n[model.tower]\nblocks = 1\nheads = 2\nid_visible = \"all\"\n\
                        [[model.branches]]\nname = \"id\"\nview = \"id\"\n\
                        [[model.branches]]\nname = \"mood\"\nview = \"mood\"\n\
                        [[model.views]]\nname = \"id\"\nkind = \"id\"\n\

@@ -73,13 +73,13 @@ impl<'a> MixedScorer<'a> {
         let mut sum: Option<Tensor<2>> = None;
         let mut branches = Vec::with_capacity(n);
         let mut knows = Vec::with_capacity(n);
-        for (branch, items_id) in self.mixed.vectors.branches.iter().enumerate() {
+        for (branch, items_vd) in self.mixed.vectors.branches.iter().enumerate() {
             let seen: Vec<Vec<u32>> = histories
                 .iter()
                 .map(|h| h.iter().copied().filter(|&item| self.mixed.is_live(branch, item)).collect())
                 .collect();
             let slices: Vec<&[u32]> = seen.iter().map(Vec::as_slice).collect();
-            let scores_ni = self.inner.branch_users(branch, &slices).matmul(items_id.clone().transpose());
+            let scores_ni = self.inner.branch_users(branch, &slices).matmul(items_vd.clone().transpose());
             sum = Some(match sum {
                 Some(sum) => sum + scores_ni.clone(),
                 None => scores_ni.clone(),

@@ -39,7 +39,7 @@ pub struct Sampler {
     sequences: Sequences,
     windows: Vec<Window>,
     /// Training events that some window reads, by item; entry 0 is 0.
-    trained: Vec<u32>,
+    window_counts: Vec<u32>,
     /// ln p by item; entry 0 is 0.
     log_popularity: Vec<f32>,
     views: Vec<Option<ViewSource>>,
@@ -74,12 +74,12 @@ impl Sampler {
     ) -> Self {
         let SamplerOptions { max_seq_len, min_train_len, windows, .. } = *options;
         let cut = Cut { windows, max_seq_len, min_train_len };
-        let trained = cut.trained(sequences, items);
-        let counts: Vec<u64> = trained.iter().map(|&n| u64::from(n)).collect();
+        let window_counts = cut.window_counts(sequences, items);
+        let counts: Vec<u64> = window_counts.iter().map(|&n| u64::from(n)).collect();
         Self {
             sequences: sequences.clone(),
             windows: cut.windows(sequences),
-            trained,
+            window_counts,
             log_popularity: log_popularity(&counts, options.objective.log_popularity_power),
             views,
             savings: options.savings.clone(),
@@ -92,13 +92,14 @@ impl Sampler {
         }
     }
 
-    /// The same sampler, which never draws the items as negatives of which `cold` is true (I + 1 entries): they have
-    /// no training events. Where no item is cold, the draws are what they were, to the bit.
+    /// The same sampler, for which the items of which `held_out` is true (I + 1 entries) are never a wrong answer: neither
+    /// drawn nor part of the full softmax. They have no training events. Where no item is held out, the draws are what they
+    /// were, to the bit.
     #[must_use]
-    pub fn sparing(mut self, cold: &[bool]) -> Self {
-        self.negatives = self.negatives.sparing(cold);
-        let eligible = (0..cold.len() as u32).filter(|&item| item == 0 || !cold[item as usize]);
-        self.eligible = cold[1..].contains(&true).then(|| eligible.collect());
+    pub fn excluding(mut self, held_out: &[bool]) -> Self {
+        self.negatives = self.negatives.excluding(held_out);
+        let eligible = (0..held_out.len() as u32).filter(|&item| item == 0 || !held_out[item as usize]);
+        self.eligible = held_out[1..].contains(&true).then(|| eligible.collect());
         self
     }
 
@@ -127,8 +128,8 @@ impl Sampler {
 
     /// Training events of each item that some window reads, each once: an item with none has an ID vector that was
     /// never trained. Entry 0 is 0.
-    pub fn trained(&self) -> &[u32] {
-        &self.trained
+    pub fn window_counts(&self) -> &[u32] {
+        &self.window_counts
     }
 
     /// Micro-batches per epoch; the last may be short.

@@ -68,8 +68,8 @@ impl CoDistill {
                 return sampler;
             }
             // A negative is training too: it would teach that new items are never the answer.
-            let cold: Vec<bool> = dataset.train_counts().iter().map(|&n| n == 0).collect();
-            sampler.sparing(&cold)
+            let held_out: Vec<bool> = dataset.train_counts().iter().map(|&n| n == 0).collect();
+            sampler.excluding(&held_out)
         })
     }
 
@@ -95,8 +95,8 @@ impl CoDistill {
 
     /// Training events of each item that some window reads, I + 1 entries: an item with none has an ID vector that
     /// was never trained.
-    pub fn trained_counts(&self) -> &[u32] {
-        self.sampler().trained()
+    pub fn window_counts(&self) -> &[u32] {
+        self.sampler().window_counts()
     }
 
     /// Training events that no window reads.
@@ -255,9 +255,9 @@ impl System for CoDistill {
 
     fn item_vectors(&self, model: &Recommender) -> Vec<(String, Values)> {
         let branches = self.setup.config.model.branches.iter().zip(self.catalogue(model).branches);
-        let vectors = branches.map(|(branch, x_id)| {
-            let shape = x_id.dims().to_vec();
-            (branch.name.clone(), Values { shape, values: params::host(x_id) })
+        let vectors = branches.map(|(branch, x_vd)| {
+            let shape = x_vd.dims().to_vec();
+            (branch.name.clone(), Values { shape, values: params::host(x_vd) })
         });
         vectors.collect()
     }

@@ -14,11 +14,11 @@ const STREAM: u64 = 0x6e65_6761_7469_7665;
 
 /// What is left when some items are never drawn.
 #[derive(Clone, Debug)]
-struct Spared {
+struct Excluded {
     /// Items that can be drawn, ascending.
     drawable: Vec<u32>,
     /// I + 1 entries.
-    is_spared: Vec<bool>,
+    is_excluded: Vec<bool>,
 }
 
 /// Right answers and negatives of a batch's rows.
@@ -55,7 +55,7 @@ pub struct NegativeSampler {
     /// I
     items: usize,
     /// The items that uniform draws choose from; none where these are all.
-    spared: Option<Spared>,
+    excluded: Option<Excluded>,
     /// Running sum of count^power up to each item, entry 0 for padding; empty where popularity plays no part.
     cumulative: Vec<f64>,
 }
@@ -73,29 +73,29 @@ impl NegativeSampler {
             Draw::Uniform => Vec::new(),
             Draw::Popularity | Draw::Mixed => std::iter::once(0.0).chain(sums).collect(),
         };
-        Self { config: config.clone(), items: counts.len().saturating_sub(1), spared: None, cumulative }
+        Self { config: config.clone(), items: counts.len().saturating_sub(1), excluded: None, cumulative }
     }
 
-    /// The same sampler, which never draws the items of which `spared` is true (I + 1 entries). They have no training
-    /// events, so that popularity does not draw them anyway. Sparing none changes no draw.
+    /// The same sampler, which never draws the items of which `excluded` is true (I + 1 entries). They have no training
+    /// events, so that popularity does not draw them anyway. To exclude none changes no draw.
     #[must_use]
-    pub fn sparing(mut self, spared: &[bool]) -> Self {
-        let drawable: Vec<u32> = (1..=self.items as u32).filter(|&i| !spared[i as usize]).collect();
+    pub fn excluding(mut self, excluded: &[bool]) -> Self {
+        let drawable: Vec<u32> = (1..=self.items as u32).filter(|&i| !excluded[i as usize]).collect();
         if drawable.len() < self.items {
-            self.spared = Some(Spared { drawable, is_spared: spared.to_vec() });
+            self.excluded = Some(Excluded { drawable, is_excluded: excluded.to_vec() });
         }
         self
     }
 
     /// Items that can be drawn.
     pub fn drawable(&self) -> usize {
-        self.spared.as_ref().map_or(self.items, |spared| spared.drawable.len())
+        self.excluded.as_ref().map_or(self.items, |excluded| excluded.drawable.len())
     }
 
     /// Probability that a draw gives `item`.
     pub fn probability(&self, item: ItemId) -> f64 {
-        let spared = self.spared.as_ref().is_some_and(|spared| spared.is_spared[item.index()]);
-        let uniform = if spared { 0.0 } else { 1.0 / self.drawable().max(1) as f64 };
+        let excluded = self.excluded.as_ref().is_some_and(|excluded| excluded.is_excluded[item.index()]);
+        let uniform = if excluded { 0.0 } else { 1.0 / self.drawable().max(1) as f64 };
         let popularity = || {
             let (below, upto) = (self.cumulative[item.index() - 1], self.cumulative[item.index()]);
             (upto - below) / self.cumulative.last().copied().unwrap_or(1.0)
@@ -130,7 +130,8 @@ impl NegativeSampler {
         };
         if uniform {
             let place = rng.random_range(1..=self.drawable().max(1) as u32);
-            let drawable = self.spared.as_ref().and_then(|spared| spared.drawable.get(place as usize - 1));
+            let drawable =
+                self.excluded.as_ref().and_then(|excluded| excluded.drawable.get(place as usize - 1));
             return drawable.copied().unwrap_or(place);
         }
         self.item_at(rng.random::<f64>() * self.cumulative.last().copied().unwrap_or(0.0))
@@ -200,10 +201,10 @@ mod tests {
     }
 
     #[test]
-    fn spared_items_are_never_drawn_and_the_others_with_their_probabilities() {
+    fn excluded_items_are_never_drawn_and_the_others_with_their_probabilities() {
         // Item 3 has no events; so have 6 and 7.
         let counts = [0, 4, 1, 0, 9, 2, 0, 0];
-        let spared: Vec<bool> = counts.iter().map(|&n| n == 0).collect();
+        let excluded: Vec<bool> = counts.iter().map(|&n| n == 0).collect();
         for draw in [Draw::Uniform, Draw::Popularity, Draw::Mixed] {
             let config = NegativesConfig {
                 draw,
@@ -212,7 +213,7 @@ mod tests {
                 shared: Shared::Batch,
                 ..NegativesConfig::default()
             };
-            let sampler = NegativeSampler::new(&config, &counts).sparing(&spared);
+            let sampler = NegativeSampler::new(&config, &counts).excluding(&excluded);
             assert_eq!(sampler.drawable(), 4);
             let drawn = sampler.draw(vec![ItemId(1)], vec![1], 5).negatives;
             let share =
@@ -221,7 +222,7 @@ mod tests {
             for item in 1..8 {
                 let p = sampler.probability(ItemId(item));
                 total += p;
-                assert_eq!(p == 0.0, spared[item as usize], "{draw:?} {item}: {p}");
+                assert_eq!(p == 0.0, excluded[item as usize], "{draw:?} {item}: {p}");
                 assert!(
                     (share(item) - p).abs() <= 5.0 * (p * (1.0 - p) / 20_000.0).sqrt(),
                     "{draw:?} {item}"
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn without_spared_items_the_draws_are_what_they_always_were() {
+    fn without_excluded_items_the_draws_are_what_they_always_were() {
         let counts = [0, 4, 1, 3, 9, 2];
         let mut rng = ChaCha8Rng::seed_from_u64(mix64(0x11 ^ STREAM));
         let expected: Vec<ItemId> = (0..64).map(|_| ItemId(rng.random_range(1..=5))).collect();
@@ -243,10 +244,10 @@ mod tests {
             let config =
                 NegativesConfig { draw, count: 64, uniform_share: 0.4, ..NegativesConfig::default() };
             let plain = NegativeSampler::new(&config, &counts);
-            let sparing = plain.clone().sparing(&[false; 6]);
+            let excluding = plain.clone().excluding(&[false; 6]);
             let draw_of = |sampler: &NegativeSampler| sampler.draw(vec![ItemId(1)], vec![1], 3);
-            assert_eq!(draw_of(&plain), draw_of(&sparing), "{draw:?}");
-            assert_eq!(sparing.drawable(), 5);
+            assert_eq!(draw_of(&plain), draw_of(&excluding), "{draw:?}");
+            assert_eq!(excluding.drawable(), 5);
         }
     }
 

@@ -142,7 +142,7 @@ impl<'a> Pass<'a> {
     fn encoded_items(&self) -> Vec<Tensor<2>> {
         let block = &self.batch.block;
         if let Some(catalogue) = self.catalogue.get() {
-            return catalogue.iter().map(|x_id| lookup(x_id.clone(), &block.items)).collect();
+            return catalogue.iter().map(|x_vd| lookup(x_vd.clone(), &block.items)).collect();
         }
         let noise = &mut *self.noise.borrow_mut();
         let items = self.model.encode_items_from(block, self.id_rows.as_ref(), &self.step.device, noise);
@@ -210,7 +210,7 @@ impl Forward for Pass<'_> {
         let catalogue = self.catalogue.get_or_init(all);
         match &self.step.eligible {
             None => catalogue.clone(),
-            Some(rows) => catalogue.iter().map(|x_id| lookup(x_id.clone(), rows)).collect(),
+            Some(rows) => catalogue.iter().map(|x_vd| lookup(x_vd.clone(), rows)).collect(),
         }
     }
 

@@ -122,8 +122,8 @@ impl Teacher {
         let histories = &batch.histories;
         let padded = histories.padded(self.model.group_windows(&histories.lengths(), LENGTH_GROUPS));
         let rows = histories.rows(&padded);
-        let branches = self.vectors.branches.iter().enumerate().map(|(branch, items_id)| {
-            let items_ud = lookup(items_id.clone(), &batch.block.items);
+        let branches = self.vectors.branches.iter().enumerate().map(|(branch, items_vd)| {
+            let items_ud = lookup(items_vd.clone(), &batch.block.items);
             let users_rd = self.model.encode_histories(branch, &items_ud, &padded, &rows, &mut Noise::off());
             match &batch.drawn {
                 Some(drawn) => drawn_scores(users_rd, items_ud, drawn),
@@ -137,7 +137,7 @@ impl Teacher {
 
     /// Numbers that it keeps in memory.
     pub fn entries(&self) -> u64 {
-        let vectors = self.vectors.branches.iter().map(|x_id| x_id.shape().num_elements()).sum::<usize>();
+        let vectors = self.vectors.branches.iter().map(|x_vd| x_vd.shape().num_elements()).sum::<usize>();
         (vectors + self.model.num_params()) as u64
     }
 }

@@ -52,7 +52,7 @@ impl Cut {
     }
 
     /// How many training events of each item some window reads, each event once; entry 0 is 0. `items` is I.
-    pub fn trained(&self, sequences: &Sequences, items: usize) -> Vec<u32> {
+    pub fn window_counts(&self, sequences: &Sequences, items: usize) -> Vec<u32> {
         let mut counts = vec![0; items + 1];
         for user in 0..sequences.users() {
             let train = sequences.train_of(user);
@@ -106,9 +106,9 @@ impl Unread {
         for user in 0..sequences.users() {
             sequences.train_of(user).iter().for_each(|&item| all[item as usize] += 1);
         }
-        let read = cut.trained(sequences, items);
-        let whole = Cut { windows: Windows::All, ..cut }.trained(sequences, items);
-        let any = Cut { windows: Windows::All, min_train_len: 2, ..cut }.trained(sequences, items);
+        let read = cut.window_counts(sequences, items);
+        let whole = Cut { windows: Windows::All, ..cut }.window_counts(sequences, items);
+        let any = Cut { windows: Windows::All, min_train_len: 2, ..cut }.window_counts(sequences, items);
         let (mut old, mut short, mut single) = (0, 0, 0);
         for item in (1..=items).filter(|&item| all[item] > 0 && read[item] == 0) {
             match (whole[item], any[item]) {
@@ -224,10 +224,10 @@ mod tests {
     #[test]
     fn trained_events_are_those_that_some_window_reads_each_once() {
         let s = sequences(&[&[5, 4, 3, 2, 1, 2], &[6, 1], &[7]]);
-        assert_eq!(last(2).trained(&s, 8), [0, 2, 2, 0, 0, 0, 1, 0, 0]);
+        assert_eq!(last(2).window_counts(&s, 8), [0, 2, 2, 0, 0, 0, 1, 0, 0]);
         let all = Cut { windows: Windows::All, ..last(2) };
-        assert_eq!(all.trained(&s, 8), [0, 2, 2, 1, 1, 1, 1, 0, 0]);
-        assert_eq!(Cut { min_train_len: 3, ..all }.trained(&s, 8), [0, 1, 2, 1, 1, 1, 0, 0, 0]);
+        assert_eq!(all.window_counts(&s, 8), [0, 2, 2, 1, 1, 1, 1, 0, 0]);
+        assert_eq!(Cut { min_train_len: 3, ..all }.window_counts(&s, 8), [0, 1, 2, 1, 1, 1, 0, 0, 0]);
         // The counts agree with the windows themselves.
         let mut by_window = [[false; 6]; 3];
         for w in all.windows(&s) {
@@ -296,7 +296,7 @@ mod tests {
             let windows = if all { Windows::All } else { Windows::Last };
             let cut = Cut { windows, max_seq_len: s, min_train_len: min };
             let unread = Unread::new(&sequences, 11, cut);
-            let read: u64 = cut.trained(&sequences, 11).iter().map(|&n| u64::from(n)).sum();
+            let read: u64 = cut.window_counts(&sequences, 11).iter().map(|&n| u64::from(n)).sum();
             proptest::prop_assert_eq!(unread.events, lists.iter().map(|l| l.len() as u64).sum::<u64>());
             proptest::prop_assert_eq!(read + unread.unread_events, unread.events);
             proptest::prop_assert_eq!(unread.warnings().is_empty(), unread.items() == 0);
