@@ -68,8 +68,7 @@ pub trait ItemView: Module {
     /// A view with fresh weights.
     fn new(config: &ViewConfig, context: &ViewContext<'_>, init: &mut Init) -> Self;
 
-    /// Tokens of `items`; `features` are theirs where the view reads a store. A store without a token for any of them
-    /// gives none.
+    /// Tokens of `items`; `features` are theirs where the view reads a store.
     ///
     /// # Shapes
     /// - features: `[N, T, F]`
