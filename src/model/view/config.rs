@@ -82,7 +82,7 @@ impl ViewConfig {
 }
 
 /// `width` is the model's.
-pub(in crate::model) fn check_views(views: &[ViewConfig], width: usize) -> Checked {
+pub(crate) fn check_views(views: &[ViewConfig], width: usize) -> Checked {
     if views.is_empty() {
         return Err(invalid("model.views", "is empty")
             .with_hint("add [[model.views]] with name = \"id\", kind = \"id\""));
