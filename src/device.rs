@@ -63,11 +63,15 @@ pub const WITH_GPU: bool = cfg!(feature = "wgpu");
 
 /// All devices of this machine, the CPU first.
 pub fn list() -> Vec<Found> {
-    let threads = rayon::current_num_threads();
-    let name = format!("{} ({threads} threads)", cpu_name());
-    let mut found = vec![Found { flag: "cpu".into(), name, software: false, device: Device::flex() }];
+    let mut found = vec![cpu()];
     found.extend(gpu::list());
     found
+}
+
+fn cpu() -> Found {
+    let threads = rayon::current_num_threads();
+    let name = format!("{} ({threads} threads)", cpu_name());
+    Found { flag: "cpu".into(), name, software: false, device: Device::flex() }
 }
 
 /// Opens the device that `flag` names.
@@ -87,7 +91,8 @@ pub fn open(flag: &str) -> Result<Opened, DeviceError> {
         return Err(DeviceError::NotCompiled(flag.into()));
     }
     if flag == "cpu" {
-        return Ok(opened(list().swap_remove(0)));
+        // Without a look for GPUs, whose drivers take time and memory and write to stderr.
+        return Ok(opened(cpu()));
     }
     let found = list();
     let known = found.iter().map(|f| f.flag.clone()).collect();

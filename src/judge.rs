@@ -83,19 +83,27 @@ pub struct Judging<'a> {
 /// asked. Cut-offs, history rule and ties are those of the run's configuration (`eval`), or of the
 /// [`Protocol`](crate::run::Protocol) that it was opened with.
 ///
-/// ```no_run
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use codistill::data::Part;
 /// use codistill::judge::{Judging, judge};
 /// use codistill::run::{OpenOptions, Protocol, Run};
 ///
+/// # let home = tempfile::tempdir()?;
+/// # let text = std::fs::read_to_string("configs/quickstart.toml")?;
+/// # let sets = [format!("run.dir={}", home.path().display()), "device=cpu".into(), "data.synth.users=120".into(),
+/// #     "data.synth.items=80".into(), "model.width=8".into(), "train.epochs=1".into()];
+/// # let config = codistill::config::parse(&text, "quickstart.toml".as_ref(), &sets)?.config;
+/// # let run_dir = codistill::run::train(config, &false.into())?.dir.root;
 /// let protocol = Protocol { ks: vec![5, 20], ..Protocol::default() };
-/// let run = Run::open("checkpoints/quickstart".as_ref(), &OpenOptions { protocol, ..OpenOptions::default() })?;
+/// let run = Run::open(&run_dir, &OpenOptions { protocol, device: "cpu".into(), ..OpenOptions::default() })?;
 /// let baselines = ["popularity".to_owned(), "text-knn".to_owned()];
 /// let judging = Judging { part: Part::Valid, baselines: &baselines, cold: None, choice: None };
 /// let report = judge(run.model.as_ref(), &judging)?;
-/// println!("{}", report.model().metrics()["ensemble/recall@20"]);
+/// assert!(report.model().metrics()["ensemble/recall@20"] > 0.0);
 /// print!("{}", report.table());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok(())
+/// # }
 /// ```
 ///
 /// # Errors

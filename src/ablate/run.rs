@@ -94,27 +94,39 @@ pub struct Reported {
 /// of the report and named there.
 ///
 /// # Examples
-/// ```no_run
-/// use std::path::Path;
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use std::sync::atomic::AtomicBool;
 ///
-/// use codistill::ablate::{Ended, Event, Outcome, Plan, Processes, Request, Study, run};
+/// use codistill::ablate::{Ended, Event, Job, Outcome, Plan, Request, Study, run};
 ///
-/// let study = Study::load(Path::new("configs/studies/quickstart.toml"))?;
+/// # let home = tempfile::tempdir()?;
+/// # let file = home.path().join("study.toml");
+/// # let text = std::fs::read_to_string("configs/studies/quickstart.toml")?;
+/// # let text = text.replace("users=1000", "users=120").replace("items=600", "items=80").replace("epochs=40", "epochs=1");
+/// # let here = format!("seeds = [1]\ndir = {:?}", home.path().join("study"));
+/// # let device = format!("set = [\n\"device=cpu\", \"run.dir={}\",", home.path().display());
+/// # let text = text.replace("seeds = [1, 2, 3]", &here).replace("set = [", &device);
+/// # std::fs::write(&file, text + "\n[gates]\nepoch_limit = \"warn\"\n")?;
+/// let study = Study::load(&file)?;
 /// let base = study.base()?;
 /// let plan = Plan::new(study, base)?;
-/// // A closure `|job: &Job| -> Result<Ended, StudyError>` would train in this process.
-/// let launcher = Processes { program: "codistill".into(), device: None };
+/// // Trains in this process; [`Processes`](super::Processes) starts the program for each cell.
+/// let launcher = |job: &Job<'_>| match codistill::run::train(job.cell.config.clone(), job.stop) {
+///     Ok(finished) if finished.report.is_some() => Ok(Ended::Trained),
+///     Ok(_) => Ok(Ended::Interrupted),
+///     Err(e) => Ok(Ended::Failed(e.to_string())),
+/// };
 /// let stop = AtomicBool::new(false);
 /// let outcome = run(plan, &Request::default(), &launcher, &stop, &mut |event| {
 ///     if let Event::Ended { cell, ended: Ended::Trained, count, total, .. } = event {
 ///         println!("{count} of {total}: {}", cell.name());
 ///     }
 /// })?;
-/// if let Outcome::Reported(reported) = outcome {
-///     println!("{}", reported.report.plain());
-/// }
-/// # Ok::<(), codistill::ablate::StudyError>(())
+/// let Outcome::Reported(reported) = outcome else { panic!("it was stopped") };
+/// println!("{}", reported.report.plain());
+/// # Ok(())
+/// # }
 /// ```
 pub fn run(
     mut plan: Plan,

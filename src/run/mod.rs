@@ -153,15 +153,23 @@ impl Run {
     /// reading the features from disk. No lock is taken, and nothing is written; what a training that still runs saves later
     /// is not seen.
     ///
-    /// ```no_run
-    /// use codistill::run::{OpenOptions, Run, RunError};
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use codistill::run::{OpenOptions, Run};
     /// use codistill::train::run_dir::Which;
     ///
+    /// # let home = tempfile::tempdir()?;
+    /// # let text = std::fs::read_to_string("configs/quickstart.toml")?;
+    /// # let sets = [format!("run.dir={}", home.path().display()), "device=cpu".into(), "data.synth.users=120".into(),
+    /// #     "data.synth.items=80".into(), "model.width=8".into(), "train.epochs=1".into()];
+    /// # let config = codistill::config::parse(&text, "quickstart.toml".as_ref(), &sets)?.config;
+    /// # let run_dir = codistill::run::train(config, &false.into())?.dir.root;
     /// let options = OpenOptions { checkpoint: Which::Last, device: "cpu".into(), ..OpenOptions::default() };
-    /// let run = Run::open("checkpoints/quickstart".as_ref(), &options)?;
-    /// println!("step {}, from {}", run.checkpoint.state.step, run.path.display());
+    /// let run = Run::open(&run_dir, &options)?;
+    /// assert!(run.checkpoint.state.finished);
     /// run.found.warnings().iter().for_each(|warning| eprintln!("{warning}"));
-    /// # Ok::<(), RunError>(())
+    /// # Ok(())
+    /// # }
     /// ```
     ///
     /// # Errors

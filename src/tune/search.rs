@@ -53,21 +53,30 @@ pub struct Search {
 /// [`Search::is_finished`] tells such an end from the other. `on_event` is told of warnings, and of each trial that reached a
 /// rung or failed.
 ///
-/// ```no_run
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use codistill::tune::{self, Event, Request};
 ///
+/// # let home = tempfile::tempdir()?;
+/// # let file = home.path().join("search.toml");
+/// # let text = std::fs::read_to_string("configs/tune/quickstart.toml")?;
+/// # let small = "\"device=cpu\", \"data.synth.users=120\", \"data.synth.items=80\", \"model.width=8\", \"train.epochs=1\"";
+/// # let text = text.replace("\"data.synth.users=1000\", \"data.synth.items=500\", \"model.width=16\"", small);
+/// # let text = text.replace("checkpoints/tune-quickstart", home.path().join("search").to_str().ok_or("letters")?);
+/// # std::fs::write(&file, text.replace("trials = 9", "trials = 2"))?;
 /// let stop = false.into();
 /// let mut on_event = |event: Event<'_>| match event {
 ///     Event::Trained { trial, until } => println!("{} after {until} epochs: {:?}", trial.number, trial.score()),
 ///     Event::Warning(warning) => eprintln!("{warning}"),
 ///     Event::Generating(_) | Event::Note(_) => {}
 /// };
-/// let search = tune::run("configs/tune/quickstart.toml".as_ref(), &Request::default(), &stop, &mut on_event)?;
-/// if let (true, Some(winner)) = (search.is_finished(), search.best()) {
-///     println!("{:?} reached {} {:?}", winner.values, search.metric, winner.score());
-///     println!("train it with {}", search.study.best_config().display());
-/// }
-/// # Ok::<(), tune::TuneError>(())
+/// let search = tune::run(&file, &Request::default(), &stop, &mut on_event)?;
+/// assert!(search.is_finished());
+/// let winner = search.best().ok_or("every trial failed")?;
+/// println!("{:?} reached {} {:?}", winner.values, search.metric, winner.score());
+/// assert!(search.study.best_config().exists(), "what `codistill train` is given");
+/// # Ok(())
+/// # }
 /// ```
 ///
 /// # Errors
