@@ -19,7 +19,7 @@ use codistill::objective::{BLOCKED, Objective, gbce};
 use codistill::params;
 use codistill::recommend::{CatalogueVectors, ModelScorer};
 use codistill::systems::codistill::batch::{Batch, Sampler, SamplerOptions};
-use codistill::systems::codistill::negatives::{DrawnItems, NegativeSampler};
+use codistill::systems::codistill::negatives::NegativeSampler;
 use codistill::systems::codistill::step::{Dropout, Step};
 use codistill::train::losses::LossValues;
 use codistill::train::system::Phase;
@@ -263,7 +263,7 @@ fn corrected_sampling_of_every_item_once_is_the_full_softmax() {
         // Each item once in place of the draws; the block must hold them all.
         let items: Vec<u32> = (1..=ITEMS as u32).collect();
         let item_of = |column: u32| batch_all.block.items[column as usize];
-        let by_item = DrawnItems {
+        let by_item = Drawn {
             labels: drawn.labels.iter().map(|&label| ItemId(item_of(label))).collect(),
             negatives: items.repeat(drawn.group_rows.len()).into_iter().map(ItemId).collect(),
             count: drawn.count,

@@ -20,35 +20,32 @@ use rayon::prelude::*;
 use crate::ops::lookup::lookup;
 use crate::ops::{simd, use_kernels};
 
-/// The groups of rows with these sizes, row by row.
-pub fn row_groups(group_rows: &[u32]) -> impl Iterator<Item = usize> + '_ {
-    group_rows.iter().enumerate().flat_map(|(g, &rows)| std::iter::repeat_n(g, rows as usize))
-}
-
-/// Columns of the batch's items that the rows are scored against.
+/// The items that the rows are scored against: their columns among the batch's items, or another kind `T` of numbers.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Drawn {
-    /// `[R]`: columns of the labels.
-    pub labels: Vec<u32>,
-    /// `[G, K]`: columns of the items drawn.
-    pub negatives: Vec<u32>,
+pub struct Drawn<T = u32> {
+    /// `[R]`: the right answers.
+    pub labels: Vec<T>,
+    /// `[G, K]`: the wrong ones.
+    pub negatives: Vec<T>,
     /// K
     pub count: usize,
     /// `[G]`: number of consecutive rows that share a draw.
     pub group_rows: Vec<u32>,
 }
 
-impl Drawn {
+impl<T> Drawn<T> {
     /// The group of every row.
     pub fn groups(&self) -> impl Iterator<Item = usize> + '_ {
-        row_groups(&self.group_rows)
+        self.group_rows.iter().enumerate().flat_map(|(g, &rows)| std::iter::repeat_n(g, rows as usize))
     }
 
     /// Negatives of group `g`, `[K]`.
-    pub fn group(&self, g: usize) -> &[u32] {
+    pub fn group(&self, g: usize) -> &[T] {
         &self.negatives[g * self.count..(g + 1) * self.count]
     }
+}
 
+impl Drawn {
     /// What a row is scored against: the label, then the negatives.
     fn columns(&self, row: usize, group: usize) -> impl Iterator<Item = usize> + '_ {
         std::iter::once(&self.labels[row]).chain(self.group(group)).map(|&item| item as usize)

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::negatives::{DrawnItems, NegativeSampler};
+use super::negatives::NegativeSampler;
 use super::windows::Cut;
 pub use super::windows::Window;
 use crate::config::{ObjectiveConfig, ObjectiveKind, SavingsConfig, Windows};
@@ -202,7 +202,7 @@ impl Sampler {
     }
 
     /// Right answers and negatives of the windows' rows.
-    fn draw(&self, windows: &[Window], noise_key: u64) -> DrawnItems {
+    fn draw(&self, windows: &[Window], noise_key: u64) -> Drawn<ItemId> {
         let labels = windows.iter().flat_map(|w| self.items_of(w)[1..].iter().copied().map(ItemId)).collect();
         let rows = windows.iter().map(|w| w.length - 1).collect();
         self.negatives.draw(labels, rows, noise_key)

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::config::{Draw, NegativesConfig, Shared};
 use crate::data::ItemId;
 use crate::objective::BLOCKED;
-use crate::objective::kernels::drawn::row_groups;
+use crate::objective::kernels::drawn::Drawn;
 use crate::rng::mix64;
 
 /// Separates the draws of a batch from its dropout noise.
@@ -19,33 +19,6 @@ struct Excluded {
     drawable: Vec<u32>,
     /// I + 1 entries.
     is_excluded: Vec<bool>,
-}
-
-/// Right answers and negatives of a batch's rows.
-///
-/// Shapes: `R` rows, `G` groups of consecutive rows that share negatives, `K` negatives of a group.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct DrawnItems {
-    /// `[R]`: the right answers.
-    pub labels: Vec<ItemId>,
-    /// `[G, K]`
-    pub negatives: Vec<ItemId>,
-    /// K
-    pub count: usize,
-    /// `[G]`: rows of each group.
-    pub group_rows: Vec<u32>,
-}
-
-impl DrawnItems {
-    /// The group of every row.
-    pub fn groups(&self) -> impl Iterator<Item = usize> + '_ {
-        row_groups(&self.group_rows)
-    }
-
-    /// Negatives of group `g`, `[K]`.
-    pub fn group(&self, g: usize) -> &[ItemId] {
-        &self.negatives[g * self.count..(g + 1) * self.count]
-    }
 }
 
 /// Draws items with known probabilities.
@@ -111,7 +84,7 @@ impl NegativeSampler {
     }
 
     /// Draws for rows with the given right answers; `window_rows` says how many rows each window has.
-    pub fn draw(&self, labels: Vec<ItemId>, window_rows: Vec<u32>, noise_key: u64) -> DrawnItems {
+    pub fn draw(&self, labels: Vec<ItemId>, window_rows: Vec<u32>, noise_key: u64) -> Drawn<ItemId> {
         let group_rows = match self.config.shared {
             Shared::User => window_rows,
             Shared::Batch => vec![window_rows.iter().sum()],
@@ -119,7 +92,7 @@ impl NegativeSampler {
         let mut rng = ChaCha8Rng::seed_from_u64(mix64(noise_key ^ STREAM));
         let count = self.config.count;
         let negatives = (0..group_rows.len() * count).map(|_| ItemId(self.item(&mut rng))).collect();
-        DrawnItems { labels, negatives, count, group_rows }
+        Drawn { labels, negatives, count, group_rows }
     }
 
     fn item(&self, rng: &mut ChaCha8Rng) -> u32 {
@@ -147,7 +120,7 @@ impl NegativeSampler {
 
     /// `[R, 1 + K]` weights of what was drawn, as logarithms: 0 for the right answer; for a
     /// negative 0, or -ln(K q) with the correction; blocked where it is the right answer.
-    pub fn log_weights(&self, drawn: &DrawnItems) -> Vec<f32> {
+    pub fn log_weights(&self, drawn: &Drawn<ItemId>) -> Vec<f32> {
         let weight = |item: ItemId| {
             if self.config.log_q { -(drawn.count as f64 * self.probability(item)).ln() as f32 } else { 0.0 }
         };
