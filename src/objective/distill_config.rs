@@ -6,6 +6,9 @@ use crate::config::ENSEMBLE;
 use crate::config::rules::{Checked, check_name, invalid, non_negative, positive};
 use crate::{choice, section};
 
+/// Name of the pairs as a term that stages of the training may choose.
+pub const DISTILL: &str = "distill";
+
 section! {
     /// Online distillation: while all branches train, some learn from what others make of the same candidates. A pair
     /// adds w(epoch) · tau² · mean over rows of -Σ softmax(T/tau) · log softmax(S/tau), with the logits S of the student
