@@ -117,7 +117,8 @@ pub struct Finished {
     /// Figures of the best checkpoint on the test part; absent where the training was stopped.
     pub report: Option<Report>,
     /// What a user should act on, a line each: items that no window reads, targets that can't be hit, metrics that could not
-    /// be written, a model that is not above a baseline. The command `train` prints the same.
+    /// be written, a model that is not above a baseline. The command `train` prints the same, and one line more where
+    /// `<run.dir>/<run.name>` was an older run, which here [`Self::dir`] tells.
     pub warnings: Vec<String>,
     /// What a user may want to know, a line each: events that no window reads, a split that lets training know the future.
     pub notes: Vec<String>,
@@ -159,6 +160,8 @@ pub struct Finished {
 /// # Errors
 /// - [`RunError::Train`] with [`TrainError::Diverged`]: loss or gradient are no finite numbers. Run directory and earlier
 ///   checkpoints stay.
+/// - [`RunError::Train`] with [`TrainError::System`]: a run of `objective.distill.teachers` is absent, unfinished or can't teach
+///   this one. Nothing was written.
 /// - [`RunError::Train`] otherwise: `train.metric` is not measured, no validation target can be hit, or a checkpoint can't be
 ///   written.
 /// - [`RunError::System`]: data set or features are absent or damaged, or hold nothing to train on.

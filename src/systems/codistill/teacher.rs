@@ -206,14 +206,16 @@ fn check_data(setup: &Setup, checkpoint: &Checkpoint, dir: &Path) -> Result<(), 
     Err(Refusal::new(reason, hint))
 }
 
-/// Rows of a window are encoded in one pass, which can't be cut for each of them.
+/// Whatever its encoders are, a model was trained on histories of so many items and makes its lists by them. A window is
+/// encoded in one pass, which can't be cut for each of its rows: those behind would be read as the model never reads.
 fn check_positions(setup: &Setup, config: &Config) -> Result<(), Refusal> {
     let (theirs, ours) = (config.data.max_seq_len, setup.config.data.max_seq_len);
     if theirs >= ours {
         return Ok(());
     }
-    let reason =
-        format!("which reads histories of up to {theirs} items, and here data.max_seq_len is {ours}");
+    let reason = format!(
+        "which never reads more than histories of up to {theirs} items, and here data.max_seq_len is {ours}"
+    );
     let hint = format!("set data.max_seq_len={theirs} here, or train the teacher with {ours} or more");
     Err(Refusal::new(reason, hint))
 }
