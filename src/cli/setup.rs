@@ -140,7 +140,8 @@ pub struct InputArgs {
     /// Dataset directory, if it has moved.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Go on where the data set or the features are not those that the run was trained on.
+    /// Go on where the data set or the features are not those that the run was trained on, or a run that teaches it has
+    /// changed.
     #[arg(long)]
     accept_changed: bool,
 }
@@ -156,7 +157,7 @@ impl InputArgs {
     }
 
     pub fn asked(&self) -> Asked {
-        Asked { data: self.data.clone(), accept_changed: self.accept_changed, trains: false }
+        Asked { data: self.data.clone(), accept_changed: self.accept_changed, ..Asked::default() }
     }
 }
 
@@ -220,12 +221,11 @@ pub fn open_inputs(
     root: &Path,
     config: Config,
     parents: &Parents,
-    inputs: &InputArgs,
+    asked: &Asked,
     device: &Opened,
     terminal: &Terminal,
 ) -> Result<Arc<dyn AnySystem>, Failure> {
-    let asked = Asked { trains: true, ..inputs.asked() };
-    let (setup, found) = inputs::open(root, config, parents, &asked, &device.device)?;
+    let (setup, found) = inputs::open(root, config, parents, asked, &device.device)?;
     let system = systems::open(setup)?;
     tell_inputs(&found, terminal);
     Ok(system)

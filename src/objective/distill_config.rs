@@ -48,12 +48,14 @@ section! {
     /// `data.max_seq_len` is at least this one's. Its best checkpoint is read when the training starts and never
     /// changes; its scores of the batch's candidates are the mean over its branches, as `recommend` has them, without
     /// dropout. For `objective.kind` `in_batch` and `sampled`. Checkpoints record its content hash, and a training goes
-    /// on with the same one alone; the trained model needs it no longer.
+    /// on with the same one, or with another where `--accept-changed` says so; the trained model needs it no longer. A
+    /// run that `codistill import` made counts as finished.
     #[derive(Eq)]
     pub struct TeacherConfig {
         /// Name in pairs and tags, up to 64 letters a-z, digits, `_` or `-`; neither a branch's nor `ensemble`.
         pub name: String,
-        /// Run directory.
+        /// Run directory. A training that goes on takes a new place, where the run is the same by its hash.
+        #[facts(Resumable)]
         pub run: PathBuf,
     }
 }

@@ -130,7 +130,8 @@ pub struct Finished {
 /// `run.dir` is relative to the current directory. Where `data.synth` describes a data set instead of `data.path`, it is
 /// generated in `<run.dir>/data`, once for each set of parameters. An existing run is never gone on with: that is
 /// `codistill train --resume RUN`, or, in a program, [`RunDir::latest`], [`crate::train::inputs::open`],
-/// [`systems::open`], [`Training::resume`] and a [`Session`].
+/// [`systems::open`], [`Training::resume`] and a [`Session`]. Where finished runs teach, [`crate::train::inputs::Asked::trains`]
+/// has to be set: they are then found by the hashes of the checkpoint, and [`Training::resume`] refuses others.
 ///
 /// Setting `stop` from another thread ends the training after its step, with everything saved. Nothing is printed:
 /// [`Finished::warnings`] and [`Finished::notes`] have what a user should know.
