@@ -140,8 +140,7 @@ pub struct InputArgs {
     /// Dataset directory, if it has moved.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Go on where the data set or the features are not those that the run was trained on, or a run that teaches it has
-    /// changed.
+    /// Go on where the data set or the features are not those that the run was trained on.
     #[arg(long)]
     accept_changed: bool,
 }

@@ -37,7 +37,7 @@ Examples:
   codistill train configs/quickstart.toml --dry-run
 
 Ctrl-C finishes the step, saves, and exits with status 4; --resume goes on to the same bits on the CPU.")]
-#[command(mut_arg("data", |arg| arg.help(DATA)))]
+#[command(mut_arg("data", |arg| arg.help(DATA)), mut_arg("accept_changed", |arg| arg.help(ACCEPT)))]
 pub struct TrainArgs {
     /// Configuration file.
     #[arg(required_unless_present = "resume")]
@@ -64,6 +64,9 @@ pub struct TrainArgs {
 const DATA: &str = "\
 Dataset directory, instead of the configuration's; views that it has no features of are left out, with their branches. \
 With --resume: where the run's own data set is now";
+
+const ACCEPT: &str = "\
+With --resume: go on where the data set, the features or a run that teaches are not those that the run was trained on";
 
 /// What a lock says of the process that holds it.
 const COMMAND: &str = "train";
