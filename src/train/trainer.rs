@@ -61,6 +61,10 @@ impl TrainError {
     }
 }
 
+/// For programs: the commands have looked before.
+const WAY_TO_TEACHERS: &str = "open the inputs of the checkpoint (`train::inputs::open`) for a training that goes on \
+    (`Asked::trains`): they find the run that taught, or accept another";
+
 /// How a training ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -230,11 +234,8 @@ impl<'a, S: System> Trainer<'a, S> {
             let (run, then, now) = (teacher.run.display(), short(then), short(&teacher.hash));
             return Err(SystemError::Teacher {
                 key: "objective.distill.teachers".into(),
-                reason: format!("`{}`, {run}: {then} at the training, {now} now", teacher.name),
-                hint:
-                    "open the inputs of the checkpoint (`train::inputs::open`) for a training that goes on \
-                       (`Asked::trains`): they find the run that taught, or accept another"
-                        .into(),
+                reason: format!("has `{}`, {run}: {then} at the training, {now} now", teacher.name),
+                hint: WAY_TO_TEACHERS.into(),
             });
         }
         Ok(())
