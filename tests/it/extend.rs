@@ -133,7 +133,8 @@ fn a_program_without_the_system_and_settings_it_does_not_know_are_refused() {
         r#"objective.distill={{ pairs = [{{ student = "id", teacher = "mf" }}], teachers = [{{ name = "mf", run = {} }}] }}"#,
         quoted(&other)
     );
-    run(&tiny(home.path(), &[&taught])).refused("a run of the system `mf`", "of the system `codistill`");
+    run(&tiny(&home.path().join("own"), &[&taught]))
+        .refused("a run of the system `mf`", "of the system `codistill`");
     assert!(!home.path().join("mf").exists(), "a refused training leaves nothing behind");
 }
 
