@@ -51,6 +51,10 @@ pub enum Ended {
 pub trait Launcher: Sync {
     /// Trains one cell to its end; a run directory with a `report.json` and the rows of the test part is left behind.
     ///
+    /// Where [`Job::resume`] is set, the run in [`Cell::dir`] is to be gone on with ([`crate::run::train`] says how), or
+    /// [`Ended::Failed`] to be returned: [`crate::run::train`] itself would begin a second run beside it, `<cell>-2`, of
+    /// which the study knows nothing.
+    ///
     /// # Errors
     /// The training can't be started. That ends the study, other than [`Ended::Failed`].
     fn train(&self, job: &Job<'_>) -> Result<Ended, StudyError>;

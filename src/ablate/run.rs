@@ -112,10 +112,17 @@ pub struct Reported {
 /// let base = study.base()?;
 /// let plan = Plan::new(study, base)?;
 /// // Trains in this process; [`Processes`](super::Processes) starts the program for each cell.
-/// let launcher = |job: &Job<'_>| match codistill::run::train(job.cell.config.clone(), job.stop) {
-///     Ok(finished) if finished.report.is_some() => Ok(Ended::Trained),
-///     Ok(_) => Ok(Ended::Interrupted),
-///     Err(e) => Ok(Ended::Failed(e.to_string())),
+/// let launcher = |job: &Job<'_>| {
+///     // `run::train` begins new runs alone: beside an interrupted one it would make another, which the study does not know.
+///     if job.resume {
+///         let reason = "it was interrupted, and this program goes on with no run: remove its directory";
+///         return Ok(Ended::Failed(reason.into()));
+///     }
+///     match codistill::run::train(job.cell.config.clone(), job.stop) {
+///         Ok(finished) if finished.report.is_some() => Ok(Ended::Trained),
+///         Ok(_) => Ok(Ended::Interrupted),
+///         Err(e) => Ok(Ended::Failed(e.to_string())),
+///     }
 /// };
 /// let stop = AtomicBool::new(false);
 /// let outcome = run(plan, &Request::default(), &launcher, &stop, &mut |event| {

@@ -119,11 +119,33 @@ impl Study {
     /// The full model's configuration, with the study's directory as the place of its runs.
     ///
     /// # Errors
-    /// The base can't be loaded.
+    /// The base can't be loaded, or finished runs teach in it.
     pub fn base(&self) -> Result<Config, StudyError> {
         let mut base = load(&self.base, &self.set)?.config;
+        self.check_teachers(&base)?;
         base.run.dir = self.root();
         Ok(base)
+    }
+
+    /// A condition changes what its own model reads, and nothing of a model that is trained already.
+    fn check_teachers(&self, base: &Config) -> Result<(), StudyError> {
+        let teachers = &base.objective.distill.teachers;
+        if teachers.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<String> = teachers.iter().map(|teacher| format!("`{}`", teacher.name)).collect();
+        Err(StudyError::Invalid {
+            path: self.base.clone(),
+            key: "objective.distill.teachers".into(),
+            reason: format!(
+                "has {}: what a condition takes away or shuffles comes back by a finished run that reads it, and all \
+                 seeds would learn from the same one",
+                names.join(", ")
+            ),
+            hint: "study the model without them: remove them and their pairs, e.g. set = [\"objective.distill.teachers=[]\", \
+                   \"objective.distill.pairs=[]\"]"
+                .into(),
+        })
     }
 
     /// The study's directory.

@@ -156,7 +156,7 @@ impl InputArgs {
     }
 
     pub fn asked(&self) -> Asked {
-        Asked { data: self.data.clone(), accept_changed: self.accept_changed, trains: false }
+        Asked { data: self.data.clone(), accept_changed: self.accept_changed, ..Asked::default() }
     }
 }
 
@@ -220,12 +220,11 @@ pub fn open_inputs(
     root: &Path,
     config: Config,
     parents: &Parents,
-    inputs: &InputArgs,
+    asked: &Asked,
     device: &Opened,
     terminal: &Terminal,
 ) -> Result<Arc<dyn AnySystem>, Failure> {
-    let asked = Asked { trains: true, ..inputs.asked() };
-    let (setup, found) = inputs::open(root, config, parents, &asked, &device.device)?;
+    let (setup, found) = inputs::open(root, config, parents, asked, &device.device)?;
     let system = systems::open(setup)?;
     tell_inputs(&found, terminal);
     Ok(system)

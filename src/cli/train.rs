@@ -22,6 +22,7 @@ use codistill::run::plan::Plan;
 use codistill::run::{Judged, Session, advice};
 use codistill::systems::{self, AnySystem};
 use codistill::train::checkpoint::{self, Checkpoint};
+use codistill::train::inputs::Asked;
 use codistill::train::run_dir::RunDir;
 use codistill::train::trainer::{Outcome, check_targets};
 use codistill::train::{Setup, Training, inputs};
@@ -36,7 +37,7 @@ Examples:
   codistill train configs/quickstart.toml --dry-run
 
 Ctrl-C finishes the step, saves, and exits with status 4; --resume goes on to the same bits on the CPU.")]
-#[command(mut_arg("data", |arg| arg.help(DATA)))]
+#[command(mut_arg("data", |arg| arg.help(DATA)), mut_arg("accept_changed", |arg| arg.help(ACCEPT)))]
 pub struct TrainArgs {
     /// Configuration file.
     #[arg(required_unless_present = "resume")]
@@ -63,6 +64,9 @@ pub struct TrainArgs {
 const DATA: &str = "\
 Dataset directory, instead of the configuration's; views that it has no features of are left out, with their branches. \
 With --resume: where the run's own data set is now";
+
+const ACCEPT: &str = "\
+With --resume: go on where the data set, the features or a run that teaches are not those that the run was trained on";
 
 /// What a lock says of the process that holds it.
 const COMMAND: &str = "train";
@@ -130,22 +134,20 @@ fn resume(args: &TrainArgs, root: &Path, terminal: &Terminal) -> Result<Exit, Fa
     for problem in &problems {
         terminal.warn(format!("passed over: {problem}"));
     }
-    let mut config = checkpoint.config.clone();
-    if args.config.is_some() {
-        take_given(&mut config, args, terminal)?;
-    } else if !args.sets.is_empty() {
-        refuse_sets(&args.sets)?;
-        let text = config.to_toml()?;
-        config = codistill::config::parse(&text, &run.config(), &args.sets)?.config;
-    }
+    let config = changed(&checkpoint.config, &run, args, terminal)?;
     let device = open_device(args.device.as_ref().unwrap_or(&config.device), terminal)?;
-    let system = open_inputs(root, config, &checkpoint.parents, &args.inputs, &device, terminal)?;
+    // Who has learned all there was needs no teacher, except to rehearse.
+    let trains = args.dry_run || !checkpoint.state.is_done(&config.train);
+    let asked = asked(args, &checkpoint.config, &config, trains);
+    let system = open_inputs(root, config, &checkpoint.parents, &asked, &device, terminal)?;
     if args.dry_run {
         return dry_run(system.as_ref(), Some((&path, &checkpoint)), &device.name, terminal);
     }
-    let mut training = system.training()?;
+    let mut training = if trains { system.training()? } else { system.ended_training()? };
     training.resume(&path, &checkpoint)?;
-    system.inputs(root)?.write(&run)?;
+    if trains {
+        system.inputs(root)?.write(&run)?;
+    }
     let (state, path) = (training.state(), path.display());
     if state.step >= training.total_steps() {
         let step = state.step;
@@ -155,6 +157,27 @@ fn resume(args: &TrainArgs, root: &Path, terminal: &Terminal) -> Result<Exit, Fa
         terminal.say(format!("{path}: going on at epoch {}, step {}", state.epoch, state.step));
     }
     train(args, system.as_ref(), training, &run, Some(checkpoint.state.step), terminal)
+}
+
+/// The configuration of a run with what is asked to be another in it.
+fn changed(own: &Config, run: &RunDir, args: &TrainArgs, terminal: &Terminal) -> Result<Config, Failure> {
+    let mut config = own.clone();
+    if args.config.is_some() {
+        take_given(&mut config, args, terminal)?;
+    } else if !args.sets.is_empty() {
+        refuse_sets(&args.sets)?;
+        config = codistill::config::parse(&own.to_toml()?, &run.config(), &args.sets)?.config;
+    }
+    Ok(config)
+}
+
+/// Where the inputs of a run lie that goes on. A teacher whose place is another in `now` than in `then` is there and nowhere
+/// else.
+fn asked(args: &TrainArgs, then: &Config, now: &Config, trains: bool) -> Asked {
+    let [then, now] = [then, now].map(|config| config.objective.distill.teachers.iter());
+    let moved = now.zip(then).filter(|(now, then)| now.run != then.run);
+    let teachers = moved.map(|(now, _)| (now.name.clone(), now.run.clone())).collect();
+    Asked { trains, teachers, ..args.inputs.asked() }
 }
 
 /// Takes what may change from the configuration file that was given beside `--resume`.
@@ -187,15 +210,12 @@ fn is_resumable(key: &str) -> bool {
 /// A run that was killed before its first checkpoint starts anew, in its own directory, from its own
 /// configuration.
 fn begin_again(args: &TrainArgs, run: &RunDir, terminal: &Terminal) -> Result<Exit, Failure> {
-    let mut config = load(&run.config(), if args.config.is_some() { &[] } else { &args.sets })?.config;
-    if args.config.is_some() {
-        take_given(&mut config, args, terminal)?;
-    } else {
-        refuse_sets(&args.sets)?;
-    }
+    let own = load(&run.config(), &[])?.config;
+    let config = changed(&own, run, args, terminal)?;
     let device = open_device(args.device.as_ref().unwrap_or(&config.device), terminal)?;
     let then = inputs::recorded(run)?;
-    let system = open_inputs(&run.root, config, &then, &args.inputs, &device, terminal)?;
+    let asked = asked(args, &own, &config, true);
+    let system = open_inputs(&run.root, config, &then, &asked, &device, terminal)?;
     if args.dry_run {
         return dry_run(system.as_ref(), None, &device.name, terminal);
     }

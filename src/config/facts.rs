@@ -54,7 +54,15 @@ fn holds(form: &Form, fact: Fact) -> bool {
     matches!(form.present(), Form::Table(section) if section.facts.contains(&fact))
 }
 
-/// The fewest dotted keys and tables that name all keys of which `has` is true, in the order of the configuration.
+/// A key as [`keys_with`] has it for each entry of the list in it; itself where there is no list.
+fn numbered(key: &str, config: &Value) -> Vec<String> {
+    let Some((list, rest)) = key.split_once(".N.") else { return vec![key.to_owned()] };
+    let entries = config.pointer(&format!("/{}", list.replace('.', "/"))).and_then(Value::as_array);
+    (0..entries.map_or(0, Vec::len)).map(|n| format!("{list}.{n}.{rest}")).collect()
+}
+
+/// The fewest dotted keys and tables that name all keys of which `has` is true, in the order of the configuration. `N` stands
+/// for the number of a list's entry.
 pub fn keys_with(has: impl Fn(&str) -> bool) -> Vec<String> {
     let Form::Table(root) = &*ROOT else { return Vec::new() };
     let mut found = Vec::new();
@@ -71,7 +79,8 @@ impl Config {
         let unwritten = |error: serde_json::Error| invalid("config", format!("can't be written: {error}"));
         let mut own = serde_json::to_value(&*self).map_err(unwritten)?;
         let given = serde_json::to_value(given).map_err(unwritten)?;
-        for key in keys_with(has) {
+        let keys: Vec<String> = keys_with(has).iter().flat_map(|key| numbered(key, &own)).collect();
+        for key in keys {
             let pointer = format!("/{}", key.replace('.', "/"));
             let (table, name) = pointer.rsplit_once('/').unwrap_or_default();
             let Some(table) = own.pointer_mut(table).and_then(Value::as_object_mut) else { continue };
@@ -94,6 +103,10 @@ fn gather(section: &Section, prefix: &str, has: &dyn Fn(&str) -> bool, found: &m
         let dotted = if prefix.is_empty() { key.name.to_owned() } else { format!("{prefix}.{}", key.name) };
         let whole = match key.form.present() {
             Form::Table(inner) => gather(inner, &dotted, has, found),
+            Form::List(entry) if !has(&dotted) => match entry.present() {
+                Form::Table(inner) => gather(inner, &format!("{dotted}.N"), has, found),
+                _ => false,
+            },
             _ => has(&dotted),
         };
         if whole {
@@ -110,6 +123,7 @@ fn gather(section: &Section, prefix: &str, has: &dyn Fn(&str) -> bool, found: &m
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::TeacherConfig;
     use Fact::{Benched, Idle, KeptOnResume, Replicate, Resumable, Unlisted, Unsearched, Workload};
 
     /// Keys and tables with a fact, as commands name them.
@@ -119,8 +133,8 @@ mod tests {
 
     #[test]
     fn facts_say_which_keys_a_command_may_change() {
-        let resumable =
-            "train.epochs train.patience train.checkpoint_steps train.keep train.prefetch monitor";
+        let resumable = "objective.distill.teachers.N.run \
+             train.epochs train.patience train.checkpoint_steps train.keep train.prefetch monitor";
         assert_eq!(named(Resumable), resumable);
         assert_eq!(named(KeptOnResume), "device run data.path");
         assert_eq!(named(Unsearched), "device run system train.epochs train.metric eval monitor");
@@ -162,5 +176,21 @@ mod tests {
         let mut wanted = Config::default();
         (wanted.train.epochs, wanted.monitor.log_every) = (3, 1);
         assert_eq!(own, wanted);
+    }
+
+    #[test]
+    fn a_key_of_a_list_is_taken_for_each_of_its_entries() {
+        let listed = |run: &str| {
+            let teacher =
+                |name: &str| TeacherConfig { name: name.into(), run: format!("{run}/{name}").into() };
+            let mut config = Config::default();
+            config.objective.distill.teachers = ["a", "b"].map(teacher).into();
+            config
+        };
+        let mut own = listed("here");
+        own.take(&listed("there"), |key| has_fact(key, Resumable)).unwrap();
+        assert_eq!(own, listed("there"));
+        own.take(&listed("here"), |key| has_fact(key, KeptOnResume)).unwrap();
+        assert_eq!(own, listed("there"));
     }
 }

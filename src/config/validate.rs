@@ -4,7 +4,10 @@
 //! a view that has none. The first violation is reported, under its dotted key.
 
 use super::rules::{Checked, check_name, check_seed, invalid, known};
-use super::{Config, ENSEMBLE, IdTable, METRICS, ModelConfig, ObjectiveConfig, ObjectiveKind, ViewConfig};
+use super::{
+    Config, ENSEMBLE, IdTable, METRICS, ModelConfig, ObjectiveConfig, ObjectiveKind, StageConfig, ViewConfig,
+};
+use crate::objective::distill_config::DISTILL;
 
 impl Config {
     /// Checks every rule; [`super::load`] has done so.
@@ -99,7 +102,29 @@ impl Config {
                 );
             }
         }
-        distill.check_teachers_teach()
+        distill.check_teachers_teach()?;
+        self.check_teachers_are_heard()
+    }
+
+    /// Teachers whose pairs count in no epoch would be read for nothing.
+    fn check_teachers_are_heard(&self) -> Checked {
+        let distill = &self.objective.distill;
+        let Some(teacher) = distill.teachers.first() else { return Ok(()) };
+        let name = &teacher.name;
+        if distill.alpha == 0.0 {
+            let reason = format!("= 0 gives the pairs no weight, and `{name}` teaches nobody");
+            return Err(invalid("objective.distill.alpha", reason)
+                .with_hint("set it above 0, or remove the teachers and the pairs"));
+        }
+        let stages = &self.train.stages;
+        let hears = |stage: &StageConfig| stage.terms.is_empty() || stage.terms.iter().any(|t| t == DISTILL);
+        if stages.is_empty() || stages.iter().any(hears) {
+            return Ok(());
+        }
+        let reason = format!("leave out the term `{DISTILL}` one and all, and `{name}` teaches nobody");
+        Err(invalid("train.stages", reason).with_hint(format!(
+            "add \"{DISTILL}\" to the terms of a stage, or remove the teachers and the pairs"
+        )))
     }
 
     /// Objectives that this model can't have.
@@ -113,11 +138,18 @@ impl Config {
 
     /// Branches teach each other what they make of a softmax's candidates; gBCE has none.
     fn check_no_pairs(&self) -> Checked {
-        if self.objective.distill.pairs.is_empty() {
+        let distill = &self.objective.distill;
+        if distill.pairs.is_empty() {
             return Ok(());
         }
+        // What the hint names must not be refused next.
+        let hint = if distill.teachers.is_empty() {
+            "use kind in_batch, sampled or full, or remove the pairs"
+        } else {
+            "use kind in_batch or sampled, or remove the pairs and the teachers"
+        };
         Err(invalid("objective.distill.pairs", "need a softmax, which objective.kind = \"gbce\" has not")
-            .with_hint("use kind in_batch, sampled or full, or remove the pairs"))
+            .with_hint(hint))
     }
 
     /// The catalogue's vectors are needed in every step: free for an ID table, out of reach for a tower.

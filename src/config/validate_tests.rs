@@ -180,6 +180,42 @@ fn a_finished_run_teaches_by_a_name_of_its_own_in_some_pair() {
 }
 
 #[test]
+fn a_finished_run_teaches_in_some_epoch() {
+    let taught = "objective.distill={ pairs = [{ student = \"text\", teacher = \"big\" }], \
+                  teachers = [{ name = \"big\", run = \"runs/big\" }] }";
+    let with = |more: &str| parse(LATE_FUSION, Path::new("x.toml"), &[taught, more].map(str::to_owned));
+    let (key, reason, hint) = refused(&[taught, "objective.distill.alpha=0"]);
+    assert_eq!(key, "objective.distill.alpha");
+    assert!(reason.contains("`big` teaches nobody") && hint.contains("above 0"), "{reason} {hint}");
+    with("objective.distill.alpha=0.1").unwrap();
+
+    let alone = r#"{ epochs = 1, terms = ["in_batch"] }"#;
+    let (key, reason, hint) = refused(&[taught, &format!("train.stages=[{alone}, {alone}]")]);
+    assert_eq!(key, "train.stages");
+    assert!(reason.contains("`big` teaches nobody") && hint.contains("\"distill\""), "{reason} {hint}");
+    for heard in ["{}", r#"{ terms = ["in_batch", "distill"] }"#] {
+        with(&format!("train.stages=[{alone}, {heard}]")).unwrap();
+    }
+    // Branches that teach each other may rest: nothing is read for them.
+    let pairs = "objective.distill.pairs=[{ student = \"text\", teacher = \"id\" }]";
+    let sets = [pairs, "objective.distill.alpha=0"].map(str::to_owned);
+    parse(LATE_FUSION, Path::new("x.toml"), &sets).unwrap();
+}
+
+#[test]
+fn what_a_hint_names_is_not_refused_next() {
+    let with = |teachers: &str, teacher: &str| {
+        let distill = format!(
+            "objective.distill={{ pairs = [{{ student = \"text\", teacher = \"{teacher}\" }}]{teachers} }}"
+        );
+        refused(&[&distill, "objective.kind=gbce"]).2
+    };
+    assert!(with("", "id").contains("full"));
+    let run = with(", teachers = [{ name = \"big\", run = \"a\" }]", "big");
+    assert!(!run.contains("full") && run.contains("in_batch or sampled"), "{run}");
+}
+
+#[test]
 fn the_full_softmax_is_for_branches_whose_catalogue_is_a_table() {
     let (_, reason, hint) = refused(&["objective.kind=full"]);
     assert!(

@@ -54,6 +54,7 @@ pub fn render(
         seed = config.seed,
         dataset = parents.dataset,
     );
+    taught(&mut text, parents);
     describe(&mut text, parents, features);
     text.push_str("\n## Measured\n\n");
     match report {
@@ -71,6 +72,15 @@ pub fn render(
          - `manifest.json`: hashes of all files.\n",
     );
     text
+}
+
+/// Appends a row for the finished runs that taught: a name, and the hash of the checkpoint.
+fn taught(text: &mut String, parents: &Parents) {
+    let teachers: Vec<String> =
+        parents.teachers.iter().map(|(name, hash)| format!("{name} `{hash}`")).collect();
+    if !teachers.is_empty() {
+        let _ = writeln!(text, "| taught by | {} |", teachers.join(", "));
+    }
 }
 
 /// Appends a line for the features of each view: further vectors must be made by the same recipe.
@@ -143,6 +153,15 @@ mod tests {
         let about = json!({ "source": "a|b.npy", "matrix": { "file": "b.npy", "sha256": "mmm" } });
         let card = card(&[("smell", "hhh")], &[features("smell", "hhh", &about)]);
         assert_eq!(line(&card, "smell"), "| smell | a\\|b.npy, matrix `mmm` | 30 x 768 | `hhh` |");
+    }
+
+    #[test]
+    fn the_runs_that_taught_stand_in_the_card_with_their_hashes() {
+        let teachers = [("big", "bbb"), ("late", "lll")].map(|(name, hash)| (name.into(), hash.into()));
+        let parents = Parents { dataset: "d".into(), teachers: teachers.into(), ..Parents::default() };
+        let card = render(&Config::default(), &parents, &[], &RunState::default(), None, 7);
+        assert!(card.contains("| data | `d` |\n| taught by | big `bbb`, late `lll` |\n"), "{card}");
+        assert!(!self::card(&[], &[]).contains("taught"));
     }
 
     #[test]

@@ -6,6 +6,9 @@ use crate::config::ENSEMBLE;
 use crate::config::rules::{Checked, check_name, invalid, non_negative, positive};
 use crate::{choice, section};
 
+/// Name of the pairs as a term that stages of the training may choose.
+pub const DISTILL: &str = "distill";
+
 section! {
     /// Online distillation: while all branches train, some learn from what others make of the same candidates. A pair
     /// adds w(epoch) · tau² · mean over rows of -Σ softmax(T/tau) · log softmax(S/tau), with the logits S of the student
@@ -45,12 +48,14 @@ section! {
     /// `data.max_seq_len` is at least this one's. Its best checkpoint is read when the training starts and never
     /// changes; its scores of the batch's candidates are the mean over its branches, as `recommend` has them, without
     /// dropout. For `objective.kind` `in_batch` and `sampled`. Checkpoints record its content hash, and a training goes
-    /// on with the same one alone; the trained model needs it no longer.
+    /// on with the same one, or with another where `--accept-changed` says so; the trained model needs it no longer. A
+    /// run that `codistill import` made counts as finished.
     #[derive(Eq)]
     pub struct TeacherConfig {
         /// Name in pairs and tags, up to 64 letters a-z, digits, `_` or `-`; neither a branch's nor `ensemble`.
         pub name: String,
-        /// Run directory.
+        /// Run directory. A training that goes on takes a new place, where the run is the same by its hash.
+        #[facts(Resumable)]
         pub run: PathBuf,
     }
 }

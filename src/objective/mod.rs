@@ -81,6 +81,28 @@ impl TermError {
 struct Weighted {
     term: Arc<dyn Term>,
     weight: f64,
+    /// Which of the terms of its kind it is, from 1. It belongs to the entry: a curve has one tag whichever terms a stage
+    /// leaves out.
+    number: usize,
+}
+
+impl Weighted {
+    fn new(term: impl Term + 'static) -> Self {
+        Self { term: Arc::new(term), weight: 1.0, number: 1 }
+    }
+
+    /// Its losses, weighted, under tags with its number.
+    fn losses(&self, forward: &dyn Forward, phase: Phase<'_>) -> TermLosses {
+        let mut losses = self.term.losses(forward, phase);
+        // A product with 1 is another operation on the way back, for nothing.
+        if self.weight != 1.0 {
+            losses.total = losses.total * self.weight;
+        }
+        if self.number > 1 {
+            losses.tags = losses.tags.iter().map(|tag| format!("{tag}_{}", self.number)).collect();
+        }
+        losses
+    }
 }
 
 /// The objective of a configuration.
@@ -96,15 +118,13 @@ impl Objective {
     /// The terms of `objective.kind` and `objective.distill`. `branches` are the branches' names in order; `items` counts
     /// those that training may see.
     pub fn new(config: &ObjectiveConfig, branches: &[String], items: usize) -> Self {
-        let main: Arc<dyn Term> = match config.kind {
-            ObjectiveKind::InBatch | ObjectiveKind::Sampled => Arc::new(Softmax::new(config, branches)),
-            ObjectiveKind::Full => Arc::new(FullSoftmax::new(config, branches)),
-            ObjectiveKind::Gbce => Arc::new(Gbce::new(config, branches, items)),
+        let main = match config.kind {
+            ObjectiveKind::InBatch | ObjectiveKind::Sampled => Weighted::new(Softmax::new(config, branches)),
+            ObjectiveKind::Full => Weighted::new(FullSoftmax::new(config, branches)),
+            ObjectiveKind::Gbce => Weighted::new(Gbce::new(config, branches, items)),
         };
-        let mut terms = vec![Weighted { term: main, weight: 1.0 }];
-        terms.extend(
-            RunDistillation::new(config, branches).map(|term| Weighted { term: Arc::new(term), weight: 1.0 }),
-        );
+        let mut terms = vec![main];
+        terms.extend(RunDistillation::new(config, branches).map(Weighted::new));
         Self { kind: config.kind, terms, further: 0 }
     }
 
@@ -128,7 +148,8 @@ impl Objective {
             if self.kind == ObjectiveKind::Full && term.reads_candidates() {
                 return Err(TermError::NoCandidates { place, kind });
             }
-            self.terms.push(Weighted { term, weight: config.weight });
+            let number = 1 + terms[..place].iter().filter(|earlier| earlier.kind == kind).count();
+            self.terms.push(Weighted { term, weight: config.weight, number });
             self.further += 1;
         }
         Ok(self)
@@ -162,11 +183,7 @@ impl Objective {
             // Before anything else is computed: the batch's items are looked up among the catalogue's, with the same noise.
             forward.catalogue();
         }
-        let mut losses = active().map(|Weighted { term, weight }| {
-            let losses = term.losses(forward, phase);
-            // A product with 1 is another operation on the way back, for nothing.
-            if *weight == 1.0 { losses } else { TermLosses { total: losses.total * *weight, ..losses } }
-        });
+        let mut losses = active().map(|weighted| weighted.losses(forward, phase));
         let first = losses.next().expect("a stage has a term");
         losses.fold(first, |sum, next| TermLosses {
             total: sum.total + next.total,
@@ -177,8 +194,7 @@ impl Objective {
     }
 }
 
-/// The tags of two terms together. One that is taken gets a number, since two entries of `[[objective.terms]]` may be of one
-/// kind.
+/// The tags of two terms together. Terms of different kinds should have tags of their own; where they don't, no curve is lost.
 fn distinct(tags: &[String], next: &[String]) -> Arc<[String]> {
     let mut all = tags.to_vec();
     for tag in next {
@@ -187,4 +203,77 @@ fn distinct(tags: &[String], next: &[String]) -> Arc<[String]> {
         all.extend(free);
     }
     all.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::objective::kernels::losses::Candidates;
+
+    /// A term that a stage chooses by the name in its settings.
+    #[derive(Debug)]
+    struct Named(String);
+
+    impl Term for Named {
+        fn names(&self) -> Vec<String> {
+            vec![self.0.clone()]
+        }
+
+        fn losses(&self, _: &dyn Forward, _: Phase<'_>) -> TermLosses {
+            let one = || Tensor::from_data([1.0f32], &Device::flex());
+            let (total, parts) = (one(), one());
+            TermLosses { total, parts, tags: Arc::new(["loss/named".to_owned()]), figures: Vec::new() }
+        }
+    }
+
+    /// No term asks it for anything.
+    struct Nothing;
+
+    impl Forward for Nothing {
+        fn branches(&self) -> &[String] {
+            unreachable!()
+        }
+        fn block_items(&self) -> &[u32] {
+            unreachable!()
+        }
+        fn candidates(&self) -> &Arc<Candidates> {
+            unreachable!()
+        }
+        fn items(&self) -> Vec<Tensor<2>> {
+            unreachable!()
+        }
+        fn users(&self) -> Vec<Tensor<2>> {
+            unreachable!()
+        }
+        fn scores(&self) -> Tensor<3> {
+            unreachable!()
+        }
+        fn catalogue(&self) -> Vec<Tensor<2>> {
+            unreachable!()
+        }
+        fn teacher(&self, _: usize) -> Tensor<2> {
+            unreachable!()
+        }
+    }
+
+    #[test]
+    fn a_curve_has_one_tag_whichever_terms_a_stage_leaves_out() {
+        register("named", |settings| Ok(Arc::new(Named(settings["as"].as_str().unwrap_or_default().into()))));
+        let entry = |name: &str| TermConfig {
+            kind: "named".into(),
+            weight: 1.0,
+            settings: toml::Table::from_iter([("as".to_owned(), name.into())]),
+        };
+        let objective = Objective::new(&ObjectiveConfig::default(), &["id".to_owned()], 9);
+        let objective = objective.extended(&["a", "b", "c"].map(entry)).unwrap();
+        let tags = |stage: &[&str]| {
+            let terms: Vec<String> = stage.iter().map(|&name| name.into()).collect();
+            objective.losses(&Nothing, Phase { epoch: 1, terms: Some(&terms) }).tags.to_vec()
+        };
+        assert_eq!(tags(&["a", "b", "c"]), ["loss/named", "loss/named_2", "loss/named_3"]);
+        assert_eq!(tags(&["b"]), ["loss/named_2"]);
+        assert_eq!(tags(&["a", "c"]), ["loss/named", "loss/named_3"]);
+    }
 }

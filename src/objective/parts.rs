@@ -5,12 +5,10 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 
 use super::Distillation;
+use super::distill_config::DISTILL;
 use super::term::TermLosses;
 use crate::config::{DistillConfig, DistillPair};
 use crate::train::phase::Phase;
-
-/// Name of the distillation pairs for a stage.
-pub(super) const DISTILL: &str = "distill";
 
 /// What all kinds of softmax share.
 #[derive(Clone, Debug)]

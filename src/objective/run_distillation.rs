@@ -10,7 +10,8 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 
 use super::Distillation;
-use super::parts::{DISTILL, tag};
+use super::distill_config::DISTILL;
+use super::parts::tag;
 use super::softmax::CandidateTensors;
 use super::term::{Forward, Term, TermLosses};
 use crate::config::{ObjectiveConfig, ObjectiveKind};

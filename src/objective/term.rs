@@ -56,9 +56,11 @@ pub struct TermLosses {
     pub total: Tensor<1>,
     /// `[P]`: its parts before they are weighted, without gradient (`.inner()`).
     pub parts: Tensor<1>,
-    /// P tags below `train/`, e.g. `loss/align`. One that another term has taken gets a number.
+    /// P tags below `train/`, e.g. `loss/align`, with the term's name, so that those of terms of different kinds differ. Those
+    /// of the second entry of a kind in `[[objective.terms]]` get `_2` at their end, of the third `_3`, in every stage.
     pub tags: Arc<[String]>,
-    /// Further figures that the host knows, by tag below `train/`.
+    /// Further figures that the host knows, by tag below `train/`. They get no number: a term that may stand twice in a
+    /// configuration tells its figures as parts.
     pub figures: Vec<(&'static str, f64)>,
 }
 

@@ -42,7 +42,7 @@ impl Probe<'_> {
         on_notice: &mut dyn FnMut(Notice),
     ) -> Result<Validity, ProbeError> {
         let mut variants = Variants::new();
-        let asked = Asked { data: Some(data.to_owned()), accept_changed, trains: false };
+        let asked = Asked { data: Some(data.to_owned()), accept_changed, ..Asked::default() };
         for root in runs {
             self.add_run(root, data, &asked, &mut variants, on_notice)?;
         }

@@ -117,7 +117,8 @@ pub struct Finished {
     /// Figures of the best checkpoint on the test part; absent where the training was stopped.
     pub report: Option<Report>,
     /// What a user should act on, a line each: items that no window reads, targets that can't be hit, metrics that could not
-    /// be written, a model that is not above a baseline. The command `train` prints the same.
+    /// be written, a model that is not above a baseline. The command `train` prints the same, and one line more where
+    /// `<run.dir>/<run.name>` was an older run, which here [`Self::dir`] tells.
     pub warnings: Vec<String>,
     /// What a user may want to know, a line each: events that no window reads, a split that lets training know the future.
     pub notes: Vec<String>,
@@ -129,7 +130,8 @@ pub struct Finished {
 /// `run.dir` is relative to the current directory. Where `data.synth` describes a data set instead of `data.path`, it is
 /// generated in `<run.dir>/data`, once for each set of parameters. An existing run is never gone on with: that is
 /// `codistill train --resume RUN`, or, in a program, [`RunDir::latest`], [`crate::train::inputs::open`],
-/// [`systems::open`], [`Training::resume`] and a [`Session`].
+/// [`systems::open`], [`Training::resume`] and a [`Session`]. Where finished runs teach, [`crate::train::inputs::Asked::trains`]
+/// has to be set: they are then found by the hashes of the checkpoint, and [`Training::resume`] refuses others.
 ///
 /// Setting `stop` from another thread ends the training after its step, with everything saved. Nothing is printed:
 /// [`Finished::warnings`] and [`Finished::notes`] have what a user should know.
@@ -159,6 +161,8 @@ pub struct Finished {
 /// # Errors
 /// - [`RunError::Train`] with [`TrainError::Diverged`]: loss or gradient are no finite numbers. Run directory and earlier
 ///   checkpoints stay.
+/// - [`RunError::Train`] with [`TrainError::System`]: a run of `objective.distill.teachers` is absent, unfinished or can't teach
+///   this one. Nothing was written.
 /// - [`RunError::Train`] otherwise: `train.metric` is not measured, no validation target can be hit, or a checkpoint can't be
 ///   written.
 /// - [`RunError::System`]: data set or features are absent or damaged, or hold nothing to train on.

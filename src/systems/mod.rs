@@ -86,6 +86,12 @@ pub trait AnySystem: Send + Sync {
     /// As [`Trainer::new`].
     fn training<'a>(&'a self) -> Result<Box<dyn Training + 'a>, TrainError>;
 
+    /// A training that is to be resumed though nothing is left of it.
+    ///
+    /// # Errors
+    /// As [`Trainer::ended`].
+    fn ended_training<'a>(&'a self) -> Result<Box<dyn Training + 'a>, TrainError>;
+
     /// The model with the parameters of `checkpoint`, which lies at `path`.
     ///
     /// # Errors
@@ -179,6 +185,10 @@ impl<S: System> AnySystem for Opened<S> {
 
     fn training<'a>(&'a self) -> Result<Box<dyn Training + 'a>, TrainError> {
         Ok(Box::new(Trainer::new(self.system.as_ref())?))
+    }
+
+    fn ended_training<'a>(&'a self) -> Result<Box<dyn Training + 'a>, TrainError> {
+        Ok(Box::new(Trainer::ended(self.system.as_ref())?))
     }
 
     fn fitted(&self, path: &Path, checkpoint: &Checkpoint) -> Result<Box<dyn AnyFitted>, CheckpointError> {

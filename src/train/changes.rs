@@ -40,14 +40,20 @@ pub(super) const TEACHER: &str = "the teacher ";
 
 /// What can be done about all of them.
 pub(super) fn way_out(changes: &[Change]) -> String {
+    let is_teacher = |change: &Change| change.what.starts_with(TEACHER);
     let mut absent = changes.iter().filter(|c| matches!(c.fault, Fault::Absent(_))).peekable();
     if absent.peek().is_some() {
-        return if absent.all(|c| c.what.starts_with(TEACHER)) {
-            "put that run back there, or a link to where it is now: a training goes on with the teacher that it began with"
+        return if absent.all(is_teacher) {
+            "put that run back there, or say where it is now: --set objective.distill.teachers.N.run=DIR, N counting from 0"
         } else {
             "if it has moved, say where the data set lies now: --data DIR (features lie below it, in features/NAME)"
         }
         .into();
+    }
+    if changes.iter().all(is_teacher) {
+        return "put back the checkpoint that taught, or say where a run with it is: --set \
+                objective.distill.teachers.N.run=DIR, N counting from 0; --accept-changed learns from this one instead"
+            .into();
     }
     if changes.iter().all(|c| matches!(c.fault, Fault::Damaged(_))) {
         return "make the store anew or restore it; --accept-changed goes on all the same".into();
@@ -91,7 +97,14 @@ mod tests {
         assert!(hint(&[damaged]).contains("make the store anew"));
         // What is not there can't be gone on with.
         assert!(!hint(&[other, absent.clone()]).contains("--accept-changed"));
-        let teacher = Change { what: format!("{TEACHER}`big`"), ..change(absent) };
-        assert!(way_out(&[teacher]).contains("put that run back"));
+        // A teacher lies below no data set.
+        let teacher = |fault| Change { what: format!("{TEACHER}`big`"), ..change(fault) };
+        let other = || Fault::Other { recorded: "a".into(), found: "b".into() };
+        for (fault, words) in [(absent, "put that run back"), (other(), "--accept-changed")] {
+            let hint = way_out(&[teacher(fault)]);
+            assert!(hint.contains(words) && hint.contains("teachers.N.run=DIR"), "{hint}");
+            assert!(!hint.contains("--data"), "{hint}");
+        }
+        assert!(way_out(&[teacher(other()), change(other())]).contains("--data DIR"));
     }
 }

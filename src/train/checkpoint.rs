@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::optim::{AdamW, Moments};
 use crate::artefact::{self, ArtefactError, Staging, io_error};
-use crate::config::Config;
+use crate::config::{Config, TrainConfig};
 use crate::params::{self, ParamsError, Values};
 use crate::tensors::{self, TensorsError};
 
@@ -80,6 +80,21 @@ pub struct RunState {
     pub finished: bool,
     /// Latest validation metrics.
     pub metrics: BTreeMap<String, f64>,
+}
+
+impl RunState {
+    /// Whether a training with these settings has nothing left to do: its last stage has had all its epochs, or `patience`
+    /// ended it.
+    pub fn is_done(&self, train: &TrainConfig) -> bool {
+        let stale = train.patience > 0 && self.stale >= train.patience;
+        let in_last_stage = self.stage + 1 >= train.stages.len();
+        in_last_stage && (stale || self.epoch > self.earlier_epochs + train.epochs)
+    }
+
+    /// Whether `codistill import` made it: a training saves nothing before its first step.
+    pub fn is_imported(&self) -> bool {
+        self.step == 0
+    }
 }
 
 /// Content hashes of what the run reads; whatever opens it must find the same ([`super::inputs`]). An empty hash
@@ -173,6 +188,11 @@ pub fn load(path: &Path) -> Result<Checkpoint, CheckpointError> {
         params: tensors::read(&path.join(MODEL))?,
         moments,
     })
+}
+
+/// Content hash of a checkpoint as its manifest has it; none where that can't be read.
+pub fn hash(path: &Path) -> Option<String> {
+    Some(artefact::read_manifest(path, KIND, SCHEMA).ok()?.content_hash())
 }
 
 /// What the manifest of a checkpoint says it was trained on; none where it says nothing.

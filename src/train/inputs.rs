@@ -19,7 +19,7 @@ use super::changes::{TEACHER, way_out};
 use super::checkpoint::{self, Parents};
 use super::places::{Choice, Places};
 use super::run_dir::{RunDir, Which};
-use super::setup::{Setup, SystemError, feature_dir};
+use super::setup::{Setup, SystemError, TeacherPlace, feature_dir};
 use super::system::System;
 use crate::artefact::{self, ArtefactError, write_atomic};
 use crate::config::{Config, DataConfig};
@@ -69,6 +69,8 @@ pub struct Asked {
     pub accept_changed: bool,
     /// The training goes on, so that its teachers are needed too.
     pub trains: bool,
+    /// Where runs that teach lie now, by their names as teachers.
+    pub teachers: BTreeMap<String, PathBuf>,
 }
 
 /// Why the inputs of a run are refused.
@@ -104,6 +106,12 @@ impl InputsError {
             Self::Artefact(_) => None,
             Self::System(e) => e.hint(),
         }
+    }
+
+    /// Whether something was not found, so that another place may have it.
+    pub(crate) fn is_absence(&self) -> bool {
+        let Self::Changed { changes, .. } = self else { return false };
+        changes.iter().any(|change| matches!(change.fault, Fault::Absent(_)))
     }
 }
 
@@ -208,7 +216,7 @@ pub struct Found {
     /// Inputs that were passed over for those of the training, which lie elsewhere.
     pub passed_over: Vec<String>,
     /// Where the runs lie that teach, by their names as teachers, if the training goes on.
-    pub teachers: BTreeMap<String, PathBuf>,
+    pub teachers: BTreeMap<String, TeacherPlace>,
 }
 
 impl Found {
@@ -313,11 +321,13 @@ pub fn resolve(
     for teacher in config.objective.distill.teachers.iter().filter(|_| asked.trains) {
         let what = format!("{TEACHER}`{}`", teacher.name);
         let wanted = parents.teachers.get(&teacher.name).map(String::as_str);
-        let Choice { path, hash, passed_over } =
-            Places::choose(places.teacher(&teacher.name, &teacher.run), wanted, &teacher_hash);
-        found.pass_over(&what, &path, passed_over.as_deref());
-        judge(&what, &path, wanted, hash, &mut found, &mut changes);
-        found.teachers.insert(teacher.name.clone(), path);
+        let candidates = places.teacher(&teacher.name, &teacher.run);
+        let Choice { path: run, hash, passed_over } =
+            Places::choose(candidates, wanted, &|dir| teacher_hash(dir, wanted));
+        found.pass_over(&what, &run, passed_over.as_deref());
+        let taught = wanted.filter(|wanted| hash.as_deref() == Ok(wanted)).map(str::to_owned);
+        judge(&what, &run, wanted, hash, &mut found, &mut changes);
+        found.teachers.insert(teacher.name.clone(), TeacherPlace { run, taught });
     }
     let absent = changes.iter().any(|change| matches!(change.fault, Fault::Absent(_)));
     if !changes.is_empty() && (absent || !asked.accept_changed) {
@@ -359,9 +369,14 @@ fn judge(
     true
 }
 
-/// Of the checkpoint that would teach.
-fn teacher_hash(dir: &Path) -> Result<String, String> {
-    let best = RunDir::new(dir).checkpoint(&Which::Best);
+/// Of the checkpoint that would teach: the one that taught before while the run keeps it, though a training on may have
+/// made another the best.
+fn teacher_hash(dir: &Path, wanted: Option<&str>) -> Result<String, String> {
+    let run = RunDir::new(dir);
+    if let Some(wanted) = wanted.filter(|wanted| run.kept(wanted).is_some()) {
+        return Ok(wanted.to_owned());
+    }
+    let best = run.checkpoint(&Which::Best);
     best.map(|(_, checkpoint)| checkpoint.hash).map_err(|e| e.to_string())
 }
 
@@ -408,6 +423,7 @@ pub fn open(
     let mut setup = Setup::open(config, device)?;
     setup.named = named;
     setup.accepted = found.accepted.iter().map(ToString::to_string).collect();
+    setup.accepts_changed = asked.accept_changed;
     setup.teachers.clone_from(&found.teachers);
     Ok((setup, found))
 }

@@ -1,5 +1,6 @@
 //! Where the inputs of a run may lie, seen from any working directory.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::inputs::{Asked, Inputs, InputsError};
@@ -13,6 +14,8 @@ pub(super) struct Places {
     record: Option<Inputs>,
     /// Where the data set lies, as the user says.
     data: Option<PathBuf>,
+    /// Where runs that teach lie, as the user says.
+    teachers: BTreeMap<String, PathBuf>,
     /// The working directory of the training, where the run's own place tells it.
     base: Option<PathBuf>,
 }
@@ -26,7 +29,7 @@ impl Places {
     ) -> Result<Self, InputsError> {
         let root = root.canonicalize().map_err(io_error(root))?;
         let base = base(&root, &config.run.dir);
-        Ok(Self { root, record, data: asked.data.clone(), base })
+        Ok(Self { root, record, data: asked.data.clone(), teachers: asked.teachers.clone(), base })
     }
 
     /// Places of the data set that the configuration calls `named`, the likeliest first.
@@ -50,6 +53,9 @@ impl Places {
 
     /// Places of the run that teaches under `name`, which the configuration lists as `listed`.
     pub fn teacher(&self, name: &str, listed: &Path) -> Vec<PathBuf> {
+        if let Some(place) = self.teachers.get(name) {
+            return vec![place.clone()];
+        }
         let recorded =
             self.record.as_ref().and_then(|r| r.teachers.get(name)).map(|input| input.path.as_path());
         self.candidates(listed, recorded)

@@ -119,6 +119,12 @@ impl RunDir {
         checkpoint::latest(&self.steps())
     }
 
+    /// The checkpoint with the content hash `hash`, if the run keeps it.
+    pub fn kept(&self, hash: &str) -> Option<PathBuf> {
+        let all = checkpoint::list(&self.steps()).into_iter();
+        all.map(|(_, path)| path).find(|path| checkpoint::hash(path).is_some_and(|found| found == hash))
+    }
+
     /// The chosen checkpoint.
     ///
     /// # Errors

@@ -37,6 +37,9 @@ pub enum SystemError {
     Unknown { kind: String, known: Vec<String> },
     #[error("`{key}` {reason}")]
     Settings { key: String, reason: String, hint: Option<String> },
+    /// A finished run can't teach, whatever else the configuration says.
+    #[error("`{key}` {reason}")]
+    Teacher { key: String, reason: String, hint: String },
 }
 
 impl SystemError {
@@ -54,8 +57,35 @@ impl SystemError {
             Self::Config(e) => e.hint(),
             Self::Unknown { known, .. } => Some(format!("systems: {}", known.join(", "))),
             Self::Settings { hint, .. } => hint.clone(),
+            Self::Teacher { hint, .. } => Some(hint.clone()),
         }
     }
+
+    /// Whether something is wrong with what a training reads: it goes on once that is there, with the same settings.
+    pub fn is_of_inputs(&self) -> bool {
+        match self {
+            Self::Data(_)
+            | Self::Features { .. }
+            | Self::NoData
+            | Self::NoSamples
+            | Self::NoWindows(_)
+            | Self::Teacher { .. } => true,
+            Self::InitWidth { .. }
+            | Self::Term(_)
+            | Self::Config(_)
+            | Self::Unknown { .. }
+            | Self::Settings { .. } => false,
+        }
+    }
+}
+
+/// Where a run that teaches lies now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TeacherPlace {
+    /// Run directory.
+    pub run: PathBuf,
+    /// Content hash of the checkpoint that taught before, if the run has it still; else its best one teaches.
+    pub taught: Option<String>,
 }
 
 /// Configuration, data set and device of a training or an evaluation.
@@ -65,8 +95,10 @@ pub struct Setup {
     pub named: DataConfig,
     /// Inputs of a trained run that are not those of its training, in words.
     pub accepted: Vec<String>,
-    /// Where the runs that teach lie now, by their names as teachers, if elsewhere than `config` says.
-    pub teachers: BTreeMap<String, PathBuf>,
+    /// Whether changed inputs are accepted, those of teachers among them.
+    pub accepts_changed: bool,
+    /// Where the runs that teach lie now, by their names as teachers; those of a new training lie where `config` says.
+    pub teachers: BTreeMap<String, TeacherPlace>,
     pub dataset: Dataset,
     /// Plain device; the trained model lives on its autodiff twin.
     pub device: Device,
@@ -84,7 +116,8 @@ impl Setup {
             dataset.hold_out(cold)?;
         }
         let (named, device) = (config.data.clone(), device.clone());
-        Ok(Self { config, named, accepted: Vec::new(), teachers: BTreeMap::new(), dataset, device })
+        let (accepted, teachers) = (Vec::new(), BTreeMap::new());
+        Ok(Self { config, named, accepted, accepts_changed: false, teachers, dataset, device })
     }
 
     /// The settings of a system that keeps them in `[system.settings]`.

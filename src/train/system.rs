@@ -104,7 +104,7 @@ pub struct TeacherRun {
     pub name: String,
     /// Run directory.
     pub run: PathBuf,
-    /// Optimiser step of its best checkpoint, which is the one that teaches.
+    /// Optimiser step of the checkpoint that teaches: its best one when the training began.
     pub step: u64,
     /// Content hash of that checkpoint.
     pub hash: String,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use burn::module::Module;
 
+use super::changes::short;
 use super::checkpoint::{self, Checkpoint, CheckpointError, RunState};
 use super::losses::LossValues;
 use super::optim::{AdamW, learning_rate};
@@ -60,6 +61,10 @@ impl TrainError {
     }
 }
 
+/// For programs: the commands have looked before.
+const WAY_TO_TEACHERS: &str = "open the inputs of the checkpoint (`train::inputs::open`) for a training that goes on \
+    (`Asked::trains`): they find the run that taught, or accept another";
+
 /// How a training ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -106,7 +111,7 @@ pub trait Training {
     /// Goes on from `checkpoint`, which lies at `path`; the system was opened for it ([`super::inputs::open`]).
     ///
     /// # Errors
-    /// Its weights don't fit the configuration.
+    /// Its weights don't fit the configuration, or another run teaches than before and changed inputs are not accepted.
     fn resume(&mut self, path: &Path, checkpoint: &Checkpoint) -> Result<(), TrainError>;
 
     fn state(&self) -> &RunState;
@@ -187,6 +192,15 @@ impl<'a, S: System> Trainer<'a, S> {
     pub fn new(system: &'a S) -> Result<Self, TrainError> {
         system.check_samples()?;
         system.open_teachers()?;
+        Self::ended(system)
+    }
+
+    /// A training that is to be resumed though nothing is left of it ([`RunState::is_done`]). It opens no teachers, and takes
+    /// no step.
+    ///
+    /// # Errors
+    /// A pattern of the configuration matches no parameter.
+    pub fn ended(system: &'a S) -> Result<Self, TrainError> {
         let config = &system.setup().config;
         let model = system.new_model();
         let mut names = Vec::new();
@@ -207,6 +221,24 @@ impl<'a, S: System> Trainer<'a, S> {
     /// An earlier step panicked and took the model along.
     pub fn model(&self) -> &S::Model {
         self.model.as_ref().expect("a step that ends puts the model back")
+    }
+
+    /// What a student learns is a function of its teachers too.
+    fn check_teachers(&self, checkpoint: &Checkpoint) -> Result<(), SystemError> {
+        if self.system.setup().accepts_changed {
+            return Ok(());
+        }
+        for teacher in self.system.teachers() {
+            let then = checkpoint.parents.teachers.get(&teacher.name);
+            let Some(then) = then.filter(|then| **then != teacher.hash) else { continue };
+            let (run, then, now) = (teacher.run.display(), short(then), short(&teacher.hash));
+            return Err(SystemError::Teacher {
+                key: "objective.distill.teachers".into(),
+                reason: format!("has `{}`, {run}: {then} at the training, {now} now", teacher.name),
+                hint: WAY_TO_TEACHERS.into(),
+            });
+        }
+        Ok(())
     }
 
     fn stage(&self) -> &Stage {
@@ -399,6 +431,7 @@ impl<'a, S: System> Trainer<'a, S> {
 
 impl<S: System> Training for Trainer<'_, S> {
     fn resume(&mut self, path: &Path, checkpoint: &Checkpoint) -> Result<(), TrainError> {
+        self.check_teachers(checkpoint)?;
         self.model = Some(checkpoint.restore(path, self.model().clone())?);
         self.optimizer.state = checkpoint.moments(&self.system.setup().device);
         self.state = checkpoint.state.clone();

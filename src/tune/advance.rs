@@ -20,7 +20,7 @@ use crate::train::checkpoint::{self, Checkpoint, RunState};
 use crate::train::inputs::{self, Asked};
 use crate::train::run_dir::RunDir;
 use crate::train::trainer::{Observer, Outcome, StepReport, Training};
-use crate::train::{Setup, TrainError};
+use crate::train::{Setup, SystemError, TrainError};
 
 /// What a lock says of the process that holds it.
 const COMMAND: &str = "tune";
@@ -56,16 +56,16 @@ impl Task<'_> {
     /// Trains up to the rung, unless `stop` is set before.
     ///
     /// # Errors
-    /// A file can't be written, or an input changed. What fails this trial alone is a result.
+    /// A file can't be written, or an input is absent, damaged or changed. What its own values make of this trial is a result.
     pub fn advance(&self, stop: &AtomicBool, on_event: &mut OnEvent<'_>) -> Result<Advance, TuneError> {
         let run = RunDir::new(&self.study.trial_dir(self.number));
         std::fs::create_dir_all(&run.root).map_err(io_error(&run.root))?;
         let _lock = lock(&run.root, on_event)?;
         let begun = if checkpoint::list(&run.steps()).is_empty() { None } else { Some(run.latest()?) };
         let begun = begun.map(|(path, saved, _)| (path, saved));
-        let system = match open(self.config, &run, begun.as_ref().map(|(_, saved)| saved), on_event)? {
+        let system = match self.open(&run, begun.as_ref().map(|(_, saved)| saved), on_event)? {
             Ok(system) => system,
-            Err(reason) => return Ok(Advance::Failed(reason)),
+            Err(e) => return self.failed(e.into()),
         };
         if self.tells_data {
             report_data(system.as_ref(), on_event);
@@ -73,7 +73,7 @@ impl Task<'_> {
         // Before the files are written: runs that teach are inputs, and a training opens them.
         let mut training = match system.training() {
             Ok(training) => training,
-            Err(e) => return Ok(Advance::Failed(e.to_string())),
+            Err(e) => return self.failed(e),
         };
         if !run.config().exists() {
             run.write(&run.origins(), "{}")?;
@@ -85,6 +85,37 @@ impl Task<'_> {
         }
         let resumed = begun.map(|(_, saved)| saved.state.step);
         self.train(training.as_mut(), &run, resumed, stop, on_event)
+    }
+
+    /// The system of the trial; why it can't be opened where that is not due to a change of what a checkpoint was trained on.
+    fn open(
+        &self,
+        run: &RunDir,
+        begun: Option<&Checkpoint>,
+        on_event: &mut OnEvent<'_>,
+    ) -> Result<Result<Arc<dyn AnySystem>, SystemError>, TuneError> {
+        let config = self.config.clone();
+        let device = device::open(&config.device)?.device;
+        let Some(saved) = begun else {
+            return Ok(Setup::open(config, &device).and_then(systems::open));
+        };
+        let asked = Asked { trains: true, ..Asked::default() };
+        let (setup, found) = inputs::open(&run.root, config, &saved.parents, &asked, &device)?;
+        report_inputs(&found, on_event);
+        Ok(Ok(systems::open(setup)?))
+    }
+
+    /// A failed trial is never trained again, so that it must be its values that are at fault: what all trials read may be
+    /// there tomorrow.
+    fn failed(&self, e: TrainError) -> Result<Advance, TuneError> {
+        let varies_data = || self.values.keys().any(|key| key.starts_with("data."));
+        let is_shared = match &e {
+            TrainError::System(SystemError::NoWindows(_)) => !varies_data(),
+            TrainError::System(SystemError::Unknown { .. }) => true,
+            TrainError::System(e) => e.is_of_inputs(),
+            _ => false,
+        };
+        if is_shared { Err(e.into()) } else { Ok(Advance::Failed(e.to_string())) }
     }
 
     fn train(
@@ -148,25 +179,6 @@ impl Task<'_> {
         };
         self.values.iter().map(|(key, text)| (key.clone(), value(text))).collect()
     }
-}
-
-/// The system of a trial; the reason where it can't be opened. Other inputs than those of a checkpoint are no failure of
-/// the trial: it goes on when they are back.
-fn open(
-    config: &Config,
-    run: &RunDir,
-    begun: Option<&Checkpoint>,
-    on_event: &mut OnEvent<'_>,
-) -> Result<Result<Arc<dyn AnySystem>, String>, TuneError> {
-    let device = device::open(&config.device)?.device;
-    let Some(saved) = begun else {
-        let opened = Setup::open(config.clone(), &device).and_then(systems::open);
-        return Ok(opened.map_err(|e| e.to_string()));
-    };
-    let asked = Asked { trains: true, ..Asked::default() };
-    let (setup, found) = inputs::open(&run.root, config.clone(), &saved.parents, &asked, &device)?;
-    report_inputs(&found, on_event);
-    Ok(Ok(systems::open(setup)?))
 }
 
 /// Locks a directory; a file system without locks is warned of.

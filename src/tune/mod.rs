@@ -71,6 +71,10 @@ impl TuneError {
             Self::Dry { .. } => Some("open it without `dry`".into()),
             Self::Config(e) => e.hint(),
             Self::Artefact(e) => e.hint(),
+            // Its trials are gone on with as they were begun: there is no option to take other inputs by.
+            Self::Run(RunError::Inputs(InputsError::Changed { .. })) => {
+                Some("put back what the trial was trained on; the search then goes on where it stands".into())
+            }
             Self::Run(e) => e.hint(),
         }
     }

@@ -153,8 +153,9 @@ impl Search {
     /// `trials.md`, and the configuration of the best one, `best.toml`, are written.
     ///
     /// # Errors
-    /// The search was opened to look only, a file can't be written, or an input changed. What fails a single trial is in
-    /// its record.
+    /// The search was opened to look only, a file can't be written, or what trials read (data set, features, finished runs
+    /// that teach) is absent, damaged or changed; called again once it is back, the search goes on. What fails a single trial
+    /// is in its record.
     pub fn train(&mut self, stop: &AtomicBool, on_event: &mut OnEvent<'_>) -> Result<bool, TuneError> {
         self.check_writable()?;
         while let Some((number, until)) = self.next() {

@@ -429,6 +429,31 @@ fn bad_study_files_are_refused_with_the_nearest_word() {
     ablate(&file, &["--only", "S-audio"]).refused("`S-audio`", "");
 }
 
+#[test]
+fn a_study_of_a_model_that_finished_runs_teach_is_refused_before_anything_is_written() {
+    let home = tempfile::tempdir().unwrap();
+    let file = study(home.path(), "[1]", "preset = \"seed\"");
+    let with = |set: &str| {
+        let text = fs::read_to_string(&file).unwrap().replace("set = [", &format!("set = ['{set}', "));
+        let taught = home.path().join("taught.toml");
+        fs::write(&taught, text).unwrap();
+        taught
+    };
+    let taught = with(
+        r#"objective.distill={ pairs = [{ student = "id", teacher = "big" }], teachers = [{ name = "big", run = "none" }] }"#,
+    );
+    let before = fs::read_dir(home.path()).unwrap().count();
+    let said = ablate(&taught, &[]);
+    said.refused("`objective.distill.teachers` has `big`", "objective.distill.teachers=[]");
+    assert!(said.stderr.contains("quickstart.toml"), "{}", said.stderr);
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), before, "a data set or a study was made");
+    // What the hint says is enough.
+    let without = "\"device=cpu\", \"objective.distill.teachers=[]\", \"objective.distill.pairs=[]\"";
+    let text = fs::read_to_string(&taught).unwrap().replace("\"device=cpu\"", without);
+    fs::write(&taught, text).unwrap();
+    ablate(&taught, &["--dry-run"]).fine();
+}
+
 /// The tiny base with its data set in `home`.
 fn base(home: &Path) -> Config {
     trained(home);

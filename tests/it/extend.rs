@@ -125,6 +125,16 @@ fn a_program_without_the_system_and_settings_it_does_not_know_are_refused() {
     };
     refused("system.settings.depth=2", "unknown field `depth`", "those of the system `mf`");
     refused("model.width=4", "`model` does nothing with system.kind", "set system.kind to codistill");
+    let said =
+        mine(&["train", config, "--device", "cpu", "--set", "run.name=other", "--set", "train.epochs=1"]);
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    let other = home.path().join("other");
+    let taught = format!(
+        r#"objective.distill={{ pairs = [{{ student = "id", teacher = "mf" }}], teachers = [{{ name = "mf", run = {} }}] }}"#,
+        quoted(&other)
+    );
+    run(&tiny(&home.path().join("own"), &[&taught]))
+        .refused("a run of the system `mf`", "of the system `codistill`");
     assert!(!home.path().join("mf").exists(), "a refused training leaves nothing behind");
 }
 

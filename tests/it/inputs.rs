@@ -84,7 +84,7 @@ impl Shop {
 const COMMANDS: [&str; 6] = ["recommend", "evaluate", "inspect", "embed", "export", "train"];
 
 /// Other features for the same items.
-fn change_features(store: &Path) {
+pub fn change_features(store: &Path) {
     let (items, width) = {
         let store = FeatureStore::open(store).unwrap();
         (store.items(), store.width())

@@ -1,4 +1,8 @@
-//! Finished runs as teachers: what they teach, that a training goes on with the same one, and who can be none.
+//! Finished runs as teachers: what they teach, that a training goes on with the same one ([`resumed`]), and who can be none
+//! ([`refused`]).
+
+mod refused;
+mod resumed;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,8 +12,9 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::Device;
 use codistill::config::{
-    BranchConfig, DistillConfig, DistillPair, Divergence, EncoderConfig, Gru4recConfig, NegativesConfig,
-    NextitnetConfig, ObjectiveConfig, ObjectiveKind, SasrecConfig, SavingsConfig, Shared, TeacherConfig,
+    self, BranchConfig, DistillConfig, DistillPair, Divergence, EncoderConfig, Gru4recConfig,
+    NegativesConfig, NextitnetConfig, ObjectiveConfig, ObjectiveKind, SasrecConfig, SavingsConfig, Shared,
+    TeacherConfig,
 };
 use codistill::data::Part;
 use codistill::model::{DataShape, Recommender};
@@ -18,15 +23,17 @@ use codistill::objective::Objective;
 use codistill::params;
 use codistill::recommend::{CatalogueVectors, ModelScorer};
 use codistill::run::{OpenOptions, Run};
+use codistill::systems::CoDistill;
 use codistill::systems::codistill::batch::Batch;
 use codistill::systems::codistill::step::{Dropout, Step};
 use codistill::systems::codistill::teacher::Teacher;
 use codistill::train::losses::LossValues;
-use codistill::train::system::{self, Phase, TeacherRun};
+use codistill::train::system::{self, Phase, Place, TeacherRun};
+use codistill::train::{Setup, System};
 use serde_json::Value;
 
 use crate::objectives::{ITEMS, batch, model_config};
-use crate::program::{Said, path, run, tiny};
+use crate::program::{dataset, path, run, tiny};
 
 /// S of the teachers: more than the students'.
 const POSITIONS: usize = 9;
@@ -111,11 +118,12 @@ fn candidates(batch: &Batch) -> Vec<Vec<u32>> {
 
 /// The teacher's scores of the rows' candidates, as `recommend` has them: every history for itself.
 fn recommended(batch: &Batch, model: &Recommender, vectors: &CatalogueVectors) -> Vec<Vec<f64>> {
-    let scorer = ModelScorer::new(model, vectors, None, POSITIONS, &Device::flex());
     let histories = histories(batch);
+    let positions = POSITIONS.max(histories.iter().map(Vec::len).max().unwrap_or_default());
+    let scorer = ModelScorer::new(model, vectors, None, positions, &Device::flex());
     let histories: Vec<&[u32]> = histories.iter().map(Vec::as_slice).collect();
     let scores = scorer.score_histories(&histories).swap_remove(0);
-    let rows = scores.chunks(ITEMS + 1).zip(candidates(batch));
+    let rows = scores.chunks(vectors.branches[0].dims()[0]).zip(candidates(batch));
     rows.map(|(row, items)| items.iter().map(|&item| f64::from(row[item as usize])).collect()).collect()
 }
 
@@ -192,12 +200,44 @@ fn a_teacher_with_positions_reads_a_window_in_one_pass_and_its_end_as_recommend_
     let batch = batch(&objective);
     let found = params::host(teacher.scores(&batch));
     let expected = recommended(&batch, &model, &vectors);
+    assert_equal_ends(&batch, &found, &expected);
+}
+
+/// Asserts that scores of all rows are the expected ones where a window ends.
+fn assert_equal_ends(batch: &Batch, found: &[f32], expected: &[Vec<f64>]) {
     let width = batch.block.items.len();
     assert_eq!(found.len(), batch.histories.positions() * width);
     let lengths = batch.histories.lengths();
     let ends = lengths.iter().flat_map(|&length| (1..=length).map(move |position| position == length));
-    for ((found, expected), _) in found.chunks(width).zip(&expected).zip(ends).filter(|(_, end)| *end) {
-        found.iter().zip(expected).for_each(|(a, b)| assert!((f64::from(*a) - b).abs() < 1e-5, "{a} {b}"));
+    for ((found, expected), _) in found.chunks(width).zip(expected).zip(ends).filter(|(_, end)| *end) {
+        for (a, b) in found.iter().zip(expected) {
+            assert!((f64::from(*a) - b).abs() < 1e-5 * b.abs().max(1.0), "{a} {b}");
+        }
+    }
+}
+
+#[test]
+fn each_of_two_runs_teaches_its_own_pairs() {
+    let next = EncoderConfig::Nextitnet(NextitnetConfig { kernel: 2, dilations: vec![1] });
+    let runs = [teacher(vec![branch("gru", gru())]), teacher(vec![branch("next", next)])];
+    let pairs = [("id", "late"), ("gru", "big"), ("gru", "late")];
+    let mut objective = objective(ObjectiveKind::InBatch, Divergence::Kl, &pairs);
+    objective.distill.teachers.push(TeacherConfig { name: "late".into(), run: "late".into() });
+    let (student, batch) = (student(), batch(&objective));
+    let teachers = runs.iter().map(|(teacher, ..)| Arc::clone(teacher)).collect();
+    let step = step(&objective, Dropout::default()).with_teachers(teachers);
+    let scores = params::host(step.scores(&student, &batch).inner());
+    let (losses, _) = step.gradients(&student, &batch, 1);
+    for (student, teacher) in pairs {
+        let (_, model, vectors) = &runs[usize::from(teacher == "late")];
+        let of_branch = scores.chunks(scores.len() / 2).nth(usize::from(student == "gru")).unwrap();
+        let expected = recommended(&batch, model, vectors);
+        let expected = distilled(&batch, &objective.distill, of_branch, &expected);
+        let found = part(&losses, &format!("distill/{student}_from_{teacher}"));
+        assert!(
+            (found - expected).abs() < 1e-5 * expected.max(1.0),
+            "{student} {teacher}: {found} {expected}"
+        );
     }
 }
 
@@ -316,6 +356,8 @@ fn a_student_comes_closer_to_its_teacher_and_is_used_without_it() {
     run(&["evaluate", student, "--device", "cpu"]).fine();
     run(&["recommend", student, "--user", "u1", "--device", "cpu"]).fine();
     run(&["export", student, "-o", path(&home.join("out")), "--device", "cpu"]).fine();
+    let card = fs::read_to_string(home.join("out/README.md")).unwrap();
+    assert!(card.contains("| taught by | big `"), "{card}");
     run(&["compare", student, path(&home.join("alone")), "--draws", "50"]).fine();
     run(&["inspect", student, "item", "i1", "--device", "cpu"]).fine();
 }
@@ -333,120 +375,46 @@ fn a_stage_without_distillation_asks_no_teacher() {
     assert!(!epochs.is_empty() && epochs.iter().all(|&epoch| epoch == 2), "{epochs:?}");
 }
 
-/// Checkpoints of a run, oldest first.
-fn steps(run_dir: &Path) -> Vec<PathBuf> {
-    let mut steps: Vec<PathBuf> =
-        fs::read_dir(run_dir.join("steps")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    steps.sort();
-    steps
-}
-
-fn resumed(run_dir: &Path, more: &[&str]) -> Said {
-    run(&[&["train", "--resume", path(run_dir), "--device", "cpu"], more].concat())
+#[test]
+fn a_run_with_a_tower_over_content_teaches_what_it_would_recommend_by() {
+    let home = tempfile::tempdir().unwrap();
+    let big = big(home.path());
+    let data = format!("data.path={}", dataset(home.path()).display());
+    let taught = taught(&big);
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/sasrec.toml");
+    let sets = ["data.synth=none", &data, &taught, "train.batch_users=16"].map(str::to_owned);
+    let config = config::load(Path::new(file), &sets).unwrap().config;
+    let student = CoDistill::open(Setup::open(config, &Device::flex()).unwrap()).unwrap();
+    let teacher = Teacher::open_all(student.setup()).unwrap().remove(0);
+    let options = OpenOptions { device: "cpu".into(), ..OpenOptions::default() };
+    let run = Run::open(&big, &options).unwrap();
+    assert!(run.checkpoint.config.model.tower.is_some() && run.model.features().len() == 2);
+    let fitted = run.codistill().unwrap();
+    let batch = student.batch(&student.order(1), Place { epoch: 1, index: 0 });
+    let expected = recommended(&batch, &fitted.model, &fitted.system.catalogue(&fitted.model));
+    assert_equal_ends(&batch, &params::host(teacher.scores(&batch)), &expected);
 }
 
 #[test]
-fn a_taught_run_that_was_cut_goes_on_to_the_same_bits_with_the_same_teacher_alone() {
+fn held_out_items_are_no_matter_where_teacher_and_student_hold_out_the_same() {
+    let home = tempfile::tempdir().unwrap();
+    let train = |sets: &[&str]| run(&tiny(home.path(), &[&["data.cold.share=0.2"], sets].concat())).fine();
+    train(&["run.name=big"]);
+    train(&["run.name=student", &taught(&home.path().join("big"))]);
+    assert!(!logged(&home.path().join("student"), "train/distill/id_from_big").is_empty());
+}
+
+#[test]
+fn an_imported_run_teaches_as_the_one_it_came_from() {
     let home = tempfile::tempdir().unwrap();
     let home = home.path();
-    let teacher = big(home);
-    let sets = [taught(&teacher), "train.checkpoint_steps=3".into(), "train.keep=100".into()];
-    let sets: Vec<&str> = sets.iter().map(String::as_str).collect();
-    run(&sasrec(home, "student", &sets)).fine();
-    let student = home.join("student");
-    let all = steps(&student);
-    let last = all.last().unwrap().clone();
-    let read = || ["model.safetensors", "optimizer.safetensors"].map(|f| fs::read(last.join(f)).unwrap());
-    let expected = read();
-    let cut = |kept: usize| steps(&student)[kept..].iter().for_each(|step| fs::remove_dir_all(step).unwrap());
-    cut(4);
-    resumed(&student, &[]).fine();
-    assert!(read() == expected, "cut in the middle of an epoch");
-    // Before its first checkpoint the run is begun again, from what inputs.json says of the teacher.
-    cut(0);
-    resumed(&student, &[]).fine();
-    assert!(read() == expected, "cut before the first checkpoint");
-
-    for kept in [4, 0] {
-        cut(kept);
-        let away = home.join("away");
-        fs::rename(&teacher, &away).unwrap();
-        resumed(&student, &[]).refused("the teacher `big`", "put that run back there, or a link");
-        run(&sasrec(home, "big", &["train.epochs=1"])).fine();
-        let said = resumed(&student, &[]);
-        said.refused("the teacher `big`", "--accept-changed");
-        assert!(
-            said.stderr.contains(" at the training, ") && said.stderr.contains(" now"),
-            "{}",
-            said.stderr
-        );
-        resumed(&student, &["--set", "objective.distill.teachers.0.run=x"])
-            .refused("can't change when a run is resumed", "");
-        fs::remove_dir_all(&teacher).unwrap();
-        fs::rename(&away, &teacher).unwrap();
-    }
-    resumed(&student, &[]).fine();
-    assert!(read() == expected, "with its own teacher again");
-    // Another one is taken by who says so, and then is the run's.
-    cut(4);
-    fs::rename(&teacher, home.join("away")).unwrap();
-    run(&sasrec(home, "big", &["train.epochs=1"])).fine();
-    let said = resumed(&student, &["--accept-changed"]).fine();
-    assert!(
-        said.stderr.contains("--accept-changed goes on with other inputs: the teacher `big`"),
-        "{}",
-        said.stderr
-    );
-    assert!(read() != expected, "another teacher taught");
-    resumed(&student, &["--set", "train.epochs=5"]).fine();
-}
-
-#[test]
-fn a_run_and_its_teacher_that_moved_together_find_each_other() {
-    let home = tempfile::tempdir().unwrap();
-    let (first, second) = (home.path().join("first"), home.path().join("second"));
-    let teacher = big(&first);
-    run(&sasrec(&first, "student", &[&taught(&teacher), "train.epochs=1"])).fine();
-    fs::rename(&first, &second).unwrap();
-    resumed(&second.join("student"), &["--set", "train.epochs=2"]).fine();
-}
-
-#[test]
-fn who_can_be_no_teacher_is_told_before_anything_is_written() {
-    let home = tempfile::tempdir().unwrap();
-    let home = home.path();
-    let refused = |from: &Path, more: &[&str], what: &str, hint: &str| {
-        let taught = taught(from);
-        let said = run(&sasrec(home, "student", &[&[taught.as_str()], more].concat()));
-        said.refused(what, hint);
-        assert!(said.stderr.contains("`objective.distill.teachers"), "{}", said.stderr);
-        assert!(!home.join("student").exists(), "{what}");
+    let big = big(home);
+    run(&["export", path(&big), "-o", path(&home.join("out")), "--device", "cpu"]).fine();
+    let (config, weights) = (big.join("config.toml"), home.join("out/weights.safetensors"));
+    run(&["import", path(&config), path(&weights), "--set", "run.name=imported"]).fine();
+    let parts = |name: &str, from: &Path| {
+        run(&sasrec(home, name, &[&taught(from), "train.epochs=1"])).fine();
+        logged(&home.join(name), "train/distill/id_from_big")
     };
-    refused(&home.join("none"), &[], "none, which does not exist", "directory of a finished run");
-    let bare = home.join("bare");
-    fs::create_dir_all(&bare).unwrap();
-    refused(&bare, &[], "bare, which is no run: it has no config.toml", "directory of a finished run");
-
-    run(&sasrec(home, "short", &["data.max_seq_len=5", "train.epochs=1"])).fine();
-    refused(
-        &home.join("short"),
-        &[],
-        "histories of up to 5 items, and here data.max_seq_len is 12",
-        "data.max_seq_len=5",
-    );
-    run(&sasrec(home, "other", &["data.synth.users=60", "train.epochs=1"])).fine();
-    refused(&home.join("other"), &[], "which was trained on another data set", "train the teacher on");
-    run(&sasrec(home, "cut", &["train.keep=9", "train.epochs=2"])).fine();
-    let cut = home.join("cut");
-    // Held-out items are no part of a training, and none of its teacher's.
-    let sets = ["run.name=student", "data.cold.share=0.2", &taught(&cut)];
-    run(&tiny(home, &sets)).refused("which was trained on another data set", "data.cold");
-    fs::remove_dir_all(steps(&cut).pop().unwrap()).unwrap();
-    refused(&cut, &[], "whose training has not ended", "codistill train --resume");
-    fs::remove_dir_all(steps(&cut).pop().unwrap()).unwrap();
-    refused(&cut, &[], "it has no checkpoint yet", "codistill train --resume");
-
-    let unused = format!(r#"objective.distill.teachers=[{{ name = "big", run = "{}" }}]"#, bare.display());
-    run(&sasrec(home, "student", &[&unused])).refused("is the teacher of no pair", "objective.distill.pairs");
-    refused(&bare, &["objective.kind=full"], "objective.distill.teachers", "in_batch or sampled");
+    assert_eq!(parts("a", &big), parts("b", &home.join("imported")));
 }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use codistill::config::SynthConfig;
 use codistill::data::{Dataset, Part, write_dataset};
 use codistill::synth;
-use codistill::tune::{self, Event, Request};
+use codistill::train::inputs::{Change, Fault, InputsError};
+use codistill::tune::{self, Event, Request, TuneError};
 use serde_json::Value;
 
 use crate::program::{codistill, path, run};
@@ -157,6 +158,72 @@ fn a_search_of_the_library_is_finished_or_stopped_and_writes_its_best_trial_when
     let rate: f64 = finished.trials[0].values["optim.lr"].parse().unwrap();
     assert_eq!(best.optim.lr, rate);
     assert_eq!(test_files(&dir), 0);
+}
+
+#[test]
+fn what_all_trials_read_ends_the_search_where_it_is_absent_and_fails_no_trial() {
+    let home = tempfile::tempdir().unwrap();
+    let drawn = world();
+    let data = home.path().join("data");
+    write(&data, &drawn, &drawn.dataset);
+    let file = study(home.path(), "own", &data);
+    let teacher = home.path().join("big");
+    let taught = format!(
+        "set = ['objective.distill={{ pairs = [{{ student = \"id\", teacher = \"big\" }}], teachers = [{{ name = \"big\", \
+         run = \"{}\" }}] }}', ",
+        path(&teacher)
+    );
+    let text = fs::read_to_string(&file).unwrap().replace("set = [", &taught);
+    let text = text.replace(&format!("trials = {TRIALS}"), "trials = 1").replace("[2, 3, 4]", "[2]");
+    fs::write(&file, &text).unwrap();
+    let tune = || run(&["tune", path(&file), "--device", "cpu"]);
+    let record = home.path().join("own/trial-000/trial.json");
+    let refused = |what: &str, hint: &str| {
+        tune().refused(what, hint);
+        assert!(!record.exists(), "{what} is no fault of a trial");
+    };
+    refused("which does not exist", "directory of a finished run");
+    let base = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/quickstart.toml");
+    let sets = [
+        "data.synth=none".to_owned(),
+        format!("data.path={}", path(&data)),
+        format!("run.dir={}", path(home.path())),
+        "run.name=big".into(),
+        "model.width=8".into(),
+        "train.epochs=1".into(),
+    ];
+    let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+    run(&[&["train", base, "--device", "cpu"], &sets[..]].concat()).fine();
+    let (there, away) = (data.join("features/text"), home.path().join("text"));
+    fs::rename(&there, &away).unwrap();
+    refused("view `text`", "");
+    fs::rename(&away, &there).unwrap();
+    tune().fine();
+    assert!(record.exists());
+
+    // What a trial's own values ask of the teacher is the trial's matter.
+    let long = text
+        .replace("/own\"", "/long\"")
+        .replace("[space]", "[space]\n\"data.max_seq_len\" = { choice = [50] }");
+    fs::write(&file, long).unwrap();
+    let said = tune();
+    assert!(
+        said.stderr.contains("FAILED") && said.stderr.contains("data.max_seq_len is 50"),
+        "{}",
+        said.stderr
+    );
+}
+
+#[test]
+fn a_search_names_no_option_that_it_lacks() {
+    let change = Change {
+        what: "the data set".into(),
+        path: "data/x".into(),
+        fault: Fault::Other { recorded: "a".into(), found: "b".into() },
+    };
+    let e = TuneError::from(InputsError::Changed { run: "trial-000".into(), changes: vec![change] });
+    let hint = e.hint().unwrap();
+    assert!(hint.contains("put back what the trial was trained on") && !hint.contains("--"), "{hint}");
 }
 
 #[test]

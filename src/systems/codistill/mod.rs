@@ -189,6 +189,7 @@ impl System for CoDistill {
             ));
         }
         warnings.extend(unread.warnings());
+        warnings.extend(self.teachers.get().into_iter().flatten().flat_map(|teacher| teacher.warnings()));
         Notices { warnings, notes: unread.note().into_iter().collect() }
     }
 

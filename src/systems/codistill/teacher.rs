@@ -23,7 +23,7 @@ use crate::recommend::CatalogueVectors;
 use crate::systems::config::OWN;
 use crate::train::changes::short;
 use crate::train::checkpoint::{self, Checkpoint, CheckpointError};
-use crate::train::inputs::{self, Asked};
+use crate::train::inputs::{self, Asked, Change, InputsError};
 use crate::train::run_dir::{RunDir, Which};
 use crate::train::setup::{Setup, SystemError};
 use crate::train::system::TeacherRun;
@@ -37,6 +37,8 @@ const ADVICE: &str =
 /// A trained model that teaches and never learns.
 pub struct Teacher {
     pub run: TeacherRun,
+    /// Inputs that are not those of its own training, and were accepted.
+    accepted: Vec<Change>,
     /// On the plain device.
     model: Recommender,
     vectors: CatalogueVectors,
@@ -46,11 +48,25 @@ pub struct Teacher {
 struct Refusal {
     reason: String,
     hint: String,
+    /// Other values of the student's configuration would do.
+    is_of_settings: bool,
 }
 
 impl Refusal {
     fn new(reason: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { reason: reason.into(), hint: hint.into() }
+        Self { reason: reason.into(), hint: hint.into(), is_of_settings: false }
+    }
+
+    /// As the error of the entry `n` of the list of teachers, which leads to `dir`.
+    fn of_entry(self, n: usize, dir: &Path) -> SystemError {
+        let Self { reason, hint, is_of_settings } = self;
+        let key = format!("objective.distill.teachers.{n}.run");
+        let reason = format!("names {}, {reason}", dir.display());
+        if is_of_settings {
+            SystemError::Settings { key, reason, hint: Some(hint) }
+        } else {
+            SystemError::Teacher { key, reason, hint }
+        }
     }
 }
 
@@ -59,35 +75,35 @@ impl Teacher {
     ///
     /// # Errors
     /// One is no finished run of this system on the data set of `setup`, its features are not those of its training, or
-    /// it reads shorter histories.
+    /// it reads shorter histories. Other data and features are accepted where those of the student are.
     pub fn open_all(setup: &Setup) -> Result<Vec<Self>, SystemError> {
         let listed = setup.config.objective.distill.teachers.iter().enumerate();
         let opened = listed.map(|(n, teacher)| {
-            let dir = setup.teachers.get(&teacher.name).unwrap_or(&teacher.run);
-            Self::open(setup, teacher, dir).map_err(|Refusal { reason, hint }| SystemError::Settings {
-                key: format!("objective.distill.teachers.{n}.run"),
-                reason: format!("names {}, {reason}", dir.display()),
-                hint: Some(hint),
-            })
+            let place = setup.teachers.get(&teacher.name);
+            let dir = place.map_or(&teacher.run, |place| &place.run);
+            let taught = place.and_then(|place| place.taught.as_deref());
+            Self::open(setup, teacher, dir, taught).map_err(|refusal| refusal.of_entry(n, dir))
         });
         opened.collect()
     }
 
-    fn open(setup: &Setup, teacher: &TeacherConfig, dir: &Path) -> Result<Self, Refusal> {
-        let (path, checkpoint) = finished(dir)?;
-        let mut config = checkpoint.config.clone();
-        check_system(&config)?;
+    fn open(
+        setup: &Setup,
+        teacher: &TeacherConfig,
+        dir: &Path,
+        taught: Option<&str>,
+    ) -> Result<Self, Refusal> {
+        let (path, checkpoint) = chosen(dir, taught)?;
+        check_system(&checkpoint.config)?;
         check_data(setup, &checkpoint, dir)?;
-        check_positions(setup, &config)?;
-        // Its data set is ours, its features lie where its own run knows them.
-        let asked = Asked { data: setup.config.data.path.clone(), ..Asked::default() };
+        check_positions(setup, &checkpoint.config)?;
         let spoilt = |reason: String| {
             Refusal::new(
                 format!("whose inputs are not those of its training: {reason}"),
                 "put back what the teacher was trained on, or train it anew",
             )
         };
-        inputs::resolve(dir, &mut config, &checkpoint.parents, &asked).map_err(|e| spoilt(e.to_string()))?;
+        let (config, accepted) = resolved(setup, &checkpoint, dir).map_err(|e| spoilt(e.to_string()))?;
         let (views, shape) = views::open(&config, &setup.dataset).map_err(|e| spoilt(e.to_string()))?;
         let mut init = Init::new(0, &setup.device.clone().autodiff());
         // Every parameter takes the checkpoint's value, whatever a table started from.
@@ -105,12 +121,20 @@ impl Teacher {
         };
         let batch = config.eval.item_batch;
         let vectors = CatalogueVectors::encode(&model, &views, shape.items, batch, &setup.device);
-        Ok(Self::new(run, model, vectors))
+        Ok(Self { accepted, ..Self::new(run, model, vectors) })
     }
 
     /// A teacher out of a model on the plain device and its item vectors.
     pub fn new(run: TeacherRun, model: Recommender, vectors: CatalogueVectors) -> Self {
-        Self { run, model, vectors }
+        Self { run, accepted: Vec::new(), model, vectors }
+    }
+
+    /// What to warn of, a line each.
+    pub fn warnings(&self) -> impl Iterator<Item = String> + '_ {
+        let name = &self.run.name;
+        self.accepted.iter().map(move |change| {
+            format!("the teacher `{name}` scores with other inputs than it was trained on: {change}")
+        })
     }
 
     /// Scores of the rows' candidates: the mean of the branches' dot products, `[R, U]` with all items of the batch or
@@ -142,9 +166,42 @@ impl Teacher {
     }
 }
 
-/// The best checkpoint of a run whose training has ended.
-fn finished(dir: &Path) -> Result<(PathBuf, Checkpoint), Refusal> {
+/// The configuration of a teacher with its inputs where they lie: where its own run knows them, or with the student's data
+/// set. Others are taken where the student's own may be others.
+fn resolved(
+    setup: &Setup,
+    checkpoint: &Checkpoint,
+    dir: &Path,
+) -> Result<(Config, Vec<Change>), InputsError> {
+    let seek = |asked: &Asked| {
+        let mut config = checkpoint.config.clone();
+        let found = inputs::resolve(dir, &mut config, &checkpoint.parents, asked)?;
+        Ok((config, found.accepted))
+    };
+    let here = Asked { data: setup.config.data.path.clone(), ..Asked::default() };
+    let is_ours = checkpoint.parents.dataset == setup.dataset.hash;
+    let own = if is_ours { seek(&Asked::default()) } else { seek(&here) };
+    let found = own.or_else(|own: InputsError| {
+        // Of two places that lack something, ours is the one that can be mended.
+        seek(&here).map_err(|ours| if own.is_absence() { ours } else { own })
+    });
+    match found {
+        Err(_) if setup.accepts_changed => seek(&Asked { accept_changed: true, ..here }),
+        found => found,
+    }
+}
+
+/// The checkpoint with the content hash `taught`, whatever became of its run since; without one the best of a run whose
+/// training has ended, or of an imported one.
+fn chosen(dir: &Path, taught: Option<&str>) -> Result<(PathBuf, Checkpoint), Refusal> {
     let run = RunDir::new(dir);
+    let damaged = |e: CheckpointError| {
+        let hint = e.hint().unwrap_or_else(|| "train it anew".into());
+        Refusal::new(format!("which can't be read: {e}"), hint)
+    };
+    if let Some(path) = taught.and_then(|hash| run.kept(hash)) {
+        return Ok((path.clone(), checkpoint::load(&path).map_err(damaged)?));
+    }
     if !dir.exists() {
         return Err(Refusal::new("which does not exist", ADVICE));
     }
@@ -158,12 +215,8 @@ fn finished(dir: &Path) -> Result<(PathBuf, Checkpoint), Refusal> {
     if checkpoint::list(&run.steps()).is_empty() {
         return Err(unfinished("it has no checkpoint yet".into()));
     }
-    let damaged = |e: CheckpointError| {
-        let hint = e.hint().unwrap_or_else(|| "train it anew".into());
-        Refusal::new(format!("which can't be read: {e}"), hint)
-    };
     let (_, last, _) = run.latest().map_err(damaged)?;
-    if !last.state.finished {
+    if !last.state.finished && !last.state.is_imported() {
         return Err(unfinished(format!("its newest checkpoint is of epoch {}", last.state.epoch)));
     }
     run.checkpoint(&Which::Best).map_err(damaged)
@@ -180,6 +233,9 @@ fn check_system(config: &Config) -> Result<(), Refusal> {
 fn check_data(setup: &Setup, checkpoint: &Checkpoint, dir: &Path) -> Result<(), Refusal> {
     let (theirs, ours) = (&checkpoint.parents.dataset, &setup.dataset.hash);
     if theirs == ours {
+        return Ok(());
+    }
+    if setup.accepts_changed && !theirs.is_empty() {
         return Ok(());
     }
     if theirs.is_empty() {
@@ -206,14 +262,16 @@ fn check_data(setup: &Setup, checkpoint: &Checkpoint, dir: &Path) -> Result<(), 
     Err(Refusal::new(reason, hint))
 }
 
-/// Rows of a window are encoded in one pass, which can't be cut for each of them.
+/// Whatever its encoders are, a model was trained on histories of so many items and makes its lists by them. A window is
+/// encoded in one pass, which can't be cut for each of its rows: those behind would be read as the model never reads.
 fn check_positions(setup: &Setup, config: &Config) -> Result<(), Refusal> {
     let (theirs, ours) = (config.data.max_seq_len, setup.config.data.max_seq_len);
     if theirs >= ours {
         return Ok(());
     }
-    let reason =
-        format!("which reads histories of up to {theirs} items, and here data.max_seq_len is {ours}");
+    let reason = format!(
+        "which never reads more than histories of up to {theirs} items, and here data.max_seq_len is {ours}"
+    );
     let hint = format!("set data.max_seq_len={theirs} here, or train the teacher with {ours} or more");
-    Err(Refusal::new(reason, hint))
+    Err(Refusal { is_of_settings: true, ..Refusal::new(reason, hint) })
 }
