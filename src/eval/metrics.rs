@@ -32,6 +32,9 @@ pub struct Evaluation {
 /// The conditions of an evaluation. Evaluations can be compared only where all of them are equal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Protocol {
+    /// One of [`super::named::ALL`], or [`super::named::CUSTOM`]. Empty in rows of older programs, which knew no names.
+    #[serde(default)]
+    pub name: String,
     /// Content hash of the data set.
     #[serde(default)]
     pub dataset: String,
@@ -40,6 +43,9 @@ pub struct Protocol {
     pub items: usize,
     pub history: HistoryRule,
     pub ties: TieRule,
+    /// What NDCG is divided by.
+    #[serde(default)]
+    pub ideal: Ideal,
     pub ks: Vec<usize>,
     /// Cut-off of the buckets' figures.
     #[serde(default = "ten")]
@@ -63,7 +69,40 @@ pub struct Chosen {
     pub outside: usize,
 }
 
+/// The gain that NDCG divides a list's gain by, so that the best list has 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ideal {
+    /// That of a list with all targets of the user in front. One target a user: 1.
+    #[default]
+    Targets,
+    /// That of a list of k hits, whatever there is to hit: RecTools' NDCG without `divide_by_achievable`. With one target a
+    /// user the best list has 0.22 at k = 10.
+    FullList,
+}
+
+impl Ideal {
+    /// The factor that makes this NDCG@k of one with one target as its ideal.
+    pub fn factor(self, k: usize) -> f64 {
+        match self {
+            Self::Targets => 1.0,
+            Self::FullList => 1.0 / (1..=k).map(|place| 1.0 / (place as f64 + 1.0).log2()).sum::<f64>(),
+        }
+    }
+}
+
 impl Protocol {
+    /// The rules in words: `history all, ties mid, protocol leave_one_out`.
+    pub fn rules(&self) -> String {
+        let (history, ties) = (self.history.word(), self.ties.word());
+        let name = if self.name.is_empty() { String::new() } else { format!(", protocol {}", self.name) };
+        let ideal = match self.ideal {
+            Ideal::Targets => "",
+            Ideal::FullList => ", ndcg divided by the gain of k hits",
+        };
+        format!("history {history}, ties {ties}{name}{ideal}")
+    }
+
     /// A description of the candidates: `full ranking over N items`, or which items and what that leaves out.
     pub fn candidates(&self) -> String {
         match &self.chosen {
@@ -158,7 +197,7 @@ impl Evaluation {
     }
 }
 
-/// Recall and NDCG of a single target at rank `rank` (1-based; NDCG = 1 / log2(rank + 1)).
+/// Recall and NDCG of a single target at rank `rank` (1-based; NDCG = 1 / log2(rank + 1), under [`Ideal::Targets`]).
 pub fn recall_ndcg(rank: f64, k: usize) -> (f64, f64) {
     if rank > k as f64 { (0.0, 0.0) } else { (1.0, 1.0 / (rank + 1.0).log2()) }
 }
@@ -172,12 +211,14 @@ pub struct Tally {
     /// In target order.
     pub rows: Vec<Row>,
     nan_targets: usize,
+    ideal: Ideal,
 }
 
 impl Tally {
     /// `width` is I + 1.
-    pub fn new(ks: &[usize], width: usize) -> Self {
-        Self { ks: ks.to_vec(), shown: vec![vec![0; width]; ks.len()], rows: Vec::new(), nan_targets: 0 }
+    pub fn new(ks: &[usize], width: usize, ideal: Ideal) -> Self {
+        let shown = vec![vec![0; width]; ks.len()];
+        Self { ks: ks.to_vec(), shown, rows: Vec::new(), nan_targets: 0, ideal }
     }
 
     /// Takes the next target's row and its best items.
@@ -207,7 +248,7 @@ impl Tally {
             }
             let mut put = |metric: &str, value: f64| metrics.insert(format!("{metric}@{k}"), value);
             put("recall", recall / n);
-            put("ndcg", ndcg / n);
+            put("ndcg", ndcg * self.ideal.factor(k) / n);
             put("mrr", mrr / n);
             let shown = &shown[1..];
             put("coverage", shown.iter().filter(|&&c| c > 0).count() as f64 / shown.len().max(1) as f64);
@@ -228,13 +269,14 @@ impl Tally {
         let k = bucket_cut_off(&self.ks);
         let shown = self.ks.iter().position(|&other| other == k).map(|place| self.shown[place].as_slice());
         let exposure = exposure(train_counts, shown.unwrap_or_default());
+        let ideal = self.ideal;
         Scored {
             name: name.to_owned(),
             metrics,
             nan_targets: self.nan_targets,
-            item_counts: buckets(&self.rows, k, &COUNT_EDGES, |row| Some(row.item_count)),
-            user_lengths: buckets(&self.rows, k, &LENGTH_EDGES, |row| Some(row.history)),
-            item_ages: buckets(&self.rows, k, &AGE_EDGES, age_in_days),
+            item_counts: buckets(&self.rows, (k, ideal), &COUNT_EDGES, |row| Some(row.item_count)),
+            user_lengths: buckets(&self.rows, (k, ideal), &LENGTH_EDGES, |row| Some(row.history)),
+            item_ages: buckets(&self.rows, (k, ideal), &AGE_EDGES, age_in_days),
             exposure,
             rows_sha256: None,
             rows: self.rows,
@@ -274,7 +316,12 @@ fn exposure(train_counts: &[u32], shown: &[u32]) -> Vec<Exposure> {
 }
 
 /// Figures at cut-off `k` of the rows in each bucket, by `key`; empty buckets are left out.
-fn buckets(rows: &[Row], k: usize, edges: &[u32], key: impl Fn(&Row) -> Option<u32>) -> Vec<Bucket> {
+fn buckets(
+    rows: &[Row],
+    (k, ideal): (usize, Ideal),
+    edges: &[u32],
+    key: impl Fn(&Row) -> Option<u32>,
+) -> Vec<Bucket> {
     let buckets = edges.iter().enumerate().map(|(i, &from)| {
         let to = edges.get(i + 1).copied();
         let inside: Vec<(f64, f64)> = rows
@@ -288,7 +335,7 @@ fn buckets(rows: &[Row], k: usize, edges: &[u32], key: impl Fn(&Row) -> Option<u
             to,
             targets: inside.len(),
             recall: inside.iter().map(|m| m.0).sum::<f64>() / n,
-            ndcg: inside.iter().map(|m| m.1).sum::<f64>() / n,
+            ndcg: inside.iter().map(|m| m.1).sum::<f64>() * ideal.factor(k) / n,
         }
     });
     buckets.filter(|bucket| bucket.targets > 0).collect()
@@ -332,7 +379,7 @@ mod tests {
     fn figures_of_known_ranks() {
         let ranks = [1.0, 2.0, 10.0, 10.5];
         let lists = [[1, 2], [1, 3], [1, 2], [2, 1]];
-        let mut tally = Tally::new(&[2, 10], 5);
+        let mut tally = Tally::new(&[2, 10], 5, Ideal::Targets);
         for (rank, best) in ranks.into_iter().zip(&lists) {
             tally.add(Row { rank, item_count: 3, history: 7, ..Row::default() }, false, best);
         }
@@ -355,6 +402,22 @@ mod tests {
         assert_eq!((buckets.len(), buckets[0].from, buckets[0].to), (1, 1, Some(5)));
         assert_eq!((buckets[0].targets, scored.user_lengths[0].from), (4, 5));
         close(buckets[0].recall, 0.75);
+    }
+
+    #[test]
+    fn an_ideal_of_k_hits_divides_ndcg_alone() {
+        let figures = |ideal| {
+            let mut tally = Tally::new(&[1, 3], 5, ideal);
+            tally.add(Row { rank: 2.0, ..Row::default() }, false, &[1, 2]);
+            tally.summarise("x", &[0, 1, 1, 1, 1], &[0, 1, 1, 1, 1])
+        };
+        let (own, full) = (figures(Ideal::Targets), figures(Ideal::FullList));
+        close(full.metrics["ndcg@3"], (1.0 / 3f64.log2()) / (1.0 + 1.0 / 3f64.log2() + 0.5));
+        close(own.metrics["ndcg@3"], 1.0 / 3f64.log2());
+        close(full.item_counts[0].ndcg, full.metrics["ndcg@3"]);
+        for metric in ["recall@3", "mrr@3", "recall@1", "ndcg@1"] {
+            close(own.metrics[metric], full.metrics[metric]);
+        }
     }
 
     #[test]
