@@ -209,16 +209,11 @@ fn chosen_baselines<'a>(
     names: &[String],
 ) -> Result<Vec<Box<dyn Scorer + 'a>>, JudgeError> {
     let content = content(model);
-    if let [name] = names
-        && name == "none"
-    {
-        return Ok(Vec::new());
-    }
     let setup = model.setup();
     let unasked = if names.is_empty() { unasked(setup, part, &content) } else { Vec::new() };
     let own = setup.protocol.map(|named| named.terms()).unwrap_or_default();
     let mut chosen = Vec::new();
-    for name in names.iter().chain(&unasked) {
+    for name in names.iter().filter(|name| *name != "none").chain(&unasked) {
         let plain = name.strip_suffix(KNOWS_VALIDATION);
         if plain.is_some() && part == Part::Valid {
             return Err(JudgeError::KnowsNothingMore { name: name.clone() });

@@ -5,13 +5,14 @@
 //! makes the [`Report`] of a finished run, and `compare`, `ablate` and `tune` read it.
 //!
 //! Reading order: [`scorer`] (what can be evaluated), [`rank`] (the rank of one target), [`inner_product`] (ranks of many
-//! users where scores are inner products), [`row`] (one target's rank), [`metrics`] (means over targets), [`protocol`]
+//! users where scores are inner products), [`row`] (one target's rank), [`metrics`] (means over targets), [`conditions`] (under which rules they were computed), [`protocol`]
 //! (which targets and candidates), [`named`] (the rules of other programs), [`hidden`] (targets that can't be hit), [`rows`] (rows on disk), [`baseline`] (what is
 //! counted and not trained), [`cold`] (items that no training has seen), [`content`] (a baseline for them), [`time_order`] and [`global_time`] (what
 //! training knows of the future), [`report`], [`kept`] (report and rows on disk).
 
 pub mod baseline;
 pub mod cold;
+pub mod conditions;
 pub mod config;
 pub mod content;
 #[cfg(test)]

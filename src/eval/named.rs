@@ -6,7 +6,7 @@
 use std::str::FromStr;
 
 use super::baseline::{Known, Terms, Unscored};
-use super::metrics::Ideal;
+use super::conditions::Ideal;
 use crate::config::{EvalConfig, HistoryRule, TieRule};
 use crate::data::{Part, Sequences};
 

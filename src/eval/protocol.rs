@@ -2,8 +2,9 @@
 
 use rayon::prelude::*;
 
+use super::conditions::{Chosen, Ideal, Protocol};
 use super::inner_product::{Found, Query};
-use super::metrics::{Chosen, Evaluation, Ideal, Protocol, Tally, bucket_cut_off};
+use super::metrics::{Evaluation, Tally, bucket_cut_off};
 use super::named::{Named, own_name};
 use super::rank::{Best, Standing};
 use super::row::Row;

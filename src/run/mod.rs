@@ -93,7 +93,7 @@ impl RunError {
 /// Rules of evaluation in place of the run's own; what is absent or empty stays.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Protocol {
-    /// A named protocol, before `history` and `ties`.
+    /// A protocol by name, whose history rule and ties stand before `history` and `ties`.
     pub named: Option<Named>,
     /// Cut-offs.
     pub ks: Vec<usize>,
