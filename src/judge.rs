@@ -1,13 +1,17 @@
 //! Judges a trained model: its own figures beside those of baselines and, on planted data, of the oracle.
 
 use crate::config::ColdId;
-use crate::data::{Choice, Part, Target};
+use crate::data::{Choice, Dataset, Part, Target};
 use crate::embed::{ColdRule, EmbedError, encode};
-use crate::eval::baseline::{ContentKnn, ContentView, ItemKnn, Popularity, RecentPopularity, Transitions};
+use crate::eval::baseline::{
+    ContentKnn, ContentView, ItemKnn, KNOWS_VALIDATION, Known, Popularity, RecentPopularity, Terms,
+    Transitions,
+};
 use crate::eval::cold::{Counted, OwnKind};
 use crate::eval::content::ContentNearest;
 use crate::eval::kept::keep;
-use crate::eval::report::ORACLE;
+use crate::eval::named::is_leave_one_out;
+use crate::eval::report::{ORACLE, SCHEMA};
 use crate::eval::{
     ColdReport, Evaluation, GlobalTime, Report, RowsError, ScoreError, Scorer, TimeOrder, chosen_counts,
 };
@@ -18,6 +22,10 @@ use crate::train::Setup;
 use crate::train::run_dir::RunDir;
 use crate::train::setup::content_stores;
 
+/// Baselines that read no content, in the order of a report.
+const COUNTERS: [&str; 4] = ["popularity", "recent-popularity", "transitions", "item-knn"];
+/// Those of which a report of the test part has a second row that knows the validation items.
+const KNOWING: [&str; 2] = ["transitions", "item-knn"];
 /// Neighbours by the features of all views together.
 const CONTENT_KNN: &str = "content-knn";
 /// Multiplications up to which content neighbours are computed unasked: some seconds.
@@ -36,6 +44,10 @@ pub enum JudgeError {
     Embed(#[from] EmbedError),
     #[error("there is no baseline `{name}` here")]
     UnknownBaseline { name: String, known: String },
+    #[error("`{name}` judges the last item of every user, and this data set is split in time")]
+    OtherSplit { name: &'static str },
+    #[error("`{name}` knows no more than the row without it where validation targets are judged")]
+    KnowsNothingMore { name: String },
     #[error("the system `{kind}` has no ID vectors that anything could stand in for")]
     NoVectors { kind: String },
 }
@@ -48,6 +60,10 @@ impl JudgeError {
             Self::Synth(e) => e.hint(),
             Self::Embed(e) => e.hint(),
             Self::UnknownBaseline { known, .. } => Some(format!("use {known} or none")),
+            Self::OtherSplit { .. } => {
+                Some("prepare it with --split leave_one_out, or judge by --history and --ties".into())
+            }
+            Self::KnowsNothingMore { .. } => Some("judge the test part, or leave the row out".into()),
             Self::NoVectors { .. } => Some("leave out data.cold and the options for cold items".into()),
         }
     }
@@ -68,9 +84,12 @@ pub struct Cold {
 pub struct Judging<'a> {
     /// [`Part::Valid`] or [`Part::Test`]: the others have no targets.
     pub part: Part,
-    /// `popularity`, `recent-popularity`, `transitions`, `item-knn`, `content-knn` (by the features of all views) and
-    /// `VIEW-knn` (by those of one). Empty: all that take little time, and, where training knows what came after the targets,
-    /// those under a split in time. `["none"]`: no baseline at all.
+    /// `popularity`, `recent-popularity`, `transitions`, `item-knn`, `VIEW-knn` (by the features of one view) and `content-knn`
+    /// (by those of all views together). They count the training part, as the model does; on the test part a name may end in
+    /// [`KNOWS_VALIDATION`]: such a row counts the validation items as well and is no baseline to beat. Empty: all that take
+    /// little time but `content-knn`, which can be below a single view, with `transitions` and `item-knn` knowing validation
+    /// beside them, and, where training knows what came after the targets, those under a split in time. `["none"]`: no baseline
+    /// at all.
     pub baselines: &'a [String],
     pub cold: Option<Cold>,
     /// The only candidates, where not all items are.
@@ -81,7 +100,7 @@ pub struct Judging<'a> {
 ///
 /// This is for questions of one's own: a part, baselines, candidates. [`final_report`] asks what every finished training is
 /// asked. Cut-offs, history rule and ties are those of the run's configuration (`eval`), or of the
-/// [`Protocol`](crate::run::Protocol) that it was opened with.
+/// [`Protocol`](crate::run::Protocol) that it was opened with, which may be one of other programs by name.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -107,11 +126,14 @@ pub struct Judging<'a> {
 /// ```
 ///
 /// # Errors
-/// A scorer failed, a baseline is unknown, the part has no targets among the candidates, or cold items are asked for of a
+/// A scorer failed, a baseline is unknown or knows nothing more, a named protocol does not fit the data set's split, the part has no targets among the candidates, or cold items are asked for of a
 /// system without ID vectors.
 pub fn judge(model: &dyn AnyFitted, judging: &Judging<'_>) -> Result<Report, JudgeError> {
     let setup = model.setup();
     let Judging { part, baselines, choice, .. } = *judging;
+    if let Some(named) = setup.protocol.filter(|_| !is_leave_one_out(&setup.dataset.sequences)) {
+        return Err(JudgeError::OtherSplit { name: named.name });
+    }
     let (own, cold) = match judging.cold {
         None => (model.evaluate(part, choice)?, None),
         Some(cold) => {
@@ -120,7 +142,7 @@ pub fn judge(model: &dyn AnyFitted, judging: &Judging<'_>) -> Result<Report, Jud
         }
     };
     let mut evaluations = vec![own];
-    for scorer in &mut chosen_baselines(model, baselines)? {
+    for scorer in &mut chosen_baselines(model, part, baselines)? {
         evaluations.push(setup.evaluate(scorer.as_mut(), part, choice)?);
     }
     if let Some(truth) = planted_truth(setup)? {
@@ -129,16 +151,15 @@ pub fn judge(model: &dyn AnyFitted, judging: &Judging<'_>) -> Result<Report, Jud
     }
     let time_order = TimeOrder::measure(&setup.dataset, part);
     let knows_future = time_order.is_some_and(|order| order.later_training > 0.0);
-    // Who names the baselines gets these and no others.
-    let global_time = if baselines.is_empty() && knows_future {
-        let (eval, s) = (&setup.config.eval, setup.config.data.max_seq_len);
-        GlobalTime::evaluate(&setup.dataset, part, eval, s, choice)?
+    // Who names the baselines gets these and no others, and a protocol by name is none of a split in time.
+    let global_time = if baselines.is_empty() && knows_future && setup.protocol.is_none() {
+        GlobalTime::evaluate(&setup.dataset, part, &setup.rules(choice))?
     } else {
         None
     };
     let (dataset, seed) = (setup.dataset.hash.clone(), setup.config.seed);
     let accepted = setup.accepted.clone();
-    Ok(Report { evaluations, dataset, seed, time_order, global_time, cold, accepted })
+    Ok(Report { schema: SCHEMA, evaluations, dataset, seed, time_order, global_time, cold, accepted })
 }
 
 /// Figures on `part` ([`Part::Valid`] or [`Part::Test`]) as a training reports them at its end: beside all affordable
@@ -184,44 +205,73 @@ fn vectors(model: &dyn AnyFitted) -> Result<&Fitted<CoDistill>, JudgeError> {
 /// Baselines by their names; all affordable ones where none is named.
 fn chosen_baselines<'a>(
     model: &'a dyn AnyFitted,
+    part: Part,
     names: &[String],
 ) -> Result<Vec<Box<dyn Scorer + 'a>>, JudgeError> {
-    let dataset = &model.setup().dataset;
     let content = content(model);
-    let mut chosen: Vec<Box<dyn Scorer + 'a>> = Vec::new();
-    if names.is_empty() {
-        chosen.push(Box::new(Popularity::new(dataset)));
-        chosen.push(Box::new(RecentPopularity::new(dataset)));
-        chosen.push(Box::new(Transitions::new(dataset)));
-        chosen.push(Box::new(ItemKnn::new(dataset)));
-        let knn = ContentKnn::new(dataset, CONTENT_KNN, content);
-        if knn.work() > 0.0 && knn.work() <= UNASKED_WORK {
-            chosen.push(Box::new(knn));
+    let setup = model.setup();
+    let unasked = if names.is_empty() { unasked(setup, part, &content) } else { Vec::new() };
+    let own = setup.protocol.map(|named| named.terms()).unwrap_or_default();
+    let mut chosen = Vec::new();
+    for name in names.iter().filter(|name| *name != "none").chain(&unasked) {
+        let plain = name.strip_suffix(KNOWS_VALIDATION);
+        if plain.is_some() && part == Part::Valid {
+            return Err(JudgeError::KnowsNothingMore { name: name.clone() });
         }
-        return Ok(chosen);
-    }
-    for name in names {
-        let view = name.strip_suffix("-knn").and_then(|view| content.iter().find(|v| v.name == view));
-        chosen.push(match (name.as_str(), view) {
-            ("none", _) => continue,
-            ("popularity", _) => Box::new(Popularity::new(dataset)),
-            ("recent-popularity", _) => Box::new(RecentPopularity::new(dataset)),
-            ("transitions", _) => Box::new(Transitions::new(dataset)),
-            ("item-knn", _) => Box::new(ItemKnn::new(dataset)),
-            (CONTENT_KNN, _) if !content.is_empty() => {
-                Box::new(ContentKnn::new(dataset, CONTENT_KNN, content.clone()))
-            }
-            (_, Some(view)) => Box::new(ContentKnn::new(dataset, name, vec![view.clone()])),
-            _ => return Err(unknown_baseline(name, &content)),
-        });
+        let terms = if plain.is_some() { own.knowing_validation() } else { own };
+        let found = baseline(&setup.dataset, plain.unwrap_or(name), &content, terms);
+        chosen.push(found.ok_or_else(|| unknown_baseline(name, &content))?);
     }
     Ok(chosen)
 }
 
+/// Names of the baselines of a report that asks for none: what counts, each view as far as its neighbours take some seconds
+/// together, and on the test part the rows that know more.
+fn unasked(setup: &Setup, part: Part, content: &[ContentView]) -> Vec<String> {
+    let mut names: Vec<String> = COUNTERS.map(str::to_owned).into();
+    let mut work = 0.0;
+    for view in content {
+        let name = format!("{}-knn", view.name);
+        work += ContentKnn::new(&setup.dataset, &name, vec![view.clone()], Terms::default()).work();
+        // A view may be called `item`.
+        if work <= UNASKED_WORK && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    if part == Part::Test {
+        // Where a protocol's own counters know the validation items, all of them have such a row.
+        let all = setup.protocol.is_some_and(|named| named.known == Known::Preceding);
+        let knowing = if all { &COUNTERS[..] } else { &KNOWING[..] };
+        names.extend(knowing.iter().map(|name| format!("{name}{KNOWS_VALIDATION}")));
+    }
+    names
+}
+
+/// The baseline `name` under these terms; absent if there is none.
+fn baseline<'a>(
+    dataset: &'a Dataset,
+    name: &str,
+    content: &[ContentView],
+    terms: Terms,
+) -> Option<Box<dyn Scorer + 'a>> {
+    let view = name.strip_suffix("-knn").and_then(|view| content.iter().find(|v| v.name == view));
+    Some(match (name, view) {
+        ("popularity", _) => Box::new(Popularity::new(dataset, terms)),
+        ("recent-popularity", _) => Box::new(RecentPopularity::new(dataset, terms)),
+        ("transitions", _) => Box::new(Transitions::new(dataset, terms)),
+        ("item-knn", _) => Box::new(ItemKnn::new(dataset, terms)),
+        (CONTENT_KNN, _) if !content.is_empty() => {
+            Box::new(ContentKnn::new(dataset, CONTENT_KNN, content.to_vec(), terms))
+        }
+        (_, Some(view)) => Box::new(ContentKnn::new(dataset, name, vec![view.clone()], terms)),
+        _ => return None,
+    })
+}
+
 fn unknown_baseline(name: &str, content: &[ContentView]) -> JudgeError {
     let views: String = content.iter().map(|v| format!(", {}-knn", v.name)).collect();
-    let all = if views.is_empty() { views } else { format!(", {CONTENT_KNN}{views}") };
-    let known = format!("popularity, recent-popularity, transitions, item-knn{all}");
+    let all = if views.is_empty() { views } else { format!("{views}, {CONTENT_KNN}") };
+    let known = format!("{}{all} (each also with `{KNOWS_VALIDATION}` behind it)", COUNTERS.join(", "));
     JudgeError::UnknownBaseline { name: name.to_owned(), known }
 }
 

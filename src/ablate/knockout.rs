@@ -14,6 +14,7 @@ use super::condition::Condition;
 use crate::config::ENSEMBLE;
 use crate::data::{Part, Target};
 use crate::eval::kept::keep;
+use crate::eval::report::SCHEMA;
 use crate::eval::{Report, ScoreError, Scorer, TimeOrder};
 use crate::recommend::ModelScorer;
 use crate::systems::CoDistill;
@@ -84,6 +85,7 @@ pub fn judge(
     let run = RunDir::new(&cell.dir);
     run.write(&run.config(), &cell.config.to_toml()?)?;
     let mut report = Report {
+        schema: SCHEMA,
         dataset: system.setup.dataset.hash.clone(),
         seed: cell.seed,
         time_order: TimeOrder::measure(&system.setup.dataset, Part::Test),

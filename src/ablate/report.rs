@@ -15,6 +15,8 @@ use crate::compare::preface::{Item, Preface, Section};
 use crate::compare::table::sentence;
 use crate::compare::{Comparison, Contrast, Failed, GroupSpec, compare};
 use crate::eval::Report;
+use crate::eval::baseline::is_equal;
+use crate::eval::report::{ORACLE, SCHEMA};
 use crate::stats::Verdict;
 use crate::table::Table;
 use crate::train::run_dir::RunDir;
@@ -33,7 +35,7 @@ pub struct StudyReport {
     pub verdicts: Vec<ViewVerdict>,
     /// The full model against itself under other seeds.
     pub again: Option<Contrast>,
-    /// Figures of the baselines in the full model's report, by the primary metric.
+    /// Figures of the baselines on equal terms in the full model's report, by the primary metric.
     #[serde(rename = "floors")]
     pub baselines: Vec<(String, f64)>,
     pub cells: Vec<CellLine>,
@@ -170,7 +172,24 @@ impl StudyReport {
                 note: "They are in no mean.".into(),
             });
         }
-        Preface { title: format!("Ablation study {}", self.name), sections }
+        let alarm = self.shortfall().unwrap_or_default();
+        Preface { alarm, title: format!("Ablation study {}", self.name), sections }
+    }
+
+    /// A line for a full model that is not above a baseline on equal terms, by the mean over its seeds.
+    fn shortfall(&self) -> Option<String> {
+        let options = &self.comparison.options;
+        let metric = options.metric.to_string();
+        let full = self.comparison.groups.first()?.metrics.iter().find(|(name, _)| *name == metric)?.1;
+        let baselines = self.baselines.iter().filter(|(name, _)| name != ORACLE);
+        let (name, figure) = baselines.max_by(|a, b| a.1.total_cmp(&b.1))?;
+        let above = full > *figure;
+        (!above).then(|| {
+            format!(
+                "the full model is not above {name}, which trains nothing: {} {metric} {full:.4} against {figure:.4}",
+                options.part
+            )
+        })
     }
 
     /// The hyper-parameters of each condition, where the study draws them.
@@ -362,7 +381,8 @@ fn undecided(plan: &Plan, comparison: &Comparison) -> Vec<Item> {
     missing.map(item).collect()
 }
 
-/// Figures of the baselines in the full model's report, by the primary metric.
+/// Figures of the baselines on equal terms in the full model's report, by the primary metric; of an older report, whose
+/// baselines count the validation items as well, none but the oracle's.
 fn baselines(plan: &Plan, judged: &[Judged]) -> Vec<(String, f64)> {
     let metric = plan.options.metric.to_string();
     let read = |j: &Judged| -> Option<Report> {
@@ -372,5 +392,6 @@ fn baselines(plan: &Plan, judged: &[Judged]) -> Vec<(String, f64)> {
     let reference = judged.iter().filter(|j| j.cell.condition == REFERENCE && j.run().is_some());
     let Some(report) = reference.into_iter().find_map(read) else { return Vec::new() };
     let others = report.evaluations.iter().skip(1).flat_map(|e| &e.scored);
+    let others = others.filter(|s| s.name == ORACLE || (report.schema >= SCHEMA && is_equal(&s.name)));
     others.filter_map(|s| Some((s.name.clone(), *s.metrics.get(&metric)?))).collect()
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use super::choice::{self, ChoiceArgs, positive};
 use super::setup::{InputArgs, lock, open_any_run, parse_part};
@@ -12,7 +13,7 @@ use super::{Exit, Failure, Terminal};
 use codistill::config::{ColdConfig, ColdId, HistoryRule, TieRule};
 use codistill::data::Part;
 use codistill::eval::kept::keep;
-use codistill::eval::{Report, rows};
+use codistill::eval::{Named, Report, named, rows};
 use codistill::judge::{Cold, Judging, judge};
 use codistill::lock::DirLock;
 use codistill::recommend::Calibration;
@@ -25,14 +26,16 @@ Every item of the catalogue is a candidate, save those that the history rule tak
 Targets that were not chosen are left out and counted; the model, the baselines and the oracle are judged alike. \
 Baselines stand in \
 the same table, and their rows in the same file: popularity, recent popularity, counted item-to-item transitions, \
-item-kNN on behaviour and on content, and the oracle where the truth is planted. Those that count take all \
-that stands before the targets, on the test part the validation targets too.
+item-kNN on behaviour and on each view's content, and the oracle where the truth is planted. Those that count take what the \
+model was trained on; on the test part `transitions (knows validation)` and `item-knn (knows validation)` count the \
+validation items as well.
 
 {}
 
 Examples:
   codistill evaluate checkpoints/quickstart --part valid --json
   codistill evaluate checkpoints/quickstart --baseline transitions,text-knn,image-knn --markdown
+  codistill evaluate checkpoints/quickstart --protocol macrec
   codistill evaluate checkpoints/quickstart --ks 5,20 --candidates in-stock.txt", choice::FILES))]
 pub struct EvaluateArgs {
     /// Run directory.
@@ -46,10 +49,13 @@ pub struct EvaluateArgs {
     /// Cut-offs, e.g. `5,10,20`; the tables show each of them.
     #[arg(long, value_delimiter = ',', value_parser = positive)]
     ks: Vec<usize>,
-    /// all, window or keep: which known items leave the candidates.
+    /// Rules that others publish under, by name (docs/protocols.md). Default: the run's own.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["history", "ties"], value_parser = one_protocol())]
+    protocol: Option<Named>,
+    /// all, window, train or keep: which known items leave the candidates.
     #[arg(long)]
     history: Option<HistoryRule>,
-    /// mid, optimistic or pessimistic.
+    /// mid, optimistic, pessimistic, ascending or descending.
     #[arg(long)]
     ties: Option<TieRule>,
     #[command(flatten)]
@@ -61,8 +67,8 @@ pub struct EvaluateArgs {
     /// choose the candidates or how cold items are scored.
     #[arg(long)]
     rows: Option<PathBuf>,
-    /// Baselines to judge beside the model: popularity, recent-popularity, transitions, item-knn, content-knn,
-    /// `VIEW-knn` (one view's features alone), or none. Default: all but single views.
+    /// Baselines to judge beside the model: popularity, recent-popularity, transitions, item-knn, `VIEW-knn` (one view's
+    /// features), content-knn (all views together), or none. Default: all but content-knn.
     #[arg(long = "baseline", value_name = "NAME", value_delimiter = ',')]
     baselines: Vec<String>,
     /// Judge items that no training window reads as new ones: what stands in for their ID vectors.
@@ -88,11 +94,15 @@ pub fn run(args: &EvaluateArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     if args.rows.is_none() && !args.is_aside() && args.run.is_dir() {
         drop(lock_run(args, Duration::ZERO, terminal)?);
     }
-    let protocol = Protocol { ks: args.cut_offs(), history: args.history, ties: args.ties };
+    let protocol =
+        Protocol { named: args.protocol, ks: args.cut_offs(), history: args.history, ties: args.ties };
     let run = open_any_run(&args.run, &args.checkpoint, &args.inputs, &args.device, &protocol, terminal)?;
     let setup = run.model.setup();
     let cold = args.cold(setup.config.data.cold.as_ref());
     if let Some(warning) = setup.hidden_targets(args.part).warning() {
+        terminal.warn(warning);
+    }
+    if let Some(warning) = args.protocol.and_then(|named| named.warning(setup.config.data.max_seq_len)) {
         terminal.warn(warning);
     }
     check_cold(args, cold.map(|cold| cold.rule))?;
@@ -187,10 +197,22 @@ fn lock_run(args: &EvaluateArgs, patience: Duration, terminal: &Terminal) -> Res
     })
 }
 
+/// Reads the name of a protocol; the help lists them.
+fn one_protocol() -> impl TypedValueParser<Value = Named> {
+    let value = |named: Named| PossibleValue::new(named.name).help(named.about);
+    PossibleValuesParser::new(named::ALL.map(value)).try_map(|name| name.parse::<Named>())
+}
+
 /// Options that contradict each other.
 fn check(args: &EvaluateArgs, terminal: &Terminal) -> Result<(), Failure> {
     if args.markdown && terminal.json {
         return Err(Failure::user("--markdown contradicts --json", "leave one of them out"));
+    }
+    if let Some(named) = args.protocol.filter(|_| !args.choice.is_empty()) {
+        return Err(Failure::user(
+            format!("--protocol {} ranks every item, and options choose some", named.name),
+            "leave --protocol out, or the options for candidates",
+        ));
     }
     if args.baselines.len() > 1 && args.baselines.iter().any(|name| name == "none") {
         return Err(Failure::user(

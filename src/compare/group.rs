@@ -180,7 +180,11 @@ pub fn comparable(a: &Run, b: &Run) -> Result<(), CompareError> {
         None => "every item".to_owned(),
         Some(chosen) => format!("{} items ({})", chosen.items, chosen.hash),
     };
+    // Rows of older programs have no name; the rules below tell them apart.
+    let named = !p.name.is_empty() && !q.name.is_empty();
+    let name = |p: &Protocol| if named { p.name.clone() } else { String::new() };
     let fields = [
+        ("the protocol", name(p), name(q)),
         ("eval.history", p.history.word().into(), q.history.word().into()),
         ("eval.ties", p.ties.word().into(), q.ties.word().into()),
         ("the candidates", chosen(p), chosen(q)),

@@ -21,7 +21,8 @@ impl Comparison {
 
     /// As [`Comparison::html`], with the sections of a larger report before it.
     pub fn html_after(&self, preface: &Preface) -> String {
-        let mut lead = String::new();
+        let mut lead =
+            if preface.alarm.is_empty() { String::new() } else { paragraph(&format!("{}.", preface.alarm)) };
         for one in &preface.sections {
             let mut body = String::new();
             if !one.items.is_empty() {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 
 use super::CompareError;
-use crate::eval::metrics::recall_ndcg;
+use crate::eval::metrics::{Ideal, recall_ndcg};
 
 /// The kind of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub enum Kind {
 pub struct Metric {
     pub kind: Kind,
     pub k: usize,
+    /// What NDCG is divided by: that of the protocol under which rows were ranked.
+    pub ideal: Ideal,
 }
 
 impl Metric {
@@ -29,14 +31,14 @@ impl Metric {
         let (recall, ndcg) = recall_ndcg(rank, self.k);
         match self.kind {
             Kind::Recall => recall,
-            Kind::Ndcg => ndcg,
+            Kind::Ndcg => ndcg * self.ideal.factor(self.k),
             Kind::Mrr => recall / rank,
         }
     }
 
     /// The three kinds at this cut-off.
     pub fn family(self) -> [Self; 3] {
-        [Kind::Recall, Kind::Ndcg, Kind::Mrr].map(|kind| Self { kind, k: self.k })
+        [Kind::Recall, Kind::Ndcg, Kind::Mrr].map(|kind| Self { kind, ..self })
     }
 }
 
@@ -64,7 +66,7 @@ impl FromStr for Metric {
             "mrr" => Kind::Mrr,
             _ => return Err(wrong()),
         };
-        Ok(Self { kind, k })
+        Ok(Self { kind, k, ideal: Ideal::default() })
     }
 }
 

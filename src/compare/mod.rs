@@ -28,6 +28,7 @@ pub use group::{Group, GroupSpec};
 pub use metric::Metric;
 pub use slices::Slices;
 
+use crate::eval::metrics::Ideal;
 use crate::stats::{Rule, Verdict};
 
 /// Options of a comparison.
@@ -49,7 +50,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            metric: Metric { kind: metric::Kind::Ndcg, k: 10 },
+            metric: Metric { kind: metric::Kind::Ndcg, k: 10, ideal: Ideal::default() },
             part: "test".into(),
             branch: None,
             rule: Rule::default(),
@@ -126,6 +127,9 @@ pub fn compare(specs: &[GroupSpec], options: &Options) -> Result<Comparison, Com
     for group in &groups[1..] {
         group::comparable(&reference.runs[0], &group.runs[0])?;
     }
+    let mut options = options.clone();
+    options.metric.ideal = reference.runs[0].protocol.ideal;
+    let options = &options;
     let mut contrasts = Vec::new();
     for group in &groups[1..] {
         contrasts.push(contrast::contrast(reference, group, options)?);
@@ -167,14 +171,7 @@ fn failures(group: &Group) -> Vec<Failed> {
 
 fn protocol(run: &run::Run, options: &Options) -> String {
     let p = &run.protocol;
-    format!(
-        "{}: {} targets, {}, history {}, ties {}",
-        options.part,
-        p.targets,
-        p.candidates(),
-        p.history.word(),
-        p.ties.word()
-    )
+    format!("{}: {} targets, {}, {}", options.part, p.targets, p.candidates(), p.rules())
 }
 
 fn mean(values: impl IntoIterator<Item = f64>) -> f64 {

@@ -10,6 +10,8 @@ use crate::table::Table;
 /// The title of a report and its sections before the comparison.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Preface {
+    /// The first line of all; may be empty.
+    pub alarm: String,
     pub title: String,
     pub sections: Vec<Section>,
 }
@@ -35,7 +37,7 @@ pub struct Item {
 
 impl Preface {
     pub fn plain(&self) -> String {
-        let mut text = String::new();
+        let mut text = if self.alarm.is_empty() { String::new() } else { format!("{}\n\n", self.alarm) };
         for section in &self.sections {
             let _ = writeln!(text, "{}", section.title);
             for item in &section.items {
@@ -50,7 +52,8 @@ impl Preface {
     }
 
     pub fn markdown(&self) -> String {
-        let mut text = format!("# {}\n", self.title);
+        let alarm = if self.alarm.is_empty() { String::new() } else { format!("**{}**\n\n", self.alarm) };
+        let mut text = format!("{alarm}# {}\n", self.title);
         for section in &self.sections {
             let _ = write!(text, "\n## {}\n\n", section.title);
             for item in &section.items {

@@ -12,6 +12,7 @@ use super::CompareError;
 use crate::artefact::MANIFEST;
 use crate::config::{self, Config, ENSEMBLE, flatten};
 use crate::eval::metrics::Protocol;
+use crate::eval::report::ORACLE;
 use crate::eval::{Report, Row, Scored, kept, rows};
 use crate::train::run_dir::RunDir;
 use crate::train::{checkpoint, inputs};
@@ -94,7 +95,7 @@ impl Opened {
             settings: settings(&config, last.as_deref()).map_err(not_a_run)?,
             progress: if trained { metrics.progress } else { Vec::new() },
             warning: judged.report.time_order.and_then(|order| order.warning()),
-            notes: judged.notes(dir),
+            notes: judged.notes(dir, trained),
             popularity: popularity(&judged.report, part),
             score: judged.score,
             protocol: judged.protocol,
@@ -162,14 +163,23 @@ impl Judged {
     }
 
     /// Notes to the reader of the figures.
-    fn notes(&self, dir: &Path) -> Vec<String> {
+    fn notes(&self, dir: &Path, trained: bool) -> Vec<String> {
         let judged = self.anew.then(|| "its figures are those of a later `codistill evaluate`".to_owned());
         let accepted = self
             .report
             .accepted
             .iter()
             .map(|c| format!("it was judged on other inputs than it learned from: {c}"));
-        judged.into_iter().chain(accepted).map(|note| format!("{}: {note}", dir.display())).collect()
+        let knows = !trained && self.report.schema < 2 && self.score != ORACLE;
+        let knows = knows.then(|| {
+            "an older program counted the validation items for the baselines of its test part".to_owned()
+        });
+        judged
+            .into_iter()
+            .chain(knows)
+            .chain(accepted)
+            .map(|note| format!("{}: {note}", dir.display()))
+            .collect()
     }
 }
 

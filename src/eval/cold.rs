@@ -43,7 +43,7 @@ impl ColdReport {
     /// kind (`own`, see [`OwnKind`]). `trained` are the numbers of training events that were read, I + 1 entries.
     pub fn new(rule: &str, all: &Evaluation, own: &Evaluation, trained: &[u32]) -> Self {
         let is_cold = |row: &Row| trained[row.item as usize] == 0;
-        let ks = &all.protocol.ks;
+        let (ks, ideal) = (&all.protocol.ks, all.protocol.ideal);
         let figures = |rows: &[Row], cold: bool| {
             let kept: Vec<f64> = rows.iter().filter(|row| is_cold(row) == cold).map(|row| row.rank).collect();
             let n = kept.len() as f64;
@@ -52,7 +52,7 @@ impl ColdReport {
             for &k in ks.iter().filter(|_| !kept.is_empty()) {
                 let scores = || kept.iter().map(|&rank| recall_ndcg(rank, k));
                 figures.insert(format!("recall@{k}"), scores().map(|m| m.0).sum::<f64>() / n);
-                figures.insert(format!("ndcg@{k}"), scores().map(|m| m.1).sum::<f64>() / n);
+                figures.insert(format!("ndcg@{k}"), scores().map(|m| m.1).sum::<f64>() * ideal.factor(k) / n);
             }
             figures
         };

@@ -30,6 +30,8 @@ choice! {
         All = "all",
         /// Only those of the user's last S + 3 interactions (S: `data.max_seq_len`), as ODMT's authors do.
         Window = "window",
+        /// Only those of the training part: the validation item stays a candidate for the test target, as in MMRec.
+        Train = "train",
         /// None: repeated consumption counts.
         Keep = "keep",
     }
@@ -44,6 +46,10 @@ choice! {
         Optimistic = "optimistic",
         /// All of the equals stand before it.
         Pessimistic = "pessimistic",
+        /// Those of a smaller item number stand before it: its place in the list as it is printed.
+        Ascending = "ascending",
+        /// Those of a larger item number stand before it.
+        Descending = "descending",
     }
 }
 

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::baseline::{ItemKnn, Popularity, RecentPopularity, Transitions};
 use super::metrics::Scored;
-use super::protocol::evaluate_among;
+use super::named::Named;
+use super::protocol::{Rules, evaluate_under};
 use super::scorer::{ScoreError, Scorer};
-use crate::config::EvalConfig;
 use crate::data::split::{CutOff, Split, split};
-use crate::data::{Choice, Dataset, Part};
+use crate::data::{Dataset, Part};
 
 /// Shares of the interactions before validation and before test.
 const CUT_OFFS: (f64, f64) = (0.8, 0.9);
@@ -27,17 +27,11 @@ pub struct GlobalTime {
 }
 
 impl GlobalTime {
-    /// Evaluates the baselines; absent where the log has no times, or a part has no targets that are candidates.
+    /// Evaluates the baselines, which count the training part; absent where the log has no times, or a part has no targets that are candidates.
     ///
     /// # Errors
     /// A baseline can't be evaluated.
-    pub fn evaluate(
-        dataset: &Dataset,
-        part: Part,
-        config: &EvalConfig,
-        max_seq_len: usize,
-        choice: Option<&Choice>,
-    ) -> Result<Option<Self>, ScoreError> {
+    pub fn evaluate(dataset: &Dataset, part: Part, rules: &Rules<'_>) -> Result<Option<Self>, ScoreError> {
         let (valid, test) = (CutOff::Quantile(CUT_OFFS.0), CutOff::Quantile(CUT_OFFS.1));
         if !dataset.timed {
             return Ok(None);
@@ -46,17 +40,18 @@ impl GlobalTime {
         if split(&mut cut.sequences, &Split::GlobalTime { valid, test }).is_err() {
             return Ok(None);
         }
+        let terms = rules.named.map(Named::terms).unwrap_or_default();
         let mut baselines: [Box<dyn Scorer + '_>; 4] = [
-            Box::new(Popularity::new(&cut)),
-            Box::new(RecentPopularity::new(&cut)),
-            Box::new(Transitions::new(&cut)),
-            Box::new(ItemKnn::new(&cut)),
+            Box::new(Popularity::new(&cut, terms)),
+            Box::new(RecentPopularity::new(&cut, terms)),
+            Box::new(Transitions::new(&cut, terms)),
+            Box::new(ItemKnn::new(&cut, terms)),
         ];
         let mut scored = Vec::new();
         let mut targets = 0;
         for baseline in &mut baselines {
             let baseline = baseline.as_mut();
-            let found = match evaluate_among(baseline, &cut, part, config, max_seq_len, choice, &mut |_| {}) {
+            let found = match evaluate_under(baseline, &cut, part, rules, &mut |_| {}) {
                 Err(ScoreError::NoneChosen { .. }) => return Ok(None),
                 found => found?,
             };
@@ -70,6 +65,7 @@ impl GlobalTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::EvalConfig;
     use crate::eval::fixtures::{dataset, leave_one_out};
 
     #[test]
@@ -77,8 +73,9 @@ mod tests {
         // Ten users step through eight seconds together: the cuts fall at seconds 6 and 7 for everybody.
         let user = [1, 2, 3, 4, 5, 6, 7, 8];
         let data = dataset(8, &leave_one_out(&[&user[..]; 10]));
-        let found =
-            GlobalTime::evaluate(&data, Part::Test, &EvalConfig::default(), 8, None).unwrap().unwrap();
+        let eval = EvalConfig::default();
+        let rules = Rules { eval: &eval, max_seq_len: 8, named: None, choice: None };
+        let found = GlobalTime::evaluate(&data, Part::Test, &rules).unwrap().unwrap();
         assert_eq!((found.targets, found.scored.len()), (10, 4));
         // Transitions never saw what follows item 7: item 8 is unknown before the cut, and is the one candidate
         // that is left.
@@ -88,14 +85,8 @@ mod tests {
             data.sequences.times.fill(5);
             data
         };
-        assert_eq!(
-            GlobalTime::evaluate(&one_moment, Part::Test, &EvalConfig::default(), 8, None).unwrap(),
-            None
-        );
+        assert_eq!(GlobalTime::evaluate(&one_moment, Part::Test, &rules).unwrap(), None);
         let places_only = Dataset { timed: false, ..data };
-        assert_eq!(
-            GlobalTime::evaluate(&places_only, Part::Test, &EvalConfig::default(), 8, None).unwrap(),
-            None
-        );
+        assert_eq!(GlobalTime::evaluate(&places_only, Part::Test, &rules).unwrap(), None);
     }
 }

@@ -46,11 +46,7 @@ impl HiddenTargets {
 impl fmt::Display for HiddenTargets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let part = if self.part == Part::Valid { "validation" } else { "test" };
-        let rule = match self.rule {
-            HistoryRule::All => "all",
-            HistoryRule::Window => "window",
-            HistoryRule::Keep => "keep",
-        };
+        let rule = self.rule.word();
         let (hidden, targets) = (self.hidden, self.targets);
         let (stand, their) = if hidden == 1 { ("stands", "its") } else { ("stand", "their") };
         write!(
@@ -106,7 +102,8 @@ mod tests {
         let users: [&[u32]; 4] = [&[1, 2, 1, 2], &[3, 4, 5, 3], &[6, 7, 8, 9, 1, 6, 2], &[1, 2, 3]];
         let data = dataset(9, &leave_one_out(&users));
         for (part, rule) in [Part::Valid, Part::Test].into_iter().flat_map(|part| {
-            [HistoryRule::All, HistoryRule::Window, HistoryRule::Keep].map(|rule| (part, rule))
+            [HistoryRule::All, HistoryRule::Window, HistoryRule::Train, HistoryRule::Keep]
+                .map(|rule| (part, rule))
         }) {
             let config = crate::config::EvalConfig { history: rule, ..crate::config::EvalConfig::default() };
             let rows = vec![vec![0.0; 10]; 4];

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::metrics::{Scored, recall_ndcg};
+use super::metrics::{Ideal, Scored, recall_ndcg};
 use super::report::Report;
 use super::row::Row;
 use super::rows::{self, RowsError, StoredRows};
@@ -79,11 +79,15 @@ pub fn owner(
         for (evaluation, scored) in all.filter(|(e, s)| e.part == stored.part && s.name == name) {
             let reason = match &scored.rows_sha256 {
                 Some(own) if *own == digest => return Ok(Some(place)),
-                Some(_) => Some(difference(scored, rows).unwrap_or_else(|| "the ranks changed".into())),
+                Some(_) => Some(
+                    difference(scored, rows, evaluation.protocol.ideal)
+                        .unwrap_or_else(|| "the ranks changed".into()),
+                ),
                 None if evaluation.protocol != stored.protocol => {
                     Some("they were ranked under another protocol".into())
                 }
-                None => difference(scored, rows).or_else(|| miscount(rows, evaluation.targets())),
+                None => difference(scored, rows, evaluation.protocol.ideal)
+                    .or_else(|| miscount(rows, evaluation.targets())),
             };
             match reason {
                 None => return Ok(Some(place)),
@@ -96,7 +100,7 @@ pub fn owner(
 }
 
 /// Describes the first figure of a report that differs from the rows'.
-fn difference(scored: &Scored, rows: &[Row]) -> Option<String> {
+fn difference(scored: &Scored, rows: &[Row], ideal: Ideal) -> Option<String> {
     let n = rows.len().max(1) as f64;
     scored.metrics.iter().find_map(|(metric, &reported)| {
         let (kind, k) = metric.split_once('@')?;
@@ -105,7 +109,7 @@ fn difference(scored: &Scored, rows: &[Row]) -> Option<String> {
             let (recall, ndcg) = recall_ndcg(row.rank, k);
             match kind {
                 "recall" => Some(recall),
-                "ndcg" => Some(ndcg),
+                "ndcg" => Some(ndcg * ideal.factor(k)),
                 "mrr" => Some(if recall > 0.0 { 1.0 / row.rank } else { 0.0 }),
                 _ => None,
             }
@@ -125,14 +129,17 @@ mod tests {
     use super::*;
     use crate::config::{HistoryRule, TieRule};
     use crate::eval::metrics::{Evaluation, Protocol, Tally};
+    use crate::eval::report::SCHEMA;
 
     fn evaluation(part: &str, ranks: &[f64]) -> Evaluation {
-        let mut tally = Tally::new(&[2, 10], 9);
+        let mut tally = Tally::new(&[2, 10], 9, Ideal::Targets);
         for (user, &rank) in ranks.iter().enumerate() {
             let row = Row { user: user as u32, item: 3, rank, candidates: 8, ..Row::default() };
             tally.add(row, false, &[1, 2]);
         }
         let protocol = Protocol {
+            name: "leave_one_out".into(),
+            ideal: Ideal::Targets,
             chosen: None,
             dataset: "d".into(),
             targets: ranks.len(),
@@ -149,6 +156,7 @@ mod tests {
 
     fn report(evaluation: Evaluation) -> Report {
         Report {
+            schema: SCHEMA,
             evaluations: vec![evaluation],
             dataset: "d".into(),
             seed: 1,

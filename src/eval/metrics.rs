@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::conditions::{Chosen, Ideal, Protocol};
 use super::row::Row;
-use crate::config::{HistoryRule, TieRule};
 
 /// Lower edges of the buckets by training count of the target item: 0, 1-4, 5-9, 10-49, 50-249, 250 and more.
 pub const COUNT_EDGES: [u32; 6] = [0, 1, 5, 10, 50, 250];
@@ -27,60 +27,6 @@ pub struct Evaluation {
     pub protocol: Protocol,
     /// One entry per score name.
     pub scored: Vec<Scored>,
-}
-
-/// The conditions of an evaluation. Evaluations can be compared only where all of them are equal.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Protocol {
-    /// Content hash of the data set.
-    #[serde(default)]
-    pub dataset: String,
-    pub targets: usize,
-    /// I, the number of items.
-    pub items: usize,
-    pub history: HistoryRule,
-    pub ties: TieRule,
-    pub ks: Vec<usize>,
-    /// Cut-off of the buckets' figures.
-    #[serde(default = "ten")]
-    pub bucket_k: usize,
-    /// Number of targets that stand in their own history and count as misses.
-    pub masked_targets: usize,
-    /// The choice of candidates; absent where all items are.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub chosen: Option<Chosen>,
-}
-
-/// A choice of items as candidates.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Chosen {
-    /// The options that chose them.
-    pub rules: Vec<String>,
-    pub items: usize,
-    /// Identifies the set of items.
-    pub hash: String,
-    /// Number of targets that are no candidates: they are in no figure, and not counted in [`Protocol::targets`].
-    pub outside: usize,
-}
-
-impl Protocol {
-    /// A description of the candidates: `full ranking over N items`, or which items and what that leaves out.
-    pub fn candidates(&self) -> String {
-        match &self.chosen {
-            None => format!("full ranking over {} items", self.items),
-            Some(chosen) => format!(
-                "ranking over {} of {} items ({}; {} targets are none of them and are left out)",
-                chosen.items,
-                self.items,
-                chosen.rules.join(", "),
-                chosen.outside
-            ),
-        }
-    }
-}
-
-fn ten() -> usize {
-    10
 }
 
 /// The cut-off of the buckets' figures: 10 where it is measured, else the largest.
@@ -158,7 +104,7 @@ impl Evaluation {
     }
 }
 
-/// Recall and NDCG of a single target at rank `rank` (1-based; NDCG = 1 / log2(rank + 1)).
+/// Recall and NDCG of a single target at rank `rank` (1-based; NDCG = 1 / log2(rank + 1), under [`Ideal::Targets`]).
 pub fn recall_ndcg(rank: f64, k: usize) -> (f64, f64) {
     if rank > k as f64 { (0.0, 0.0) } else { (1.0, 1.0 / (rank + 1.0).log2()) }
 }
@@ -172,12 +118,14 @@ pub struct Tally {
     /// In target order.
     pub rows: Vec<Row>,
     nan_targets: usize,
+    ideal: Ideal,
 }
 
 impl Tally {
     /// `width` is I + 1.
-    pub fn new(ks: &[usize], width: usize) -> Self {
-        Self { ks: ks.to_vec(), shown: vec![vec![0; width]; ks.len()], rows: Vec::new(), nan_targets: 0 }
+    pub fn new(ks: &[usize], width: usize, ideal: Ideal) -> Self {
+        let shown = vec![vec![0; width]; ks.len()];
+        Self { ks: ks.to_vec(), shown, rows: Vec::new(), nan_targets: 0, ideal }
     }
 
     /// Takes the next target's row and its best items.
@@ -207,7 +155,7 @@ impl Tally {
             }
             let mut put = |metric: &str, value: f64| metrics.insert(format!("{metric}@{k}"), value);
             put("recall", recall / n);
-            put("ndcg", ndcg / n);
+            put("ndcg", ndcg * self.ideal.factor(k) / n);
             put("mrr", mrr / n);
             let shown = &shown[1..];
             put("coverage", shown.iter().filter(|&&c| c > 0).count() as f64 / shown.len().max(1) as f64);
@@ -228,13 +176,14 @@ impl Tally {
         let k = bucket_cut_off(&self.ks);
         let shown = self.ks.iter().position(|&other| other == k).map(|place| self.shown[place].as_slice());
         let exposure = exposure(train_counts, shown.unwrap_or_default());
+        let ideal = self.ideal;
         Scored {
             name: name.to_owned(),
             metrics,
             nan_targets: self.nan_targets,
-            item_counts: buckets(&self.rows, k, &COUNT_EDGES, |row| Some(row.item_count)),
-            user_lengths: buckets(&self.rows, k, &LENGTH_EDGES, |row| Some(row.history)),
-            item_ages: buckets(&self.rows, k, &AGE_EDGES, age_in_days),
+            item_counts: buckets(&self.rows, (k, ideal), &COUNT_EDGES, |row| Some(row.item_count)),
+            user_lengths: buckets(&self.rows, (k, ideal), &LENGTH_EDGES, |row| Some(row.history)),
+            item_ages: buckets(&self.rows, (k, ideal), &AGE_EDGES, age_in_days),
             exposure,
             rows_sha256: None,
             rows: self.rows,
@@ -274,7 +223,12 @@ fn exposure(train_counts: &[u32], shown: &[u32]) -> Vec<Exposure> {
 }
 
 /// Figures at cut-off `k` of the rows in each bucket, by `key`; empty buckets are left out.
-fn buckets(rows: &[Row], k: usize, edges: &[u32], key: impl Fn(&Row) -> Option<u32>) -> Vec<Bucket> {
+fn buckets(
+    rows: &[Row],
+    (k, ideal): (usize, Ideal),
+    edges: &[u32],
+    key: impl Fn(&Row) -> Option<u32>,
+) -> Vec<Bucket> {
     let buckets = edges.iter().enumerate().map(|(i, &from)| {
         let to = edges.get(i + 1).copied();
         let inside: Vec<(f64, f64)> = rows
@@ -288,7 +242,7 @@ fn buckets(rows: &[Row], k: usize, edges: &[u32], key: impl Fn(&Row) -> Option<u
             to,
             targets: inside.len(),
             recall: inside.iter().map(|m| m.0).sum::<f64>() / n,
-            ndcg: inside.iter().map(|m| m.1).sum::<f64>() / n,
+            ndcg: inside.iter().map(|m| m.1).sum::<f64>() * ideal.factor(k) / n,
         }
     });
     buckets.filter(|bucket| bucket.targets > 0).collect()
@@ -332,7 +286,7 @@ mod tests {
     fn figures_of_known_ranks() {
         let ranks = [1.0, 2.0, 10.0, 10.5];
         let lists = [[1, 2], [1, 3], [1, 2], [2, 1]];
-        let mut tally = Tally::new(&[2, 10], 5);
+        let mut tally = Tally::new(&[2, 10], 5, Ideal::Targets);
         for (rank, best) in ranks.into_iter().zip(&lists) {
             tally.add(Row { rank, item_count: 3, history: 7, ..Row::default() }, false, best);
         }
@@ -355,6 +309,22 @@ mod tests {
         assert_eq!((buckets.len(), buckets[0].from, buckets[0].to), (1, 1, Some(5)));
         assert_eq!((buckets[0].targets, scored.user_lengths[0].from), (4, 5));
         close(buckets[0].recall, 0.75);
+    }
+
+    #[test]
+    fn an_ideal_of_k_hits_divides_ndcg_alone() {
+        let figures = |ideal| {
+            let mut tally = Tally::new(&[1, 3], 5, ideal);
+            tally.add(Row { rank: 2.0, ..Row::default() }, false, &[1, 2]);
+            tally.summarise("x", &[0, 1, 1, 1, 1], &[0, 1, 1, 1, 1])
+        };
+        let (own, full) = (figures(Ideal::Targets), figures(Ideal::FullList));
+        close(full.metrics["ndcg@3"], (1.0 / 3f64.log2()) / (1.0 + 1.0 / 3f64.log2() + 0.5));
+        close(own.metrics["ndcg@3"], 1.0 / 3f64.log2());
+        close(full.item_counts[0].ndcg, full.metrics["ndcg@3"]);
+        for metric in ["recall@3", "mrr@3", "recall@1", "ndcg@1"] {
+            close(own.metrics[metric], full.metrics[metric]);
+        }
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 use rayon::prelude::*;
 
+use super::conditions::{Chosen, Ideal, Protocol};
 use super::inner_product::{Found, Query};
-use super::metrics::{Chosen, Evaluation, Protocol, Tally, bucket_cut_off};
+use super::metrics::{Evaluation, Tally, bucket_cut_off};
+use super::named::{Named, own_name};
 use super::rank::{Best, Standing};
 use super::row::Row;
 use super::scorer::{ScoreError, Scorer};
@@ -29,23 +31,35 @@ pub fn evaluate(
     max_seq_len: usize,
     on_progress: &mut dyn FnMut(usize),
 ) -> Result<Evaluation, ScoreError> {
-    evaluate_among(scorer, dataset, part, config, max_seq_len, None, on_progress)
+    let rules = Rules { eval: config, max_seq_len, named: None, choice: None };
+    evaluate_under(scorer, dataset, part, &rules, on_progress)
 }
 
-/// [`evaluate`] where only the items of `choice` are candidates. Targets outside of it can't be hit by any list: they are
-/// left out of all figures and counted apart.
+/// What targets are ranked by.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    pub eval: &'a EvalConfig,
+    /// S, which [`HistoryRule::Window`] needs.
+    pub max_seq_len: usize,
+    /// The named protocol whose history rule and ties `eval` has, if it is one's.
+    pub named: Option<&'a Named>,
+    /// The only candidates, where not all items are. Targets outside can't be hit by any list: they are left out of all
+    /// figures and counted apart.
+    pub choice: Option<&'a Choice>,
+}
+
+/// [`evaluate`] under a named protocol, or among chosen candidates.
 ///
 /// # Errors
 /// As [`evaluate`]; or no target is a candidate.
-pub fn evaluate_among(
+pub fn evaluate_under(
     scorer: &mut dyn Scorer,
     dataset: &Dataset,
     part: Part,
-    config: &EvalConfig,
-    max_seq_len: usize,
-    choice: Option<&Choice>,
+    rules: &Rules<'_>,
     on_progress: &mut dyn FnMut(usize),
 ) -> Result<Evaluation, ScoreError> {
+    let Rules { eval: config, max_seq_len, named, choice } = *rules;
     let part_name = part.name();
     let all_targets = dataset.targets(part);
     let targets = chosen_targets(&all_targets, part_name, choice)?;
@@ -54,7 +68,8 @@ pub fn evaluate_among(
     if scorer.items() != items {
         return Err(ScoreError::Catalogue { scorer: scorer.items(), dataset: items });
     }
-    let facts = Facts::new(dataset);
+    let ideal = named.map_or(Ideal::Targets, |named| named.ideal);
+    let facts = Facts::new(dataset, ideal);
     let masking = Masking { dataset, part, rule: config.history, max_seq_len, choice };
     let (tallies, masked_targets) = rank_all(scorer, &targets, &masking, config, &facts, on_progress)?;
     let trained = scorer.trained_counts().unwrap_or(&facts.train_counts);
@@ -66,7 +81,10 @@ pub fn evaluate_among(
     };
     let summarised = |(name, tally): (&String, Tally)| tally.summarise(name, train_counts, trained);
     let scored = scorer.names().iter().zip(tallies).map(summarised).collect();
+    let name = named.map_or_else(|| own_name(config, &dataset.sequences), |named| named.name);
     let protocol = Protocol {
+        name: name.to_owned(),
+        ideal,
         dataset: dataset.hash.clone(),
         targets: targets.len(),
         items,
@@ -114,7 +132,8 @@ fn rank_all(
 ) -> Result<(Vec<Tally>, usize), ScoreError> {
     let choice = masking.choice;
     let width = choice.map_or(scorer.items(), Choice::count) + 1;
-    let mut tallies: Vec<Tally> = scorer.names().iter().map(|_| Tally::new(&config.ks, width)).collect();
+    let mut tallies: Vec<Tally> =
+        scorer.names().iter().map(|_| Tally::new(&config.ks, width, facts.ideal)).collect();
     let k = config.ks.iter().copied().max().unwrap_or(0).min(width);
     let mut masked_targets = 0;
     for tile in targets.chunks(TILE) {
@@ -186,6 +205,10 @@ pub(super) fn kept_history<'a>(
     match rule {
         HistoryRule::All => history,
         HistoryRule::Keep => &[],
+        HistoryRule::Train => {
+            let parts = dataset.sequences.parts_of(target.user as usize);
+            &history[..parts.iter().take_while(|&&part| part == Part::Train).count()]
+        }
         HistoryRule::Window => {
             let most = if part == Part::Valid { max_seq_len + 1 } else { max_seq_len + 2 };
             &history[history.len().saturating_sub(most)..]
@@ -238,24 +261,25 @@ fn rank_by_scores(
     Ok(ranked)
 }
 
-/// What rows contain of items and users.
+/// What rows contain of items and users, and what NDCG is divided by.
 struct Facts<'a> {
     sequences: &'a Sequences,
     /// I + 1 entries.
     train_counts: Vec<u32>,
     /// Time of each item's first training interaction.
     first_seen: Vec<Option<i64>>,
+    ideal: Ideal,
 }
 
 impl<'a> Facts<'a> {
-    fn new(dataset: &'a Dataset) -> Self {
+    fn new(dataset: &'a Dataset, ideal: Ideal) -> Self {
         // Without times no item has an age.
         let first_seen = if dataset.timed {
             dataset.first_training_times()
         } else {
             vec![None; dataset.items.count() + 1]
         };
-        Self { sequences: &dataset.sequences, train_counts: dataset.train_counts(), first_seen }
+        Self { sequences: &dataset.sequences, train_counts: dataset.train_counts(), first_seen, ideal }
     }
 
     fn row(&self, target: &Target, found: &Standing, ties: TieRule) -> Row {

@@ -18,11 +18,13 @@ pub struct Standing {
     pub above: u32,
     /// Number of other candidates with the same score.
     pub equal: u32,
+    /// Number of those whose item number is smaller; 0 for a missed target.
+    pub equal_before: u32,
     /// Number of items that are not masked.
     pub candidates: u32,
     /// Number of candidates whose score is NaN.
     pub nan: u32,
-    /// Whether the target is masked by the history rule or its score is NaN; it then counts as not found.
+    /// Whether the target is masked by the history rule or has no score (NaN, or -∞); it then counts as not found.
     pub missed: bool,
 }
 
@@ -37,12 +39,14 @@ impl Standing {
             TieRule::Mid => f64::from(self.equal) / 2.0,
             TieRule::Optimistic => 0.0,
             TieRule::Pessimistic => f64::from(self.equal),
+            TieRule::Ascending => f64::from(self.equal_before),
+            TieRule::Descending => f64::from(self.equal - self.equal_before),
         };
         1.0 + f64::from(self.above) + tied
     }
 }
 
-/// The best k items of one target, ties by item number. NaN is never among them.
+/// The best k items of one target, ties by item number. What has no score (NaN, or -∞) is never among them.
 #[derive(Clone, Debug)]
 pub struct Best {
     k: usize,
@@ -81,7 +85,8 @@ impl Best {
     /// then never displaces an earlier one.
     fn push_candidates(&mut self, scores: &[f32], first: u32) {
         for (&score, item) in scores.iter().zip(first..) {
-            if self.threshold.is_some_and(|threshold| score <= threshold) || score.is_nan() {
+            let is_scored = score > f32::NEG_INFINITY;
+            if !is_scored || self.threshold.is_some_and(|threshold| score <= threshold) {
                 continue;
             }
             self.pool.push((score, item));
@@ -125,14 +130,22 @@ pub fn standing(scores: &mut [f32], target: u32, masked: &[u32], best: &mut Best
     }
     best.finish();
     let candidates = (scores.len() - 1 - masked.len()) as u32;
-    let missed = t.is_nan() || masked_target;
+    let absent = t.is_nan() || masked_target;
+    let missed = absent || t == f32::NEG_INFINITY;
     Standing {
         above: candidates - sum.not_above,
-        equal: if missed { sum.equal } else { sum.equal - 1 },
+        equal: if absent { sum.equal } else { sum.equal - 1 },
+        equal_before: if missed { 0 } else { equal_before(&scores[1..target as usize], t) },
         candidates,
         nan: sum.nan - masked.len() as u32,
         missed,
     }
+}
+
+/// How many of `scores` equal `t`.
+#[expect(clippy::float_cmp, reason = "ties are equal scores, not close ones")]
+fn equal_before(scores: &[f32], t: f32) -> u32 {
+    scores.iter().map(|&s| u32::from(s == t)).sum()
 }
 
 /// Counts over one chunk of scores.
@@ -198,16 +211,18 @@ mod tests {
         fn standing_equals_a_brute_force_count_in_f64((scores, target, masked) in case()) {
             let found = standing(&mut scores.clone(), target, &masked, &mut Best::new(3));
             let t = f64::from(scores[target as usize]);
-            let (mut above, mut equal, mut nan, mut candidates) = (0, 0, 0, 0);
+            let (mut above, mut equal, mut equal_before, mut nan, mut candidates) = (0, 0, 0, 0, 0);
             for i in (1..scores.len()).filter(|&i| !masked.contains(&(i as u32))) {
                 let s = f64::from(scores[i]);
                 candidates += 1;
                 nan += u32::from(s.is_nan());
                 above += u32::from(s > t || s.is_nan() || t.is_nan());
                 equal += u32::from(s == t && i != target as usize);
+                equal_before += u32::from(s == t && i < target as usize);
             }
-            let missed = t.is_nan() || masked.contains(&target);
-            prop_assert_eq!(found, Standing { above, equal, candidates, nan, missed });
+            let missed = t.is_nan() || t == f64::NEG_INFINITY || masked.contains(&target);
+            let equal_before = if missed { 0 } else { equal_before };
+            prop_assert_eq!(found, Standing { above, equal, equal_before, candidates, nan, missed });
         }
 
         #[test]
@@ -221,13 +236,15 @@ mod tests {
             } else {
                 prop_assert!(high <= f64::from(found.candidates));
                 prop_assert!((mid - f64::midpoint(low, high)).abs() < 1e-12);
+                let [up, down] = [TieRule::Ascending, TieRule::Descending].map(|t| found.rank(t));
+                prop_assert!(low <= up && up <= high && (up + down - low - high).abs() < 1e-12);
             }
         }
 
         #[test]
         fn the_best_items_equal_a_full_sort((mut scores, target, masked) in case(), k in 0usize..12) {
             let mut all: Vec<u32> = (1..scores.len() as u32)
-                .filter(|&i| !scores[i as usize].is_nan() && !masked.contains(&i))
+                .filter(|&i| scores[i as usize] > f32::NEG_INFINITY && !masked.contains(&i))
                 .collect();
             all.sort_by(|&a, &b| {
                 scores[b as usize].partial_cmp(&scores[a as usize]).unwrap().then(a.cmp(&b))
@@ -237,6 +254,24 @@ mod tests {
             standing(&mut scores, target, &masked, &mut best);
             prop_assert_eq!(best.items().collect::<Vec<u32>>(), all);
         }
+    }
+
+    #[test]
+    fn a_target_without_a_score_is_missed_however_few_items_have_one() {
+        let none = f32::NEG_INFINITY;
+        let mut best = Best::new(3);
+        let found = standing(&mut [0.0, none, 1.0, none], 3, &[], &mut best);
+        assert!(found.missed && found.rank(TieRule::Optimistic).is_infinite());
+        assert_eq!(best.items().collect::<Vec<_>>(), [2]);
+    }
+
+    #[test]
+    fn the_place_in_a_list_goes_by_item_number_among_equals() {
+        let ranks = |target| {
+            let found = standing(&mut [0.0, 1.0, 2.0, 1.0, 1.0], target, &[], &mut Best::new(4));
+            [TieRule::Ascending, TieRule::Descending].map(|ties| found.rank(ties))
+        };
+        assert_eq!([1, 3, 4].map(ranks), [[2.0, 4.0], [3.0, 3.0], [4.0, 2.0]]);
     }
 
     #[test]

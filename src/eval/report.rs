@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use super::baseline::is_equal;
 use super::cold::{ColdReport, ColdScored};
 use super::global_time::GlobalTime;
 use super::metrics::{Bucket, Evaluation, Scored};
@@ -13,6 +14,9 @@ use crate::table::{Column, Table};
 
 /// Score name of the planted truth.
 pub const ORACLE: &str = "oracle";
+/// The meaning of a report's figures. From 2 on baselines count the training part alone where test targets are judged; before
+/// they counted the validation items as well.
+pub const SCHEMA: u32 = 2;
 
 /// Columns of the tables, at each cut-off that is shown.
 const COLUMNS: [&str; 4] = ["recall", "ndcg", "mrr", "coverage"];
@@ -47,6 +51,9 @@ fn cold_row(scored: &ColdScored, k: usize) -> Vec<String> {
 /// What a finished run reports.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
+    /// [`SCHEMA`] of the program that made it.
+    #[serde(default = "first_schema")]
+    pub schema: u32,
     /// The model first, then baselines, then the oracle where truth is planted.
     pub evaluations: Vec<Evaluation>,
     /// Content hash of the data set.
@@ -67,6 +74,10 @@ pub struct Report {
     pub accepted: Vec<String>,
 }
 
+fn first_schema() -> u32 {
+    1
+}
+
 impl Report {
     /// The model's own evaluation.
     pub fn model(&self) -> &Evaluation {
@@ -74,15 +85,28 @@ impl Report {
     }
 
     /// The best baseline by `metric` (`ensemble/ndcg@10`), where the model is not better: its name, its figure and the
-    /// model's. Absent where the model is better or `metric` was not measured. The oracle is no baseline.
+    /// model's. Absent where the model is better or `metric` was not measured. The oracle is no baseline, nor is a row that
+    /// counts more than the model was trained on.
     pub fn unbeaten_baseline(&self, metric: &str) -> Option<(&str, f64, f64)> {
         let model = *self.model().metrics().get(metric)?;
         let (_, name) = metric.split_once('/')?;
-        let baselines = self.evaluations.iter().skip(1).flat_map(|e| &e.scored).filter(|s| s.name != ORACLE);
+        let baselines = self.evaluations.iter().skip(1).flat_map(|e| &e.scored);
+        let baselines = baselines.filter(|s| s.name != ORACLE && is_equal(&s.name));
         let figures = baselines.filter_map(|s| Some((s.name.as_str(), *s.metrics.get(name)?)));
         let (baseline, figure) = figures.max_by(|a, b| a.1.total_cmp(&b.1))?;
         // A model whose figure is NaN is better than nothing.
         if model > figure { None } else { Some((baseline, figure, model)) }
+    }
+
+    /// A line for a model that is not above a baseline by NDCG at the buckets' cut-off; it comes before anything else.
+    pub fn shortfall(&self) -> Option<String> {
+        let own = self.evaluations.first()?;
+        let metric = format!("{}/ndcg@{}", own.scored.first()?.name, own.protocol.bucket_k);
+        let (baseline, figure, model) = self.unbeaten_baseline(&metric)?;
+        Some(format!(
+            "the model is not above {baseline}, which trains nothing: {} {metric} {model:.4} against {figure:.4}",
+            own.part
+        ))
     }
 
     /// Cut-offs that are shown where none are asked for: those of the configuration, of the usual list 10 alone.
@@ -93,14 +117,15 @@ impl Report {
         }
     }
 
-    /// A table for the terminal at the usual cut-offs, the protocol above it.
+    /// A table for the terminal at the usual cut-offs, the protocol above it, and first of all [`Self::shortfall`].
     pub fn table(&self) -> String {
         self.table_at(&self.usual_ks())
     }
 
     /// [`Self::table`] at these cut-offs, a block of rows each.
     pub fn table_at(&self, ks: &[usize]) -> String {
-        let mut text = format!("{}\n", self.protocol());
+        let mut text = self.shortfall().map_or_else(String::new, |line| format!("{line}\n"));
+        let _ = writeln!(text, "{}", self.protocol());
         self.blocks(&mut text, ks, &self.rows().collect::<Vec<_>>());
         if let Some(cut) = &self.global_time {
             let _ = write!(text, "\n{}\n", global_time_heading(cut));
@@ -130,7 +155,8 @@ impl Report {
     /// [`Self::markdown`] at these cut-offs, side by side; figures by bucket have one of their own.
     pub fn markdown_at(&self, ks: &[usize]) -> String {
         let columns: Vec<String> = ks.iter().flat_map(|&k| columns(k)).collect();
-        let mut text = format!("{}\n\n", self.protocol());
+        let mut text = self.shortfall().map_or_else(String::new, |line| format!("**{line}**\n\n"));
+        let _ = write!(text, "{}\n\n", self.protocol());
         markdown_table(&mut text, &columns, self.rows().map(|scored| row(scored, &columns)));
         self.bucket_table(&mut text, "Training interactions of the target item", |s| &s.item_counts);
         self.bucket_table(&mut text, "Days since the target item's first training interaction", |s| {
@@ -206,14 +232,7 @@ impl Report {
     fn protocol(&self) -> String {
         let Some(first) = self.evaluations.first() else { return String::new() };
         let p = &first.protocol;
-        let mut text = format!(
-            "{}: {} targets, {}, history {}, ties {}",
-            first.part,
-            p.targets,
-            p.candidates(),
-            p.history.word(),
-            p.ties.word()
-        );
+        let mut text = format!("{}: {} targets, {}, {}", first.part, p.targets, p.candidates(), p.rules());
         if p.masked_targets > 0 {
             let n = p.masked_targets;
             let _ = write!(text, ", {n} targets stand in their own history and count as misses");
@@ -299,6 +318,7 @@ mod tests {
         let (dataset, time_order, global_time, cold, accepted) =
             ("hash".into(), None, None, None, Vec::new());
         Report {
+            schema: SCHEMA,
             evaluations: evaluations.collect(),
             dataset,
             seed: 1,
@@ -321,6 +341,19 @@ mod tests {
         assert_eq!(above.unbeaten_baseline("ensemble/ndcg@10"), None);
         let level = report(&[("ensemble", second), ("popularity", second)]);
         assert_eq!(level.unbeaten_baseline("ensemble/ndcg@10"), Some(("popularity", at_two, at_two)));
+    }
+
+    #[test]
+    fn a_row_that_knows_more_is_none_to_beat_and_the_first_line_names_one_that_is() {
+        let (first, second) = ([0.0, 0.0, 2.0, 1.0], [0.0, 0.0, 1.0, 2.0]);
+        let knowing = report(&[("ensemble", second), ("item-knn (knows validation)", first)]);
+        assert_eq!(knowing.unbeaten_baseline("ensemble/ndcg@10"), None);
+        assert!(knowing.table().starts_with("test: 3 targets"));
+        let below =
+            report(&[("ensemble", second), ("item-knn", first), ("item-knn (knows validation)", first)]);
+        let line = "the model is not above item-knn, which trains nothing: test ensemble/ndcg@10 0.6309 against 1.0000";
+        assert_eq!(below.table().lines().next(), Some(line));
+        assert_eq!(below.markdown().lines().next(), Some(format!("**{line}**").as_str()));
     }
 
     #[test]

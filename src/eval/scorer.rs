@@ -51,7 +51,8 @@ pub trait Scorer {
         None
     }
 
-    /// Fills `out[k]` with the `targets.len() * (I + 1)` scores of name k, row-major; column 0 is ignored.
+    /// Fills `out[k]` with the `targets.len() * (I + 1)` scores of name k, row-major; column 0 is ignored. An item with the
+    /// score -∞ stands in no list, and a target with it is missed.
     ///
     /// `out` may hold anything on entry: the ranking overwrites scores of the last tile.
     ///

@@ -7,7 +7,8 @@ use safetensors::SafeTensors;
 
 use super::fixtures::{Table, dataset, leave_one_out};
 use super::metrics::Evaluation;
-use super::{Report, Row, ScoreError, evaluate, evaluate_among, rows};
+use super::report::SCHEMA;
+use super::{Report, Row, Rules, ScoreError, evaluate, evaluate_under, rows};
 use crate::config::{EvalConfig, HistoryRule, TieRule};
 use crate::data::{Choice, Dataset, Part};
 
@@ -35,8 +36,10 @@ fn config(ties: TieRule, history: HistoryRule) -> EvalConfig {
 }
 
 fn rules() -> impl Strategy<Value = EvalConfig> {
-    let ties = prop_oneof![Just(TieRule::Mid), Just(TieRule::Optimistic), Just(TieRule::Pessimistic)];
-    let history = prop_oneof![Just(HistoryRule::All), Just(HistoryRule::Window), Just(HistoryRule::Keep)];
+    use HistoryRule::{All, Keep, Train, Window};
+    use TieRule::{Ascending, Descending, Mid, Optimistic, Pessimistic};
+    let ties = prop_oneof![Just(Mid), Just(Optimistic), Just(Pessimistic), Just(Ascending), Just(Descending)];
+    let history = prop_oneof![Just(All), Just(Window), Just(Train), Just(Keep)];
     (ties, history).prop_map(|(ties, history)| config(ties, history))
 }
 
@@ -68,8 +71,10 @@ impl World {
             HistoryRule::All => 0,
             HistoryRule::Window => user.len().saturating_sub(MAX_SEQ_LEN + 3),
             HistoryRule::Keep => history.len(),
+            HistoryRule::Train => 0,
         };
-        let seen = |i: usize| history[kept_from.min(history.len())..].contains(&(i as u32));
+        let kept_to = if config.history == HistoryRule::Train { user.len() - 2 } else { history.len() };
+        let seen = |i: usize| history[kept_from.min(kept_to)..kept_to].contains(&(i as u32));
         let mut candidates: Vec<(f64, usize)> = (1..=self.items)
             .filter(|&i| !seen(i))
             .map(|i| (f64::from(self.scores[u][i]), i))
@@ -86,6 +91,12 @@ impl World {
             TieRule::Optimistic => places[0],
             TieRule::Pessimistic => places[places.len() - 1],
             TieRule::Mid => places.iter().sum::<f64>() / places.len() as f64,
+            // The sort is stable, so that equals stand by item number.
+            TieRule::Ascending => candidates.iter().position(|c| c.1 == target).unwrap() as f64 + 1.0,
+            TieRule::Descending => {
+                let before = candidates.iter().filter(|c| c.0 == score && c.1 > target).count();
+                places[0] + before as f64
+            }
         }
     }
 }
@@ -127,8 +138,8 @@ proptest! {
         let inside: Vec<usize> = (0..targets.len()).filter(|&u| allowed[targets[u].item.index()]).collect();
         let mut scorer = Table { items: world.items, scores: vec![("x".into(), world.scores.clone())] };
         let dataset = world.dataset();
-        let found =
-            evaluate_among(&mut scorer, &dataset, Part::Test, &config, MAX_SEQ_LEN, Some(&choice), &mut |_| {});
+        let rules = Rules { eval: &config, max_seq_len: MAX_SEQ_LEN, named: None, choice: Some(&choice) };
+        let found = evaluate_under(&mut scorer, &dataset, Part::Test, &rules, &mut |_| {});
         if inside.is_empty() {
             let refused = matches!(found, Err(ScoreError::NoneChosen { .. }));
             prop_assert!(refused);
@@ -158,9 +169,8 @@ proptest! {
         let choice = Choice::new(&(0..=world.items).map(|i| i > 0).collect::<Vec<_>>(), Vec::new());
         let mut scorer = Table { items: world.items, scores: vec![("x".into(), world.scores.clone())] };
         let dataset = world.dataset();
-        let mut found =
-            evaluate_among(&mut scorer, &dataset, Part::Test, &config, MAX_SEQ_LEN, Some(&choice), &mut |_| {})
-                .unwrap();
+        let rules = Rules { eval: &config, max_seq_len: MAX_SEQ_LEN, named: None, choice: Some(&choice) };
+        let mut found = evaluate_under(&mut scorer, &dataset, Part::Test, &rules, &mut |_| {}).unwrap();
         found.protocol.chosen = None;
         prop_assert_eq!(found, world.evaluate(Part::Test, &config));
     }
@@ -186,7 +196,10 @@ proptest! {
             let order: Vec<u32> = (1..=w.items as u32).collect();
             (Just(w), Just(order).prop_shuffle())
         }),
-        config in rules(),
+        // Two rules for ties go by the number itself.
+        config in rules().prop_filter("a number's rule", |c| {
+            !matches!(c.ties, TieRule::Ascending | TieRule::Descending)
+        }),
     ) {
         let mut renumbered = world.clone();
         let new = |item: u32| order[item as usize - 1];
@@ -285,6 +298,7 @@ fn a_report_reads_the_same_from_json_and_as_a_table() {
     let mut evaluation = small();
     evaluation.scored[0].rows.clear();
     let report = Report {
+        schema: SCHEMA,
         evaluations: vec![evaluation],
         dataset: "hash".into(),
         seed: 1,
@@ -295,7 +309,7 @@ fn a_report_reads_the_same_from_json_and_as_a_table() {
     };
     let json = serde_json::to_string(&report).unwrap();
     assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
-    let protocol = "test: 2 targets, full ranking over 5 items, history all, ties mid, \
+    let protocol = "test: 2 targets, full ranking over 5 items, history all, ties mid, protocol leave_one_out, \
                     1 targets stand in their own history and count as misses, x has NaN scores for 1 targets";
     let ten = "              recall@10      ndcg@10       mrr@10  coverage@10\n\
          x                0.5000       0.3782       0.3333       0.6000\n";

@@ -9,7 +9,7 @@ use super::report::{FeatureReport, Report};
 use super::vectors::{RowMatrix, Vectors, nearest};
 use crate::config::EvalConfig;
 use crate::data::{Dataset, Part};
-use crate::eval::baseline::{ContentView, ItemKnn, Popularity};
+use crate::eval::baseline::{ContentView, ItemKnn, Popularity, Terms};
 use crate::eval::{ScoreError, Scored, Scorer, evaluate};
 
 /// Width of the random features: enough for independent neighbourhoods.
@@ -171,8 +171,8 @@ impl<'a> Probe<'a> {
     }
 
     fn references(&self) -> Result<Vec<Figures>, ScoreError> {
-        let mut all = self.evaluate(&mut Popularity::new(self.dataset))?;
-        all.extend(self.evaluate(&mut ItemKnn::new(self.dataset))?);
+        let mut all = self.evaluate(&mut Popularity::new(self.dataset, Terms::default()))?;
+        all.extend(self.evaluate(&mut ItemKnn::new(self.dataset, Terms::default()))?);
         Ok(all.iter().map(Figures::new).collect())
     }
 

@@ -15,9 +15,9 @@ pub mod watch;
 use std::path::{Path, PathBuf};
 
 use crate::artefact::ArtefactError;
-use crate::config::{ConfigError, EvalConfig, HistoryRule, TieRule};
+use crate::config::{ConfigError, HistoryRule, TieRule};
 use crate::device::{self, DeviceError, Opened};
-use crate::eval::Report;
+use crate::eval::{Named, Report};
 use crate::export::card::{self, Features};
 use crate::export::{self, Export, ExportError};
 use crate::judge::JudgeError;
@@ -27,7 +27,7 @@ use crate::systems::{self, AnyFitted, CoDistill, Fitted};
 use crate::train::checkpoint::{Checkpoint, CheckpointError};
 use crate::train::inputs::{self, Asked, Found, InputsError};
 use crate::train::run_dir::{RunDir, Which};
-use crate::train::{SystemError, TrainError};
+use crate::train::{Setup, SystemError, TrainError};
 
 pub use lists::{Entry, ListError, Lists};
 pub use session::{Finished, Judged, Session, train};
@@ -93,6 +93,8 @@ impl RunError {
 /// Rules of evaluation in place of the run's own; what is absent or empty stays.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Protocol {
+    /// A protocol by name, whose history rule and ties stand before `history` and `ties`.
+    pub named: Option<Named>,
     /// Cut-offs.
     pub ks: Vec<usize>,
     pub history: Option<HistoryRule>,
@@ -100,12 +102,17 @@ pub struct Protocol {
 }
 
 impl Protocol {
-    fn apply(&self, eval: &mut EvalConfig) {
+    fn apply(&self, setup: &mut Setup) {
+        let eval = &mut setup.config.eval;
         if !self.ks.is_empty() {
             eval.ks.clone_from(&self.ks);
         }
         eval.history = self.history.unwrap_or(eval.history);
         eval.ties = self.ties.unwrap_or(eval.ties);
+        if let Some(named) = self.named {
+            (eval.history, eval.ties) = (named.history, named.ties);
+        }
+        setup.protocol = self.named;
     }
 }
 
@@ -184,7 +191,7 @@ impl Run {
         let device = device::open(&options.device)?;
         let (config, parents) = (checkpoint.config.clone(), &checkpoint.parents);
         let (mut setup, found) = inputs::open(root, config, parents, &options.inputs, &device.device)?;
-        options.protocol.apply(&mut setup.config.eval);
+        options.protocol.apply(&mut setup);
         let model = systems::open(setup)?.fitted(&path, &checkpoint)?;
         Ok(Self { dir, which: options.checkpoint.clone(), checkpoint, path, model, found, device })
     }

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::artefact;
 use crate::config::{Config, ConfigError, DataConfig, ViewConfig, one_line};
 use crate::data::{Choice, DataError, Dataset, Part, disk};
-use crate::eval::{Evaluation, HiddenTargets, ScoreError, Scorer, evaluate_among};
+use crate::eval::{Evaluation, HiddenTargets, Named, Rules, ScoreError, Scorer, evaluate_under};
 use crate::features::{FeatureError, FeatureStore};
 use crate::objective::TermError;
 
@@ -97,6 +97,8 @@ pub struct Setup {
     pub accepted: Vec<String>,
     /// Whether changed inputs are accepted, those of teachers among them.
     pub accepts_changed: bool,
+    /// The named protocol that targets are ranked under; absent: the rules of `config`.
+    pub protocol: Option<Named>,
     /// Where the runs that teach lie now, by their names as teachers; those of a new training lie where `config` says.
     pub teachers: BTreeMap<String, TeacherPlace>,
     pub dataset: Dataset,
@@ -116,8 +118,8 @@ impl Setup {
             dataset.hold_out(cold)?;
         }
         let (named, device) = (config.data.clone(), device.clone());
-        let (accepted, teachers) = (Vec::new(), BTreeMap::new());
-        Ok(Self { config, named, accepted, accepts_changed: false, teachers, dataset, device })
+        let (accepted, protocol, teachers) = (Vec::new(), None, BTreeMap::new());
+        Ok(Self { config, named, accepted, accepts_changed: false, protocol, teachers, dataset, device })
     }
 
     /// The settings of a system that keeps them in `[system.settings]`.
@@ -142,7 +144,13 @@ impl Setup {
         HiddenTargets::count(&self.dataset, part, self.config.eval.history, self.config.data.max_seq_len)
     }
 
-    /// Metrics of any scorer under the configuration's protocol, where the items of `choice`, or all, are candidates.
+    /// How targets are ranked, where the items of `choice`, or all, are candidates.
+    pub fn rules<'a>(&'a self, choice: Option<&'a Choice>) -> Rules<'a> {
+        let (eval, max_seq_len) = (&self.config.eval, self.config.data.max_seq_len);
+        Rules { eval, max_seq_len, named: self.protocol.as_ref(), choice }
+    }
+
+    /// Metrics of any scorer under [`Self::rules`], where the items of `choice`, or all, are candidates.
     ///
     /// # Errors
     /// The scorer failed, or `part` has no targets among the candidates.
@@ -152,8 +160,7 @@ impl Setup {
         part: Part,
         choice: Option<&Choice>,
     ) -> Result<Evaluation, ScoreError> {
-        let (eval, s) = (&self.config.eval, self.config.data.max_seq_len);
-        evaluate_among(scorer, &self.dataset, part, eval, s, choice, &mut |_| {})
+        evaluate_under(scorer, &self.dataset, part, &self.rules(choice), &mut |_| {})
     }
 }
 

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use codistill::config::{self, HistoryRule, TieRule};
-use codistill::eval::metrics::{Evaluation, Protocol, Scored};
+use codistill::eval::metrics::{Evaluation, Ideal, Protocol, Scored};
+use codistill::eval::report::SCHEMA;
 use codistill::eval::{Report, Row, rows};
 use serde_json::Value;
 
@@ -19,6 +20,7 @@ struct Fake {
     users: usize,
     sets: Vec<String>,
     dataset: String,
+    protocol: &'static str,
     ties: TieRule,
     nan_targets: usize,
 }
@@ -32,6 +34,7 @@ impl Fake {
             users: 400,
             sets: Vec::new(),
             dataset: "one".into(),
+            protocol: "leave_one_out",
             ties: TieRule::Mid,
             nan_targets: 0,
         }
@@ -90,6 +93,8 @@ impl Fake {
             rows: self.rows(),
         };
         let protocol = Protocol {
+            name: self.protocol.into(),
+            ideal: Ideal::default(),
             dataset: self.dataset.clone(),
             targets: self.users,
             items: 100,
@@ -107,6 +112,7 @@ impl Fake {
         fs::write(dir.join("metrics.jsonl"), metrics).unwrap();
         let (dataset, seed) = (self.dataset.clone(), self.seed);
         let report = Report {
+            schema: SCHEMA,
             evaluations: vec![evaluation],
             dataset,
             seed,
@@ -257,6 +263,13 @@ fn runs_on_other_data_or_protocols_are_refused_by_the_fields_name() {
         compare(&[path(&a), path(&b)]).refused(field, "data set, split and protocol");
     };
     refused(Fake { dataset: "other".into(), ..Fake::new("data", 1, 0.0) }, "data set hash (one, other)");
+    refused(
+        Fake { protocol: "recbole", ties: TieRule::Ascending, ..Fake::new("named", 1, 0.0) },
+        "the protocol (leave_one_out, recbole)",
+    );
+    // Rows of an older program have no name: their rules must be the same.
+    let older = Fake { protocol: "", ..Fake::new("older", 1, 2.0) }.write(home.path());
+    compare(&[path(&a), path(&older)]).fine();
     refused(Fake { ties: TieRule::Optimistic, ..Fake::new("ties", 1, 0.0) }, "eval.ties (mid, optimistic)");
     refused(Fake { users: 300, ..Fake::new("users", 1, 0.0) }, "the number of targets (400, 300)");
     // Data sets that are still there say what made them different.
@@ -340,7 +353,7 @@ fn a_real_run_stands_beside_its_own_baselines() {
         &format!("{run_dir}:transitions"),
         &format!("{run_dir}:recent-popularity"),
         &format!("{run_dir}:item-knn"),
-        &format!("{run_dir}:content-knn"),
+        &format!("{run_dir}:text-knn"),
         run_dir,
         "--metric",
         "recall@20",

@@ -9,7 +9,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use codistill::config::{self, SynthConfig};
 use codistill::data::{Dataset, Part, write_dataset};
-use codistill::eval::baseline::{ItemKnn, Popularity, RecentPopularity, Transitions};
+use codistill::eval::baseline::{ItemKnn, Popularity, RecentPopularity, Terms, Transitions};
 use codistill::eval::{Evaluation, Scorer};
 use codistill::params;
 use codistill::probe::agreement::Behaviour;
@@ -73,10 +73,10 @@ fn make(dir: &Path, config: &str, sets: &[&str]) -> Made {
     // Only the histories of the targets are asked for, and those of validation targets are training.
     let targets = dataset.targets(Part::Valid);
     let mut scorers: Vec<Box<dyn Scorer>> = vec![
-        Box::new(Popularity::new(dataset)),
-        Box::new(RecentPopularity::new(dataset)),
-        Box::new(Transitions::new(dataset)),
-        Box::new(ItemKnn::new(dataset)),
+        Box::new(Popularity::new(dataset, Terms::default())),
+        Box::new(RecentPopularity::new(dataset, Terms::default())),
+        Box::new(Transitions::new(dataset, Terms::default())),
+        Box::new(ItemKnn::new(dataset, Terms::default())),
     ];
     let baselines = scorers.iter_mut().map(|scorer| {
         let mut out = vec![Vec::new()];

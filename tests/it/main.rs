@@ -33,6 +33,7 @@ mod planted;
 mod prepare;
 mod probe;
 mod program;
+mod protocols;
 mod real_data;
 mod references;
 mod resume;

@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use codistill::config::{self, Config, SynthConfig};
 use codistill::data::{Part, write_dataset};
 use codistill::eval::Evaluation;
-use codistill::eval::baseline::Popularity;
+use codistill::eval::baseline::{Popularity, Terms};
 use codistill::synth;
 use codistill::systems::CoDistill;
 use codistill::train::trainer::{Observer, StepReport};
@@ -105,7 +105,8 @@ fn measure(config: Config, scratch: &Path) -> (f64, f64) {
     let mut trainer = Trainer::new(&system).unwrap();
     trainer.run(scratch, &mut Silent, &AtomicBool::new(false)).unwrap();
     let evaluation = system.evaluate(&trainer.model().clone().valid(), Part::Test, None).unwrap();
-    let popular = system.evaluate_scorer(&mut Popularity::new(&system.setup.dataset), Part::Test).unwrap();
+    let mut popular = Popularity::new(&system.setup.dataset, Terms::default());
+    let popular = system.evaluate_scorer(&mut popular, Part::Test).unwrap();
     (evaluation.metrics()[&format!("ensemble/{METRIC}")], popular.scored[0].metrics[METRIC])
 }
 

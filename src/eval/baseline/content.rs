@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::knn::{Neighbours, nearest};
-use super::{Counted, known_counts};
+use super::{Counted, Terms, known_counts};
 use crate::data::{Dataset, Target};
 use crate::eval::scorer::{ScoreError, Scorer};
 use crate::features::{FeatureStore, mean_token, normalise};
@@ -30,14 +30,15 @@ pub struct ContentKnn<'a> {
     dataset: &'a Dataset,
     name: String,
     views: Vec<ContentView>,
-    /// Neighbours don't depend on the part, the popularity that breaks ties does.
+    terms: Terms,
+    /// Neighbours depend on no interaction, the popularity that breaks ties does.
     counted: Counted<Neighbours>,
 }
 
 impl<'a> ContentKnn<'a> {
     /// Rows are called `<name>`; the stores cover the items of `dataset`.
-    pub fn new(dataset: &'a Dataset, name: &str, views: Vec<ContentView>) -> Self {
-        Self { dataset, name: name.to_owned(), views, counted: Counted::nothing() }
+    pub fn new(dataset: &'a Dataset, name: &str, views: Vec<ContentView>, terms: Terms) -> Self {
+        Self { dataset, name: name.to_owned(), views, terms, counted: Counted::nothing() }
     }
 
     /// Multiplications that finding the neighbours takes.
@@ -100,7 +101,7 @@ fn neighbours(views: &[ContentView], items: usize) -> Vec<Vec<(f32, u32)>> {
 
 impl Scorer for ContentKnn<'_> {
     fn names(&self) -> Vec<String> {
-        vec![self.name.clone()]
+        vec![self.terms.name(&self.name)]
     }
 
     fn items(&self) -> usize {
@@ -108,11 +109,12 @@ impl Scorer for ContentKnn<'_> {
     }
 
     fn score(&mut self, targets: &[Target], out: &mut [Vec<f32>]) -> Result<(), ScoreError> {
-        let neighbours = self.counted.get(self.dataset, targets, |part| {
-            let lists = neighbours(&self.views, self.dataset.items.count());
-            Neighbours::new(lists, &known_counts(self.dataset, part))
+        let (dataset, terms) = (self.dataset, self.terms);
+        let neighbours = self.counted.get(dataset, targets, terms.known, |end| {
+            let lists = neighbours(&self.views, dataset.items.count());
+            Neighbours::new(lists, &known_counts(dataset, end))
         });
-        out.iter_mut().for_each(|out| neighbours.score(self.dataset, targets, out));
+        out.iter_mut().for_each(|out| neighbours.score(dataset, targets, terms, out));
         Ok(())
     }
 }
@@ -144,6 +146,25 @@ mod tests {
     }
 
     #[test]
+    fn ties_go_by_the_popularity_that_the_terms_know() {
+        // Without features nobody has neighbours: items 1 and 2 are level in training, and 2 is a validation item.
+        let data = dataset(4, &leave_one_out(&[&[1, 2, 2, 3], &[1, 2, 4, 3]]));
+        let (equal, more) = (Terms::default(), Terms::default().knowing_validation());
+        for (part, terms, is_level) in [
+            (Part::Valid, equal, true),
+            (Part::Test, equal, true),
+            (Part::Valid, more, true),
+            (Part::Test, more, false),
+        ] {
+            let mut out = vec![Vec::new()];
+            let mut knn = ContentKnn::new(&data, "text-knn", Vec::new(), terms);
+            knn.score(&data.targets(part)[..1], &mut out).unwrap();
+            let (one, two) = (out[0][1], out[0][2]);
+            assert!(if is_level { one == two } else { one < two }, "{part:?}, {terms:?}: {one}, {two}");
+        }
+    }
+
+    #[test]
     fn content_knn_equals_the_sum_of_cosines_in_f64() {
         let home = tempfile::tempdir().unwrap();
         let (text, text_means) = view(home.path(), "text", 0.7);
@@ -157,7 +178,8 @@ mod tests {
         let data = dataset(6, &leave_one_out(&[&[1, 2, 5, 6], &[4, 4, 3, 1]]));
         let targets = data.targets(Part::Test);
         let mut out = vec![Vec::new()];
-        ContentKnn::new(&data, "content-knn", vec![text, image]).score(&targets, &mut out).unwrap();
+        let mut knn = ContentKnn::new(&data, "content-knn", vec![text, image], Terms::default());
+        knn.score(&targets, &mut out).unwrap();
         for (target, row) in targets.iter().zip(out[0].chunks_exact(7)) {
             let mut history: Vec<usize> = data.history(target).iter().map(|&i| i as usize).collect();
             history.sort_unstable();

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::baskets::Baskets;
-use super::{Counted, dense_ranks, known, known_counts, place};
+use super::{Counted, Terms, dense_ranks, known, known_counts, place};
 use crate::data::{Dataset, Part, Target};
 use crate::eval::scorer::{ScoreError, Scorer};
 
@@ -24,13 +24,13 @@ impl Neighbours {
     }
 
     /// Scores of every target: sum of the similarities to the distinct items of its history, ties by popularity.
-    pub fn score(&self, dataset: &Dataset, targets: &[Target], out: &mut Vec<f32>) {
+    pub fn score(&self, dataset: &Dataset, targets: &[Target], terms: Terms, out: &mut Vec<f32>) {
         let width = self.lists.len();
         out.resize(targets.len() * width, 0.0);
         out.par_chunks_exact_mut(width).zip(targets).for_each_init(
             || vec![0.0; width],
             |sums, (out, target)| {
-                let mut history = dataset.history(target).to_vec();
+                let mut history = terms.read(dataset.history(target)).to_vec();
                 history.sort_unstable();
                 history.dedup();
                 let mut reached = Vec::new();
@@ -43,7 +43,7 @@ impl Neighbours {
                         *sum += f64::from(similarity);
                     }
                 }
-                place(reached, sums, &self.popularity, out);
+                place(reached, sums, &self.popularity, terms.unscored, out);
             },
         );
     }
@@ -64,18 +64,19 @@ pub(super) fn nearest(mut similar: Vec<(f32, u32)>) -> Vec<(f32, u32)> {
 /// Items that the same users had: cosine of binary user columns with shrinkage, 50 neighbours.
 pub struct ItemKnn<'a> {
     dataset: &'a Dataset,
+    terms: Terms,
     counted: Counted<Neighbours>,
 }
 
 impl<'a> ItemKnn<'a> {
-    pub fn new(dataset: &'a Dataset) -> Self {
-        Self { dataset, counted: Counted::nothing() }
+    pub fn new(dataset: &'a Dataset, terms: Terms) -> Self {
+        Self { dataset, terms, counted: Counted::nothing() }
     }
 }
 
 /// Memory: the known interactions twice, and K neighbours per item.
-fn behaviour(dataset: &Dataset, part: Part) -> Neighbours {
-    let baskets = Baskets::new(dataset.sequences.users(), dataset.items.count(), |u| known(dataset, u, part));
+fn behaviour(dataset: &Dataset, end: Part) -> Neighbours {
+    let baskets = Baskets::new(dataset.sequences.users(), dataset.items.count(), |u| known(dataset, u, end));
     let list = |common: &mut Vec<u32>, item: usize| {
         let shared = baskets.sharing(item, common).into_iter();
         let similar = |(other, both)| (baskets.similarity(item, other as usize, both) as f32, other);
@@ -83,12 +84,12 @@ fn behaviour(dataset: &Dataset, part: Part) -> Neighbours {
     };
     let zeros = || vec![0u32; baskets.width()];
     let lists = (0..baskets.width()).into_par_iter().map_init(zeros, list).collect();
-    Neighbours::new(lists, &known_counts(dataset, part))
+    Neighbours::new(lists, &known_counts(dataset, end))
 }
 
 impl Scorer for ItemKnn<'_> {
     fn names(&self) -> Vec<String> {
-        vec!["item-knn".into()]
+        vec![self.terms.name("item-knn")]
     }
 
     fn items(&self) -> usize {
@@ -96,8 +97,9 @@ impl Scorer for ItemKnn<'_> {
     }
 
     fn score(&mut self, targets: &[Target], out: &mut [Vec<f32>]) -> Result<(), ScoreError> {
-        let neighbours = self.counted.get(self.dataset, targets, |part| behaviour(self.dataset, part));
-        out.iter_mut().for_each(|out| neighbours.score(self.dataset, targets, out));
+        let (dataset, terms) = (self.dataset, self.terms);
+        let neighbours = self.counted.get(dataset, targets, terms.known, |end| behaviour(dataset, end));
+        out.iter_mut().for_each(|out| neighbours.score(dataset, targets, terms, out));
         Ok(())
     }
 }
@@ -105,6 +107,7 @@ impl Scorer for ItemKnn<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::eval::baseline::Unscored;
     use crate::eval::fixtures::{dataset, leave_one_out};
 
     #[test]
@@ -112,7 +115,10 @@ mod tests {
         let users: [&[u32]; 5] =
             [&[1, 2, 3, 4, 5], &[2, 4, 3, 1, 2], &[6, 1, 2, 3, 5], &[3, 2, 1, 1, 4], &[6, 5, 4, 2, 1]];
         let data = dataset(7, &leave_one_out(&users));
-        for (part, hidden) in [(Part::Valid, 2), (Part::Test, 1)] {
+        let (equal, more) = (Terms::default(), Terms::default().knowing_validation());
+        let cases =
+            [(Part::Valid, equal, 2), (Part::Test, equal, 2), (Part::Valid, more, 2), (Part::Test, more, 1)];
+        for (part, terms, hidden) in cases {
             let known: Vec<&[u32]> = users.iter().map(|u| &u[..u.len() - hidden]).collect();
             let n = |item: u32| known.iter().filter(|u| u.contains(&item)).count() as f64;
             let similarity = |a: u32, b: u32| {
@@ -128,7 +134,7 @@ mod tests {
                     history.iter().filter(|&&h| h != item).map(|&h| similarity(h, item)).sum()
                 };
                 let mut out = vec![Vec::new()];
-                ItemKnn::new(&data).score(&[target], &mut out).unwrap();
+                ItemKnn::new(&data, terms).score(&[target], &mut out).unwrap();
                 for a in 1..=7u32 {
                     for b in 1..=7u32 {
                         let (x, y) = (formula(a), formula(b));
@@ -136,11 +142,28 @@ mod tests {
                         let wanted = if same { count(a) > count(b) } else { x > y };
                         let found = out[0][a as usize] > out[0][b as usize];
                         // Sums of f32 similarities may part what the formula finds equal.
-                        assert!(found == wanted || (same && x > 0.0), "{part:?}: {a} and {b}");
+                        assert!(found == wanted || (same && x > 0.0), "{part:?}, {terms:?}: {a} and {b}");
                     }
                 }
             }
         }
+    }
+
+    #[test]
+    fn items_that_nothing_leads_to_have_no_score_where_the_terms_say_so() {
+        // Item 4 shares a user with nothing that user 0 had; items 1 and 2 share users with each other and with 3.
+        let data = dataset(5, &leave_one_out(&[&[1, 2, 3, 5], &[1, 2, 3, 1, 2], &[4, 4, 1]]));
+        let terms = Terms { unscored: Unscored::Missed, last: Some(1), ..Terms::default() };
+        let mut out = vec![Vec::new()];
+        let target = data.targets(Part::Test)[0];
+        ItemKnn::new(&data, terms).score(&[target], &mut out).unwrap();
+        // The last item, 3, was trained on by user 1 alone, who had 1 and 2 beside it.
+        let scored: Vec<usize> = (1..=5).filter(|&i| out[0][i].is_finite()).collect();
+        assert_eq!(scored, [1, 2]);
+        assert!(out[0][4] == f32::NEG_INFINITY);
+        let mut all = vec![Vec::new()];
+        ItemKnn::new(&data, Terms { last: Some(1), ..Terms::default() }).score(&[target], &mut all).unwrap();
+        assert!(all[0].iter().all(|s| s.is_finite()) && all[0][1] > all[0][4]);
     }
 
     #[test]

@@ -1,24 +1,25 @@
 //! Popularity baselines: over all training interactions, and over recent ones.
 
-use super::{Counted, known, known_counts};
+use super::{Counted, Terms, Unscored, known, known_counts};
 use crate::data::{Dataset, Part, Target};
 use crate::eval::scorer::{ScoreError, Scorer};
 
 /// Scores every item by its count.
 pub struct Popularity<'a> {
     dataset: &'a Dataset,
+    terms: Terms,
     counted: Counted<Vec<f32>>,
 }
 
 impl<'a> Popularity<'a> {
-    pub fn new(dataset: &'a Dataset) -> Self {
-        Self { dataset, counted: Counted::nothing() }
+    pub fn new(dataset: &'a Dataset, terms: Terms) -> Self {
+        Self { dataset, terms, counted: Counted::nothing() }
     }
 }
 
 impl Scorer for Popularity<'_> {
     fn names(&self) -> Vec<String> {
-        vec!["popularity".into()]
+        vec![self.terms.name("popularity")]
     }
 
     fn items(&self) -> usize {
@@ -26,8 +27,9 @@ impl Scorer for Popularity<'_> {
     }
 
     fn score(&mut self, targets: &[Target], out: &mut [Vec<f32>]) -> Result<(), ScoreError> {
-        let scores = self.counted.get(self.dataset, targets, |part| {
-            known_counts(self.dataset, part).into_iter().map(|count| count as f32).collect()
+        let (dataset, Terms { known, unscored, .. }) = (self.dataset, self.terms);
+        let scores = self.counted.get(dataset, targets, known, |end| {
+            known_counts(dataset, end).into_iter().map(|count| score(count, 1.0, unscored)).collect()
         });
         for out in out {
             out.clear();
@@ -37,6 +39,11 @@ impl Scorer for Popularity<'_> {
         }
         Ok(())
     }
+}
+
+/// A count in units of `unit`, or the score of what was never counted.
+fn score(count: u32, unit: f32, unscored: Unscored) -> f32 {
+    if count == 0 && unscored == Unscored::Missed { f32::NEG_INFINITY } else { count as f32 / unit }
 }
 
 /// Number of slices of equal size into which the known interactions are divided, in time order.
@@ -51,12 +58,13 @@ const RECENT: usize = 5;
 /// later; before the first slices have passed the overall count alone decides.
 pub struct RecentPopularity<'a> {
     dataset: &'a Dataset,
+    terms: Terms,
     counted: Counted<Timeline>,
 }
 
 impl<'a> RecentPopularity<'a> {
-    pub fn new(dataset: &'a Dataset) -> Self {
-        Self { dataset, counted: Counted::nothing() }
+    pub fn new(dataset: &'a Dataset, terms: Terms) -> Self {
+        Self { dataset, terms, counted: Counted::nothing() }
     }
 }
 
@@ -70,21 +78,21 @@ struct Timeline {
 }
 
 impl Timeline {
-    fn new(dataset: &Dataset, part: Part) -> Self {
+    fn new(dataset: &Dataset, end: Part, unscored: Unscored) -> Self {
         let mut events: Vec<(i64, u32)> = Vec::new();
         for u in 0..dataset.sequences.users() {
             let times = dataset.sequences.times_of(u).iter().copied();
-            events.extend(times.zip(known(dataset, u, part).iter().copied()));
+            events.extend(times.zip(known(dataset, u, end).iter().copied()));
         }
         events.sort_unstable();
-        let end = |slice: usize| (slice + 1) * events.len() / SLICES;
-        let ends = (0..SLICES).filter(|&s| end(s) > 0).map(|s| events[end(s) - 1].0).collect();
-        let counts = known_counts(dataset, part);
+        let after = |slice: usize| (slice + 1) * events.len() / SLICES;
+        let ends = (0..SLICES).filter(|&s| after(s) > 0).map(|s| events[after(s) - 1].0).collect();
+        let counts = known_counts(dataset, end);
         let most = counts.iter().copied().max().unwrap_or(0) as f32 + 1.0;
         Self {
             items: events.iter().map(|e| e.1).collect(),
             ends,
-            overall: counts.iter().map(|&c| c as f32 / most).collect(),
+            overall: counts.iter().map(|&c| score(c, most, unscored)).collect(),
         }
     }
 
@@ -109,7 +117,7 @@ impl Timeline {
 
 impl Scorer for RecentPopularity<'_> {
     fn names(&self) -> Vec<String> {
-        vec!["recent-popularity".into()]
+        vec![self.terms.name("recent-popularity")]
     }
 
     fn items(&self) -> usize {
@@ -117,7 +125,8 @@ impl Scorer for RecentPopularity<'_> {
     }
 
     fn score(&mut self, targets: &[Target], out: &mut [Vec<f32>]) -> Result<(), ScoreError> {
-        let timeline = self.counted.get(self.dataset, targets, |part| Timeline::new(self.dataset, part));
+        let (dataset, Terms { known, unscored, .. }) = (self.dataset, self.terms);
+        let timeline = self.counted.get(dataset, targets, known, |end| Timeline::new(dataset, end, unscored));
         let moment = |t: &Target| {
             timeline.slices_before(self.dataset.sequences.times_of(t.user as usize)[t.position as usize])
         };
@@ -150,10 +159,33 @@ mod tests {
     }
 
     #[test]
-    fn popularity_counts_validation_items_for_test_targets_only() {
+    fn popularity_counts_validation_items_for_test_targets_only_and_only_if_told_to() {
         let data = dataset(4, &leave_one_out(&[&[1, 2, 1, 3, 4], &[2, 1, 3, 4]]));
-        assert_eq!(scores(&mut Popularity::new(&data), &data, Part::Valid), [0.0, 3.0, 2.0, 0.0, 0.0]);
-        assert_eq!(scores(&mut Popularity::new(&data), &data, Part::Test), [0.0, 3.0, 2.0, 2.0, 0.0]);
+        let found = |terms, part| scores(&mut Popularity::new(&data, terms), &data, part);
+        let (equal, more) = (Terms::default(), Terms::default().knowing_validation());
+        assert_eq!(found(equal, Part::Valid), [0.0, 3.0, 2.0, 0.0, 0.0]);
+        assert_eq!(found(equal, Part::Test), [0.0, 3.0, 2.0, 0.0, 0.0]);
+        assert_eq!(found(more, Part::Valid), [0.0, 3.0, 2.0, 0.0, 0.0]);
+        assert_eq!(found(more, Part::Test), [0.0, 3.0, 2.0, 2.0, 0.0]);
+        let none = f32::NEG_INFINITY;
+        let missed = Terms { unscored: Unscored::Missed, ..equal };
+        assert_eq!(found(missed, Part::Test), [none, 3.0, 2.0, none, none]);
+    }
+
+    #[test]
+    fn recent_popularity_counts_the_training_part_unless_it_is_told_more() {
+        // 100 interactions in training, one a slice; the validation items are all 3 and come before the test targets.
+        let user = |first: u32| {
+            let train = (0..50).map(move |_| (first, Part::Train));
+            train.chain([(3, Part::Valid), (4, Part::Test)]).collect::<Vec<_>>()
+        };
+        let data = dataset(4, &[user(1), user(2)]);
+        let found = |terms, part| scores(&mut RecentPopularity::new(&data, terms), &data, part);
+        let (equal, more) = (Terms::default(), Terms::default().knowing_validation());
+        assert_eq!(found(equal, Part::Valid)[3], 0.0);
+        assert_eq!(found(equal, Part::Test)[3], 0.0);
+        assert_eq!(found(more, Part::Valid), found(equal, Part::Valid));
+        assert!(found(more, Part::Test)[3] > 0.0);
     }
 
     #[test]
@@ -162,7 +194,7 @@ mod tests {
         let turned = (0..200).map(|t| (if t < 150 { 1 } else { 2 }, Part::Train)).collect();
         let constant = (0..199).map(|_| (3, Part::Train)).chain([(4, Part::Test)]).collect();
         let data = dataset(4, &[turned, constant, vec![(3, Part::Train), (4, Part::Test)]]);
-        let mut scorer = RecentPopularity::new(&data);
+        let mut scorer = RecentPopularity::new(&data, Terms::default());
         let targets = data.targets(Part::Test);
         let mut out = vec![Vec::new()];
         scorer.score(&targets, &mut out).unwrap();

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{Counted, dense_ranks, known, known_counts, place};
+use super::{Counted, Terms, dense_ranks, known, known_counts, place};
 use crate::data::{Dataset, Part, Target};
 use crate::eval::scorer::{ScoreError, Scorer};
 
@@ -21,18 +21,19 @@ const DECAY: f64 = 0.8;
 /// item × 0.8^age (age 0 is the newest); ties go by popularity.
 pub struct Transitions<'a> {
     dataset: &'a Dataset,
+    terms: Terms,
     counted: Counted<Pairs>,
 }
 
 impl<'a> Transitions<'a> {
-    pub fn new(dataset: &'a Dataset) -> Self {
-        Self { dataset, counted: Counted::nothing() }
+    pub fn new(dataset: &'a Dataset, terms: Terms) -> Self {
+        Self { dataset, terms, counted: Counted::nothing() }
     }
 }
 
 impl Scorer for Transitions<'_> {
     fn names(&self) -> Vec<String> {
-        vec!["transitions".into()]
+        vec![self.terms.name("transitions")]
     }
 
     fn items(&self) -> usize {
@@ -40,13 +41,14 @@ impl Scorer for Transitions<'_> {
     }
 
     fn score(&mut self, targets: &[Target], out: &mut [Vec<f32>]) -> Result<(), ScoreError> {
-        let pairs = self.counted.get(self.dataset, targets, |part| Pairs::count(self.dataset, part));
+        let (dataset, terms) = (self.dataset, self.terms);
+        let pairs = self.counted.get(dataset, targets, terms.known, |end| Pairs::count(dataset, end));
         let width = pairs.counts.len();
         for out in out {
             out.resize(targets.len() * width, 0.0);
             out.par_chunks_exact_mut(width).zip(targets).for_each_init(
                 || vec![0.0; width],
-                |sums, (out, target)| pairs.score(self.dataset.history(target), sums, out),
+                |sums, (out, target)| pairs.score(dataset.history(target), terms, sums, out),
             );
         }
         Ok(())
@@ -66,11 +68,11 @@ struct Pairs {
 }
 
 impl Pairs {
-    fn count(dataset: &Dataset, part: Part) -> Self {
-        let counts = known_counts(dataset, part);
+    fn count(dataset: &Dataset, end: Part) -> Self {
+        let counts = known_counts(dataset, end);
         let mut pairs: Vec<(u32, u32, u32)> = Vec::new();
         for u in 0..dataset.sequences.users() {
-            let items = known(dataset, u, part);
+            let items = known(dataset, u, end);
             for (i, &from) in items.iter().enumerate() {
                 pairs.extend(items[i + 1..].iter().zip(SIXTHS).map(|(&to, weight)| (from, to, weight)));
             }
@@ -98,9 +100,9 @@ impl Pairs {
     /// Writes scores such that comparing them compares (sum, popularity).
     ///
     /// `sums` is scratch of I + 1 zeros and is left so.
-    fn score(&self, history: &[u32], sums: &mut [f64], out: &mut [f32]) {
+    fn score(&self, history: &[u32], terms: Terms, sums: &mut [f64], out: &mut [f32]) {
         let mut reached: Vec<u32> = Vec::new();
-        for (age, &from) in history.iter().rev().take(LOOK_BACK).enumerate() {
+        for (age, &from) in terms.read(history).iter().rev().take(LOOK_BACK).enumerate() {
             let from = from as usize;
             let weight = DECAY.powi(age as i32) / f64::from(SIXTHS[0] * self.counts[from].max(1));
             for &(to, sixths) in &self.successors[self.offsets[from]..self.offsets[from + 1]] {
@@ -111,7 +113,7 @@ impl Pairs {
                 *sum += weight * f64::from(sixths);
             }
         }
-        place(reached, sums, &self.popularity, out);
+        place(reached, sums, &self.popularity, terms.unscored, out);
     }
 }
 
@@ -131,7 +133,12 @@ mod tests {
         let users: [&[u32]; 4] =
             [&[1, 2, 3, 4, 5, 6], &[2, 4, 3, 1, 2, 5], &[6, 1, 2, 3, 5, 4], &[3, 2, 1, 5, 4]];
         let data = dataset(7, &leave_one_out(&users));
-        for (part, hidden) in [(Part::Valid, 2), (Part::Test, 1)] {
+        let (equal, more) = (Terms::default(), Terms::default().knowing_validation());
+        let cases =
+            [(Part::Valid, equal, 2), (Part::Test, equal, 2), (Part::Valid, more, 2), (Part::Test, more, 1)];
+        for (part, terms, hidden) in cases {
+            // The history of a test target holds the validation item under both rules.
+            let history = &users[0][..users[0].len() - if part == Part::Test { 1 } else { 2 }];
             let known: Vec<&[u32]> = users.iter().map(|u| &u[..u.len() - hidden]).collect();
             let frequency = |item| known.iter().flat_map(|u| u.iter()).filter(|&&i| i == item).count() as f64;
             let count = |from: u32, to: u32| -> f64 {
@@ -142,16 +149,20 @@ mod tests {
                 wanted.map(|(_, i, j)| 1.0 / (j - i) as f64).sum()
             };
             let formula = |item: u32| -> f64 {
-                let ages = known[0].iter().rev().take(10).enumerate();
-                ages.map(|(age, &h)| count(h, item) / frequency(h) * 0.8f64.powi(age as i32)).sum()
+                let ages = history.iter().rev().take(10).enumerate();
+                ages.map(|(age, &h)| count(h, item) / frequency(h).max(1.0) * 0.8f64.powi(age as i32)).sum()
             };
-            let found = scores(&mut Transitions::new(&data), &data, part);
+            let found = scores(&mut Transitions::new(&data, terms), &data, part);
             for a in 1..=7 {
                 for b in 1..=7 {
                     let (x, y) = (formula(a), formula(b));
                     let same = (x - y).abs() < 1e-12;
                     let wanted = if same { frequency(a) > frequency(b) } else { x > y };
-                    assert_eq!(found[a as usize] > found[b as usize], wanted, "{part:?}: {a} and {b}");
+                    assert_eq!(
+                        found[a as usize] > found[b as usize],
+                        wanted,
+                        "{part:?}, {terms:?}: {a} and {b}"
+                    );
                 }
             }
         }
@@ -160,9 +171,11 @@ mod tests {
     #[test]
     fn one_scorer_serves_both_parts() {
         let data = dataset(5, &leave_one_out(&[&[1, 2, 3, 4, 5], &[2, 3, 5, 1]]));
-        let mut shared = Transitions::new(&data);
+        let terms = Terms::default().knowing_validation();
+        let mut shared = Transitions::new(&data, terms);
         for part in [Part::Valid, Part::Test, Part::Valid] {
-            assert_eq!(scores(&mut shared, &data, part), scores(&mut Transitions::new(&data), &data, part));
+            let own = scores(&mut Transitions::new(&data, terms), &data, part);
+            assert_eq!(scores(&mut shared, &data, part), own);
         }
     }
 }

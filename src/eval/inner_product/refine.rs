@@ -53,11 +53,12 @@ impl<K: Kernel> Tile<'_, K> {
     #[inline(always)]
     fn standing(&self, n: usize, user: &[f64], view: View, search: &Search) -> Standing {
         let (catalogue, query) = (self.catalogue, &self.queries[n]);
-        let (mut above, mut equal) = (search.higher, 0);
+        let (mut above, mut equal, mut equal_before) = (search.higher, 0, 0);
         for &item in &search.undecided {
             let score = catalogue.score(self.kernel, view, user, item);
             above += u32::from(score > search.target);
             equal += u32::from(score == search.target);
+            equal_before += u32::from(score == search.target && item < query.target);
         }
         let missed = query.masked.binary_search(&query.target).is_ok();
         Standing {
@@ -65,6 +66,7 @@ impl<K: Kernel> Tile<'_, K> {
             // The target itself is among the undecided, unless it is masked. With a user vector that isn't finite nothing is
             // equal; such a user is ranked by all scores afterwards.
             equal: equal.wrapping_sub(u32::from(!missed)),
+            equal_before: if missed { 0 } else { equal_before },
             candidates: (catalogue.items - query.masked.len()) as u32,
             nan: 0,
             missed,

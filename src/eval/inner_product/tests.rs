@@ -116,6 +116,9 @@ impl World {
                 assert_eq!((standing.above, standing.missed), (above, missed), "user {n}, {view:?}");
                 if !missed {
                     assert_eq!(standing.equal, equal, "user {n}, {view:?}");
+                    let place = found.best.iter().position(|&item| item == self.targets[n]);
+                    let listed = f64::from(standing.above + standing.equal_before);
+                    assert!(place.is_none_or(|place| place as f64 == listed), "user {n}, {view:?}");
                 }
                 assert_eq!(found.best, best, "user {n}, {view:?}");
             }
