@@ -356,7 +356,7 @@ fn a_student_comes_closer_to_its_teacher_and_is_used_without_it() {
     run(&["evaluate", student, "--device", "cpu"]).fine();
     run(&["recommend", student, "--user", "u1", "--device", "cpu"]).fine();
     run(&["export", student, "-o", path(&home.join("out")), "--device", "cpu"]).fine();
-    let card = fs::read_to_string(home.join("out/README.md")).unwrap();
+    let card = fs::read_to_string(home.join("out").join("README.md")).unwrap();
     assert!(card.contains("| taught by | big `"), "{card}");
     run(&["compare", student, path(&home.join("alone")), "--draws", "50"]).fine();
     run(&["inspect", student, "item", "i1", "--device", "cpu"]).fine();
