@@ -5,7 +5,7 @@
 use burn::tensor::Tensor;
 use burn::tensor::activation::{log_softmax, softmax};
 
-use super::kernels::losses::Terms;
+use super::kernels::losses::PairSettings;
 use crate::config::{DistillConfig, Divergence, Teacher};
 
 /// Teacher name of the mean of all branches' logits.
@@ -74,12 +74,12 @@ impl Distillation {
     }
 
     /// What the kernel is to compute, which knows branches alone; without pairs where `distill` is false.
-    pub fn terms(&self, distill: bool) -> Terms {
+    pub fn settings(&self, distill: bool) -> PairSettings {
         let pair = |&(student, teacher): &(usize, Source)| match teacher {
             Source::Branch(teacher) => (student, Some(teacher)),
             Source::Ensemble => (student, None),
         };
-        Terms {
+        PairSettings {
             pairs: if distill { self.pairs.iter().map(pair).collect() } else { Vec::new() },
             temperature: self.temperature as f32,
             detached: self.teacher == Teacher::Detached,

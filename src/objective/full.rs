@@ -39,7 +39,7 @@ impl FullSoftmax {
         let walk = Walk { labels: labels.to_vec(), chunk: self.chunk_items };
         let count = branches.len();
         let weights = self.parts.weights(phase);
-        let asked = self.parts.distillation.terms(weights.distill != 0.0);
+        let asked = self.parts.distillation.settings(weights.distill != 0.0);
         let factors = weights.factors(count, count + asked.pairs.len());
         let Walked { total, terms } = full_softmax(branches, &walk, &asked, &factors);
         self.parts.losses(total, terms, &weights)

@@ -68,13 +68,18 @@ impl Softmax {
     ///
     /// # Shapes
     /// - scores: `[N, R, U]`, dot products of users and items
-    pub fn rows(&self, scores_nru: Tensor<3>, candidates: &Arc<Candidates>, phase: Phase<'_>) -> TermLosses {
+    pub fn losses_of_scores(
+        &self,
+        scores_nru: Tensor<3>,
+        candidates: &Arc<Candidates>,
+        phase: Phase<'_>,
+    ) -> TermLosses {
         let device = scores_nru.device();
         let [n, ..] = scores_nru.dims();
         let weights = self.parts.weights(phase);
         let distills = weights.distill != 0.0;
         let terms = if use_kernels(&device) {
-            softmax_losses(scores_nru, candidates, &self.parts.distillation.terms(distills))
+            softmax_losses(scores_nru, candidates, &self.parts.distillation.settings(distills))
         } else {
             self.composed(scores_nru, candidates, distills)
         };
@@ -107,7 +112,7 @@ impl Term for Softmax {
     }
 
     fn losses(&self, forward: &dyn Forward, phase: Phase<'_>) -> TermLosses {
-        self.rows(forward.scores(), forward.candidates(), phase)
+        self.losses_of_scores(forward.scores(), forward.candidates(), phase)
     }
 }
 
@@ -164,7 +169,11 @@ mod tests {
                 let run = |kernel: bool| {
                     let scores = tracked(&values);
                     let terms = if kernel {
-                        softmax_losses(scores.clone(), &candidates, &objective.parts.distillation.terms(true))
+                        softmax_losses(
+                            scores.clone(),
+                            &candidates,
+                            &objective.parts.distillation.settings(true),
+                        )
                     } else {
                         objective.composed(scores.clone(), &candidates, true)
                     };
@@ -188,9 +197,10 @@ mod tests {
     fn gradients_of_the_kernel_equal_finite_differences() {
         let objective = objective(Teacher::Live, Divergence::CrossEntropy);
         let (values, candidates) = case(9);
-        let total = |values: &[f32]| objective.rows(tracked(values), &candidates, Phase::whole(1)).total;
+        let total =
+            |values: &[f32]| objective.losses_of_scores(tracked(values), &candidates, Phase::whole(1)).total;
         let scores = tracked(&values);
-        let loss = objective.rows(scores.clone(), &candidates, Phase::whole(1)).total;
+        let loss = objective.losses_of_scores(scores.clone(), &candidates, Phase::whole(1)).total;
         let grad = host(scores.grad(&loss.backward()).unwrap());
         // Directions, not entries: one entry's change is lost in f32.
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
@@ -212,7 +222,7 @@ mod tests {
         let (mut values, candidates) = case(2);
         let (first, rest) = values.split_at_mut(SHAPE[1] * SHAPE[2]);
         rest.chunks_exact_mut(first.len()).for_each(|branch| branch.copy_from_slice(first));
-        let terms = host(objective.rows(tracked(&values), &candidates, Phase::whole(1)).parts);
+        let terms = host(objective.losses_of_scores(tracked(&values), &candidates, Phase::whole(1)).parts);
         assert!(terms[3..].iter().all(|t| t.abs() < 1e-5), "{terms:?}");
     }
 }

@@ -15,7 +15,7 @@ use codistill::nn::{Block, BlockConfig, Init};
 use codistill::objective::BLOCKED;
 use codistill::objective::kernels::drawn::{Drawn, drawn_scores};
 use codistill::objective::kernels::full_softmax::{Branch, Walk, full_softmax};
-use codistill::objective::kernels::losses::{Candidates, Terms, softmax_losses};
+use codistill::objective::kernels::losses::{Candidates, PairSettings, softmax_losses};
 use codistill::ops::Noise;
 use codistill::ops::lookup::lookup;
 use codistill::ops::norm::layer_norm;
@@ -93,8 +93,8 @@ fn drawn() -> Function {
 }
 
 /// Distillation with live teachers: all that the softmax losses can do.
-fn terms() -> Terms {
-    Terms { pairs: vec![(1, Some(0)), (0, None)], temperature: 0.7, detached: false, divergence: true }
+fn terms() -> PairSettings {
+    PairSettings { pairs: vec![(1, Some(0)), (0, None)], temperature: 0.7, detached: false, divergence: true }
 }
 
 fn batch_loss() -> Function {

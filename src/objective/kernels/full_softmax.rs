@@ -1,6 +1,6 @@
 //! Cross-entropies over the whole catalogue and distillation between branches, without storing the scores.
 //!
-//! Two passes run over the catalogue in chunks. The first computes the state of `Terms::backward_row`: log-normalisers
+//! Two passes run over the catalogue in chunks. The first computes the state of `PairSettings::backward_row`: log-normalisers
 //! of each row and the mean cost of each pair. The second recomputes the scores of a chunk and makes the gradients,
 //! which enter the graph as [`gradient_term`]s. Memory beyond the gradients is one chunk, `[N, R, C]`. Small catalogues are
 //! processed row by row instead (`rowwise`).
@@ -19,7 +19,7 @@ use burn_flex::FlexTensor;
 use burn_flex::ops::matmul::matmul;
 use rayon::prelude::*;
 
-use super::losses::{Scratch, Terms};
+use super::losses::{PairSettings, Scratch};
 use crate::ops::gradient::gradient_term;
 use crate::ops::{cpu_handle, simd, use_kernels};
 
@@ -59,37 +59,43 @@ pub struct Walked {
 }
 
 /// The terms of the branches, and their sum weighted by `factors`, `[N + K]`.
-pub fn full_softmax(branches: Vec<Branch<Tensor<2>>>, walk: &Walk, terms: &Terms, factors: &[f32]) -> Walked {
+pub fn full_softmax(
+    branches: Vec<Branch<Tensor<2>>>,
+    walk: &Walk,
+    settings: &PairSettings,
+    factors: &[f32],
+) -> Walked {
     let [items, _] = branches[0].items.dims();
     let run = match use_kernels(&branches[0].users.device()) {
         true if rowwise::fits(branches.len(), items) => walk_rows,
         true => walk_chunks,
         false => composed::walk,
     };
-    walk_with(run, branches, walk, terms, factors)
+    walk_with(run, branches, walk, settings, factors)
 }
 
 /// A pass over tensors without autodiff: the terms, `[N + K]`, and with factors the gradients of their weighted sum.
-type Run = fn(&[Branch<Tensor<2>>], &Walk, &Terms, Option<&[f32]>) -> (Tensor<1>, Vec<Branch<Tensor<2>>>);
+type Run =
+    fn(&[Branch<Tensor<2>>], &Walk, &PairSettings, Option<&[f32]>) -> (Tensor<1>, Vec<Branch<Tensor<2>>>);
 
 /// Runs a pass without autodiff, which would keep every chunk's scores, and attaches the gradients to the graph.
 fn walk_with(
     run: Run,
     branches: Vec<Branch<Tensor<2>>>,
     walk: &Walk,
-    terms: &Terms,
+    settings: &PairSettings,
     factors: &[f32],
 ) -> Walked {
     let weighted = |values: &Tensor<1>| (values.clone() * Tensor::from_data(factors, &values.device())).sum();
     if !branches[0].users.is_autodiff() {
-        let (values, _) = run(&branches, walk, terms, None);
+        let (values, _) = run(&branches, walk, settings, None);
         return Walked { total: weighted(&values), terms: values };
     }
     let plain: Vec<_> = branches
         .iter()
         .map(|b| Branch { users: b.users.clone().inner(), items: b.items.clone().inner() })
         .collect();
-    let (values, slopes) = run(&plain, walk, terms, Some(factors));
+    let (values, slopes) = run(&plain, walk, settings, Some(factors));
     let mut total = Tensor::from_inner(weighted(&values));
     for (branch, grads) in branches.into_iter().zip(slopes) {
         total = total + gradient_term(branch.users, grads.users) + gradient_term(branch.items, grads.items);
@@ -100,10 +106,10 @@ fn walk_with(
 fn walk_chunks(
     branches: &[Branch<Tensor<2>>],
     walk: &Walk,
-    terms: &Terms,
+    settings: &PairSettings,
     factors: Option<&[f32]>,
 ) -> (Tensor<1>, Vec<Branch<Tensor<2>>>) {
-    let kernel = Kernel::new(branches, walk, terms);
+    let kernel = Kernel::new(branches, walk, settings);
     let (values, kept) = kernel.forward();
     let slopes = factors.map_or(Vec::new(), |factors| kernel.backward(&kept, factors));
     tensors(values, slopes)
@@ -112,10 +118,10 @@ fn walk_chunks(
 fn walk_rows(
     branches: &[Branch<Tensor<2>>],
     walk: &Walk,
-    terms: &Terms,
+    settings: &PairSettings,
     factors: Option<&[f32]>,
 ) -> (Tensor<1>, Vec<Branch<Tensor<2>>>) {
-    let (values, slopes) = Kernel::new(branches, walk, terms).rowwise(factors);
+    let (values, slopes) = Kernel::new(branches, walk, settings).rowwise(factors);
     tensors(values, slopes)
 }
 
@@ -128,7 +134,7 @@ fn tensors(values: FlexTensor, slopes: Vec<Branch<FlexTensor>>) -> (Tensor<1>, V
 struct Kernel<'a> {
     branches: Vec<Branch<FlexTensor>>,
     walk: &'a Walk,
-    terms: &'a Terms,
+    settings: &'a PairSettings,
 }
 
 /// Running softmax: the highest exponent so far, and the sum of exponentials relative to it.
@@ -141,7 +147,7 @@ struct Running {
 /// Running state of a row.
 #[derive(Clone)]
 struct RowState {
-    /// The row's softmaxes, in the order of [`Terms::kept_width`].
+    /// The row's softmaxes, in the order of [`PairSettings::kept_width`].
     softmaxes: Vec<Running>,
     /// For each pair, the sum of the student's logits (of both logits' difference for a divergence) weighted by the
     /// teacher's exponentials, relative to the teacher's highest exponent.
@@ -149,12 +155,12 @@ struct RowState {
 }
 
 impl<'a> Kernel<'a> {
-    fn new(branches: &[Branch<Tensor<2>>], walk: &'a Walk, terms: &'a Terms) -> Self {
+    fn new(branches: &[Branch<Tensor<2>>], walk: &'a Walk, settings: &'a PairSettings) -> Self {
         let branches = branches
             .iter()
             .map(|b| Branch { users: cpu_handle(b.users.clone()), items: cpu_handle(b.items.clone()) })
             .collect();
-        Self { branches, walk, terms }
+        Self { branches, walk, settings }
     }
 
     /// Scores of a chunk, `[R, C]` per branch.
@@ -173,7 +179,7 @@ impl<'a> Kernel<'a> {
     /// The terms, `[N + K]`, and every row's state for the backward pass.
     fn forward(&self) -> (FlexTensor, Vec<f32>) {
         let (r, v, d) = self.sizes();
-        let (n, k) = (self.branches.len(), self.terms.pairs.len());
+        let (n, k) = (self.branches.len(), self.settings.pairs.len());
         let start = Running { max: f32::MIN, total: 0.0 };
         let mut rows = vec![RowState { softmaxes: vec![start; 2 * n + 1], sums: vec![0.0; k] }; r];
         for chunk in self.walk.chunks(v) {
@@ -192,7 +198,7 @@ impl<'a> Kernel<'a> {
             );
         }
         let mut means = vec![0.0f64; n + k];
-        let mut kept = Vec::with_capacity(r * self.terms.kept_width(n));
+        let mut kept = Vec::with_capacity(r * self.settings.kept_width(n));
         for (row, state) in rows.iter().enumerate() {
             let norms: Vec<f64> = state.softmaxes.iter().map(|s| f64::from(s.max) + s.total.ln()).collect();
             let label = self.walk.labels[row] as usize;
@@ -202,15 +208,15 @@ impl<'a> Kernel<'a> {
                 means[b] += norms[b] - f64::from(simd::sum([user, item], |[a, b]| a * b));
             }
             kept.extend(norms.iter().map(|&norm| norm as f32));
-            for (pair, &(student, teacher)) in self.terms.pairs.iter().enumerate() {
+            for (pair, &(student, teacher)) in self.settings.pairs.iter().enumerate() {
                 let teacher = n + teacher.unwrap_or(n);
                 let teacher_mean = state.sums[pair] / state.softmaxes[teacher].total;
-                let cost = if self.terms.divergence {
+                let cost = if self.settings.divergence {
                     teacher_mean + norms[n + student] - norms[teacher]
                 } else {
                     norms[n + student] - teacher_mean
                 };
-                means[n + pair] += cost * f64::from(self.terms.temperature).powi(2);
+                means[n + pair] += cost * f64::from(self.settings.temperature).powi(2);
                 kept.push(cost as f32);
             }
         }
@@ -222,7 +228,7 @@ impl<'a> Kernel<'a> {
     fn backward(&self, kept: &[f32], factors: &[f32]) -> Vec<Branch<FlexTensor>> {
         let (r, v, d) = self.sizes();
         let n = self.branches.len();
-        let kept_width = self.terms.kept_width(n);
+        let kept_width = self.settings.kept_width(n);
         let grad: Vec<f32> = factors.iter().map(|f| f / r as f32).collect();
         let zeros = Branch { users: vec![0.0f32; r * d], items: vec![0.0f32; v * d] };
         let mut slopes = vec![zeros; n];
@@ -246,10 +252,10 @@ impl<'a> Kernel<'a> {
                             for (z, tile) in scratch.z.iter_mut().zip(&tiles) {
                                 z[..count].copy_from_slice(tile);
                             }
-                            if !self.terms.pairs.is_empty() {
+                            if !self.settings.pairs.is_empty() {
                                 scratch.average(count);
                             }
-                            self.terms.backward_row(scratch, &weight, label, kept, &grad, &mut tiles);
+                            self.settings.backward_row(scratch, &weight, label, kept, &grad, &mut tiles);
                         },
                     );
                 },
@@ -272,7 +278,7 @@ impl<'a> Kernel<'a> {
         for (z, tile) in scratch.z.iter_mut().zip(tiles) {
             z[..count].copy_from_slice(&tile.storage::<f32>()[row * count..(row + 1) * count]);
         }
-        if !self.terms.pairs.is_empty() {
+        if !self.settings.pairs.is_empty() {
             scratch.average(count);
         }
     }
@@ -284,7 +290,7 @@ impl<'a> Kernel<'a> {
         for b in 0..n {
             state.softmaxes[b].add(&scratch.z[b][..count], 1.0, &mut scratch.work);
         }
-        let Terms { pairs, temperature, divergence, .. } = self.terms;
+        let PairSettings { pairs, temperature, divergence, .. } = self.settings;
         if pairs.is_empty() {
             return;
         }

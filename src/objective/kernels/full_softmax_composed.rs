@@ -2,17 +2,17 @@
 
 use burn::tensor::Tensor;
 
-use super::{Branch, Terms, Walk};
+use super::{Branch, PairSettings, Walk};
 use crate::ops::lookup::{lookup, sum_by_row};
 
 /// As [`super::walk_chunks`], on any device.
 pub(super) fn walk(
     branches: &[Branch<Tensor<2>>],
     walk: &Walk,
-    terms: &Terms,
+    settings: &PairSettings,
     factors: Option<&[f32]>,
 ) -> (Tensor<1>, Vec<Branch<Tensor<2>>>) {
-    let composed = Composed { branches, walk, terms };
+    let composed = Composed { branches, walk, settings };
     let (values, kept) = composed.forward();
     let slopes = factors.map_or(Vec::new(), |factors| composed.backward(&kept, factors));
     (values, slopes)
@@ -21,7 +21,7 @@ pub(super) fn walk(
 struct Composed<'a> {
     branches: &'a [Branch<Tensor<2>>],
     walk: &'a Walk,
-    terms: &'a Terms,
+    settings: &'a PairSettings,
 }
 
 /// Running softmax of every row: highest exponents, sums of exponentials relative to them, and sums over pairs; `[R,
@@ -68,10 +68,10 @@ impl Composed<'_> {
             b.users.clone().matmul(b.items.clone().narrow(0, start, count).transpose())
         };
         let z: Vec<Tensor<2>> = self.branches.iter().map(product).collect();
-        if self.terms.pairs.is_empty() {
+        if self.settings.pairs.is_empty() {
             return (z, Vec::new());
         }
-        let mut soft: Vec<Tensor<2>> = z.iter().map(|z| z.clone() / self.terms.temperature).collect();
+        let mut soft: Vec<Tensor<2>> = z.iter().map(|z| z.clone() / self.settings.temperature).collect();
         let sum = soft[1..].iter().fold(soft[0].clone(), |sum, z| sum + z.clone());
         soft.push(sum / self.branches.len() as f32);
         (z, soft)
@@ -80,14 +80,14 @@ impl Composed<'_> {
     /// (Pair, student) of the pairs with this teacher; N is the mean.
     fn learn_from(&self, teacher: usize) -> impl Iterator<Item = (usize, usize)> {
         let n = self.branches.len();
-        let pairs = self.terms.pairs.iter().enumerate();
+        let pairs = self.settings.pairs.iter().enumerate();
         pairs.filter(move |(_, (_, t))| t.unwrap_or(n) == teacher).map(|(k, &(student, _))| (k, student))
     }
 
     /// The terms, `[N + K]`.
     fn forward(&self) -> (Tensor<1>, Kept) {
         let device = self.branches[0].users.device();
-        let (n, k) = (self.branches.len(), self.terms.pairs.len());
+        let (n, k) = (self.branches.len(), self.settings.pairs.len());
         let ([r, _], [v, _]) = (self.branches[0].users.dims(), self.branches[0].items.dims());
         let running = |sums: usize| Running {
             max: Tensor::full([r, 1], f32::MIN, &device),
@@ -101,7 +101,7 @@ impl Composed<'_> {
             hard.iter_mut().zip(z).for_each(|(running, z_rc)| running.add(z_rc, Vec::new()));
             for (b, t_rc) in scaled.iter().enumerate() {
                 let summed = self.learn_from(b).map(|(_, student)| {
-                    if self.terms.divergence {
+                    if self.settings.divergence {
                         t_rc.clone() - scaled[student].clone()
                     } else {
                         scaled[student].clone()
@@ -129,14 +129,14 @@ impl Composed<'_> {
         for (b, teacher) in soft.iter().enumerate() {
             for ((pair, student), sum_r1) in self.learn_from(b).zip(&teacher.sums) {
                 let teacher_mean = sum_r1.clone() / teacher.total.clone();
-                costs[pair] = if self.terms.divergence {
+                costs[pair] = if self.settings.divergence {
                     teacher_mean + soft_norms[student].clone() - soft_norms[b].clone()
                 } else {
                     soft_norms[student].clone() - teacher_mean
                 };
             }
         }
-        let square = self.terms.temperature * self.terms.temperature;
+        let square = self.settings.temperature * self.settings.temperature;
         terms.extend(costs.iter().map(|cost_r1| cost_r1.clone().mean() * square));
         (Tensor::cat(terms, 0), Kept { norms, soft_norms, costs })
     }
@@ -180,16 +180,16 @@ impl Composed<'_> {
             hard.map(|((z_rc, norm_r1), &g)| (z_rc - norm_r1.clone()).exp() * g).collect();
         let log_soft: Vec<Tensor<2>> =
             scaled.into_iter().zip(&kept.soft_norms).map(|(z_rc, norm_r1)| z_rc - norm_r1.clone()).collect();
-        for (k, &(student, teacher)) in self.terms.pairs.iter().enumerate() {
+        for (k, &(student, teacher)) in self.settings.pairs.iter().enumerate() {
             // tau² of the term, 1/tau of the scaled logits.
-            let g = grad[n + k] * self.terms.temperature;
+            let g = grad[n + k] * self.settings.temperature;
             let (log_q_rc, log_p_rc) = (log_soft[student].clone(), log_soft[teacher.unwrap_or(n)].clone());
             let p_rc = log_p_rc.clone().exp();
             out[student] = out[student].clone() + (log_q_rc.clone().exp() - p_rc.clone()) * g;
-            if self.terms.detached {
+            if self.settings.detached {
                 continue;
             }
-            let cost_rc = if self.terms.divergence { log_p_rc - log_q_rc } else { log_q_rc.neg() };
+            let cost_rc = if self.settings.divergence { log_p_rc - log_q_rc } else { log_q_rc.neg() };
             let teacher_grad_rc = p_rc * (cost_rc - kept.costs[k].clone()) * g;
             match teacher {
                 Some(teacher) => out[teacher] = out[teacher].clone() + teacher_grad_rc,

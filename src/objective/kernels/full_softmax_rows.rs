@@ -36,7 +36,7 @@ impl Kernel<'_> {
     /// The terms, `[N + K]`, and with factors the gradients of their weighted sum.
     pub(super) fn rowwise(&self, factors: Option<&[f32]>) -> (FlexTensor, Vec<Branch<FlexTensor>>) {
         let (r, v, d) = self.sizes();
-        let (n, k) = (self.branches.len(), self.terms.pairs.len());
+        let (n, k) = (self.branches.len(), self.settings.pairs.len());
         // Padding is no candidate.
         let c = v - 1;
         let grad: Option<Vec<f32>> = factors.map(|factors| factors.iter().map(|f| f / r as f32).collect());
@@ -112,16 +112,16 @@ impl Kernel<'_> {
         for (z, tile) in scratch.z.iter_mut().zip(tiles.iter()) {
             z[..c].copy_from_slice(&tile[place * c..(place + 1) * c]);
         }
-        if !self.terms.pairs.is_empty() {
+        if !self.settings.pairs.is_empty() {
             scratch.average(c);
         }
-        kept.resize(self.terms.kept_width(n), 0.0);
+        kept.resize(self.settings.kept_width(n), 0.0);
         let label = self.walk.labels[row] as usize - 1;
-        self.terms.forward_row(scratch, weight, label, kept, values);
+        self.settings.forward_row(scratch, weight, label, kept, values);
         if let Some(grad) = grad {
             let mut out: Vec<&mut [f32]> =
                 tiles.iter_mut().map(|tile| &mut tile[place * c..(place + 1) * c]).collect();
-            self.terms.backward_row(scratch, weight, Some(label), kept, grad, &mut out);
+            self.settings.backward_row(scratch, weight, Some(label), kept, grad, &mut out);
         }
     }
 

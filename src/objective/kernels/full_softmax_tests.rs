@@ -29,23 +29,29 @@ fn places(branch: usize) -> (usize, usize) {
 }
 
 /// Every variant of the terms with weights that tell them apart, and none but cross-entropies.
-fn variants() -> Vec<(Terms, Vec<f32>)> {
+fn variants() -> Vec<(PairSettings, Vec<f32>)> {
     let pairs = vec![(1, Some(0)), (2, Some(0)), (0, None), (0, Some(2))];
     let mut all = vec![(
-        Terms { pairs: Vec::new(), temperature: 0.5, detached: false, divergence: false },
+        PairSettings { pairs: Vec::new(), temperature: 0.5, detached: false, divergence: false },
         vec![1.0, 0.5, 2.0],
     )];
     for detached in [false, true] {
         for divergence in [false, true] {
-            let terms = Terms { pairs: pairs.clone(), temperature: 0.7, detached, divergence };
-            all.push((terms, vec![1.0, 0.5, 2.0, 0.9, 1.7, 0.3, 1.1]));
+            let settings = PairSettings { pairs: pairs.clone(), temperature: 0.7, detached, divergence };
+            all.push((settings, vec![1.0, 0.5, 2.0, 0.9, 1.7, 0.3, 1.1]));
         }
     }
     all
 }
 
-/// Terms and the gradients of their weighted sum, times 1.7.
-fn run(pass: Run, values: &[f32], walk: &Walk, terms: &Terms, factors: &[f32]) -> (Vec<f32>, Vec<f32>) {
+/// PairSettings and the gradients of their weighted sum, times 1.7.
+fn run(
+    pass: Run,
+    values: &[f32],
+    walk: &Walk,
+    settings: &PairSettings,
+    factors: &[f32],
+) -> (Vec<f32>, Vec<f32>) {
     let device = Device::flex().autodiff();
     let tensor = |start: usize, rows: usize| -> Tensor<2> {
         let data = TensorData::new(values[start..start + rows * D].to_vec(), [rows, D]);
@@ -53,7 +59,7 @@ fn run(pass: Run, values: &[f32], walk: &Walk, terms: &Terms, factors: &[f32]) -
     };
     let branches: Vec<Branch<Tensor<2>>> =
         (0..N).map(|b| Branch { users: tensor(places(b).0, R), items: tensor(places(b).1, V) }).collect();
-    let walked = walk_with(pass, branches.clone(), walk, terms, factors);
+    let walked = walk_with(pass, branches.clone(), walk, settings, factors);
     let found = host(walked.terms.inner());
     let total: f32 = found.iter().zip(factors).map(|(t, f)| t * f).sum();
     let grads = (walked.total.clone() * 1.7).backward();
@@ -63,7 +69,7 @@ fn run(pass: Run, values: &[f32], walk: &Walk, terms: &Terms, factors: &[f32]) -
 }
 
 /// The terms in f64 by their definition. Detached teachers are those of `fixed`.
-fn expected_terms(values: &[f64], fixed: &[f64], labels: &[u32], terms: &Terms) -> Vec<f64> {
+fn expected_terms(values: &[f64], fixed: &[f64], labels: &[u32], settings: &PairSettings) -> Vec<f64> {
     let logits = |values: &[f64], r: usize| -> Vec<Vec<f64>> {
         let score = |b: usize, v: usize| -> f64 {
             let (users, items) = places(b);
@@ -78,18 +84,18 @@ fn expected_terms(values: &[f64], fixed: &[f64], labels: &[u32], terms: &Terms) 
         let total: f64 = z.iter().map(|z| (z / tau - max).exp()).sum();
         z.iter().map(|z| z / tau - max - total.ln()).collect()
     };
-    let tau = f64::from(terms.temperature);
-    let mut sums = vec![0.0; N + terms.pairs.len()];
+    let tau = f64::from(settings.temperature);
+    let mut sums = vec![0.0; N + settings.pairs.len()];
     for (r, &label) in labels.iter().enumerate() {
         let z = logits(values, r);
-        let teachers = if terms.detached { logits(fixed, r) } else { z.clone() };
+        let teachers = if settings.detached { logits(fixed, r) } else { z.clone() };
         for b in 0..N {
             sums[b] -= log_softmax(&z[b], 1.0)[label as usize - 1];
         }
-        for (k, &(student, teacher)) in terms.pairs.iter().enumerate() {
+        for (k, &(student, teacher)) in settings.pairs.iter().enumerate() {
             let log_p = log_softmax(&teachers[teacher.unwrap_or(N)], tau);
             let log_q = log_softmax(&z[student], tau);
-            let gap = |(p, q): (&f64, &f64)| p.exp() * if terms.divergence { p - q } else { -q };
+            let gap = |(p, q): (&f64, &f64)| p.exp() * if settings.divergence { p - q } else { -q };
             sums[N + k] += tau * tau * log_p.iter().zip(&log_q).map(gap).sum::<f64>();
         }
     }
@@ -109,10 +115,10 @@ fn assert_close(found: &[f32], expected: &[f64], what: &str) {
 fn kernel_and_composed_body_equal_differences_in_f64_at_every_chunk_size() {
     let (values, labels) = case();
     let exact: Vec<f64> = values.iter().map(|&v| f64::from(v)).collect();
-    for (terms, factors) in variants() {
-        let expected = expected_terms(&exact, &exact, &labels, &terms);
+    for (settings, factors) in variants() {
+        let expected = expected_terms(&exact, &exact, &labels, &settings);
         let total = |moved: &[f64]| -> f64 {
-            let values = expected_terms(moved, &exact, &labels, &terms);
+            let values = expected_terms(moved, &exact, &labels, &settings);
             1.7 * values.iter().zip(&factors).map(|(v, &f)| v * f64::from(f)).sum::<f64>()
         };
         let slope = |i: usize| {
@@ -129,9 +135,9 @@ fn kernel_and_composed_body_equal_differences_in_f64_at_every_chunk_size() {
             let runs: [(&str, Run); 3] =
                 [("chunks", walk_chunks), ("rows", walk_rows), ("composed", composed::walk)];
             for (name, pass) in runs {
-                let (found, grads) = run(pass, &values, &walk, &terms, &factors);
-                assert_close(&found, &expected, &format!("{name}, {terms:?}, terms"));
-                assert_close(&grads, &slopes, &format!("{name}, {terms:?}, gradients"));
+                let (found, grads) = run(pass, &values, &walk, &settings, &factors);
+                assert_close(&found, &expected, &format!("{name}, {settings:?}, terms"));
+                assert_close(&grads, &slopes, &format!("{name}, {settings:?}, gradients"));
             }
         }
     }
@@ -145,7 +151,7 @@ fn chunks_equal_the_losses_over_stored_scores() {
         let data = TensorData::new(values[start..start + rows * D].to_vec(), [rows, D]);
         Tensor::from_data(data, &device).require_grad()
     };
-    for (terms, factors) in variants() {
+    for (settings, factors) in variants() {
         let branches: Vec<[Tensor<2>; 2]> =
             (0..N).map(|b| [tensor(places(b).0, R), tensor(places(b).1, V)]).collect();
         let scores = branches
@@ -156,7 +162,7 @@ fn chunks_equal_the_losses_over_stored_scores() {
             log_weight: vec![0.0; R * (V - 1)],
             labels: labels.iter().map(|l| l - 1).collect(),
         };
-        let stored = softmax_losses(Tensor::stack(scores.collect(), 0), &Arc::new(candidates), &terms);
+        let stored = softmax_losses(Tensor::stack(scores.collect(), 0), &Arc::new(candidates), &settings);
         let total = (stored.clone() * Tensor::from_data(factors.as_slice(), &device)).sum() * 1.7;
         let grads = total.backward();
         let expected: Vec<f64> = host(stored.inner()).into_iter().map(f64::from).collect();
@@ -164,7 +170,7 @@ fn chunks_equal_the_losses_over_stored_scores() {
         let expected_grads: Vec<f64> = grads.map(f64::from).collect();
         let walk = Walk { labels: labels.clone(), chunk: 10 };
         for pass in [walk_chunks as Run, walk_rows] {
-            let (found, grads) = run(pass, &values, &walk, &terms, &factors);
+            let (found, grads) = run(pass, &values, &walk, &settings, &factors);
             assert_close(&found, &expected, "terms");
             assert_close(&grads, &expected_grads, "gradients");
         }
@@ -177,10 +183,10 @@ fn scores_of_hundreds_neither_overflow_nor_vanish() {
     let values: Vec<f32> = values.iter().map(|v| v * 12.0).collect();
     let exact: Vec<f64> = values.iter().map(|&v| f64::from(v)).collect();
     let walk = Walk { labels: labels.clone(), chunk: 4 };
-    for (terms, factors) in variants() {
+    for (settings, factors) in variants() {
         for pass in [walk_chunks as Run, walk_rows] {
-            let (found, grads) = run(pass, &values, &walk, &terms, &factors);
-            assert_close(&found, &expected_terms(&exact, &exact, &labels, &terms), "terms");
+            let (found, grads) = run(pass, &values, &walk, &settings, &factors);
+            assert_close(&found, &expected_terms(&exact, &exact, &labels, &settings), "terms");
             assert!(grads.iter().all(|g| g.is_finite()));
         }
     }

@@ -29,9 +29,9 @@ pub struct Candidates {
     pub labels: Vec<u32>,
 }
 
-/// The terms to compute.
+/// The pairs of distillation, and how their losses are computed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Terms {
+pub struct PairSettings {
     /// (student, teacher) by branch; `None` is the mean of all branches.
     pub pairs: Vec<(usize, Option<usize>)>,
     pub temperature: f32,
@@ -47,9 +47,9 @@ pub struct Terms {
 ///
 /// # Shapes
 /// - scores: `[N, R, U]`, raw dot products
-pub fn softmax_losses(scores: Tensor<3>, candidates: &Arc<Candidates>, terms: &Terms) -> Tensor<1> {
+pub fn softmax_losses(scores: Tensor<3>, candidates: &Arc<Candidates>, settings: &PairSettings) -> Tensor<1> {
     let out =
-        <Dispatch as LossOps>::softmax_losses(scores.into_dispatch(), candidates.clone(), terms.clone());
+        <Dispatch as LossOps>::softmax_losses(scores.into_dispatch(), candidates.clone(), settings.clone());
     Tensor::from_dispatch(out)
 }
 
@@ -60,13 +60,13 @@ pub trait LossOps: Backend {
     fn softmax_losses(
         scores: FloatTensor<Self>,
         candidates: Arc<Candidates>,
-        terms: Terms,
+        settings: PairSettings,
     ) -> FloatTensor<Self>;
 }
 
 impl LossOps for Flex {
-    fn softmax_losses(scores: FlexTensor, candidates: Arc<Candidates>, terms: Terms) -> FlexTensor {
-        let kernel = Kernel { candidates: &candidates, terms: &terms };
+    fn softmax_losses(scores: FlexTensor, candidates: Arc<Candidates>, settings: PairSettings) -> FlexTensor {
+        let kernel = Kernel { candidates: &candidates, settings: &settings };
         kernel.forward(&scores.to_contiguous()).0
     }
 }
@@ -75,16 +75,16 @@ impl<C: CheckpointStrategy> LossOps for Autodiff<Flex, C> {
     fn softmax_losses(
         scores: FloatTensor<Self>,
         candidates: Arc<Candidates>,
-        terms: Terms,
+        settings: PairSettings,
     ) -> FloatTensor<Self> {
         match LossBackward.prepare::<C>([scores.node()]).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
                 let scores = scores.primitive().to_contiguous();
-                let (losses, kept) = Kernel { candidates: &candidates, terms: &terms }.forward(&scores);
-                prep.finish((scores, Arc::new(kept), candidates, terms), losses)
+                let (losses, kept) = Kernel { candidates: &candidates, settings: &settings }.forward(&scores);
+                prep.finish((scores, Arc::new(kept), candidates, settings), losses)
             }
             OpsKind::UnTracked(prep) => {
-                prep.finish(Flex::softmax_losses(scores.into_primitive(), candidates, terms))
+                prep.finish(Flex::softmax_losses(scores.into_primitive(), candidates, settings))
             }
         }
     }
@@ -94,14 +94,14 @@ impl<C: CheckpointStrategy> LossOps for Autodiff<Flex, C> {
 struct LossBackward;
 
 impl Backward<Flex, 1> for LossBackward {
-    type State = (FlexTensor, Arc<Vec<f32>>, Arc<Candidates>, Terms);
+    type State = (FlexTensor, Arc<Vec<f32>>, Arc<Candidates>, PairSettings);
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let [node] = ops.parents;
         let grad = grads.consume::<Flex>(&ops.node).to_contiguous();
-        let (scores, kept, candidates, terms) = ops.state;
+        let (scores, kept, candidates, settings) = ops.state;
         if let Some(node) = node {
-            let kernel = Kernel { candidates: &candidates, terms: &terms };
+            let kernel = Kernel { candidates: &candidates, settings: &settings };
             let d_scores = kernel.backward(&scores, &kept, grad.storage::<f32>());
             grads.register::<Flex>(node.id, d_scores);
         }
@@ -110,15 +110,15 @@ impl Backward<Flex, 1> for LossBackward {
 
 struct Kernel<'a> {
     candidates: &'a Candidates,
-    terms: &'a Terms,
+    settings: &'a PairSettings,
 }
 
 impl Kernel<'_> {
     fn forward(&self, scores: &FlexTensor) -> (FlexTensor, Vec<f32>) {
         let (n, r, u) = dims(scores);
         let values = scores.storage::<f32>();
-        let k = self.terms.pairs.len();
-        let kept_width = self.terms.kept_width(n);
+        let k = self.settings.pairs.len();
+        let kept_width = self.settings.kept_width(n);
         let mut kept = vec![0.0f32; r * kept_width];
         let mut rows = vec![0.0f32; r * (n + k)];
         kept.par_chunks_mut(kept_width).zip(rows.par_chunks_mut(n + k)).enumerate().for_each_init(
@@ -130,7 +130,7 @@ impl Kernel<'_> {
                         self.load(values, row, (n, r, u), scratch);
                         let weight = &self.candidates.log_weight[row * u..(row + 1) * u];
                         let label = self.candidates.labels[row] as usize;
-                        self.terms.forward_row(scratch, weight, label, kept, out);
+                        self.settings.forward_row(scratch, weight, label, kept, out);
                     },
                 );
             },
@@ -146,7 +146,7 @@ impl Kernel<'_> {
     fn backward(&self, scores: &FlexTensor, kept: &[f32], grad: &[f32]) -> FlexTensor {
         let (n, r, u) = dims(scores);
         let values = scores.storage::<f32>();
-        let kept_width = self.terms.kept_width(n);
+        let kept_width = self.settings.kept_width(n);
         let share = 1.0 / r as f32;
         let grad: Vec<f32> = grad.iter().map(|g| g * share).collect();
         let mut out = vec![0.0f32; n * r * u];
@@ -165,7 +165,7 @@ impl Kernel<'_> {
                         let weight = &self.candidates.log_weight[row * u..(row + 1) * u];
                         let label = Some(self.candidates.labels[row] as usize);
                         let kept = &kept[row * kept_width..(row + 1) * kept_width];
-                        self.terms.backward_row(scratch, weight, label, kept, &grad, &mut out);
+                        self.settings.backward_row(scratch, weight, label, kept, &grad, &mut out);
                     },
                 );
             },
@@ -184,13 +184,13 @@ impl Kernel<'_> {
                 z[i] = scores[i] - popularity[i];
             }
         }
-        if !self.terms.pairs.is_empty() {
+        if !self.settings.pairs.is_empty() {
             scratch.average(u);
         }
     }
 }
 
-impl Terms {
+impl PairSettings {
     /// Number of values that forward keeps of a row for backward: the log-normalisers of each branch at temperature 1,
     /// of each branch at tau and of the mean at tau; then each pair's term without its tau².
     pub(super) fn kept_width(&self, branches: usize) -> usize {
