@@ -71,7 +71,7 @@ impl Plan {
             users: setup.dataset.sequences.users(),
             items: setup.dataset.items.count(),
             windows: system.samples().0,
-            items_without_content: unused.bare_items,
+            items_without_content: unused.items_without_content,
             items_without_window: unused.items,
             unread_events_share: unused.events_share,
             parameters: training.parameters(),

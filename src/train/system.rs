@@ -120,7 +120,7 @@ impl fmt::Display for TeacherRun {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Unused {
     /// Items without any content features.
-    pub bare_items: usize,
+    pub items_without_content: usize,
     /// Items with training events of which no sample reads one.
     pub items: usize,
     /// Share of the training events that no sample reads.

@@ -118,7 +118,7 @@ impl CoDistill {
     }
 
     /// Items that no `tokens` view of the model covers.
-    pub fn items_without_modality(&self) -> usize {
+    pub fn items_without_content(&self) -> usize {
         let stores: Vec<_> = self.views.iter().flatten().collect();
         if stores.is_empty() {
             return 0;
@@ -182,7 +182,7 @@ impl System for CoDistill {
     fn notices(&self) -> Notices {
         let unread = self.unread();
         let mut warnings = Vec::new();
-        let bare = self.items_without_modality();
+        let bare = self.items_without_content();
         if bare > 0 {
             warnings.push(format!(
                 "{bare} items have no content features at all; learned missing tokens stand in for them"
@@ -196,7 +196,7 @@ impl System for CoDistill {
     fn unused(&self) -> Unused {
         let unread = self.unread();
         Unused {
-            bare_items: self.items_without_modality(),
+            items_without_content: self.items_without_content(),
             items: unread.items(),
             events_share: unread.share(),
         }
