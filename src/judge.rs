@@ -126,8 +126,8 @@ pub struct Judging<'a> {
 /// ```
 ///
 /// # Errors
-/// A scorer failed, a baseline is unknown or knows nothing more, a named protocol does not fit the data set's split, the part has no targets among the candidates, or cold items are asked for of a
-/// system without ID vectors.
+/// A scorer failed, a baseline is unknown or knows nothing more, a named protocol does not fit the data set's split, the part
+/// has no targets among the candidates, or cold items are asked for of a system without ID vectors.
 pub fn judge(model: &dyn AnyFitted, judging: &Judging<'_>) -> Result<Report, JudgeError> {
     let setup = model.setup();
     let Judging { part, baselines, choice, .. } = *judging;

@@ -130,8 +130,8 @@ pub fn run(args: &RecommendArgs, terminal: &Terminal) -> Result<Exit, Failure> {
 /// Says that items which no training has seen are ranked by ID vectors that are still random; a store leaves those out.
 fn tell_untrained(trained: &Trained, shelf: &Shelf, terminal: &Terminal) {
     let system = trained.system();
-    let with_ids = system.setup.config.model.views.iter().any(|view| view.kind.has_table());
-    if !with_ids || !matches!(shelf, Shelf::Catalogue) {
+    let has_ids = system.setup.config.model.views.iter().any(|view| view.kind.has_table());
+    if !has_ids || !matches!(shelf, Shelf::Catalogue) {
         return;
     }
     let counts = system.window_counts();

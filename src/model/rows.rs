@@ -23,13 +23,13 @@ pub struct IdRows {
     /// `[V, F]`, with gradient
     pub values: Tensor<2>,
     /// `[U, F]`: the same in the block's order.
-    of_block: Tensor<2>,
+    block_values: Tensor<2>,
 }
 
 impl IdRows {
     /// Rows of a group's items, `[N, F]`.
     pub(super) fn group_rows(&self, group: &ItemGroup) -> Tensor<2> {
-        self.of_block.clone().narrow(0, group.start, group.count)
+        self.block_values.clone().narrow(0, group.start, group.count)
     }
 }
 
@@ -49,8 +49,8 @@ impl Recommender {
         });
         let places: Vec<u32> = places.collect();
         let values = Tensor::from_inner(lookup(table.inner(), &rows)).require_grad();
-        let of_block =
+        let block_values =
             if rows.len() == places.len() { values.clone() } else { lookup(values.clone(), &places) };
-        Some(IdRows { table: format!("views.{name}.table"), rows, values, of_block })
+        Some(IdRows { table: format!("views.{name}.table"), rows, values, block_values })
     }
 }

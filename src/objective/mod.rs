@@ -2,7 +2,8 @@
 //!
 //! An objective is a list of [`Term`]s. `objective.kind` chooses the one that every branch is trained on: the softmax over
 //! a batch's own or drawn items ([`softmax`]), over the catalogue ([`full`]), or binary cross-entropy ([`gbce`]);
-//! [`distill`] ties the branches to each other, and [`run_distillation`] to finished runs. Further terms are entries of `[[objective.terms]]`, found in a registry.
+//! [`distill`] ties the branches to each other, and [`run_distillation`] to finished runs. Further terms are entries of
+//! `[[objective.terms]]`, found in a registry.
 
 pub mod config;
 pub mod distill;

@@ -86,6 +86,6 @@ pub trait Term: Debug + Send + Sync {
         self.names().iter().any(|name| phase.is_active(name))
     }
 
-    /// Losses of a micro-batch in which the term counts.
+    /// Losses of a micro-batch in which the term is active.
     fn losses(&self, forward: &dyn Forward, phase: Phase<'_>) -> TermLosses;
 }

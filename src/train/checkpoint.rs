@@ -87,8 +87,8 @@ impl RunState {
     /// ended it.
     pub fn is_done(&self, train: &TrainConfig) -> bool {
         let stale = train.patience > 0 && self.stale >= train.patience;
-        let in_last_stage = self.stage + 1 >= train.stages.len();
-        in_last_stage && (stale || self.epoch > self.earlier_epochs + train.epochs)
+        let is_last_stage = self.stage + 1 >= train.stages.len();
+        is_last_stage && (stale || self.epoch > self.earlier_epochs + train.epochs)
     }
 
     /// Whether `codistill import` made it: a training saves nothing before its first step.

@@ -281,8 +281,8 @@ pub fn resolve(
     found.pass_over("the data set", &dataset, passed_over.as_deref());
     judge("the data set", &dataset, wanted, hash, &mut found, &mut changes);
     config.data.path = Some(dataset.clone());
-    let with_ids = config.model.views.iter().any(|view| view.kind.has_table());
-    if asked.accept_changed && with_ids && !changes.is_empty() {
+    let has_ids = config.model.views.iter().any(|view| view.kind.has_table());
+    if asked.accept_changed && has_ids && !changes.is_empty() {
         let there = Dataset::open(&dataset).ok().map(|dataset| item_ids_hash(&dataset.items.ids));
         match (&items, there) {
             (Some(then), Some(now)) if *then != now => {

@@ -258,9 +258,9 @@ impl Sampler {
         let mut fills = vec![0u32; width];
         columns.iter().for_each(|column| fills[column.0 as usize] += 1);
         let log_fills: Vec<f32> = fills.iter().map(|&n| (n as f32).ln()).collect();
-        let mut by_item: HashMap<u32, Vec<u32>> = HashMap::with_capacity(width);
+        let mut item_columns: HashMap<u32, Vec<u32>> = HashMap::with_capacity(width);
         for (column, &item) in block.items.iter().enumerate() {
-            by_item.entry(item).or_default().push(column as u32);
+            item_columns.entry(item).or_default().push(column as u32);
         }
         let mut weights = Vec::with_capacity(labels.len() * width);
         let mut row = 0;
@@ -271,7 +271,7 @@ impl Sampler {
                 self.items_of(window)
             };
             let mut user_weights = log_fills.clone();
-            for column in own.iter().filter_map(|item| by_item.get(item)).flatten() {
+            for column in own.iter().filter_map(|item| item_columns.get(item)).flatten() {
                 user_weights[*column as usize] = BLOCKED;
             }
             for _ in 1..window.length {

@@ -302,9 +302,9 @@ fn memory_estimate(system: &CoDistill, batch: &Batch, parameters: usize) -> u64 
         (None, _) => batch.block.items.len(),
     };
     let distill = &system.setup.config.objective.distill;
-    let from_runs = distill.pairs.iter().filter(|pair| distill.run(&pair.teacher).is_some()).count();
+    let run_pairs = distill.pairs.iter().filter(|pair| distill.run(&pair.teacher).is_some()).count();
     let logits =
-        8 * (model.branches.len() + from_runs) as u64 * (batch.histories.positions() * columns) as u64;
+        8 * (model.branches.len() + run_pairs) as u64 * (batch.histories.positions() * columns) as u64;
     let teachers: u64 = system.teachers.get().into_iter().flatten().map(|teacher| teacher.entries()).sum();
     4 * (4 * parameters as u64 + tower + encoders + logits + teachers)
 }

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn without_excluded_items_the_draws_are_what_they_always_were() {
+    fn the_draws_are_what_they_always_were_where_no_item_is_excluded() {
         let counts = [0, 4, 1, 3, 9, 2];
         let mut rng = ChaCha8Rng::seed_from_u64(mix64(0x11 ^ STREAM));
         let expected: Vec<ItemId> = (0..64).map(|_| ItemId(rng.random_range(1..=5))).collect();

@@ -58,7 +58,7 @@ impl Refusal {
     }
 
     /// As the error of the entry `n` of the list of teachers, which leads to `dir`.
-    fn of_entry(self, n: usize, dir: &Path) -> SystemError {
+    fn into_error(self, n: usize, dir: &Path) -> SystemError {
         let Self { reason, hint, is_of_settings } = self;
         let key = format!("objective.distill.teachers.{n}.run");
         let reason = format!("names {}, {reason}", dir.display());
@@ -82,7 +82,7 @@ impl Teacher {
             let place = setup.teachers.get(&teacher.name);
             let dir = place.map_or(&teacher.run, |place| &place.run);
             let taught = place.and_then(|place| place.taught.as_deref());
-            Self::open(setup, teacher, dir, taught).map_err(|refusal| refusal.of_entry(n, dir))
+            Self::open(setup, teacher, dir, taught).map_err(|refusal| refusal.into_error(n, dir))
         });
         opened.collect()
     }
@@ -242,8 +242,8 @@ fn check_data(setup: &Setup, checkpoint: &Checkpoint, dir: &Path) -> Result<(), 
         let reason = "which does not record what data set it was trained on";
         return Err(Refusal::new(reason, "train it anew: an older program made it"));
     }
-    let of_run = inputs::Inputs::read(&RunDir::new(dir)).ok().flatten().map(|inputs| inputs.dataset.path);
-    let at = of_run.or_else(|| checkpoint.config.data.path.clone()).unwrap_or_default();
+    let recorded = inputs::Inputs::read(&RunDir::new(dir)).ok().flatten().map(|inputs| inputs.dataset.path);
+    let at = recorded.or_else(|| checkpoint.config.data.path.clone()).unwrap_or_default();
     let own = setup.config.data.path.clone().unwrap_or_default();
     let reason = format!(
         "which was trained on another data set: {} ({}), and here it is {} ({})",
