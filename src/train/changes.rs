@@ -2,11 +2,30 @@
 
 use std::path::PathBuf;
 
+/// One thing that a training reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    Dataset,
+    /// Of the view with this name.
+    Features(String),
+    /// The finished run that teaches under this name.
+    Teacher(String),
+}
+
+impl std::fmt::Display for What {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Dataset => write!(f, "the data set"),
+            Self::Features(view) => write!(f, "the features of view `{view}`"),
+            Self::Teacher(name) => write!(f, "the teacher `{name}`"),
+        }
+    }
+}
+
 /// One input that is not what the training read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
-    /// `the data set`, the features of a view, or a teacher.
-    pub what: String,
+    pub what: What,
     pub path: PathBuf,
     pub fault: Fault,
 }
@@ -35,12 +54,9 @@ impl std::fmt::Display for Change {
     }
 }
 
-/// How a teacher begins in [`Change::what`].
-pub(super) const TEACHER: &str = "the teacher ";
-
 /// What can be done about all of them.
 pub(super) fn way_out(changes: &[Change]) -> String {
-    let is_teacher = |change: &Change| change.what.starts_with(TEACHER);
+    let is_teacher = |change: &Change| matches!(change.what, What::Teacher(_));
     let mut absent = changes.iter().filter(|c| matches!(c.fault, Fault::Absent(_))).peekable();
     if absent.peek().is_some() {
         return if absent.all(is_teacher) {
@@ -74,7 +90,7 @@ mod tests {
     use super::*;
 
     fn change(fault: Fault) -> Change {
-        Change { what: "the data set".into(), path: "data/x".into(), fault }
+        Change { what: What::Dataset, path: "data/x".into(), fault }
     }
 
     #[test]
@@ -98,7 +114,7 @@ mod tests {
         // What is not there can't be gone on with.
         assert!(!hint(&[other, absent.clone()]).contains("--accept-changed"));
         // A teacher lies below no data set.
-        let teacher = |fault| Change { what: format!("{TEACHER}`big`"), ..change(fault) };
+        let teacher = |fault| Change { what: What::Teacher("big".into()), ..change(fault) };
         let other = || Fault::Other { recorded: "a".into(), found: "b".into() };
         for (fault, words) in [(absent, "put that run back"), (other(), "--accept-changed")] {
             let hint = way_out(&[teacher(fault)]);

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-pub use super::changes::{Change, Fault};
-use super::changes::{TEACHER, way_out};
+use super::changes::way_out;
+pub use super::changes::{Change, Fault, What};
 use super::checkpoint::{self, Parents};
 use super::places::{Choice, Places};
 use super::run_dir::{RunDir, Which};
@@ -220,7 +220,7 @@ pub struct Found {
 }
 
 impl Found {
-    fn pass_over(&mut self, what: &str, taken: &Path, other: Option<&Path>) {
+    fn pass_over(&mut self, what: &What, taken: &Path, other: Option<&Path>) {
         if let Some(other) = other {
             let (taken, other) = (taken.display(), other.display());
             self.passed_over
@@ -278,8 +278,8 @@ pub fn resolve(
     let wanted = Some(parents.dataset.as_str()).filter(|hash| !hash.is_empty());
     let Choice { path: dataset, hash, passed_over } =
         Places::choose(places.dataset(&named), wanted, &hash_of);
-    found.pass_over("the data set", &dataset, passed_over.as_deref());
-    judge("the data set", &dataset, wanted, hash, &mut found, &mut changes);
+    found.pass_over(&What::Dataset, &dataset, passed_over.as_deref());
+    judge(&What::Dataset, &dataset, wanted, hash, &mut found, &mut changes);
     config.data.path = Some(dataset.clone());
     let has_ids = config.model.views.iter().any(|view| view.kind.has_table());
     if asked.accept_changed && has_ids && !changes.is_empty() {
@@ -296,7 +296,7 @@ pub fn resolve(
     let mut seen: BTreeMap<String, PathBuf> = BTreeMap::new();
     for view in config.model.views.clone().iter().filter(|view| view.kind.reads_features()) {
         let name = view.store();
-        let what = format!("the features of view `{}`", view.name);
+        let what = What::Features(view.name.clone());
         let wanted = parents.features.get(&view.name).map(String::as_str);
         let default = feature_dir(&dataset, name);
         let candidates = match (seen.get(name), config.data.features.get(name)) {
@@ -319,7 +319,7 @@ pub fn resolve(
         seen.insert(name.to_owned(), dir);
     }
     for teacher in config.objective.distill.teachers.iter().filter(|_| asked.trains) {
-        let what = format!("{TEACHER}`{}`", teacher.name);
+        let what = What::Teacher(teacher.name.clone());
         let wanted = parents.teachers.get(&teacher.name).map(String::as_str);
         let candidates = places.teacher(&teacher.name, &teacher.run);
         let Choice { path: run, hash, passed_over } =
@@ -347,14 +347,14 @@ pub fn dataset_dir(run: &RunDir, config: &Config) -> Option<PathBuf> {
 
 /// Compares one input; false where there is nothing to look into further.
 fn judge(
-    what: &str,
+    what: &What,
     path: &Path,
     wanted: Option<&str>,
     hash: Result<String, String>,
     found: &mut Found,
     changes: &mut Vec<Change>,
 ) -> bool {
-    let mut change = |fault| changes.push(Change { what: what.to_owned(), path: path.to_owned(), fault });
+    let mut change = |fault| changes.push(Change { what: what.clone(), path: path.to_owned(), fault });
     match (hash, wanted) {
         (Err(reason), _) => {
             change(Fault::Absent(reason));

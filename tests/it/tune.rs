@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use codistill::config::SynthConfig;
 use codistill::data::{Dataset, Part, write_dataset};
 use codistill::synth;
-use codistill::train::inputs::{Change, Fault, InputsError};
+use codistill::train::inputs::{Change, Fault, InputsError, What};
 use codistill::tune::{self, Event, Request, TuneError};
 use serde_json::Value;
 
@@ -217,7 +217,7 @@ fn what_all_trials_read_ends_the_search_where_it_is_absent_and_fails_no_trial() 
 #[test]
 fn a_search_names_no_option_that_it_lacks() {
     let change = Change {
-        what: "the data set".into(),
+        what: What::Dataset,
         path: "data/x".into(),
         fault: Fault::Other { recorded: "a".into(), found: "b".into() },
     };
