@@ -40,7 +40,9 @@ pub mod export;
 pub mod features;
 pub mod hex;
 pub mod judge;
+pub mod linear;
 pub mod lock;
+pub mod memory;
 pub mod model;
 pub mod monitor;
 #[cfg(test)]

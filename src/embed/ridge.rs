@@ -3,6 +3,8 @@
 //! Shapes: `n` items, `p` inputs, `f` outputs.
 
 use rayon::prelude::*;
+
+use crate::linear::{cholesky, substitute};
 use serde::{Deserialize, Serialize};
 
 /// Candidate penalties, as multiples of the mean input variance times n.
@@ -148,39 +150,6 @@ impl Normal {
 fn means(values: &[f64], width: usize) -> Vec<f64> {
     let n = (values.len() / width.max(1)).max(1) as f64;
     (0..width).map(|k| values.iter().skip(k).step_by(width).sum::<f64>() / n).collect()
-}
-
-/// Replaces a positive definite matrix by its lower Cholesky factor L, L Lᵀ = matrix.
-fn cholesky(matrix: &mut [f64], p: usize) {
-    for row in 0..p {
-        for column in 0..=row {
-            let (a, b) = (&matrix[row * p..row * p + column], &matrix[column * p..column * p + column]);
-            let dot: f64 = a.iter().zip(b).map(|(x, y)| x * y).sum();
-            let rest = matrix[row * p + column] - dot;
-            matrix[row * p + column] =
-                if row == column { rest.max(1e-300).sqrt() } else { rest / matrix[column * p + column] };
-        }
-    }
-}
-
-/// Solves L Lᵀ w = b in place for the columns of `b [p, f]`.
-fn substitute(lower: &[f64], b: &mut [f64], p: usize, f: usize) {
-    for row in 0..p {
-        let (done, rest) = b.split_at_mut(row * f);
-        let own = &mut rest[..f];
-        for (other, values) in done.chunks_exact(f).enumerate() {
-            own.iter_mut().zip(values).for_each(|(o, v)| *o -= lower[row * p + other] * v);
-        }
-        own.iter_mut().for_each(|o| *o /= lower[row * p + row]);
-    }
-    for row in (0..p).rev() {
-        let (rest, done) = b.split_at_mut((row + 1) * f);
-        let own = &mut rest[row * f..];
-        for (values, other) in done.chunks_exact(f).zip(row + 1..) {
-            own.iter_mut().zip(values).for_each(|(o, v)| *o -= lower[other * p + row] * v);
-        }
-        own.iter_mut().for_each(|o| *o /= lower[row * p + row]);
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,145 @@
+//! Items foretold by the items around them: a ridge regression for each item, on its nearest items alone.
+//!
+//! EASE (Steck, WWW 2019) regresses each item's column of the user-item matrix X on all the others, which takes the inverse
+//! of an I x I matrix. Here each item is regressed on the K items that are nearest to it, as in SLIM with feature selection
+//! (Ning and Karypis, ICDM 2011, section 4.2): `w_j = (G_NN + ridge I)^-1 g_Nj` with `G = XᵀX` and N the neighbours of j. On
+//! catalogues of some thousand items its rankings are those of EASE, in memory that does not grow with I².
+//!
+//! Shapes: `I` items, `K` neighbours, `P` entries kept of a row of G.
+
+use rayon::prelude::*;
+
+use super::lists::{Lists, largest};
+use crate::eval::baseline::Baskets;
+use crate::linear::{cholesky, substitute};
+
+/// How items are regressed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Regression {
+    /// K: nearest items, by cosine with shrinkage.
+    pub neighbours: usize,
+    /// What is added to the diagonal of G: users that never had both.
+    pub ridge: f64,
+    /// P: entries kept of a row of G, the largest; the others count as 0.
+    pub pairs: usize,
+}
+
+impl Default for Regression {
+    fn default() -> Self {
+        Self { neighbours: 50, ridge: 100.0, pairs: 200 }
+    }
+}
+
+impl Regression {
+    /// `[I + 1, I + 1]`: what an item of the history adds to the score of each other item, at most K entries in each column.
+    ///
+    /// Memory: P entries per item while it computes, then K. Bits depend on the baskets alone.
+    pub fn fit(&self, baskets: &Baskets) -> Lists {
+        let gram = self.gram(baskets);
+        let columns = (0..baskets.width()).into_par_iter().map(|item| self.column(baskets, &gram, item));
+        let columns: Vec<Vec<(u32, f32)>> = columns.collect();
+        Lists::from_rows(columns).transposed()
+    }
+
+    /// Numbers of common users, the P largest of each row, without the diagonal.
+    fn gram(&self, baskets: &Baskets) -> Lists {
+        let row = |common: &mut Vec<u32>, item: usize| {
+            let shared = baskets.sharing(item, common).into_iter();
+            largest(shared.map(|(other, both)| (other, both as f32)).collect(), self.pairs)
+        };
+        let zeros = || vec![0u32; baskets.width()];
+        let rows: Vec<_> = (0..baskets.width()).into_par_iter().map_init(zeros, row).collect();
+        Lists::from_rows(rows)
+    }
+
+    /// Weights of the items around `item`, ascending.
+    fn column(&self, baskets: &Baskets, gram: &Lists, item: usize) -> Vec<(u32, f32)> {
+        let near = |&(other, both): &(u32, f32)| {
+            (other, baskets.similarity(item, other as usize, both as u32) as f32)
+        };
+        let near = largest(gram.row(item).iter().map(near).collect(), self.neighbours);
+        let k = near.len();
+        let mut matrix = vec![0.0; k * k];
+        let mut weights = vec![0.0; k];
+        for (a, &(first, _)) in near.iter().enumerate() {
+            matrix[a * k + a] = baskets.users(first as usize).len() as f64 + self.ridge;
+            weights[a] = value_at(gram.row(item), first);
+            for (b, &(second, _)) in near[..a].iter().enumerate() {
+                // Symmetric, though a row may have lost what its counterpart keeps.
+                let rows = [gram.row(first as usize), gram.row(second as usize)];
+                matrix[a * k + b] = value_at(rows[0], second).max(value_at(rows[1], first));
+            }
+        }
+        cholesky(&mut matrix, k);
+        substitute(&matrix, &mut weights, k, 1);
+        near.iter().zip(weights).map(|(&(other, _), weight)| (other, weight as f32)).collect()
+    }
+}
+
+/// The value in a column of a row, 0 where it has none.
+fn value_at(row: &[(u32, f32)], column: u32) -> f64 {
+    row.binary_search_by_key(&column, |entry| entry.0).map_or(0.0, |place| f64::from(row[place].1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HISTORIES: [&[u32]; 7] =
+        [&[1, 2, 3], &[2, 3, 4], &[1, 2, 4, 4], &[5, 1], &[3, 5, 2], &[4, 1, 5, 3], &[2, 1]];
+
+    /// EASE by Gauss-Jordan elimination: column j is `-P_ij / P_jj` with `P = (XᵀX + ridge I)^-1`.
+    fn ease(ridge: f64) -> Vec<Vec<f64>> {
+        let n = 5;
+        let had = |u: usize, item: usize| HISTORIES[u].contains(&(item as u32 + 1));
+        let mut rows: Vec<Vec<f64>> = (0..n)
+            .map(|a| {
+                let common = |b: usize| (0..7).filter(|&u| had(u, a) && had(u, b)).count() as f64;
+                let left = (0..n).map(|b| common(b) + if a == b { ridge } else { 0.0 });
+                left.chain((0..n).map(|b| f64::from(u8::from(a == b)))).collect()
+            })
+            .collect();
+        for pivot in 0..n {
+            let by = rows[pivot][pivot];
+            rows[pivot].iter_mut().for_each(|value| *value /= by);
+            for other in (0..n).filter(|&other| other != pivot) {
+                let (factor, own) = (rows[other][pivot], rows[pivot].clone());
+                rows[other].iter_mut().zip(own).for_each(|(value, own)| *value -= factor * own);
+            }
+        }
+        (0..n).map(|i| (0..n).map(|j| -rows[i][n + j] / rows[j][n + j]).collect()).collect()
+    }
+
+    #[test]
+    fn with_all_items_as_neighbours_it_is_ease() {
+        let baskets = Baskets::new(7, 5, |u| HISTORIES[u]);
+        for ridge in [0.5, 3.0] {
+            let weights = Regression { neighbours: 9, ridge, pairs: 9 }.fit(&baskets);
+            let expected = ease(ridge);
+            for i in 1..=5usize {
+                assert!(weights.row(i).iter().all(|&(other, _)| other as usize != i));
+                for j in (1..=5usize).filter(|&j| j != i) {
+                    let found = value_at(weights.row(i), j as u32);
+                    assert!((found - expected[i - 1][j - 1]).abs() < 1e-6, "{i} {j}: {found}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_item_is_foretold_by_its_nearest_items_alone() {
+        let baskets = Baskets::new(7, 5, |u| HISTORIES[u]);
+        let weights = Regression { neighbours: 2, ridge: 1.0, pairs: 4 }.fit(&baskets);
+        let columns = weights.transposed();
+        assert!((1..=5).all(|item| columns.row(item).len() == 2) && columns.row(0).is_empty());
+        // Item 1 shares three of its five users with 2, and two with 3, 4 and 5; 3 has more users of its own, and 4 comes
+        // before 5.
+        let near: Vec<u32> = columns.row(1).iter().map(|entry| entry.0).collect();
+        assert_eq!(near, [2, 4]);
+        // (users(2) + 1) a + common(2, 4) b = common(1, 2) and the like: 6 a + 2 b = 3, 2 a + 4 b = 2.
+        let expected = [0.4, 0.3];
+        for (&(_, found), expected) in columns.row(1).iter().zip(expected) {
+            assert!((f64::from(found) - expected).abs() < 1e-6, "{found} {expected}");
+        }
+    }
+}
