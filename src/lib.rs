@@ -42,6 +42,7 @@ pub mod hex;
 pub mod judge;
 pub mod linear;
 pub mod lock;
+pub mod logit;
 pub mod memory;
 pub mod model;
 pub mod monitor;

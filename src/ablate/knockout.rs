@@ -72,7 +72,7 @@ pub fn judge(
     let model = checkpoint.restore(&path, system.new_model())?.valid();
     let vectors = system.catalogue(&model);
     let s = system.setup.config.data.max_seq_len;
-    let scorer = ModelScorer::new(&model, &vectors, Some(&system.setup.dataset), s, device);
+    let scorer = ModelScorer::new(&model, &vectors, None, Some(&system.setup.dataset), s, device);
     // One branch is scored under the ensemble's name alone; of several, the ensemble stands before them.
     let branches = &system.setup.config.model.branches;
     let offset = usize::from(branches.len() > 1);

@@ -231,12 +231,12 @@ impl Shelf {
         match self {
             Self::Catalogue => {
                 let vectors = system.catalogue(model);
-                let scorer = ModelScorer::new(model, &vectors, None, s, device);
+                let scorer = ModelScorer::new(model, &vectors, system.memory(), None, s, device);
                 histories.chunks(TILE).try_for_each(|tile| write(tile, top_k(&scorer, tile, listing)))
             }
             Self::Store { mixed, .. } => {
                 let calibration = args.calibrate.unwrap_or_default();
-                let scorer = MixedScorer::new(model, mixed, None, s, calibration, device);
+                let scorer = MixedScorer::new(model, mixed, system.memory(), None, s, calibration, device);
                 histories.chunks(TILE).try_for_each(|tile| write(tile, mixed_top_k(&scorer, tile, listing)))
             }
         }

@@ -159,7 +159,8 @@ impl Embedder<'_> {
     /// A scorer of a snapshot's items.
     pub fn scorer<'a>(&'a self, mixed: &'a crate::recommend::Mixed) -> MixedScorer<'a> {
         let s = self.system.setup.config.data.max_seq_len;
-        MixedScorer::new(self.model, mixed, None, s, Calibration::default(), &self.system.setup.device)
+        let (memory, device) = (self.system.memory(), &self.system.setup.device);
+        MixedScorer::new(self.model, mixed, memory, None, s, Calibration::default(), device)
     }
 
     fn description(&self) -> Description {

@@ -140,7 +140,7 @@ fn rank_all(
         let masks: Vec<Vec<u32>> = tile.par_iter().map(|target| masking.places(target)).collect();
         let query = |(target, masked): (&Target, _)| {
             // Targets without a place were left out.
-            Query { target: masking.place(target.item.0).unwrap_or_default(), masked }
+            Query { target: masking.place(target.item.0).unwrap_or_default(), masked, added: &[] }
         };
         let queries: Vec<Query> = tile.iter().zip(masks.iter().map(Vec::as_slice)).map(query).collect();
         masked_targets += queries.iter().filter(|q| q.masked.binary_search(&q.target).is_ok()).count();

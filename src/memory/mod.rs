@@ -1,9 +1,288 @@
-//! What a training part tells by counting alone: lists of items that belong together, in bounded memory.
+//! A branch that counts instead of training: what the training part tells of items by their company, their order and their
+//! content, as lists in bounded memory.
 //!
-//! Reading order: [`lists`] (row-sparse matrices), [`regression`] (items foretold by their neighbours).
+//! A memory has several **sources**, each a row-sparse matrix A over the items. For a history with the distinct items
+//! h_0 (the newest), h_1, … a source gives item i the sum `m_s(i) = Σ_a decay^a A[h_a, i]`, and the memory scores
+//! `Σ_s w_s ln(1 + m_s(i) / scale_s)`: the sums are near to probabilities, and logarithms of probabilities are what trained
+//! branches score too, so that both can be added up (logarithmic pooling of opinions, Genest and Zidek 1986). An item that no
+//! source leads to scores 0.
+//!
+//! The weights w come from the training part alone ([`weigh`]): everything is counted once without the last training item of
+//! each user, and these are then foretold. What is kept is counted on the whole training part.
+//!
+//! Reading order: [`lists`] (row-sparse matrices), [`regression`], [`transitions`] and [`content`] (the sources), [`weigh`].
 
+pub mod config;
+pub mod content;
 pub mod lists;
 pub mod regression;
+pub mod transitions;
+mod weigh;
 
+use rayon::prelude::*;
+
+use crate::config::MemoryConfig;
+use crate::eval::baseline::{Baskets, ContentView};
 pub use lists::Lists;
 pub use regression::Regression;
+pub use transitions::Transitions;
+
+/// Items of a history older than this many weigh nothing, whatever the decay: time stays bounded.
+const LOOK_BACK: usize = 200;
+/// A history item that weighs less adds nothing that would be seen.
+const LEAST_WEIGHT: f32 = 1e-4;
+/// At which sum a source counts as much as from there to (e - 1) times as much: probabilities of a hundredth are telling, and
+/// cubed cosines of a fifth.
+const COUNTED_SCALE: f32 = 0.02;
+const CONTENT_SCALE: f32 = 0.2;
+
+/// One way to tell what follows a history.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Source {
+    /// `regression`, `transitions`, or the name of a view.
+    pub name: String,
+    pub lists: Lists,
+    /// Weight of a history item per newer distinct one.
+    pub decay: f32,
+    /// The sum at which the logarithm bends.
+    pub scale: f32,
+}
+
+/// All sources with their weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Memory {
+    items: usize,
+    sources: Vec<Source>,
+    weights: Vec<f32>,
+}
+
+/// An item with its score; lists of these ascend by item, and hold scores above 0 alone.
+pub type Scored = (u32, f32);
+
+impl Memory {
+    /// Counts the histories of the training part, of items up to `items`, and weighs the sources. The same data and settings give
+    /// the same bits.
+    ///
+    /// Memory: the interactions some times over, and K entries an item in each source.
+    pub fn count<'a>(
+        config: &MemoryConfig,
+        users: usize,
+        items: usize,
+        history: impl Fn(usize) -> &'a [u32] + Sync,
+        views: &[ContentView],
+    ) -> Self {
+        let content = content_sources(config, items, views);
+        let shorter = |u: usize| {
+            let all = history(u);
+            &all[..all.len().saturating_sub(1)]
+        };
+        let mut before = counted_sources(config, users, items, shorter);
+        before.extend(content);
+        let equal = vec![1.0; before.len()];
+        let mut memory = Self { items, sources: before, weights: equal };
+        memory.weights = weigh::weights(&memory, users, &|u| (shorter(u), history(u).last().copied()));
+        let content = memory.sources.split_off(memory.sources.len() - content_count(config, items, views));
+        memory.sources = counted_sources(config, users, items, history);
+        memory.sources.extend(content);
+        memory
+    }
+
+    /// I, the number of items without padding.
+    pub fn items(&self) -> usize {
+        self.items
+    }
+
+    pub fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+
+    /// Weight of each source.
+    pub fn weights(&self) -> &[f32] {
+        &self.weights
+    }
+
+    /// Room for [`Self::scores`], to be used again.
+    pub fn scratch(&self) -> Scratch {
+        Scratch { sums: vec![0.0; (self.items + 1) * self.sources.len()], met: Vec::new() }
+    }
+
+    /// Scores above 0 after a history, oldest item first, of which all that is known counts. Items of the history are among them
+    /// where others lead to them.
+    pub fn scores(&self, history: &[u32], scratch: &mut Scratch) -> Vec<Scored> {
+        let n = self.sources.len();
+        let met = self.sums(history, scratch);
+        let mut scored = Vec::with_capacity(met.len());
+        for &item in &met {
+            let sums = &mut scratch.sums[item as usize * n..][..n];
+            let parts = sums.iter().zip(&self.sources).zip(&self.weights);
+            let score: f32 = parts.map(|((sum, source), weight)| weight * source.logarithm(*sum)).sum();
+            sums.fill(0.0);
+            if score > 0.0 {
+                scored.push((item, score));
+            }
+        }
+        scratch.met = met;
+        scored
+    }
+
+    /// [`Self::scores`] of many histories.
+    pub fn score_all(&self, histories: &[&[u32]]) -> Vec<Vec<Scored>> {
+        let run = |scratch: &mut Scratch, history: &&[u32]| self.scores(history, scratch);
+        histories.par_iter().with_min_len(64).map_init(|| self.scratch(), run).collect()
+    }
+
+    /// Adds up all sources; the items that any of them leads to, ascending. The sums stand in `scratch`, `[I + 1, sources]`.
+    fn sums(&self, history: &[u32], scratch: &mut Scratch) -> Vec<u32> {
+        let n = self.sources.len();
+        let mut met = std::mem::take(&mut scratch.met);
+        met.clear();
+        let distinct = newest_first(history, self.items);
+        for (s, source) in self.sources.iter().enumerate() {
+            let mut weight = 1.0f32;
+            for &item in &distinct {
+                for &(other, value) in source.lists.row(item as usize) {
+                    let row = &mut scratch.sums[other as usize * n..][..n];
+                    // Sums may come back to 0: an item met twice is removed below.
+                    if row.iter().all(|sum| *sum == 0.0) {
+                        met.push(other);
+                    }
+                    row[s] += weight * value;
+                }
+                weight *= source.decay;
+                if weight < LEAST_WEIGHT {
+                    break;
+                }
+            }
+        }
+        met.sort_unstable();
+        met.dedup();
+        met
+    }
+}
+
+impl Source {
+    fn logarithm(&self, sum: f32) -> f32 {
+        (sum.max(0.0) / self.scale).ln_1p()
+    }
+}
+
+/// What [`Memory::scores`] adds up in; all zeros between its calls.
+#[derive(Debug)]
+pub struct Scratch {
+    sums: Vec<f32>,
+    met: Vec<u32>,
+}
+
+/// The distinct items of a history, the newest first, as far as they were there to be counted.
+fn newest_first(history: &[u32], items: usize) -> Vec<u32> {
+    let mut distinct: Vec<u32> = Vec::with_capacity(history.len().min(LOOK_BACK));
+    for &item in history.iter().rev().take(LOOK_BACK) {
+        if item as usize <= items && !distinct.contains(&item) {
+            distinct.push(item);
+        }
+    }
+    distinct
+}
+
+fn counted_sources<'a>(
+    config: &MemoryConfig,
+    users: usize,
+    items: usize,
+    history: impl Fn(usize) -> &'a [u32] + Sync,
+) -> Vec<Source> {
+    let regression =
+        Regression { neighbours: config.neighbours, ridge: config.ridge, ..Regression::default() };
+    let lists = regression.fit(&Baskets::new(users, items, &history));
+    let (decay, scale) = (config.decay as f32, COUNTED_SCALE);
+    let mut sources = vec![Source { name: "regression".into(), lists, decay, scale }];
+    if config.reach > 0 {
+        let transitions = Transitions {
+            reach: config.reach,
+            back: config.back as f32,
+            ..Transitions::default()
+        };
+        let lists = transitions.fit(users, items, history);
+        let decay = config.transition_decay as f32;
+        sources.push(Source { name: "transitions".into(), lists, decay, scale });
+    }
+    sources
+}
+
+/// Views whose neighbours are looked for.
+fn content_views<'v>(
+    config: &MemoryConfig,
+    items: usize,
+    views: &'v [ContentView],
+) -> impl Iterator<Item = &'v ContentView> {
+    let wanted = config.content;
+    views.iter().filter(move |view| wanted && content::work(view, items) <= content::MOST_WORK)
+}
+
+fn content_count(config: &MemoryConfig, items: usize, views: &[ContentView]) -> usize {
+    content_views(config, items, views).count()
+}
+
+fn content_sources(config: &MemoryConfig, items: usize, views: &[ContentView]) -> Vec<Source> {
+    let source = |view: &ContentView| Source {
+        name: view.name.clone(),
+        lists: content::alike(view, items),
+        decay: config.decay as f32,
+        scale: CONTENT_SCALE,
+    };
+    content_views(config, items, views).map(source).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HISTORIES: [&[u32]; 6] =
+        [&[1, 2, 3, 4], &[2, 3, 1], &[3, 4, 5], &[1, 3, 4, 2], &[5, 4, 1], &[2, 3, 5, 1]];
+
+    fn memory() -> Memory {
+        let config = MemoryConfig { ridge: 1.0, ..MemoryConfig::default() };
+        Memory::count(&config, 6, 6, |u| HISTORIES[u], &[])
+    }
+
+    #[test]
+    fn scores_are_weighted_logarithms_of_decayed_sums() {
+        let memory = memory();
+        let mut scratch = memory.scratch();
+        let history = [3, 1, 2, 1];
+        let scores = memory.scores(&history, &mut scratch);
+        for item in 1..=6u32 {
+            let mut expected = 0.0f64;
+            for (source, weight) in memory.sources().iter().zip(memory.weights()) {
+                let mut sum = 0.0f64;
+                for (age, from) in [1usize, 2, 3].into_iter().enumerate() {
+                    let row = source.lists.row(from).iter();
+                    let value = row.filter(|e| e.0 == item).map(|e| f64::from(e.1)).sum::<f64>();
+                    sum += f64::from(source.decay).powi(age as i32) * value;
+                }
+                expected += f64::from(*weight) * (sum.max(0.0) / f64::from(source.scale)).ln_1p();
+            }
+            let found = scores.iter().find(|s| s.0 == item).map_or(0.0, |s| f64::from(s.1));
+            assert!((found - expected).abs() < 1e-5, "item {item}: {found} and {expected}");
+        }
+        assert!(scores.is_sorted_by_key(|s| s.0) && scores.iter().all(|s| s.1 > 0.0));
+        // Item 6 was never counted.
+        assert!(scores.iter().all(|s| s.0 < 6));
+        assert!(scratch.sums.iter().all(|&sum| sum == 0.0), "the scratch is clean again");
+        assert_eq!(memory.scores(&history, &mut scratch), scores);
+    }
+
+    #[test]
+    fn nothing_is_known_of_an_empty_history_or_an_unknown_item() {
+        let memory = memory();
+        let mut scratch = memory.scratch();
+        assert!(memory.scores(&[], &mut scratch).is_empty());
+        assert!(memory.scores(&[6], &mut scratch).is_empty());
+    }
+
+    #[test]
+    fn the_count_is_the_same_with_any_number_of_threads() {
+        let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        let three = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        assert_eq!(one.install(memory), three.install(memory));
+    }
+}

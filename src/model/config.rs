@@ -3,6 +3,7 @@
 
 use super::encoder::EncoderConfig;
 use super::view::config::{ViewConfig, check_views};
+use crate::config::MemoryConfig;
 use crate::config::rules::{
     Checked, check_minimum, check_name, check_range, divides, invalid, known, positive,
 };
@@ -37,6 +38,13 @@ section! {
         /// The students, whose scores are averaged. At least one.
         #[facts(Workload)]
         pub branches: Vec<BranchConfig> = Vec::new(),
+        /// A further branch that counts instead of training. Absent: there is none.
+        #[facts(Workload)]
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub memory: Option<MemoryConfig> = None,
+        /// How the scores of all branches become one.
+        #[serde(skip_serializing_if = "EnsembleConfig::is_default")]
+        pub ensemble: EnsembleConfig = EnsembleConfig::default(),
     }
 }
 
@@ -52,6 +60,32 @@ section! {
         pub heads: usize = 2,
         /// Who may attend to the ID token.
         pub id_visible: IdVisibility = IdVisibility::Itself,
+    }
+}
+
+section! {
+    /// How the scores of all branches become one: the ensemble's.
+    pub struct EnsembleConfig {
+        /// Where the weights come from.
+        pub weights: EnsembleWeights = EnsembleWeights::Equal,
+    }
+}
+
+choice! {
+    /// Where the weights come from.
+    pub enum EnsembleWeights {
+        /// All branches count the same: the mean of their scores, as in ODMT.
+        Equal = "equal",
+        /// They are fitted on the validation part after every evaluation there, by the likelihood of its targets among
+        /// the branches' best items, and depend on the length of the history. Validation figures stay honest: a user's
+        /// weights are fitted on the others.
+        Fitted = "fitted",
+    }
+}
+
+impl EnsembleConfig {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 
@@ -81,6 +115,12 @@ section! {
 }
 
 impl ModelConfig {
+    /// Names of all that scores: the branches, and the memory last.
+    pub fn score_names(&self) -> Vec<String> {
+        let memory = self.memory.iter().map(|memory| memory.name.clone());
+        self.branches.iter().map(|branch| branch.name.clone()).chain(memory).collect()
+    }
+
     pub(crate) fn validate(&self) -> Checked {
         check_minimum("model.width", self.width, 1)?;
         for (key, probability) in [("model.dropout", self.dropout), ("model.item_dropout", self.item_dropout)]
@@ -93,6 +133,7 @@ impl ModelConfig {
         positive("model.layer_norm_eps", self.layer_norm_eps)?;
         check_views(&self.views, self.width)?;
         self.check_branches()?;
+        self.check_ensemble()?;
         self.check_every_view_is_read()?;
         let Some(tower) = &self.tower else { return Ok(()) };
         check_minimum("model.tower.blocks", tower.blocks, 1)?;
@@ -119,6 +160,18 @@ impl ModelConfig {
             }
             known(&key("view"), &branch.view, &views, "views")?;
             branch.encoder.validate(self.width, &|field| key(&format!("encoder.{field}")))?;
+        }
+        Ok(())
+    }
+
+    fn check_ensemble(&self) -> Checked {
+        let names: Vec<&str> = self.branches.iter().map(|b| b.name.as_str()).collect();
+        if let Some(memory) = &self.memory {
+            return memory.validate(&names);
+        }
+        if names.len() == 1 && self.ensemble.weights == EnsembleWeights::Fitted {
+            return Err(invalid("model.ensemble.weights", "= \"fitted\" has nothing to weigh: there is one branch")
+                .with_hint("add [model.memory] or another branch, or leave it out"));
         }
         Ok(())
     }

@@ -10,6 +10,7 @@
 pub mod branch;
 pub mod config;
 pub mod encoder;
+pub mod ensemble;
 pub mod histories;
 pub mod input;
 pub mod rows;
@@ -20,13 +21,14 @@ pub mod windows;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use crate::config::{ModelConfig, SavingsConfig};
+use crate::config::{EnsembleWeights, ModelConfig, SavingsConfig};
 use crate::nn::{Init, Named};
 use crate::ops::Noise;
 use crate::ops::lookup::lookup;
 use crate::ops::rows::Rows;
 
 pub use branch::Branch;
+pub use ensemble::{Ensemble, Weights};
 pub use histories::{Histories, Padded};
 pub use input::{Column, ItemBlock, ViewSource};
 pub use rows::IdRows;
@@ -60,6 +62,8 @@ pub struct Recommender {
     pub views: Named<View>,
     pub tower: Option<Tower>,
     pub branches: Named<Branch>,
+    /// Weights of the branches; absent where all count the same.
+    pub ensemble: Option<Ensemble>,
     #[module(skip)]
     plan: Plan,
 }
@@ -104,11 +108,19 @@ impl Recommender {
             .collect();
         let branch_views = config.branches.iter().map(|b| index_of(&b.view)).collect();
         let plan = Plan { config: config.clone(), branch_views, savings: savings.clone() };
-        Self { views, tower, branches, plan }
+        let fitted = config.ensemble.weights == EnsembleWeights::Fitted;
+        let ensemble = fitted.then(|| Ensemble::new(config.score_names().len(), init.device()));
+        Self { views, tower, branches, ensemble, plan }
     }
 
     pub fn config(&self) -> &ModelConfig {
         &self.plan.config
+    }
+
+    /// What each branch counts in the ensemble, a memory last.
+    pub fn ensemble_weights(&self) -> Weights {
+        let equal = || Weights::equal(self.plan.config.score_names().len());
+        self.ensemble.as_ref().map_or_else(equal, Ensemble::weights)
     }
 
     /// Item vectors of every branch.

@@ -1,7 +1,9 @@
 //! Recommendation with a trained model: the catalogue encoded once, scores, and lists.
 //!
-//! `recommend`, `inspect` and `show` make lists; `evaluate`, `train` and `embed` use the scorers and the vectors.
+//! `recommend`, `inspect` and `show` make lists; `evaluate`, `train` and `embed` use the scorers and the vectors. [`ensemble`] fits
+//! what each branch counts.
 
+pub mod ensemble;
 pub mod list;
 pub mod mixed;
 pub mod popular;

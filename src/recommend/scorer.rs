@@ -3,13 +3,17 @@
 //! Shapes: `N` histories, `S` positions, `I` items, `D` width.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use rayon::prelude::*;
 
 use super::CatalogueVectors;
-use crate::data::{Choice, Dataset, Target};
+use crate::data::{Choice, Dataset, Part, Target};
 use crate::eval::inner_product::{Catalogue, Found, Query, View};
 use crate::eval::{ScoreError, Scorer};
+use crate::memory::{Memory, Scored};
+use crate::model::ensemble::{Weights, fold};
 use crate::model::{Histories, Padded, Recommender};
 use crate::objective::distill::ENSEMBLE;
 use crate::ops::Noise;
@@ -24,6 +28,8 @@ const ENCODED: usize = 1024;
 pub struct ModelScorer<'a> {
     model: &'a Recommender,
     vectors: Cow<'a, CatalogueVectors>,
+    memory: Option<Arc<Memory>>,
+    weights: Weights,
     dataset: Option<&'a Dataset>,
     max_seq_len: usize,
     device: Device,
@@ -38,50 +44,46 @@ struct Shelved {
     catalogue: Option<Catalogue>,
 }
 
+/// What histories are ranked by: `[N, D]` of each branch, on the host, and what the memory says.
+pub struct Users {
+    /// Scaled so that the mean of the branches' inner products is the trained part of the ensemble.
+    pub vectors: Vec<Vec<f32>>,
+    /// The memory's own scores; empty lists without a memory.
+    pub remembered: Vec<Vec<Scored>>,
+    /// The same, weighed for the ensemble.
+    pub added: Vec<Vec<Scored>>,
+}
+
 impl<'a> ModelScorer<'a> {
-    /// `model` is the plain model on `device`; `dataset` is needed to score its targets.
+    /// `model` is the plain model on `device`, with the memory that it was trained beside; `dataset` is needed to score its
+    /// targets.
     pub fn new(
         model: &'a Recommender,
-        vectors: &'a CatalogueVectors,
+        vectors: impl Into<Cow<'a, CatalogueVectors>>,
+        memory: Option<Arc<Memory>>,
         dataset: Option<&'a Dataset>,
         max_seq_len: usize,
         device: &Device,
     ) -> Self {
-        Self {
-            model,
-            vectors: Cow::Borrowed(vectors),
-            dataset,
-            max_seq_len,
-            device: device.clone(),
-            catalogue: None,
-        }
+        let (vectors, device, weights) = (vectors.into(), device.clone(), model.ensemble_weights());
+        Self { model, vectors, memory, weights, dataset, max_seq_len, device, catalogue: None }
     }
 
-    /// [`Self::new`] with vectors that nobody else needs.
-    pub fn owning(
-        model: &'a Recommender,
-        vectors: CatalogueVectors,
-        dataset: Option<&'a Dataset>,
-        max_seq_len: usize,
-        device: &Device,
-    ) -> Self {
-        let (vectors, device) = (Cow::Owned(vectors), device.clone());
-        Self { model, vectors, dataset, max_seq_len, device, catalogue: None }
-    }
-
-    /// `ensemble` first, then the branches; only `ensemble` where there is one branch.
+    /// `ensemble` first, then the branches, the memory last; only `ensemble` where there is one branch.
     pub fn score_names(&self) -> Vec<String> {
-        let branches = &self.model.config().branches;
-        let mut names = vec![ENSEMBLE.to_owned()];
-        if branches.len() > 1 {
-            names.extend(branches.iter().map(|b| b.name.clone()));
-        }
-        names
+        let names = self.model.config().score_names();
+        if names.len() > 1 { std::iter::once(ENSEMBLE.to_owned()).chain(names).collect() } else { vec![ENSEMBLE.to_owned()] }
     }
 
-    /// What scores and names stand for, in their order.
+    /// What the trained branches count, and the memory where there is one.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// What scores and names of trained branches stand for, in their order.
     fn views(&self) -> Vec<View> {
-        View::all(self.vectors.branches.len())
+        let branches = self.vectors.branches.len();
+        if self.memory.is_some() { View::beside_others(branches) } else { View::all(branches) }
     }
 
     /// Makes [`Self::catalogue`] the one of these candidates.
@@ -106,7 +108,103 @@ impl<'a> ModelScorer<'a> {
     ///
     /// An empty history has no user vector; its scores are 0.
     pub fn score_histories(&self, histories: &[&[u32]]) -> Vec<Vec<f32>> {
-        branch_scores(self.user_vectors(histories), &self.vectors.branches)
+        self.fold_scores(histories, &|_| None)
+    }
+
+    /// [`Self::score_histories`] with the weights of each history's fold.
+    fn fold_scores(&self, histories: &[&[u32]], fold: &Fold<'_>) -> Vec<Vec<f32>> {
+        let mut scores = branch_scores(self.user_vectors(histories), &self.vectors.branches);
+        if self.counts_evenly() {
+            return scores;
+        }
+        let width = self.items() + 1;
+        let branches = if scores.len() > 1 { scores.split_off(1) } else { scores.clone() };
+        let mut ensemble = scores.swap_remove(0);
+        let remembered = self.remembered(histories);
+        ensemble.par_chunks_exact_mut(width).enumerate().for_each(|(n, out)| {
+            let row = self.weights.row(fold(n), histories[n].len());
+            out.fill(0.0);
+            for (scores, weight) in branches.iter().zip(&row) {
+                let own = &scores[n * width..(n + 1) * width];
+                out.iter_mut().zip(own).for_each(|(sum, score)| *sum += weight * score);
+            }
+            for (item, score) in &remembered[n] {
+                out[*item as usize] += row[branches.len()] * score;
+            }
+        });
+        let mut all = vec![ensemble];
+        all.extend(branches);
+        if self.memory.is_some() {
+            let mut scores = vec![f32::NEG_INFINITY; histories.len() * width];
+            for (row, remembered) in scores.chunks_exact_mut(width).zip(&remembered) {
+                remembered.iter().for_each(|&(item, score)| row[item as usize] = score);
+            }
+            all.push(scores);
+        }
+        all
+    }
+
+    /// Whether the ensemble is the mean of trained branches, as in ODMT.
+    pub(super) fn counts_evenly(&self) -> bool {
+        self.weights.are_equal() && self.memory.is_none()
+    }
+
+    /// Whether a memory stands beside the trained branches.
+    pub fn has_memory(&self) -> bool {
+        self.memory.is_some()
+    }
+
+    /// What the memory says of each history.
+    pub fn remembered(&self, histories: &[&[u32]]) -> Vec<Vec<Scored>> {
+        match &self.memory {
+            Some(memory) => memory.score_all(histories),
+            None => vec![Vec::new(); histories.len()],
+        }
+    }
+
+    /// What histories are ranked by, with the weights for everybody.
+    pub fn ranked_by(&self, histories: &[&[u32]]) -> Users {
+        self.fold_users(histories, &|_| None)
+    }
+
+    /// User vectors as they are, and the memory's scores without a weight.
+    pub(super) fn plain_users(&self, histories: &[&[u32]]) -> Users {
+        let mut vectors = vec![Vec::new(); self.trained_branches()];
+        for histories in histories.chunks(ENCODED) {
+            let encoded = self.user_vectors(histories).into_iter().map(params::host);
+            vectors.iter_mut().zip(encoded).for_each(|(users, rows)| users.extend(rows));
+        }
+        let remembered = self.remembered(histories);
+        Users { vectors, added: remembered.clone(), remembered }
+    }
+
+    /// Branches that are trained: all but a memory.
+    pub(super) fn trained_branches(&self) -> usize {
+        self.vectors.branches.len()
+    }
+
+    /// The whole catalogue, ready to rank by inner products; absent where a vector is not finite.
+    pub(super) fn catalogue(&mut self) -> Option<&Catalogue> {
+        self.shelve(None);
+        self.catalogue.as_ref().and_then(|shelved| shelved.catalogue.as_ref())
+    }
+
+    fn fold_users(&self, histories: &[&[u32]], fold: &Fold<'_>) -> Users {
+        let count = self.trained_branches();
+        let Users { mut vectors, remembered, mut added } = self.plain_users(histories);
+        if !self.counts_evenly() {
+            let width = self.model.config().width;
+            for (n, history) in histories.iter().enumerate() {
+                let row = self.weights.row(fold(n), history.len());
+                for (users, weight) in vectors.iter_mut().zip(&row) {
+                    let factor = weight * count as f32;
+                    users[n * width..(n + 1) * width].iter_mut().for_each(|x| *x *= factor);
+                }
+                let own = row.get(count).copied().unwrap_or_default();
+                added[n].iter_mut().for_each(|(_, score)| *score *= own);
+            }
+        }
+        Users { vectors, remembered, added }
     }
 
     /// User vectors after the last item, `[N, D]` per branch; zero for an empty history.
@@ -176,10 +274,19 @@ pub fn branch_scores(users: Vec<Tensor<2>>, items: &[Tensor<2>]) -> Vec<Vec<f32>
     scores
 }
 
+/// The fold of the history in a place, if it belongs to a validation target.
+type Fold<'a> = dyn Fn(usize) -> Option<usize> + Sync + 'a;
+
 impl ModelScorer<'_> {
     fn histories(&self, targets: &[Target]) -> Result<Vec<&[u32]>, ScoreError> {
         let dataset = self.dataset.ok_or_else(|| ScoreError::new("this scorer has no data set"))?;
         Ok(targets.iter().map(|t| dataset.history(t)).collect())
+    }
+
+    /// Weights are fitted on validation targets: each is judged by weights that others gave.
+    fn fold(&self, target: &Target) -> Option<usize> {
+        let parts = self.dataset?.sequences.parts_of(target.user as usize);
+        (parts[target.position as usize] == Part::Valid).then(|| fold(target.user))
     }
 }
 
@@ -193,7 +300,7 @@ impl Scorer for ModelScorer<'_> {
     }
 
     fn score(&mut self, targets: &[Target], out: &mut [Vec<f32>]) -> Result<(), ScoreError> {
-        let scores = self.score_histories(&self.histories(targets)?);
+        let scores = self.fold_scores(&self.histories(targets)?, &|n| self.fold(&targets[n]));
         out.iter_mut().zip(scores).for_each(|(out, scores)| *out = scores);
         Ok(())
     }
@@ -209,11 +316,25 @@ impl Scorer for ModelScorer<'_> {
         let Some(catalogue) = self.catalogue.as_ref().and_then(|shelved| shelved.catalogue.as_ref()) else {
             return Ok(None);
         };
-        let mut users = vec![Vec::new(); self.vectors.branches.len()];
-        for histories in self.histories(targets)?.chunks(ENCODED) {
-            let encoded = self.user_vectors(histories).into_iter().map(params::host);
-            users.iter_mut().zip(encoded).for_each(|(users, rows)| users.extend(rows));
+        let mut users = self.fold_users(&self.histories(targets)?, &|n| self.fold(&targets[n]));
+        if let Some(choice) = among {
+            let lists = users.added.iter_mut().chain(&mut users.remembered);
+            lists.for_each(|list| *list = places(list, choice));
         }
-        Ok(Some(catalogue.rank(&self.views(), &users, queries, k)))
+        let queries: Vec<Query> =
+            queries.iter().zip(&users.added).map(|(query, added)| Query { added, ..*query }).collect();
+        let mut found = catalogue.rank(&self.views(), &users.vectors, &queries, k);
+        if self.memory.is_some() {
+            let lists = queries.par_iter().zip(&users.remembered);
+            let own: Vec<Found> =
+                lists.map(|(query, list)| Found::among_scored(list, query, catalogue.items(), k)).collect();
+            found.iter_mut().zip(own).for_each(|(found, own)| found.push(own));
+        }
+        Ok(Some(found))
     }
+}
+
+/// Scores of candidates by their places, ascending as items do.
+fn places(list: &[Scored], choice: &Choice) -> Vec<Scored> {
+    list.iter().filter_map(|&(item, score)| Some((choice.place(item)?, score))).collect()
 }

@@ -2,6 +2,8 @@
 //!
 //! Shapes: `I` items, `D` width.
 
+use std::borrow::Cow;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::model::{ItemBlock, Recommender, ViewSource};
@@ -12,6 +14,18 @@ use crate::ops::Noise;
 pub struct CatalogueVectors {
     /// `[I + 1, D]` for each branch, on the plain device.
     pub branches: Vec<Tensor<2>>,
+}
+
+impl From<CatalogueVectors> for Cow<'_, CatalogueVectors> {
+    fn from(vectors: CatalogueVectors) -> Self {
+        Self::Owned(vectors)
+    }
+}
+
+impl<'a> From<&'a CatalogueVectors> for Cow<'a, CatalogueVectors> {
+    fn from(vectors: &'a CatalogueVectors) -> Self {
+        Self::Borrowed(vectors)
+    }
 }
 
 impl CatalogueVectors {

@@ -11,7 +11,9 @@ use crate::data::Dataset;
 use crate::eval::inner_product::quantized::MAX_WIDTH;
 use crate::eval::inner_product::{Catalogue, Query, View};
 use crate::model::Recommender;
+use crate::memory::Memory;
 use crate::params;
+use crate::recommend::scorer::Users;
 use crate::recommend::{CatalogueVectors, ModelScorer};
 use crate::systems::{CoDistill, Fitted};
 use crate::train::setup::{Setup, whole_dataset};
@@ -68,6 +70,7 @@ pub struct Lists {
     model: Recommender,
     vectors: CatalogueVectors,
     catalogue: Catalogue,
+    memory: Option<Arc<Memory>>,
     /// Of a run that held items out: what users had of them, which its own data set no longer tells.
     whole: Option<Dataset>,
     items: HashMap<String, u32>,
@@ -103,7 +106,8 @@ impl Lists {
         let dataset = &system.setup.dataset;
         let items = (1u32..).zip(&dataset.items.ids[1..]).map(|(item, id)| (id.clone(), item)).collect();
         let users = dataset.users.iter().enumerate().map(|(user, id)| (id.clone(), user)).collect();
-        Ok(Self { system, model, vectors, catalogue, whole, items, users })
+        let memory = system.memory();
+        Ok(Self { system, model, vectors, catalogue, memory, whole, items, users })
     }
 
     /// The ids of all users of the data set.
@@ -156,26 +160,27 @@ impl Lists {
         // Nobody asks for the rank of this one; it only must be a candidate.
         let free = (1..=items.count() as u32).find(|item| masked.binary_search(item).is_err());
         let (Some(target), false) = (free, history.is_empty()) else { return Vec::new() };
-        let users = self.user_vectors(history);
-        let view = View::all(users.len())[0];
-        let query = Query { target, masked: &masked };
+        let users = self.ranked_by(history);
+        let view = if self.memory.is_some() { View::Ensemble } else { View::all(users.vectors.len())[0] };
+        let added = users.added.first().map_or(&[][..], Vec::as_slice);
+        let query = Query { target, masked: &masked, added };
         let k = k.min(items.count() - masked.len());
-        let found = self.catalogue.rank(&[view], &users, &[query], k);
-        let user: Vec<&[f32]> = users.iter().map(Vec::as_slice).collect();
+        let found = self.catalogue.rank(&[view], &users.vectors, &[query], k);
+        let user: Vec<&[f32]> = users.vectors.iter().map(Vec::as_slice).collect();
         let entry = |&item: &u32| Entry {
             item: &items.ids[item as usize],
             title: &items.titles[item as usize],
-            score: self.catalogue.exact_score(view, &user, item),
+            score: self.catalogue.exact_score(view, &user, item) + query.addition(view, item),
         };
         found[0][0].best.iter().take(k).map(entry).collect()
     }
 
-    /// User vectors after a history, `[D]` per branch.
-    fn user_vectors(&self, history: &[u32]) -> Vec<Vec<f32>> {
+    /// What a history is ranked by.
+    fn ranked_by(&self, history: &[u32]) -> Users {
         let setup = self.setup();
-        let positions = setup.config.data.max_seq_len;
-        let scorer = ModelScorer::new(&self.model, &self.vectors, None, positions, &setup.device);
-        scorer.user_vectors(&[history]).into_iter().map(params::host).collect()
+        let (positions, memory) = (setup.config.data.max_seq_len, self.memory.clone());
+        ModelScorer::new(&self.model, &self.vectors, memory, None, positions, &setup.device)
+            .ranked_by(&[history])
     }
 }
 

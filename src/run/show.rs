@@ -109,7 +109,7 @@ fn strips(
         .map(|t| History::new(&dataset.users[t.user as usize], dataset.history(t).to_vec()))
         .collect();
     let s = system.setup.config.data.max_seq_len;
-    let scorer = ModelScorer::new(model, vectors, None, s, &system.setup.device);
+    let scorer = ModelScorer::new(model, vectors, system.memory(), None, s, &system.setup.device);
     for ((target, history), list) in
         chosen.iter().zip(&histories).zip(top_k(&scorer, &histories, &Listing::best(STRIP)))
     {

@@ -209,6 +209,15 @@ pub trait System: Learner<Batch: Send> + Sized + Send + Sync + 'static {
     /// Scores of a trained model, whose parameters lie on the plain device.
     fn scorer<'a>(&'a self, model: &'a Self::Model) -> Box<dyn Scorer + 'a>;
 
+    /// The model with all that is fitted on the validation part instead of trained. The trainer asks before it judges a model
+    /// there; validation figures must stay honest all the same.
+    ///
+    /// # Errors
+    /// The model can't be scored.
+    fn fitted(&self, model: Self::Model) -> Result<Self::Model, ScoreError> {
+        Ok(model)
+    }
+
     /// Metrics of a trained model on the targets of `part`, where the items of `choice`, or all, are candidates.
     ///
     /// # Errors

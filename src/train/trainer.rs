@@ -393,6 +393,9 @@ impl<'a, S: System> Trainer<'a, S> {
     }
 
     fn validate(&mut self, epoch: usize, observer: &mut dyn Observer) -> Result<(), TrainError> {
+        if let Some(model) = self.model.take() {
+            self.model = Some(self.system.fitted(model)?);
+        }
         let evaluation = self.evaluate(Part::Valid)?;
         let metrics = evaluation.metrics();
         let wanted = &self.system.setup().config.train.metric;

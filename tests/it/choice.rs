@@ -280,7 +280,7 @@ fn ranks_under_a_choice_are_counted_among_its_scores() {
     let dataset = &system.setup.dataset;
     let s = system.setup.config.data.max_seq_len;
     let vectors = system.catalogue(&model);
-    let scorer = ModelScorer::new(&model, &vectors, Some(dataset), s, &system.setup.device);
+    let scorer = ModelScorer::new(&model, &vectors, None, Some(dataset), s, &system.setup.device);
     let items = dataset.items.count();
     for keep in [2usize, 3, 7] {
         let allowed: Vec<bool> = (0..=items).map(|i| i > 0 && i % keep != 0).collect();

@@ -108,6 +108,7 @@ impl Case {
             ],
             tower: Some(TowerConfig { blocks: self.blocks, heads: self.blocks, id_visible: self.id_visible }),
             branches: ["id", "text", "image"].map(branch).to_vec(),
+            ..ModelConfig::default()
         }
     }
 

@@ -23,6 +23,7 @@ mod gpu;
 mod inputs;
 mod lists;
 mod machines;
+mod memory;
 #[path = "../../src/need.rs"]
 mod need;
 mod objectives;

@@ -307,7 +307,7 @@ fn grouping_histories_by_length_changes_no_score() {
     }
     let model = model(true).valid();
     let vectors = CatalogueVectors::encode(&model, &[None], ITEMS, 10, &Device::flex());
-    let scorer = ModelScorer::new(&model, &vectors, None, POSITIONS, &Device::flex());
+    let scorer = ModelScorer::new(&model, &vectors, None, None, POSITIONS, &Device::flex());
     let histories: [&[u32]; 5] = [&[3, 4], &[], &[1, 2, 3, 4, 5, 6, 7, 8, 9], &[5], &[9, 8, 7, 6, 5, 4]];
     let together = &scorer.score_histories(&histories)[0];
     for (history, ours) in histories.iter().zip(together.chunks(ITEMS + 1)) {

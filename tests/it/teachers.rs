@@ -120,7 +120,7 @@ fn candidates(batch: &Batch) -> Vec<Vec<u32>> {
 fn recommended(batch: &Batch, model: &Recommender, vectors: &CatalogueVectors) -> Vec<Vec<f64>> {
     let histories = histories(batch);
     let positions = POSITIONS.max(histories.iter().map(Vec::len).max().unwrap_or_default());
-    let scorer = ModelScorer::new(model, vectors, None, positions, &Device::flex());
+    let scorer = ModelScorer::new(model, vectors, None, None, positions, &Device::flex());
     let histories: Vec<&[u32]> = histories.iter().map(Vec::as_slice).collect();
     let scores = scorer.score_histories(&histories).swap_remove(0);
     let rows = scores.chunks(vectors.branches[0].dims()[0]).zip(candidates(batch));

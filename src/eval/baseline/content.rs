@@ -65,8 +65,9 @@ fn unit_vectors(views: &[ContentView], items: usize) -> (Vec<f32>, usize) {
     (all, width)
 }
 
-/// Neighbours of every item. Memory: the vectors, K neighbours per item, and [`BLOCK`] rows of I per thread.
-fn neighbours(views: &[ContentView], items: usize) -> Vec<Vec<(f32, u32)>> {
+/// Neighbours of every item by the sum over the views of their cosines, nearest first; row 0 is padding and empty. Memory: the
+/// vectors, K neighbours per item, and [`BLOCK`] rows of I per thread.
+pub fn content_neighbours(views: &[ContentView], items: usize) -> Vec<Vec<(f32, u32)>> {
     let (vectors, width) = unit_vectors(views, items);
     if width == 0 {
         return vec![Vec::new(); items + 1];
@@ -111,7 +112,7 @@ impl Scorer for ContentKnn<'_> {
     fn score(&mut self, targets: &[Target], out: &mut [Vec<f32>]) -> Result<(), ScoreError> {
         let (dataset, terms) = (self.dataset, self.terms);
         let neighbours = self.counted.get(dataset, targets, terms.known, |end| {
-            let lists = neighbours(&self.views, dataset.items.count());
+            let lists = content_neighbours(&self.views, dataset.items.count());
             Neighbours::new(lists, &known_counts(dataset, end))
         });
         out.iter_mut().for_each(|out| neighbours.score(dataset, targets, terms, out));

@@ -10,12 +10,13 @@
 //! f32.
 //!
 //! Reading order: [`quantized`] (rounded vectors and the bound), [`kernel`] (their products, and what needs vector
-//! instructions), [`shortlist`] (the best so far), `tile` (some users and their state), `pass` (a few of them against a block of
+//! instructions), [`shortlist`] (the best so far), `added` (what is no inner product), `tile` (some users and their state), `pass` (a few of them against a block of
 //! the catalogue), `refine` (all passes, and exact scores of what they left undecided).
 //!
 //! Shapes: `I` items, `N` users, `D` width.
 
 pub mod kernel;
+mod added;
 mod pass;
 pub mod quantized;
 mod refine;
@@ -28,7 +29,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::rank::{Best, Standing, standing};
+use super::rank::{Best, Standing, best_first, standing};
 #[cfg(target_arch = "x86_64")]
 use crate::ops::kernels_are_on;
 use kernel::{Kernel, Plain};
@@ -62,6 +63,11 @@ impl View {
         views
     }
 
+    /// The ensemble, then each branch: of branches beside which something else adds to the ensemble.
+    pub fn beside_others(branches: usize) -> Vec<Self> {
+        std::iter::once(Self::Ensemble).chain((0..branches).map(Self::Branch)).collect()
+    }
+
     /// The branches of the view, of `count` in all.
     #[inline(always)]
     fn branches(self, count: usize) -> Range<usize> {
@@ -72,13 +78,23 @@ impl View {
     }
 }
 
-/// One user's target and masked items.
+/// One user's target, masked items, and what else counts for the ensemble.
 #[derive(Clone, Copy, Debug)]
 pub struct Query<'a> {
     /// The item whose rank is wanted.
     pub target: u32,
     /// Distinct items that are no candidates, ascending.
     pub masked: &'a [u32],
+    /// What is added to the ensemble's scores of some items, ascending by item: above 0 and finite.
+    pub added: &'a [(u32, f32)],
+}
+
+impl Query<'_> {
+    /// What is added to the score of `item` under `view`.
+    pub fn addition(&self, view: View, item: u32) -> f32 {
+        let found = self.added.binary_search_by_key(&item, |added| added.0).ok();
+        found.filter(|_| view == View::Ensemble).map_or(0.0, |place| self.added[place].1)
+    }
 }
 
 /// The result of a query under one view.
@@ -94,6 +110,30 @@ impl Found {
     pub fn from_scores(scores: &mut [f32], query: &Query, best: &mut Best) -> Self {
         let standing = standing(scores, query.target, query.masked, best);
         Self { standing, best: best.items().collect() }
+    }
+
+    /// Ranks by the scores of a few items, which ascend: all others of the `items` have none.
+    pub fn among_scored(scored: &[(u32, f32)], query: &Query, items: usize, k: usize) -> Self {
+        let is_masked = |item: u32| query.masked.binary_search(&item).is_ok();
+        let mut best: Vec<(f32, u32)> =
+            scored.iter().filter(|s| !is_masked(s.0)).map(|&(item, score)| (score, item)).collect();
+        let own = best.iter().find(|(_, item)| *item == query.target).map(|(score, _)| *score);
+        let above = best.iter().filter(|(score, _)| own.is_none_or(|own| *score > own)).count() as u32;
+        let tied = best.iter().filter(|(score, item)| Some(*score) == own && *item != query.target);
+        let (equal, equal_before) = tied.fold((0, 0), |(all, before), (_, item)| {
+            (all + 1, before + u32::from(*item < query.target))
+        });
+        best.sort_unstable_by(best_first);
+        best.truncate(k);
+        let standing = Standing {
+            above,
+            equal,
+            equal_before,
+            candidates: (items - query.masked.len()) as u32,
+            nan: 0,
+            missed: own.is_none(),
+        };
+        Self { standing, best: best.into_iter().map(|(_, item)| item).collect() }
     }
 }
 
@@ -115,6 +155,11 @@ struct Branch {
 }
 
 impl Catalogue {
+    /// I, the number of candidates.
+    pub fn items(&self) -> usize {
+        self.items
+    }
+
     /// Rounds the vectors; absent where one isn't finite, so that scores must be stored and ranked.
     ///
     /// # Shapes
@@ -212,9 +257,20 @@ impl Catalogue {
                 #[inline(always)]
                 || Tile::new(kernel, self, views, &users, queries, k).rank(),
             );
+            let mut wide = Vec::new();
             for ((found, user), query) in found.iter_mut().zip(&users).zip(queries) {
                 if !self.fits(user) {
                     *found = views.iter().map(|&view| self.rank_all(kernel, view, user, query, k)).collect();
+                    continue;
+                }
+                for (found, view) in found.iter_mut().zip(views) {
+                    if *view == View::Ensemble && !query.added.is_empty() {
+                        widen(user, &mut wide);
+                        kernel.run(
+                            #[inline(always)]
+                            || self.add(kernel, &wide, query, k, found),
+                        );
+                    }
                 }
             }
             found
@@ -234,7 +290,7 @@ impl Catalogue {
         widen(user, &mut wide);
         let mut scores = vec![0.0; self.items + 1];
         for (score, item) in scores.iter_mut().zip(0u32..).skip(1) {
-            *score = self.score(kernel, view, &wide, item);
+            *score = self.score(kernel, view, &wide, item) + query.addition(view, item);
         }
         Found::from_scores(&mut scores, query, &mut Best::new(k.min(self.items)))
     }

@@ -54,7 +54,8 @@ impl<K: Kernel> Tile<'_, K> {
     fn standing(&self, n: usize, user: &[f64], view: View, search: &Search) -> Standing {
         let (catalogue, query) = (self.catalogue, &self.queries[n]);
         let (mut above, mut equal, mut equal_before) = (search.higher, 0, 0);
-        for &item in &search.undecided {
+        // The target itself is among the undecided, unless it is masked or has an addition.
+        for &item in search.undecided.iter().filter(|&&item| item != query.target) {
             let score = catalogue.score(self.kernel, view, user, item);
             above += u32::from(score > search.target);
             equal += u32::from(score == search.target);
@@ -63,9 +64,8 @@ impl<K: Kernel> Tile<'_, K> {
         let missed = query.masked.binary_search(&query.target).is_ok();
         Standing {
             above,
-            // The target itself is among the undecided, unless it is masked. With a user vector that isn't finite nothing is
-            // equal; such a user is ranked by all scores afterwards.
-            equal: equal.wrapping_sub(u32::from(!missed)),
+            // With a user vector that isn't finite nothing is equal; such a user is ranked by all scores afterwards.
+            equal,
             equal_before: if missed { 0 } else { equal_before },
             candidates: (catalogue.items - query.masked.len()) as u32,
             nan: 0,

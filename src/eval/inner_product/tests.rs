@@ -28,6 +28,8 @@ struct World {
     users: Vec<Vec<f32>>,
     targets: Vec<u32>,
     masks: Vec<Vec<u32>>,
+    /// Additions to the ensemble's scores.
+    added: Vec<Vec<(u32, f32)>>,
 }
 
 impl World {
@@ -61,7 +63,18 @@ impl World {
             mask
         };
         let masks = (0..users).map(mask).collect();
-        Self { d, items: all_items, users: all_users, targets, masks }
+        // Every other user has some; they are eighths, as exact as the scores of whole numbers.
+        let mut next = numbers(seed + 2);
+        let mut added = |n: usize| {
+            let mut added: Vec<(u32, f32)> = (0..(n % 2) * 20)
+                .map(|_| (1 + (next().abs() * items as f32) as u32 % items as u32, (next().abs() * 60.0).ceil() / 8.0))
+                .collect();
+            added.sort_unstable_by_key(|a| a.0);
+            added.dedup_by_key(|a| a.0);
+            added
+        };
+        let added = (0..users).map(&mut added).collect();
+        Self { d, items: all_items, users: all_users, targets, masks, added }
     }
 
     fn catalogue(&self) -> Catalogue {
@@ -69,8 +82,8 @@ impl World {
     }
 
     fn queries(&self) -> Vec<Query<'_>> {
-        let each = self.targets.iter().zip(&self.masks);
-        each.map(|(&target, masked)| Query { target, masked }).collect()
+        let each = self.targets.iter().zip(&self.masks).zip(&self.added);
+        each.map(|((&target, masked), added)| Query { target, masked, added }).collect()
     }
 
     /// Standing (above, equal, missed) and the best k by a full sort of scores that are summed in f64 here.
@@ -83,8 +96,10 @@ impl World {
         let score = |item: usize| match view {
             View::Branch(b) => dot(b, item),
             View::Ensemble => {
-                (0..self.items.len()).map(|b| dot(b, item)).reduce(|sum, x| sum + x).unwrap()
-                    / self.items.len() as f32
+                let mean = (0..self.items.len()).map(|b| dot(b, item)).reduce(|sum, x| sum + x).unwrap()
+                    / self.items.len() as f32;
+                let addition = self.added[n].iter().find(|a| a.0 == item as u32);
+                mean + addition.map_or(0.0, |a| a.1)
             }
         };
         let (target, mask) = (self.targets[n], &self.masks[n]);
@@ -230,7 +245,7 @@ fn the_bound_holds_for_the_mean_of_many_branches() {
     assert!(missed <= slack, "{missed} above {slack}");
     // More than the 32 roundings that cover 13 branches.
     assert!(missed > 32.0 * 2f64.powi(-24) * f64::from(user).powi(2) * branches as f64, "{missed}");
-    let targets = Query { target: 1, masked: &[] };
+    let targets = Query { target: 1, masked: &[], added: &[] };
     let found = catalogue.rank(&[View::Ensemble], &vec![vec![user]; branches], &[targets], 2);
     assert_eq!((found[0][0].standing.above, found[0][0].best.clone()), (1, vec![2, 1]));
 }

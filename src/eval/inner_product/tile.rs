@@ -9,7 +9,7 @@ use super::{Catalogue, Query, View, widen};
 
 /// The state of one query under one view.
 pub(super) struct Search {
-    /// The target's exact score.
+    /// The target's exact score, its addition included.
     pub target: f32,
     /// Number of candidates that certainly score more than the target.
     pub higher: u32,
@@ -60,7 +60,8 @@ impl<'a, K: Kernel> Tile<'a, K> {
                 units[b].push(quantized::quantize(user[b], &mut pairs[b][n * p..(n + 1) * p]));
             }
             for &view in views {
-                let target = catalogue.score(kernel, view, &wide, query.target);
+                let target = catalogue.score(kernel, view, &wide, query.target)
+                    + query.addition(view, query.target);
                 searches.push(Search {
                     target,
                     higher: 0,

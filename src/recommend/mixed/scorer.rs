@@ -1,5 +1,7 @@
 //! Scores of trained and new items together.
 
+use std::sync::Arc;
+
 use burn::tensor::{Device, Tensor};
 use rayon::prelude::*;
 
@@ -7,6 +9,7 @@ use super::calibration::{BranchScores, Calibration};
 use super::{Mixed, PatternId};
 use crate::data::{Dataset, Target};
 use crate::eval::{ScoreError, Scorer};
+use crate::memory::Memory;
 use crate::model::Recommender;
 use crate::params;
 use crate::recommend::ModelScorer;
@@ -34,12 +37,13 @@ impl<'a> MixedScorer<'a> {
     pub fn new(
         model: &'a Recommender,
         mixed: &'a Mixed,
+        memory: Option<Arc<Memory>>,
         dataset: Option<&'a Dataset>,
         max_seq_len: usize,
         calibration: Calibration,
         device: &Device,
     ) -> Self {
-        let inner = ModelScorer::new(model, &mixed.vectors, None, max_seq_len, device);
+        let inner = ModelScorer::new(model, &mixed.vectors, memory, None, max_seq_len, device);
         Self { inner, mixed, dataset, calibration }
     }
 
@@ -49,22 +53,71 @@ impl<'a> MixedScorer<'a> {
     }
 
     /// Scores of all items for each history, in the order of [`ModelScorer::score_histories`]: `ensemble` first,
-    /// then the branches, `[N, I + 1]` each. A branch gives NaN to items that it has no vector of, and to all items
+    /// then the branches, `[N, I + 1]` each, and the memory, which knows trained items alone. A branch gives NaN to items that it has no vector of, and to all items
     /// where it has a vector of no item of the history.
     pub fn score_histories(&self, histories: &[&[u32]]) -> Vec<Vec<f32>> {
         let width = self.mixed.items() + 1;
         let RawScores { mut ensemble, mut branches, knows } = self.raw_scores(histories);
+        let weighed = self.weighed(histories, &branches, &mut ensemble);
+        let shares = weighed.as_ref().unwrap_or(&branches);
         ensemble.par_chunks_exact_mut(width).enumerate().for_each(|(row, ensemble)| {
-            let scores = branches.iter().map(|b| &b[row * width..(row + 1) * width]).collect();
+            let scores = shares.iter().map(|b| &b[row * width..(row + 1) * width]).collect();
             let knows = knows.iter().map(|knows| knows[row]).collect();
             self.mix(ensemble, &BranchScores { scores, knows });
         });
         self.blank(&mut branches, &knows);
+        if let Some(remembered) = self.remember(histories, &mut ensemble) {
+            branches.push(remembered);
+        }
         if branches.len() > 1 {
             branches.insert(0, ensemble);
             return branches;
         }
         vec![ensemble]
+    }
+
+    /// Scores of the branches such that their mean is the trained part of the ensemble, which is computed anew; absent where
+    /// the scores themselves are.
+    fn weighed(
+        &self,
+        histories: &[&[u32]],
+        branches: &[Vec<f32>],
+        ensemble: &mut [f32],
+    ) -> Option<Vec<Vec<f32>>> {
+        if self.inner.counts_evenly() {
+            return None;
+        }
+        let (width, n) = (self.mixed.items() + 1, branches.len());
+        let mut shares = branches.to_vec();
+        for (row, history) in histories.iter().enumerate() {
+            let weights = self.inner.weights().row(None, history.len());
+            for (scores, weight) in shares.iter_mut().zip(weights) {
+                scores[row * width..(row + 1) * width].iter_mut().for_each(|s| *s *= weight * n as f32);
+            }
+        }
+        ensemble.fill(0.0);
+        for scores in &shares {
+            ensemble.iter_mut().zip(scores).for_each(|(sum, score)| *sum += score / n as f32);
+        }
+        Some(shares)
+    }
+
+    /// Adds what the memory says to the ensemble; its own scores, where there is one.
+    fn remember(&self, histories: &[&[u32]], ensemble: &mut [f32]) -> Option<Vec<f32>> {
+        let width = self.mixed.items() + 1;
+        let place = self.mixed.vectors.branches.len();
+        if !self.inner.has_memory() {
+            return None;
+        }
+        let mut own = vec![f32::NAN; histories.len() * width];
+        for (row, list) in self.inner.remembered(histories).iter().enumerate() {
+            let weight = self.inner.weights().row(None, histories[row].len())[place];
+            for &(item, score) in list {
+                own[row * width + item as usize] = score;
+                ensemble[row * width + item as usize] += weight * score;
+            }
+        }
+        Some(own)
     }
 
     /// Scores of each branch, which sees only the items of a history that it has vectors of, and their mean.

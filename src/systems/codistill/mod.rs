@@ -16,17 +16,21 @@ pub mod windows;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+use burn::module::Module;
+
 use crate::config::{IdTable, ObjectiveKind};
 use crate::data::Part;
+use crate::eval::baseline::ContentView;
 use crate::eval::{Evaluation, ScoreError, Scorer};
 use crate::export::weights;
 use crate::features::FeatureStore;
+use crate::memory::Memory;
 use crate::model::{DataShape, Recommender, ViewSource};
 use crate::nn::Init;
 use crate::objective::Objective;
 use crate::ops::Noise;
 use crate::params::{self, Values};
-use crate::recommend::{CatalogueVectors, ModelScorer};
+use crate::recommend::{CatalogueVectors, ModelScorer, ensemble};
 use crate::train::losses::Losses;
 use crate::train::setup::{Setup, SystemError};
 use crate::train::system::{BatchSize, Learner, Notices, Phase, Place, System, TeacherRun, Unused};
@@ -43,6 +47,7 @@ pub struct CoDistill {
     pub shape: DataShape,
     /// Opened when a training is made, and by nothing else.
     teachers: OnceLock<Vec<Arc<Teacher>>>,
+    memory: OnceLock<Arc<Memory>>,
     /// Made when a training asks for it.
     sampler: OnceLock<Sampler>,
     step: OnceLock<Step>,
@@ -91,6 +96,22 @@ impl CoDistill {
                 .with_eligible(self.sampler().eligible().cloned())
                 .with_teachers(self.teachers.get().cloned().unwrap_or_default())
         })
+    }
+
+    /// What the training part tells by counting; counted when it is first asked for, absent where the configuration has none.
+    pub fn memory(&self) -> Option<Arc<Memory>> {
+        let config = self.setup.config.model.memory.as_ref()?;
+        let count = || {
+            let sequences = &self.setup.dataset.sequences;
+            let views: Vec<ContentView> = self
+                .features()
+                .into_iter()
+                .map(|(name, store)| ContentView { name: name.to_owned(), store: store.clone() })
+                .collect();
+            let train = |user| sequences.train_of(user);
+            Arc::new(Memory::count(config, sequences.users(), self.shape.items, train, &views))
+        };
+        Some(Arc::clone(self.memory.get_or_init(count)))
     }
 
     /// Training events of each item that some window reads, I + 1 entries: an item with none has an ID vector that
@@ -159,8 +180,9 @@ impl System for CoDistill {
         reads
             .filter(|(_, reads)| *reads)
             .try_for_each(|(place, _)| setup.config.check_catalogue_term(place))?;
-        let (teachers, sampler, step) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Ok(Self { setup, views, shape, teachers, sampler, step })
+        let (teachers, memory) = (OnceLock::new(), OnceLock::new());
+        let (sampler, step) = (OnceLock::new(), OnceLock::new());
+        Ok(Self { setup, views, shape, teachers, memory, sampler, step })
     }
 
     fn setup(&self) -> &Setup {
@@ -263,15 +285,25 @@ impl System for CoDistill {
         vectors.collect()
     }
 
+    fn fitted(&self, mut model: Recommender) -> Result<Recommender, ScoreError> {
+        if let Some(ensemble) = model.ensemble.take() {
+            let plain = model.valid();
+            let (dataset, s) = (&self.setup.dataset, self.setup.config.data.max_seq_len);
+            let (vectors, device) = (self.catalogue(&plain), &self.setup.device);
+            let mut scorer = ModelScorer::new(&plain, vectors, self.memory(), None, s, device);
+            let weights = ensemble::fit(&mut scorer, dataset);
+            model.ensemble = Some(match weights {
+                Some(weights) => ensemble.with(weights),
+                None => ensemble,
+            });
+        }
+        Ok(model)
+    }
+
     fn scorer<'a>(&'a self, model: &'a Recommender) -> Box<dyn Scorer + 'a> {
         let s = self.setup.config.data.max_seq_len;
-        Box::new(ModelScorer::owning(
-            model,
-            self.catalogue(model),
-            Some(&self.setup.dataset),
-            s,
-            &self.setup.device,
-        ))
+        let (dataset, device) = (Some(&self.setup.dataset), &self.setup.device);
+        Box::new(ModelScorer::new(model, self.catalogue(model), self.memory(), dataset, s, device))
     }
 }
 

@@ -1,0 +1,46 @@
+//! Settings of the memory, and their rules.
+
+use crate::config::rules::{Checked, check_minimum, check_name, check_range, invalid, positive};
+use crate::section;
+
+section! {
+    /// A branch that counts instead of training: which items the users of the training part had together, which follow each
+    /// other, and which are alike by their content. It stands in reports and in the ensemble like any branch, and depends
+    /// on the data alone, not on the seed.
+    pub struct MemoryConfig {
+        /// Name in reports and tags, up to 64 letters a-z, digits, `_` or `-`; neither a branch's nor `ensemble`.
+        pub name: String = "memory".into(),
+        /// Each item is foretold by a regression on so many items that the same users had, from 1 on.
+        pub neighbours: usize = 50,
+        /// Ridge of these regressions, in users, above 0: how many would have to have had two items before their meeting counts.
+        pub ridge: f64 = 100.0,
+        /// What an item of the history counts for each newer one, in the regressions and by content, above 0 and up to 1.
+        pub decay: f64 = 0.8,
+        /// The same for items that follow each other.
+        pub transition_decay: f64 = 0.5,
+        /// Longest distance of two items of a history that are counted as following each other; 0 counts none.
+        pub reach: usize = 3,
+        /// What such a pair counts against its order, from 0 to 1.
+        pub back: f64 = 0.5,
+        /// Whether items of like content count, by the features of each `tokens` view apart.
+        pub content: bool = true,
+    }
+}
+
+impl MemoryConfig {
+    pub(crate) fn validate(&self, branches: &[&str]) -> Checked {
+        check_name("model.memory.name", &self.name, "_-")?;
+        if branches.contains(&self.name.as_str()) || self.name == crate::config::ENSEMBLE {
+            return Err(invalid("model.memory.name", format!("= \"{}\" is taken", self.name))
+                .with_hint("give it a name of its own"));
+        }
+        check_minimum("model.memory.neighbours", self.neighbours, 1)?;
+        positive("model.memory.ridge", self.ridge)?;
+        for (key, decay) in [("decay", self.decay), ("transition_decay", self.transition_decay)] {
+            let key = format!("model.memory.{key}");
+            positive(&key, decay)?;
+            check_range(&key, decay, 0.0..=1.0)?;
+        }
+        check_range("model.memory.back", self.back, 0.0..=1.0)
+    }
+}

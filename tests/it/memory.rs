@@ -1,0 +1,135 @@
+//! A branch that counts, and weights of the ensemble that are fitted: in training, reports, lists and exports.
+
+use std::path::Path;
+
+use codistill::config::TieRule;
+use codistill::data::{Part, Target};
+use codistill::eval::inner_product::{Found, Query};
+use codistill::eval::rank::Best;
+use codistill::run::{Lists, OpenOptions, Run};
+use serde_json::Value;
+
+use crate::program::{path, run, tiny};
+
+/// A tiny run of ODMT's three branches with a memory beside them.
+fn remembering(home: &Path, more: &[&str]) -> Vec<String> {
+    let sets = ["model.memory={ridge=5.0}", "model.ensemble.weights=fitted", "train.epochs=3", "optim.lr=3e-3"];
+    tiny(home, &[&sets[..], more].concat())
+}
+
+fn opened(run_dir: &Path) -> Run {
+    Run::open(run_dir, &OpenOptions { device: "cpu".into(), ..OpenOptions::default() }).unwrap()
+}
+
+fn metric(run_dir: &Path, name: &str) -> f64 {
+    let text = std::fs::read_to_string(run_dir.join("report.json")).unwrap();
+    let report: Value = serde_json::from_str(&text).unwrap();
+    let scored = report["evaluations"][0]["scored"].as_array().unwrap();
+    let own = scored.iter().find(|scored| scored["name"] == name).unwrap_or_else(|| panic!("no row {name}"));
+    own["metrics"]["ndcg@10"].as_f64().unwrap()
+}
+
+#[test]
+fn the_memory_stands_in_reports_and_every_rank_is_that_of_the_scores() {
+    let home = tempfile::tempdir().unwrap();
+    run(&remembering(home.path(), &[])).fine();
+    let run_dir = home.path().join("quickstart");
+    assert!(metric(&run_dir, "memory") > 0.0 && metric(&run_dir, "ensemble") > 0.0);
+    let run = opened(&run_dir);
+    let dataset = &run.model.setup().dataset;
+    let mut scorer = run.model.scorer();
+    assert_eq!(scorer.names(), ["ensemble", "id", "text", "image", "memory"]);
+    let width = dataset.items.count() + 1;
+    for part in [Part::Valid, Part::Test] {
+        let targets: Vec<Target> = dataset.targets(part);
+        let masks: Vec<Vec<u32>> = targets
+            .iter()
+            .map(|target| {
+                let mut masked = dataset.history(target).to_vec();
+                masked.sort_unstable();
+                masked.dedup();
+                masked
+            })
+            .collect();
+        let each = targets.iter().zip(&masks);
+        let queries: Vec<Query> =
+            each.map(|(target, masked)| Query { target: target.item.0, masked, added: &[] }).collect();
+        let ranked = scorer.rank(&targets, &queries, 10, None).unwrap().unwrap();
+        let mut scores = vec![Vec::new(); 5];
+        scorer.score(&targets, &mut scores).unwrap();
+        for (n, query) in queries.iter().enumerate() {
+            for (name, scores) in scores.iter().enumerate() {
+                let mut row = scores[n * width..(n + 1) * width].to_vec();
+                let all = Found::from_scores(&mut row, query, &mut Best::new(10));
+                let own = &ranked[n][name];
+                // Products in f32 and sums in f64 may part what is nearly level.
+                let gap = own.standing.rank(TieRule::Mid) - all.standing.rank(TieRule::Mid);
+                assert!(gap.abs() <= 1.0 || gap.is_nan(), "{part:?} {n} {name}: {gap}");
+                assert_eq!(own.standing.missed, all.standing.missed, "{part:?} {n} {name}");
+                let common = own.best.iter().filter(|item| all.best.contains(item)).count();
+                assert!(common + 1 >= all.best.len(), "{part:?} {n} {name}: {:?} {:?}", own.best, all.best);
+            }
+        }
+    }
+}
+
+#[test]
+fn lists_of_the_program_and_of_the_library_are_those_of_the_ensemble() {
+    let home = tempfile::tempdir().unwrap();
+    run(&remembering(home.path(), &[])).fine();
+    let run_dir = home.path().join("quickstart");
+    let run_of = opened(&run_dir);
+    let users = run_of.model.setup().dataset.users.clone();
+    let lists = Lists::new(run_of).unwrap();
+    let said = run(&["recommend", path(&run_dir), "--user", &users[3], "-k", "5", "--device", "cpu"]).fine();
+    let own: Vec<String> =
+        lists.recommend(&users[3], 5).unwrap().iter().map(|entry| entry.item.to_owned()).collect();
+    for item in &own {
+        assert!(said.stdout.contains(item.as_str()), "{item} is not in\n{}", said.stdout);
+    }
+}
+
+#[test]
+fn a_run_that_is_resumed_and_one_that_is_not_have_the_same_weights_and_report() {
+    let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    run(&remembering(homes[0].path(), &[])).fine();
+    run(&remembering(homes[1].path(), &["train.epochs=1"])).fine();
+    let run_dir = homes[1].path().join("quickstart");
+    run(&["train", "--resume", path(&run_dir), "--set", "train.epochs=3"]).fine();
+    let read = |home: &Path, name: &str| std::fs::read(home.join("quickstart").join(name)).unwrap();
+    let last = "steps/step-00000024/model.safetensors";
+    for name in ["rows-test.parquet", last] {
+        assert!(read(homes[0].path(), name) == read(homes[1].path(), name), "{name} differs");
+    }
+}
+
+#[test]
+fn what_is_trained_has_the_same_bits_with_a_memory_and_without() {
+    let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    run(&tiny(homes[0].path(), &["train.metric=id/ndcg@10"])).fine();
+    run(&tiny(homes[1].path(), &["train.metric=id/ndcg@10", "model.memory={}"])).fine();
+    let read = |home: &Path| {
+        std::fs::read(home.join("quickstart/steps/step-00000016/model.safetensors")).unwrap()
+    };
+    assert!(read(homes[0].path()) == read(homes[1].path()));
+}
+
+#[test]
+fn settings_that_say_nothing_are_refused() {
+    let home = tempfile::tempdir().unwrap();
+    for (sets, what, hint) in [
+        (&["model.memory={name='text'}"][..], "model.memory.name", "name of its own"),
+        (&["model.memory={name='ensemble'}"], "model.memory.name", "name of its own"),
+        (&["model.memory={neighbours=0}"], "model.memory.neighbours", ""),
+        (&["model.memory={decay=1.5}"], "model.memory.decay", ""),
+        (&["model.memory={transition_decay=0}"], "model.memory.transition_decay", ""),
+        (&["model.memory={ridge=0}"], "model.memory.ridge", ""),
+        (&["model.memory={weight=2}"], "model.memory", ""),
+        (&["model.ensemble.weights=learned"], "model.ensemble.weights", ""),
+    ] {
+        run(&tiny(home.path(), sets)).refused(what, hint);
+    }
+    let mut alone = tiny(home.path(), &["model.ensemble.weights=fitted"]);
+    alone[1] = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/sasrec.toml").into();
+    run(&alone).refused("model.ensemble.weights", "model.memory");
+}
