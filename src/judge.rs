@@ -302,7 +302,8 @@ fn judge_cold(
     let flags = trained[1..].iter().map(|&n| n > 0).collect();
     let mixed = Mixed::from_vectors(vectors, flags, encoded.live, vec![true; trained.len() - 1]);
     let (dataset, s) = (Some(&setup.dataset), setup.config.data.max_seq_len);
-    let mut scorer = MixedScorer::new(model, &mixed, system.memory(), dataset, s, cold.calibration, &setup.device);
+    let mut scorer =
+        MixedScorer::new(model, &mixed, system.memory(), dataset, s, cold.calibration, &setup.device);
     let word = cold.rule.word();
     let (all, mut report) = warm_and_cold(system, &mut scorer, part, word, choice)?;
     let stores: Vec<_> = system.views.iter().flatten().map(|view| view.store.as_ref()).collect();

@@ -232,13 +232,20 @@ mod tests {
             (state >> 11) as f64 / (1u64 << 53) as f64
         };
         for _ in 0..n {
-            let mut rows: Vec<[f32; 2]> = (0..5).map(|_| [(4.0 * next() - 2.0) as f32, next() as f32]).collect();
+            let mut rows: Vec<[f32; 2]> =
+                (0..5).map(|_| [(4.0 * next() - 2.0) as f32, next() as f32]).collect();
             let mass: Vec<f64> = rows
                 .iter()
                 .map(|r| (weights[0] * f64::from(r[0]) + weights[1] * f64::from(r[1])).exp())
                 .collect();
             let mut left = next() * mass.iter().sum::<f64>();
-            let chosen = mass.iter().position(|m| { left -= m; left < 0.0 }).unwrap_or(4);
+            let chosen = mass
+                .iter()
+                .position(|m| {
+                    left -= m;
+                    left < 0.0
+                })
+                .unwrap_or(4);
             rows.swap(0, chosen);
             choices.push(&rows.concat());
         }

@@ -37,7 +37,8 @@ pub enum TensorsError {
     Malformed { path: PathBuf, reason: String },
 }
 
-fn malformed(path: &Path, reason: impl ToString) -> TensorsError {
+/// A file that holds something else than it should.
+pub fn malformed(path: &Path, reason: impl ToString) -> TensorsError {
     TensorsError::Malformed { path: path.to_owned(), reason: reason.to_string() }
 }
 

@@ -8,7 +8,10 @@ use clap::Args;
 use tempfile::TempDir;
 
 use super::{Failure, Terminal};
-use codistill::config::{Config, ConfigError, Dropped, Loaded, RunConfig, SynthConfig, load, load_on};
+use codistill::config::{
+    Config, ConfigError, Dropped, Loaded, RECOMMENDED_NAME, RunConfig, SynthConfig, load, load_on,
+    load_recommended,
+};
 use codistill::data::Part;
 use codistill::device::{self, Opened};
 use codistill::lock::DirLock;
@@ -21,15 +24,23 @@ use codistill::train::run_dir::{RunDir, Which};
 use codistill::train::setup::absent_views;
 
 /// A configuration with its sets; on the data set `data` where that is given, and then without the views that it has
-/// no features of, which is told. A configuration alone is taken by its word.
+/// no features of, which is told. A configuration alone is taken by its word; without one it is the recommended one.
 pub fn load_config(
-    path: &Path,
+    path: Option<&Path>,
     sets: &[String],
     data: Option<&Path>,
     terminal: &Terminal,
 ) -> Result<Loaded, Failure> {
-    let Some(data) = data else { return Ok(load(path, sets)?) };
-    let mut loaded = load_on(path, sets, data)?;
+    let (mut loaded, data) = match (path, data) {
+        (Some(path), None) => return Ok(load(path, sets)?),
+        (Some(path), Some(data)) => (load_on(path, sets, data)?, data),
+        // Clap requires one of them.
+        (None, data) => {
+            let data = data.unwrap_or(Path::new(""));
+            (load_recommended(sets, data)?, data)
+        }
+    };
+    let path = path.unwrap_or(Path::new(RECOMMENDED_NAME));
     let absent = absent_views(&loaded.config)?;
     let stores: Vec<(String, String)> = absent
         .iter()

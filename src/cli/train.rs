@@ -30,6 +30,7 @@ use codistill::train::{Setup, Training, inputs};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
+  codistill train --data data/shop
   codistill train configs/quickstart.toml
   codistill train configs/odmt-arts.toml --data data/arts --device wgpu
   codistill train --resume checkpoints/quickstart
@@ -39,8 +40,8 @@ Examples:
 Ctrl-C finishes the step, saves, and exits with status 4; --resume goes on to the same bits on the CPU.")]
 #[command(mut_arg("data", |arg| arg.help(DATA)), mut_arg("accept_changed", |arg| arg.help(ACCEPT)))]
 pub struct TrainArgs {
-    /// Configuration file.
-    #[arg(required_unless_present = "resume")]
+    /// Configuration file. Without one, --data DIR trains the recommended one, configs/recommended.toml.
+    #[arg(required_unless_present_any = ["resume", "data"])]
     config: Option<PathBuf>,
     /// Override a value of the configuration, e.g. `model.width=32`; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
@@ -86,9 +87,7 @@ pub fn run(args: &TrainArgs, terminal: &Terminal) -> Result<Exit, Failure> {
 const PATIENCE: Duration = Duration::from_mins(1);
 
 fn start(args: &TrainArgs, terminal: &Terminal) -> Result<Exit, Failure> {
-    // Clap requires one of them.
-    let path = args.config.clone().unwrap_or_default();
-    let mut loaded = load_config(&path, &args.sets, args.inputs.data(), terminal)?;
+    let mut loaded = load_config(args.config.as_deref(), &args.sets, args.inputs.data(), terminal)?;
     if let Some(flag) = &args.device {
         loaded.config.device.clone_from(flag);
     }
@@ -111,6 +110,7 @@ fn start(args: &TrainArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let run = RunDir::create(&place.dir, &place.name, &loaded.config.to_toml()?, &origins)?;
     let _lock = lock(&run.root, COMMAND, Duration::ZERO, terminal)?;
     system.inputs(&run.root)?.write(&run)?;
+    system.keep(&run.root)?;
     let plan = plan_line(system.as_ref(), training.as_ref());
     terminal.say(format!("{}: {plan} on {}", run.root.display(), device.name));
     tell_taken(&run, place, terminal);
@@ -147,6 +147,7 @@ fn resume(args: &TrainArgs, root: &Path, terminal: &Terminal) -> Result<Exit, Fa
     training.resume(&path, &checkpoint)?;
     if trains {
         system.inputs(root)?.write(&run)?;
+        system.keep(root)?;
     }
     let (state, path) = (training.state(), path.display());
     if state.step >= training.total_steps() {
@@ -183,7 +184,7 @@ fn asked(args: &TrainArgs, then: &Config, now: &Config, trains: bool) -> Asked {
 /// Takes what may change from the configuration file that was given beside `--resume`.
 fn take_given(config: &mut Config, args: &TrainArgs, terminal: &Terminal) -> Result<(), Failure> {
     let Some(file) = &args.config else { return Ok(()) };
-    let now = load_config(file, &args.sets, args.inputs.data(), terminal)?.config;
+    let now = load_config(Some(file), &args.sets, args.inputs.data(), terminal)?.config;
     refuse_changes(config, &now)?;
     Ok(config.take(&now, is_resumable)?)
 }

@@ -66,6 +66,19 @@ pub fn load_on(path: &Path, sets: &[String], data: &Path) -> Result<Loaded, Conf
     resolve(&read(path)?, path, sets, Some(data))
 }
 
+/// What is trained where no configuration is named.
+const RECOMMENDED: &str = include_str!("../../configs/recommended.toml");
+/// Its name in messages; its stem names the run.
+pub const RECOMMENDED_NAME: &str = "recommended.toml";
+
+/// The configuration that measured best on the data sets at hand, on the data set `data`.
+///
+/// # Errors
+/// As [`load_on`], but for the file.
+pub fn load_recommended(sets: &[String], data: &Path) -> Result<Loaded, ConfigError> {
+    resolve(RECOMMENDED, Path::new(RECOMMENDED_NAME), sets, Some(data))
+}
+
 fn read(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
 }

@@ -32,7 +32,7 @@ pub(crate) use error::one_line;
 pub use error::{ConfigError, Place};
 pub use facts::{has_fact, keys_with};
 pub use leaves::{Leaves, flatten};
-pub use load::{Loaded, Origin, load, load_on, parse};
+pub use load::{Loaded, Origin, RECOMMENDED_NAME, load, load_on, load_recommended, parse};
 pub(crate) use nearest::nearest;
 pub use reduce::Dropped;
 
@@ -40,7 +40,9 @@ pub use crate::data::config::{ColdConfig, ColdId, DataConfig, Windows};
 pub use crate::eval::config::{EvalConfig, HistoryRule, METRICS, TieRule};
 pub use crate::features::config::{Replace, ReplaceKind};
 pub use crate::memory::config::MemoryConfig;
-pub use crate::model::config::{BranchConfig, ENSEMBLE, EnsembleConfig, EnsembleWeights, IdVisibility, ModelConfig, TowerConfig};
+pub use crate::model::config::{
+    BranchConfig, ENSEMBLE, EnsembleConfig, EnsembleWeights, IdVisibility, ModelConfig, TowerConfig,
+};
 pub use crate::model::encoder::{EncoderConfig, Gru4recConfig, NextitnetConfig, SasrecConfig};
 pub use crate::model::view::{IdInit, ViewConfig, ViewKind};
 pub use crate::monitor::config::MonitorConfig;

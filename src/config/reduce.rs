@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 
 use super::keys::as_value;
 use super::load::{leaves, value_at};
-use super::{Config, ConfigError, ENSEMBLE, IdInit, Loaded, ModelConfig, Origin, ViewConfig};
+use super::{
+    Config, ConfigError, ENSEMBLE, EnsembleWeights, IdInit, Loaded, ModelConfig, Origin, ViewConfig,
+};
 
 /// What went, by name, and what else changed for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -145,6 +147,10 @@ fn reduce(config: &Config, absent: &[String]) -> (Config, Dropped, Places) {
         dropped.tower = true;
     }
     start_of_ids(model, &mut dropped);
+    if alone && model.memory.is_none() && model.ensemble.weights != EnsembleWeights::Equal {
+        model.ensemble.weights = EnsembleWeights::Equal;
+        dropped.changed.push(("model.ensemble.weights".into(), "equal".into()));
+    }
     let stores: Vec<String> = model.views.iter().map(|view| view.store().to_owned()).collect();
     reduced.data.features.retain(|name, _| stores.contains(name));
     let judge = reduced.train.metric.split_once('/').map(|(who, metric)| (who.to_owned(), metric.to_owned()));

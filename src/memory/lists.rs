@@ -23,6 +23,21 @@ impl Lists {
         Self { starts, entries }
     }
 
+    /// Where rows begin, columns, values.
+    pub fn columns(&self) -> (&[usize], Vec<u32>, Vec<f32>) {
+        let (columns, values) = self.entries.iter().copied().unzip();
+        (&self.starts, columns, values)
+    }
+
+    /// A matrix of what [`Self::columns`] gave; absent where that is none.
+    pub fn from_columns(starts: Vec<usize>, columns: &[u32], values: &[f32]) -> Option<Self> {
+        let width = starts.len().checked_sub(1)?;
+        let ends = starts.first() == Some(&0) && starts.last() == Some(&columns.len());
+        let fits = columns.len() == values.len() && columns.iter().all(|&column| (column as usize) < width);
+        let entries = columns.iter().copied().zip(values.iter().copied()).collect();
+        (ends && fits && starts.is_sorted()).then_some(Self { starts, entries })
+    }
+
     /// I + 1.
     pub fn rows(&self) -> usize {
         self.starts.len().saturating_sub(1)

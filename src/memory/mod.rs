@@ -10,10 +10,12 @@
 //! The weights w come from the training part alone ([`weigh`]): everything is counted once without the last training item of
 //! each user, and these are then foretold. What is kept is counted on the whole training part.
 //!
-//! Reading order: [`lists`] (row-sparse matrices), [`regression`], [`transitions`] and [`content`] (the sources), [`weigh`].
+//! Reading order: [`lists`] (row-sparse matrices), [`regression`], [`transitions`] and [`content`] (the sources), [`weigh`],
+//! [`disk`].
 
 pub mod config;
 pub mod content;
+pub mod disk;
 pub mod lists;
 pub mod regression;
 pub mod transitions;
@@ -196,11 +198,8 @@ fn counted_sources<'a>(
     let (decay, scale) = (config.decay as f32, COUNTED_SCALE);
     let mut sources = vec![Source { name: "regression".into(), lists, decay, scale }];
     if config.reach > 0 {
-        let transitions = Transitions {
-            reach: config.reach,
-            back: config.back as f32,
-            ..Transitions::default()
-        };
+        let transitions =
+            Transitions { reach: config.reach, back: config.back as f32, ..Transitions::default() };
         let lists = transitions.fit(users, items, history);
         let decay = config.transition_decay as f32;
         sources.push(Source { name: "transitions".into(), lists, decay, scale });

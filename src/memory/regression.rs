@@ -20,7 +20,7 @@ pub struct Regression {
     pub neighbours: usize,
     /// What is added to the diagonal of G: users that never had both.
     pub ridge: f64,
-    /// P: entries kept of a row of G, the largest; the others count as 0.
+    /// P: entries kept of a row of G, those of the nearest items; another that is asked for is counted when it is.
     pub pairs: usize,
 }
 
@@ -33,7 +33,7 @@ impl Default for Regression {
 impl Regression {
     /// `[I + 1, I + 1]`: what an item of the history adds to the score of each other item, at most K entries in each column.
     ///
-    /// Memory: P entries per item while it computes, then K. Bits depend on the baskets alone.
+    /// Memory: P entries per item while it counts, then K. Bits depend on the baskets alone.
     pub fn fit(&self, baskets: &Baskets) -> Lists {
         let gram = self.gram(baskets);
         let columns = (0..baskets.width()).into_par_iter().map(|item| self.column(baskets, &gram, item));
@@ -41,11 +41,19 @@ impl Regression {
         Lists::from_rows(columns).transposed()
     }
 
-    /// Numbers of common users, the P largest of each row, without the diagonal.
+    /// Numbers of common users with the P nearest items of each, ascending by item. Most pairs of items that are near to a third
+    /// are near to each other.
     fn gram(&self, baskets: &Baskets) -> Lists {
         let row = |common: &mut Vec<u32>, item: usize| {
-            let shared = baskets.sharing(item, common).into_iter();
-            largest(shared.map(|(other, both)| (other, both as f32)).collect(), self.pairs)
+            let shared = baskets.sharing(item, common);
+            let near =
+                |&(other, both): &(u32, u32)| (other, baskets.similarity(item, other as usize, both) as f32);
+            let near = largest(shared.iter().map(near).collect(), self.pairs.max(self.neighbours));
+            let mut both: Vec<(u32, f32)> =
+                shared.into_iter().map(|(other, both)| (other, both as f32)).collect();
+            both.retain(|entry| near.binary_search_by_key(&entry.0, |entry| entry.0).is_ok());
+            both.sort_unstable_by_key(|entry| entry.0);
+            both
         };
         let zeros = || vec![0u32; baskets.width()];
         let rows: Vec<_> = (0..baskets.width()).into_par_iter().map_init(zeros, row).collect();
@@ -63,11 +71,12 @@ impl Regression {
         let mut weights = vec![0.0; k];
         for (a, &(first, _)) in near.iter().enumerate() {
             matrix[a * k + a] = baskets.users(first as usize).len() as f64 + self.ridge;
-            weights[a] = value_at(gram.row(item), first);
+            weights[a] = value_at(gram.row(item), first).unwrap_or_default();
             for (b, &(second, _)) in near[..a].iter().enumerate() {
-                // Symmetric, though a row may have lost what its counterpart keeps.
-                let rows = [gram.row(first as usize), gram.row(second as usize)];
-                matrix[a * k + b] = value_at(rows[0], second).max(value_at(rows[1], first));
+                let [first, second] = [first, second].map(|item| item as usize);
+                let kept = value_at(gram.row(first), second as u32);
+                let kept = kept.or_else(|| value_at(gram.row(second), first as u32));
+                matrix[a * k + b] = kept.unwrap_or_else(|| f64::from(baskets.common(first, second)));
             }
         }
         cholesky(&mut matrix, k);
@@ -76,9 +85,9 @@ impl Regression {
     }
 }
 
-/// The value in a column of a row, 0 where it has none.
-fn value_at(row: &[(u32, f32)], column: u32) -> f64 {
-    row.binary_search_by_key(&column, |entry| entry.0).map_or(0.0, |place| f64::from(row[place].1))
+/// The value in a column of a row, if it has one.
+fn value_at(row: &[(u32, f32)], column: u32) -> Option<f64> {
+    row.binary_search_by_key(&column, |entry| entry.0).ok().map(|place| f64::from(row[place].1))
 }
 
 #[cfg(test)]
@@ -119,7 +128,7 @@ mod tests {
             for i in 1..=5usize {
                 assert!(weights.row(i).iter().all(|&(other, _)| other as usize != i));
                 for j in (1..=5usize).filter(|&j| j != i) {
-                    let found = value_at(weights.row(i), j as u32);
+                    let found = value_at(weights.row(i), j as u32).unwrap_or_default();
                     assert!((found - expected[i - 1][j - 1]).abs() < 1e-6, "{i} {j}: {found}");
                 }
             }
@@ -129,7 +138,7 @@ mod tests {
     #[test]
     fn each_item_is_foretold_by_its_nearest_items_alone() {
         let baskets = Baskets::new(7, 5, |u| HISTORIES[u]);
-        let weights = Regression { neighbours: 2, ridge: 1.0, pairs: 4 }.fit(&baskets);
+        let weights = Regression { neighbours: 2, ridge: 1.0, pairs: 2 }.fit(&baskets);
         let columns = weights.transposed();
         assert!((1..=5).all(|item| columns.row(item).len() == 2) && columns.row(0).is_empty());
         // Item 1 shares three of its five users with 2, and two with 3, 4 and 5; 3 has more users of its own, and 4 comes

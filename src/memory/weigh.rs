@@ -27,18 +27,22 @@ pub(super) fn weights<'a>(
     let chosen: Vec<usize> = (0..users).step_by(step).collect();
     let rows: Vec<Option<Vec<f32>>> = chosen
         .par_iter()
-        .map_init(|| memory.scratch(), |scratch, &user| {
-            let (history, next) = asked(user);
-            let met = memory.sums(history, scratch);
-            let mut alternatives = Vec::with_capacity(met.len() * n);
-            for &item in &met {
-                let sums = &mut scratch.sums[item as usize * n..][..n];
-                alternatives.extend(sums.iter().zip(&memory.sources).map(|(sum, source)| source.logarithm(*sum)));
-                sums.fill(0.0);
-            }
-            let next = next.filter(|next| !history.contains(next))?;
-            choice(&met, &alternatives, n, history, next)
-        })
+        .map_init(
+            || memory.scratch(),
+            |scratch, &user| {
+                let (history, next) = asked(user);
+                let met = memory.sums(history, scratch);
+                let mut alternatives = Vec::with_capacity(met.len() * n);
+                for &item in &met {
+                    let sums = &mut scratch.sums[item as usize * n..][..n];
+                    alternatives
+                        .extend(sums.iter().zip(&memory.sources).map(|(sum, source)| source.logarithm(*sum)));
+                    sums.fill(0.0);
+                }
+                let next = next.filter(|next| !history.contains(next))?;
+                choice(&met, &alternatives, n, history, next)
+            },
+        )
         .collect();
     let mut choices = Choices::new(n);
     rows.into_iter().flatten().for_each(|row| choices.push(&row));
@@ -53,7 +57,8 @@ fn choice(met: &[u32], values: &[f32], n: usize, history: &[u32], next: u32) -> 
     let free: Vec<usize> = (0..met.len()).filter(|&place| !history.contains(&met[place])).collect();
     let mut among = vec![false; met.len()];
     for source in 0..n {
-        let mut order: Vec<Scored> = free.iter().map(|&place| (place as u32, values[place * n + source])).collect();
+        let mut order: Vec<Scored> =
+            free.iter().map(|&place| (place as u32, values[place * n + source])).collect();
         let best = |a: &Scored, b: &Scored| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
         if order.len() > ALTERNATIVES {
             order.select_nth_unstable_by(ALTERNATIVES - 1, best);

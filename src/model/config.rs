@@ -170,8 +170,11 @@ impl ModelConfig {
             return memory.validate(&names);
         }
         if names.len() == 1 && self.ensemble.weights == EnsembleWeights::Fitted {
-            return Err(invalid("model.ensemble.weights", "= \"fitted\" has nothing to weigh: there is one branch")
-                .with_hint("add [model.memory] or another branch, or leave it out"));
+            return Err(invalid(
+                "model.ensemble.weights",
+                "= \"fitted\" has nothing to weigh: there is one branch",
+            )
+            .with_hint("add [model.memory] or another branch, or leave it out"));
         }
         Ok(())
     }

@@ -41,7 +41,8 @@ pub fn fit(scorer: &mut ModelScorer<'_>, dataset: &Dataset) -> Option<Vec<f32>> 
     let d = users.vectors.first().map_or(0, |rows| rows.len() / targets.len().max(1));
     let rows = queries.par_iter().enumerate().map(|(place, query)| {
         let remembered = &users.remembered[place];
-        let mut offered: Vec<u32> = found[place].iter().flat_map(|found| found.best.iter().copied()).collect();
+        let mut offered: Vec<u32> =
+            found[place].iter().flat_map(|found| found.best.iter().copied()).collect();
         offered.extend(best(remembered, query.masked));
         let offered = ascending(&offered);
         offered.binary_search(&query.target).ok()?;

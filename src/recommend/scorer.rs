@@ -72,7 +72,11 @@ impl<'a> ModelScorer<'a> {
     /// `ensemble` first, then the branches, the memory last; only `ensemble` where there is one branch.
     pub fn score_names(&self) -> Vec<String> {
         let names = self.model.config().score_names();
-        if names.len() > 1 { std::iter::once(ENSEMBLE.to_owned()).chain(names).collect() } else { vec![ENSEMBLE.to_owned()] }
+        if names.len() > 1 {
+            std::iter::once(ENSEMBLE.to_owned()).chain(names).collect()
+        } else {
+            vec![ENSEMBLE.to_owned()]
+        }
     }
 
     /// What the trained branches count, and the memory where there is one.

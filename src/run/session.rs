@@ -181,6 +181,7 @@ pub fn train(mut config: Config, stop: &AtomicBool) -> Result<Finished, RunError
     let run = RunDir::create(&config.run.dir, &config.run.name, &config.to_toml()?, "{}")?;
     let lock = DirLock::take(&run.root, "train")?;
     system.inputs(&run.root)?.write(&run)?;
+    system.keep(&run.root)?;
     let Notices { mut warnings, mut notes } = systems::notices(system.as_ref());
     warnings.extend(lock.warning().map(str::to_owned));
     let mut session = Session::new(system.as_ref(), training, run.clone(), None, Progress::hidden())?;

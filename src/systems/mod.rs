@@ -104,6 +104,12 @@ pub trait AnySystem: Send + Sync {
     /// As [`Inputs::new`].
     fn inputs(&self, run: &Path) -> Result<Inputs, InputsError>;
 
+    /// As [`System::keep`].
+    ///
+    /// # Errors
+    /// It can't be written.
+    fn keep(&self, run: &Path) -> Result<(), SystemError>;
+
     /// Reads every feature store once and compares it with its hashes.
     ///
     /// # Errors
@@ -198,6 +204,10 @@ impl<S: System> AnySystem for Opened<S> {
 
     fn inputs(&self, run: &Path) -> Result<Inputs, InputsError> {
         Inputs::new(self.system.as_ref(), run)
+    }
+
+    fn keep(&self, run: &Path) -> Result<(), SystemError> {
+        self.system.keep(run)
     }
 
     fn verify_features(&self) -> Result<(), SystemError> {

@@ -424,6 +424,7 @@ pub fn open(
     setup.named = named;
     setup.accepted = found.accepted.iter().map(ToString::to_string).collect();
     setup.accepts_changed = asked.accept_changed;
+    setup.run = Some(root.to_owned());
     setup.teachers.clone_from(&found.teachers);
     Ok((setup, found))
 }

@@ -13,6 +13,7 @@ use crate::data::{Choice, DataError, Dataset, Part, disk};
 use crate::eval::{Evaluation, HiddenTargets, Named, Rules, ScoreError, Scorer, evaluate_under};
 use crate::features::{FeatureError, FeatureStore};
 use crate::objective::TermError;
+use crate::tensors::TensorsError;
 
 /// Why a system can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +30,8 @@ pub enum SystemError {
     NoSamples,
     #[error("view `{view}` starts from `{other}`, whose features are {found} wide instead of {expected}")]
     InitWidth { view: String, other: String, found: usize, expected: usize },
+    #[error("what was counted can't be kept: {0}")]
+    Kept(#[from] TensorsError),
     #[error(transparent)]
     Term(#[from] TermError),
     #[error(transparent)]
@@ -53,6 +56,7 @@ impl SystemError {
             Self::NoSamples => Some("prepare with longer sequences".into()),
             Self::NoWindows(_) => Some("lower data.min_train_len, or prepare with longer sequences".into()),
             Self::InitWidth { .. } => Some("list views of one width in init_views".into()),
+            Self::Kept(_) => Some("make room for it beside the checkpoints of the run".into()),
             Self::Term(e) => e.hint(),
             Self::Config(e) => e.hint(),
             Self::Unknown { known, .. } => Some(format!("systems: {}", known.join(", "))),
@@ -71,6 +75,7 @@ impl SystemError {
             | Self::NoWindows(_)
             | Self::Teacher { .. } => true,
             Self::InitWidth { .. }
+            | Self::Kept(_)
             | Self::Term(_)
             | Self::Config(_)
             | Self::Unknown { .. }
@@ -101,6 +106,8 @@ pub struct Setup {
     pub protocol: Option<Named>,
     /// Where the runs that teach lie now, by their names as teachers; those of a new training lie where `config` says.
     pub teachers: BTreeMap<String, TeacherPlace>,
+    /// The run that was opened, where what it counted may lie; none for a new training.
+    pub run: Option<PathBuf>,
     pub dataset: Dataset,
     /// Plain device; the trained model lives on its autodiff twin.
     pub device: Device,
@@ -119,7 +126,8 @@ impl Setup {
         }
         let (named, device) = (config.data.clone(), device.clone());
         let (accepted, protocol, teachers) = (Vec::new(), None, BTreeMap::new());
-        Ok(Self { config, named, accepted, accepts_changed: false, protocol, teachers, dataset, device })
+        let run = None;
+        Ok(Self { config, named, accepted, accepts_changed: false, protocol, teachers, run, dataset, device })
     }
 
     /// The settings of a system that keeps them in `[system.settings]`.

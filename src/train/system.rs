@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::module::Module;
@@ -159,6 +159,14 @@ pub trait System: Learner<Batch: Send> + Sized + Send + Sync + 'static {
 
     /// A model with fresh weights on the device's autodiff twin: a pure function of the seed and the shapes.
     fn new_model(&self) -> Self::Model;
+
+    /// Keeps in the directory `run` what was counted for a training and would else be counted each time the run is opened.
+    ///
+    /// # Errors
+    /// It can't be written.
+    fn keep(&self, _run: &Path) -> Result<(), SystemError> {
+        Ok(())
+    }
 
     /// Samples of an epoch.
     fn samples(&self) -> usize;

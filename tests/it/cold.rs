@@ -101,7 +101,8 @@ fn judged(
     let mixed = Mixed::from_vectors(vectors, trained, encoded.live, vec![true; counts.len() - 1]);
     let s = system.setup.config.data.max_seq_len;
     let dataset = Some(&system.setup.dataset);
-    let mut scorer = MixedScorer::new(model, &mixed, system.memory(), dataset, s, calibration, &system.setup.device);
+    let mut scorer =
+        MixedScorer::new(model, &mixed, system.memory(), dataset, s, calibration, &system.setup.device);
     let all = system.evaluate_scorer(&mut scorer, Part::Test).unwrap();
     let mut own = OwnKind { inner: &mut scorer, trained: &counts };
     let own = system.evaluate_scorer(&mut own, Part::Test).unwrap();

@@ -353,8 +353,14 @@ fn service_level_from_a_line_to_a_list() {
     let vectors = opened.system.catalogue(&opened.model);
     let dataset = &opened.system.setup.dataset;
     let s = opened.system.setup.config.data.max_seq_len;
-    let scorer =
-        codistill::recommend::ModelScorer::new(&opened.model, &vectors, None, None, s, &opened.system.setup.device);
+    let scorer = codistill::recommend::ModelScorer::new(
+        &opened.model,
+        &vectors,
+        None,
+        None,
+        s,
+        &opened.system.setup.device,
+    );
     let mut seconds = Vec::new();
     let mut appends = Vec::new();
     let mut found = 0;

@@ -13,7 +13,8 @@ use crate::program::{path, run, tiny};
 
 /// A tiny run of ODMT's three branches with a memory beside them.
 fn remembering(home: &Path, more: &[&str]) -> Vec<String> {
-    let sets = ["model.memory={ridge=5.0}", "model.ensemble.weights=fitted", "train.epochs=3", "optim.lr=3e-3"];
+    let sets =
+        ["model.memory={ridge=5.0}", "model.ensemble.weights=fitted", "train.epochs=3", "optim.lr=3e-3"];
     tiny(home, &[&sets[..], more].concat())
 }
 
@@ -108,9 +109,8 @@ fn what_is_trained_has_the_same_bits_with_a_memory_and_without() {
     let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     run(&tiny(homes[0].path(), &["train.metric=id/ndcg@10"])).fine();
     run(&tiny(homes[1].path(), &["train.metric=id/ndcg@10", "model.memory={}"])).fine();
-    let read = |home: &Path| {
-        std::fs::read(home.join("quickstart/steps/step-00000016/model.safetensors")).unwrap()
-    };
+    let read =
+        |home: &Path| std::fs::read(home.join("quickstart/steps/step-00000016/model.safetensors")).unwrap();
     assert!(read(homes[0].path()) == read(homes[1].path()));
 }
 

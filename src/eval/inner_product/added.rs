@@ -11,18 +11,12 @@ use crate::eval::rank::best_first;
 impl Catalogue {
     /// Corrects the ensemble's ranking by inner products, in which the target alone had its addition.
     #[inline(always)]
-    pub(super) fn add(
-        &self,
-        kernel: impl Kernel,
-        user: &[f64],
-        query: &Query,
-        k: usize,
-        found: &mut Found,
-    ) {
+    pub(super) fn add(&self, kernel: impl Kernel, user: &[f64], query: &Query, k: usize, found: &mut Found) {
         let view = View::Ensemble;
         let target = self.score(kernel, view, user, query.target) + query.addition(view, query.target);
         let mut pool: Vec<(f32, u32)> = Vec::with_capacity(k + query.added.len());
-        let plain = found.best.iter().filter(|item| query.added.binary_search_by_key(*item, |a| a.0).is_err());
+        let plain =
+            found.best.iter().filter(|item| query.added.binary_search_by_key(*item, |a| a.0).is_err());
         pool.extend(plain.map(|&item| (self.score(kernel, view, user, item), item)));
         let mut masked = query.masked.iter().copied().peekable();
         let standing = &mut found.standing;

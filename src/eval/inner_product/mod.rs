@@ -15,8 +15,8 @@
 //!
 //! Shapes: `I` items, `N` users, `D` width.
 
-pub mod kernel;
 mod added;
+pub mod kernel;
 mod pass;
 pub mod quantized;
 mod refine;
@@ -120,9 +120,8 @@ impl Found {
         let own = best.iter().find(|(_, item)| *item == query.target).map(|(score, _)| *score);
         let above = best.iter().filter(|(score, _)| own.is_none_or(|own| *score > own)).count() as u32;
         let tied = best.iter().filter(|(score, item)| Some(*score) == own && *item != query.target);
-        let (equal, equal_before) = tied.fold((0, 0), |(all, before), (_, item)| {
-            (all + 1, before + u32::from(*item < query.target))
-        });
+        let (equal, equal_before) =
+            tied.fold((0, 0), |(all, before), (_, item)| (all + 1, before + u32::from(*item < query.target)));
         best.sort_unstable_by(best_first);
         best.truncate(k);
         let standing = Standing {

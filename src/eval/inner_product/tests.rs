@@ -67,7 +67,12 @@ impl World {
         let mut next = numbers(seed + 2);
         let mut added = |n: usize| {
             let mut added: Vec<(u32, f32)> = (0..(n % 2) * 20)
-                .map(|_| (1 + (next().abs() * items as f32) as u32 % items as u32, (next().abs() * 60.0).ceil() / 8.0))
+                .map(|_| {
+                    (
+                        1 + (next().abs() * items as f32) as u32 % items as u32,
+                        (next().abs() * 60.0).ceil() / 8.0,
+                    )
+                })
                 .collect();
             added.sort_unstable_by_key(|a| a.0);
             added.dedup_by_key(|a| a.0);

@@ -60,8 +60,8 @@ impl<'a, K: Kernel> Tile<'a, K> {
                 units[b].push(quantized::quantize(user[b], &mut pairs[b][n * p..(n + 1) * p]));
             }
             for &view in views {
-                let target = catalogue.score(kernel, view, &wide, query.target)
-                    + query.addition(view, query.target);
+                let target =
+                    catalogue.score(kernel, view, &wide, query.target) + query.addition(view, query.target);
                 searches.push(Search {
                     target,
                     higher: 0,

@@ -14,17 +14,19 @@ mod views;
 pub mod windows;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use burn::module::Module;
 
-use crate::config::{IdTable, ObjectiveKind};
+use crate::config::{IdTable, MemoryConfig, ObjectiveKind};
 use crate::data::Part;
 use crate::eval::baseline::ContentView;
 use crate::eval::{Evaluation, ScoreError, Scorer};
 use crate::export::weights;
 use crate::features::FeatureStore;
 use crate::memory::Memory;
+use crate::memory::disk::{self, Key};
 use crate::model::{DataShape, Recommender, ViewSource};
 use crate::nn::Init;
 use crate::objective::Objective;
@@ -98,20 +100,27 @@ impl CoDistill {
         })
     }
 
-    /// What the training part tells by counting; counted when it is first asked for, absent where the configuration has none.
+    /// What the training part tells by counting: as the run keeps it, or counted when it is first asked for; absent where the
+    /// configuration has none.
     pub fn memory(&self) -> Option<Arc<Memory>> {
         let config = self.setup.config.model.memory.as_ref()?;
-        let count = || {
-            let sequences = &self.setup.dataset.sequences;
-            let views: Vec<ContentView> = self
-                .features()
-                .into_iter()
-                .map(|(name, store)| ContentView { name: name.to_owned(), store: store.clone() })
-                .collect();
-            let train = |user| sequences.train_of(user);
-            Arc::new(Memory::count(config, sequences.users(), self.shape.items, train, &views))
-        };
-        Some(Arc::clone(self.memory.get_or_init(count)))
+        let kept = || disk::open(&self.setup.run.as_ref()?.join(disk::FOLDER), &self.memory_key(config));
+        let memory = self.memory.get_or_init(|| Arc::new(kept().unwrap_or_else(|| self.count(config))));
+        Some(Arc::clone(memory))
+    }
+
+    fn count(&self, config: &MemoryConfig) -> Memory {
+        let sequences = &self.setup.dataset.sequences;
+        let views = self.features().into_iter();
+        let views: Vec<ContentView> =
+            views.map(|(name, store)| ContentView { name: name.to_owned(), store: store.clone() }).collect();
+        Memory::count(config, sequences.users(), self.shape.items, |user| sequences.train_of(user), &views)
+    }
+
+    fn memory_key(&self, config: &MemoryConfig) -> Key {
+        let features = self.features().into_iter();
+        let features = features.map(|(view, store)| (view.to_owned(), store.hash().to_owned())).collect();
+        Key::new(config, &self.setup.dataset.hash, &features)
     }
 
     /// Training events of each item that some window reads, I + 1 entries: an item with none has an ID vector that
@@ -192,6 +201,17 @@ impl System for CoDistill {
     fn features(&self) -> Vec<(&str, &Arc<FeatureStore>)> {
         let views = self.setup.config.model.views.iter().zip(&self.views);
         views.filter_map(|(view, source)| Some((view.name.as_str(), &source.as_ref()?.store))).collect()
+    }
+
+    fn keep(&self, run: &Path) -> Result<(), SystemError> {
+        let Some((config, memory)) = self.setup.config.model.memory.as_ref().zip(self.memory()) else {
+            return Ok(());
+        };
+        let (dir, key) = (run.join(disk::FOLDER), self.memory_key(config));
+        if disk::open(&dir, &key).is_none() {
+            disk::write(&dir, &memory, &key)?;
+        }
+        Ok(())
     }
 
     fn check_samples(&self) -> Result<(), SystemError> {
