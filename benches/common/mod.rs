@@ -14,6 +14,7 @@ pub fn id_model(width: usize, branches: &[(&str, EncoderConfig)]) -> ModelConfig
     let branch = |(name, encoder): &(&str, EncoderConfig)| BranchConfig {
         name: (*name).into(),
         view: "id".into(),
+        tokens: codistill::config::TokensRead::First,
         item_mlp: false,
         encoder: encoder.clone(),
     };

@@ -17,7 +17,7 @@ use super::{BenchError, Steps};
 use crate::config::section::Fact;
 use crate::config::{
     BranchConfig, Config, DataConfig, DistillConfig, DistillPair, ENSEMBLE, EncoderConfig, EvalConfig,
-    IdTable, ModelConfig, ObjectiveConfig, ObjectiveKind, OptimConfig, SasrecConfig, TowerConfig,
+    IdTable, ModelConfig, ObjectiveConfig, ObjectiveKind, OptimConfig, SasrecConfig, TokensRead, TowerConfig,
     TrainConfig, ViewConfig, ViewKind, Windows, has_fact, keys_with, parse,
 };
 use crate::data::{Part, Sequences};
@@ -252,6 +252,7 @@ fn defaults(workload: &Workload, dir: &Path) -> Config {
         name: name.into(),
         // Without a tower all of them read the ID view.
         view: if odmt { name } else { BRANCHES[0] }.into(),
+        tokens: TokensRead::First,
         item_mlp: odmt,
         encoder: EncoderConfig::Sasrec(SasrecConfig {
             blocks: workload.encoder_blocks,

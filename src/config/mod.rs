@@ -41,7 +41,8 @@ pub use crate::eval::config::{EvalConfig, HistoryRule, METRICS, TieRule};
 pub use crate::features::config::{Replace, ReplaceKind};
 pub use crate::memory::config::MemoryConfig;
 pub use crate::model::config::{
-    BranchConfig, ENSEMBLE, EnsembleConfig, EnsembleWeights, IdVisibility, ModelConfig, TowerConfig,
+    BranchConfig, ENSEMBLE, EnsembleConfig, EnsembleWeights, IdVisibility, ModelConfig, TokensRead,
+    TowerConfig,
 };
 pub use crate::model::encoder::{EncoderConfig, Gru4recConfig, NextitnetConfig, SasrecConfig};
 pub use crate::model::view::{IdInit, ViewConfig, ViewKind};

@@ -76,9 +76,11 @@ impl Config {
     fn check_pairs(&self) -> Checked {
         let branches: Vec<&str> = self.model.branches.iter().map(|b| b.name.as_str()).collect();
         let distill = &self.objective.distill;
-        distill.check_teachers(&branches)?;
+        let scored = self.model.score_names();
+        let scored: Vec<&str> = scored.iter().map(String::as_str).collect();
+        distill.check_teachers(&scored)?;
         let runs = distill.teachers.iter().map(|teacher| teacher.name.as_str());
-        let teachers: Vec<&str> = branches.iter().copied().chain([ENSEMBLE]).chain(runs).collect();
+        let teachers: Vec<&str> = scored.iter().copied().chain([ENSEMBLE]).chain(runs).collect();
         let pairs = &distill.pairs;
         for (i, pair) in pairs.iter().enumerate() {
             let key = |field: &str| format!("objective.distill.pairs.{i}.{field}");
@@ -104,6 +106,11 @@ impl Config {
         }
         distill.check_teachers_teach()?;
         self.check_teachers_are_heard()
+    }
+
+    /// Whether a branch learns from the memory.
+    pub fn memory_teaches(&self) -> bool {
+        self.model.memory.as_ref().is_some_and(|memory| self.objective.distill.teaches(&memory.name))
     }
 
     /// Teachers whose pairs count in no epoch would be read for nothing.
@@ -158,6 +165,14 @@ impl Config {
             let reason = "teach candidates of a batch, and objective.kind = \"full\" walks the catalogue in chunks, \
                           in which a finished run takes no part";
             return Err(invalid("objective.distill.teachers", reason)
+                .with_hint("use kind in_batch or sampled, or learn from a branch or the ensemble"));
+        }
+        let memory = self.model.memory.as_ref().map(|memory| &memory.name);
+        let pairs = self.objective.distill.pairs.iter().enumerate();
+        if let Some((n, _)) = pairs.into_iter().find(|(_, pair)| Some(&pair.teacher) == memory) {
+            let reason = "is a memory, which teaches candidates of a batch, and objective.kind = \"full\" walks the catalogue \
+                          in chunks";
+            return Err(invalid(&format!("objective.distill.pairs.{n}.teacher"), reason)
                 .with_hint("use kind in_batch or sampled, or learn from a branch or the ensemble"));
         }
         let hint = "use kind sampled (its negatives join the items of the batch) or in_batch";

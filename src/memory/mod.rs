@@ -127,6 +127,21 @@ impl Memory {
         scored
     }
 
+    /// Writes scores of the items that have a column to `out`; `columns` has I + 1 entries, `u32::MAX` where there is none.
+    pub fn scores_among(&self, history: &[u32], scratch: &mut Scratch, columns: &[u32], out: &mut [f32]) {
+        let n = self.sources.len();
+        let met = self.sums(history, scratch);
+        for &item in &met {
+            let sums = &mut scratch.sums[item as usize * n..][..n];
+            if let Some(out) = out.get_mut(columns[item as usize] as usize) {
+                let parts = sums.iter().zip(&self.sources).zip(&self.weights);
+                *out = parts.map(|((sum, source), weight)| weight * source.logarithm(*sum)).sum();
+            }
+            sums.fill(0.0);
+        }
+        scratch.met = met;
+    }
+
     /// [`Self::scores`] of many histories.
     pub fn score_all(&self, histories: &[&[u32]]) -> Vec<Vec<Scored>> {
         let run = |scratch: &mut Scratch, history: &&[u32]| self.scores(history, scratch);

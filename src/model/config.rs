@@ -107,10 +107,22 @@ section! {
         pub name: String,
         /// Name of the view that it reads.
         pub view: String,
+        /// Which of the view's tokens make the item's vector. A tower reads all and gives back the first.
+        pub tokens: TokensRead = TokensRead::First,
         /// A map of two linear layers stands behind the view or the tower, as in ODMT; off for plain SASRec.
         pub item_mlp: bool = true,
         /// The user encoder.
         pub encoder: EncoderConfig = EncoderConfig::default(),
+    }
+}
+
+choice! {
+    /// Which tokens of a view make an item's vector where there is no tower.
+    pub enum TokensRead {
+        /// The first: a text's or picture's own summary, as in ODMT.
+        First = "first",
+        /// The mean of all, as codes of a picture or words of a title ask for.
+        Mean = "mean",
     }
 }
 
@@ -159,6 +171,13 @@ impl ModelConfig {
                 ));
             }
             known(&key("view"), &branch.view, &views, "views")?;
+            if branch.tokens == TokensRead::Mean && self.tower.is_some() {
+                return Err(invalid(
+                    &key("tokens"),
+                    "= \"mean\" does nothing behind a tower, which reads all tokens",
+                )
+                .with_hint("leave it out, or remove [model.tower]"));
+            }
             branch.encoder.validate(self.width, &|field| key(&format!("encoder.{field}")))?;
         }
         Ok(())

@@ -19,9 +19,9 @@ pub mod view;
 pub mod windows;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::config::{EnsembleWeights, ModelConfig, SavingsConfig};
+use crate::config::{EnsembleWeights, ModelConfig, SavingsConfig, TokensRead};
 use crate::nn::{Init, Named};
 use crate::ops::Noise;
 use crate::ops::lookup::lookup;
@@ -30,6 +30,7 @@ use crate::ops::rows::Rows;
 pub use branch::Branch;
 pub use ensemble::{Ensemble, Weights};
 pub use histories::{Histories, Padded};
+use input::GroupTokens;
 pub use input::{Column, ItemBlock, ViewSource};
 pub use rows::IdRows;
 pub use tower::Tower;
@@ -152,7 +153,10 @@ impl Recommender {
                 Some(tower) => {
                     tower.forward(tokens, group, &self.plan.branch_views, &self.plan.savings, noise)
                 }
-                None => self.plan.branch_views.iter().map(|&v| first_token(&tokens[v])).collect(),
+                None => {
+                    let branches = self.plan.branch_views.iter().zip(&self.plan.config.branches);
+                    branches.map(|(&v, own)| read_tokens(own.tokens, &tokens[v], group.view(v))).collect()
+                }
             };
             for (branch, x_nd) in read.into_iter().enumerate() {
                 parts[branch].push(self.branches[branch].item_vectors(x_nd));
@@ -213,8 +217,41 @@ impl Recommender {
     }
 }
 
+/// What a branch reads of a view's tokens, `[N, D]`.
+fn read_tokens(read: TokensRead, x_ntd: &Tensor<3>, features: Option<&GroupTokens>) -> Tensor<2> {
+    let [n, t, d] = x_ntd.dims();
+    let (Some(features), TokensRead::Mean, true) = (features, read, t > 1) else { return first_token(x_ntd) };
+    // An item without the view has one token, the learned one.
+    let share = |item: usize| {
+        let count = features.readable(item);
+        (0..t).map(move |token| if token < count { 1.0 / count as f32 } else { 0.0 })
+    };
+    let shares: Vec<f32> = (0..n).flat_map(share).collect();
+    let shares_nt1 = Tensor::<3>::from_data(TensorData::new(shares, [n, t, 1]), &x_ntd.device());
+    (x_ntd.clone() * shares_nt1).sum_dim(1).reshape([n, d])
+}
+
 /// First token of every item: the view's own summary (CLS, or the pooled vector).
 fn first_token(x_ntd: &Tensor<3>) -> Tensor<2> {
     let [n, _, d] = x_ntd.dims();
     x_ntd.clone().narrow(1, 0, 1).reshape([n, d])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params;
+
+    #[test]
+    fn a_mean_is_that_of_the_tokens_an_item_has() {
+        let device = Device::default();
+        let x = [1.0f32, 2.0, 3.0, 4.0, 5.0, 60.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0];
+        let x_ntd = Tensor::<3>::from_data(TensorData::new(x.to_vec(), [3, 2, 2]), &device);
+        // The second item has one token, the third none: its learned token stands everywhere.
+        let features = GroupTokens { values: Vec::new(), count: 2, width: 5, lengths: vec![2, 1, 0] };
+        let mean = read_tokens(TokensRead::Mean, &x_ntd, Some(&features));
+        assert_eq!(params::host(mean), [2.0, 3.0, 5.0, 60.0, 9.0, 10.0]);
+        let first = read_tokens(TokensRead::First, &x_ntd, Some(&features));
+        assert_eq!(params::host(first), [1.0, 2.0, 5.0, 60.0, 9.0, 10.0]);
+    }
 }

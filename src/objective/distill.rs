@@ -1,4 +1,4 @@
-//! Online distillation between branches, and from finished runs (docs/odmt.md, section 3.3).
+//! Online distillation between branches, from finished runs and from a memory (docs/odmt.md, section 3.3).
 //!
 //! Shapes: `R` rows, `U` columns.
 
@@ -23,7 +23,7 @@ enum Source {
 pub struct Distillation {
     /// Students of branches and of the ensemble.
     pairs: Vec<(usize, Source)>,
-    /// Students of finished runs: numbers of branch and run.
+    /// Students of finished runs and of a memory: numbers of branch and teacher.
     run_pairs: Vec<(usize, usize)>,
     temperature: f64,
     alpha: f64,
@@ -47,7 +47,8 @@ impl Distillation {
             })
             .collect();
         let run_pairs = config.pairs.iter();
-        let run_pairs = run_pairs.filter_map(|p| Some((index(&p.student)?, config.run(&p.teacher)?)));
+        let run_pairs =
+            run_pairs.filter_map(|p| Some((index(&p.student)?, config.outside(&p.teacher, branches)?)));
         Self {
             pairs,
             run_pairs: run_pairs.collect(),
@@ -63,7 +64,7 @@ impl Distillation {
         self.pairs.is_empty() && self.run_pairs.is_empty()
     }
 
-    /// Whether a finished run teaches.
+    /// Whether a finished run or a memory teaches.
     pub fn has_runs(&self) -> bool {
         !self.run_pairs.is_empty()
     }

@@ -37,8 +37,8 @@ section! {
     pub struct DistillPair {
         /// Name of the branch that learns.
         pub student: String,
-        /// Name of another branch, `ensemble` for the mean of all branches' logits, or the name of a finished run in
-        /// `objective.distill.teachers`.
+        /// Name of another branch, `ensemble` for the mean of all trained branches' logits, the name of `model.memory`, or
+        /// that of a finished run in `objective.distill.teachers`.
         pub teacher: String,
     }
 }
@@ -128,6 +128,12 @@ impl DistillConfig {
     /// The number of the finished run that is called so; none where no run is.
     pub fn run(&self, name: &str) -> Option<usize> {
         self.teachers.iter().position(|teacher| teacher.name == name)
+    }
+
+    /// The number of a teacher that is no branch of `branches` and not their ensemble: of its run, or, for a memory, the next one.
+    pub fn outside(&self, teacher: &str, branches: &[String]) -> Option<usize> {
+        let is_inside = teacher == ENSEMBLE || branches.iter().any(|branch| branch == teacher);
+        (!is_inside).then(|| self.run(teacher).unwrap_or(self.teachers.len()))
     }
 
     /// Whether some pair learns from the teacher that is called so.

@@ -1,4 +1,4 @@
-//! Distillation from finished runs: branches learn what a trained model makes of the batch's candidates.
+//! Distillation from what does not learn: branches are told what a finished run or a memory makes of the batch's candidates.
 //!
 //! The loss is that of a pair of branches whose teacher is detached ([`super::distill`]), out of tensor operations: the
 //! fused softmax knows the branches alone, and its bits don't depend on whether a run teaches.
@@ -17,7 +17,7 @@ use super::term::{Forward, Term, TermLosses};
 use crate::config::{ObjectiveConfig, ObjectiveKind};
 use crate::train::phase::Phase;
 
-/// The pairs of a configuration whose teachers are finished runs.
+/// The pairs of a configuration whose teachers are finished runs or a memory.
 #[derive(Clone, Debug)]
 pub struct RunDistillation {
     distillation: Distillation,
@@ -26,10 +26,10 @@ pub struct RunDistillation {
 }
 
 impl RunDistillation {
-    /// None where no run teaches, or where the objective has no candidates that one could score.
+    /// None where neither teaches, or where the objective has no candidates that one could score.
     pub fn new(config: &ObjectiveConfig, branches: &[String]) -> Option<Self> {
         let distill = &config.distill;
-        let pairs = distill.pairs.iter().filter(|pair| distill.run(&pair.teacher).is_some());
+        let pairs = distill.pairs.iter().filter(|pair| distill.outside(&pair.teacher, branches).is_some());
         let distillation = Distillation::new(distill, branches);
         let scored = matches!(config.kind, ObjectiveKind::InBatch | ObjectiveKind::Sampled);
         (scored && distillation.has_runs()).then(|| Self { distillation, tags: pairs.map(tag).collect() })

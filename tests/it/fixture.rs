@@ -93,6 +93,7 @@ impl Case {
         let branch = |name: &str| BranchConfig {
             name: name.into(),
             view: name.into(),
+            tokens: codistill::config::TokensRead::First,
             item_mlp: true,
             encoder: EncoderConfig::default(),
         };

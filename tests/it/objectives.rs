@@ -42,6 +42,7 @@ pub fn model_config(mapped: bool) -> ModelConfig {
         branches: vec![BranchConfig {
             name: "id".into(),
             view: "id".into(),
+            tokens: codistill::config::TokensRead::First,
             item_mlp: mapped,
             encoder: EncoderConfig::Sasrec(SasrecConfig { blocks: 1, heads: 2 }),
         }],
@@ -201,6 +202,7 @@ fn two_students(kind: ObjectiveKind) -> (Recommender, Step, Batch) {
     config.branches.push(BranchConfig {
         name: "gru".into(),
         view: "id".into(),
+        tokens: codistill::config::TokensRead::First,
         item_mlp: false,
         encoder: EncoderConfig::Gru4rec(Gru4recConfig { layers: 1 }),
     });

@@ -40,7 +40,13 @@ const POSITIONS: usize = 9;
 const ALPHA: f64 = 0.8;
 
 fn branch(name: &str, encoder: EncoderConfig) -> BranchConfig {
-    BranchConfig { name: name.into(), view: "id".into(), item_mlp: false, encoder }
+    BranchConfig {
+        name: name.into(),
+        view: "id".into(),
+        tokens: codistill::config::TokensRead::First,
+        item_mlp: false,
+        encoder,
+    }
 }
 
 fn gru() -> EncoderConfig {

@@ -4,10 +4,11 @@
 //! three branches; ODMT three branches, the ID-aware tower and distillation between them.
 //!
 //! Reading order: [`windows`] (which events are trained on), [`negatives`], [`batch`], [`teacher`] (finished runs that
-//! teach), [`step`] (forward and losses).
+//! teach), `remembered` (what a memory teaches), [`step`] (forward and losses).
 
 pub mod batch;
 pub mod negatives;
+mod remembered;
 pub mod step;
 pub mod teacher;
 mod views;
@@ -97,6 +98,7 @@ impl CoDistill {
                 .with_row_sparse(config.optim.id_table == IdTable::RowSparse)
                 .with_eligible(self.sampler().eligible().cloned())
                 .with_teachers(self.teachers.get().cloned().unwrap_or_default())
+                .with_memory(self.memory().filter(|_| self.setup.config.memory_teaches()))
         })
     }
 

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor};
 
 use super::batch::Batch;
+use super::remembered;
 use super::teacher::Teacher;
+use crate::memory::Memory;
 use crate::model::{IdRows, Recommender};
 use crate::objective::kernels::drawn::drawn_scores;
 use crate::objective::kernels::losses::Candidates;
@@ -30,6 +32,8 @@ pub struct Step {
     eligible: Option<Arc<[u32]>>,
     /// Finished runs that teach, in the order of the configuration.
     teachers: Vec<Arc<Teacher>>,
+    /// Teaches after them.
+    memory: Option<Arc<Memory>>,
 }
 
 /// Probabilities of dropping.
@@ -46,8 +50,9 @@ impl Step {
     ///
     /// Histories of a batch are padded in at most `length_groups` groups.
     pub fn new(objective: Objective, device: &Device, dropout: Dropout, length_groups: usize) -> Self {
-        let (row_sparse, eligible, teachers) = (false, None, Vec::new());
-        Self { objective, device: device.clone(), dropout, length_groups, row_sparse, eligible, teachers }
+        let (row_sparse, eligible, teachers, memory) = (false, None, Vec::new(), None);
+        let device = device.clone();
+        Self { objective, device, dropout, length_groups, row_sparse, eligible, teachers, memory }
     }
 
     /// Whether [`Self::gradients`] gives the ID table's as those of the rows that the batch reads. For objectives that
@@ -65,6 +70,11 @@ impl Step {
     /// The finished runs of `objective.distill.teachers`, in their order.
     pub fn with_teachers(self, teachers: Vec<Arc<Teacher>>) -> Self {
         Self { teachers, ..self }
+    }
+
+    /// What counts beside the branches, where it teaches.
+    pub fn with_memory(self, memory: Option<Arc<Memory>>) -> Self {
+        Self { memory, ..self }
     }
 
     pub fn objective(&self) -> &Objective {
@@ -130,7 +140,8 @@ impl<'a> Pass<'a> {
             users: OnceCell::new(),
             scores: OnceCell::new(),
             catalogue: OnceCell::new(),
-            teachers: step.teachers.iter().map(|_| OnceCell::new()).collect(),
+            // The last is the memory.
+            teachers: vec![OnceCell::new(); step.teachers.len() + 1],
         }
     }
 
@@ -216,8 +227,13 @@ impl Forward for Pass<'_> {
 
     fn teacher(&self, n: usize) -> Tensor<2> {
         // No noise is drawn, so that what the branches draw is the same with and without a teacher.
-        let mut teachers = self.step.teachers.iter().zip(&self.teachers);
-        let (teacher, scores) = teachers.nth(n).expect("teachers are opened before a training");
-        scores.get_or_init(|| Tensor::from_inner(teacher.scores(self.batch))).clone()
+        let scores = || match self.step.teachers.get(n) {
+            Some(teacher) => teacher.scores(self.batch),
+            None => {
+                let memory = self.step.memory.as_ref().expect("teachers are opened before a training");
+                remembered::scores(memory, self.batch, &self.step.device.clone().inner())
+            }
+        };
+        self.teachers[n].get_or_init(|| Tensor::from_inner(scores())).clone()
     }
 }
