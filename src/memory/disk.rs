@@ -37,7 +37,9 @@ impl Key {
 /// # Errors
 /// It can't be written.
 pub fn write(dest: &Path, memory: &Memory, key: &Key) -> Result<(), TensorsError> {
-    artefact::remove(dest)?;
+    if dest.exists() {
+        artefact::remove(dest)?;
+    }
     let staging = Staging::create(dest)?;
     write_file(&staging.path(FILE), memory)?;
     let names: Vec<&str> = memory.sources.iter().map(|source| source.name.as_str()).collect();
