@@ -78,6 +78,9 @@ fn first_schema() -> u32 {
     1
 }
 
+/// Share of the items that lists could show below which they are called narrow.
+const NARROW: f64 = 0.1;
+
 impl Report {
     /// The model's own evaluation.
     pub fn model(&self) -> &Evaluation {
@@ -109,6 +112,26 @@ impl Report {
         ))
     }
 
+    /// What comes before any figure.
+    fn first_lines(&self) -> impl Iterator<Item = String> {
+        self.shortfall().into_iter().chain(self.narrowness())
+    }
+
+    /// A line for a model whose lists show a small part of what they could of the catalogue.
+    pub fn narrowness(&self) -> Option<String> {
+        let own = self.evaluations.first()?;
+        let (k, items) = (own.protocol.bucket_k, own.protocol.items);
+        let shown = *own.scored.first()?.metrics.get(&format!("coverage@{k}"))?;
+        let possible = (own.protocol.targets * k) as f64 / items.max(1) as f64;
+        (shown < NARROW * possible.min(1.0)).then(|| {
+            let count = (shown * items as f64).round();
+            format!(
+                "the lists of {k} show {count} of {items} items ({:.1} %): the model recommends little but what is popular",
+                100.0 * shown
+            )
+        })
+    }
+
     /// Cut-offs that are shown where none are asked for: those of the configuration, of the usual list 10 alone.
     pub fn usual_ks(&self) -> Vec<usize> {
         match self.evaluations.first().map(|evaluation| &evaluation.protocol) {
@@ -117,14 +140,16 @@ impl Report {
         }
     }
 
-    /// A table for the terminal at the usual cut-offs, the protocol above it, and first of all [`Self::shortfall`].
+    /// A table for the terminal at the usual cut-offs, the protocol above it, and first of all [`Self::shortfall`] and
+    /// [`Self::narrowness`].
     pub fn table(&self) -> String {
         self.table_at(&self.usual_ks())
     }
 
     /// [`Self::table`] at these cut-offs, a block of rows each.
     pub fn table_at(&self, ks: &[usize]) -> String {
-        let mut text = self.shortfall().map_or_else(String::new, |line| format!("{line}\n"));
+        let mut text = String::new();
+        self.first_lines().for_each(|line| text.push_str(&format!("{line}\n")));
         let _ = writeln!(text, "{}", self.protocol());
         self.blocks(&mut text, ks, &self.rows().collect::<Vec<_>>());
         if let Some(cut) = &self.global_time {
@@ -155,7 +180,8 @@ impl Report {
     /// [`Self::markdown`] at these cut-offs, side by side; figures by bucket have one of their own.
     pub fn markdown_at(&self, ks: &[usize]) -> String {
         let columns: Vec<String> = ks.iter().flat_map(|&k| columns(k)).collect();
-        let mut text = self.shortfall().map_or_else(String::new, |line| format!("**{line}**\n\n"));
+        let mut text = String::new();
+        self.first_lines().for_each(|line| text.push_str(&format!("**{line}**\n\n")));
         let _ = write!(text, "{}\n\n", self.protocol());
         markdown_table(&mut text, &columns, self.rows().map(|scored| row(scored, &columns)));
         self.bucket_table(&mut text, "Training interactions of the target item", |s| &s.item_counts);
@@ -354,6 +380,24 @@ mod tests {
         let line = "the model is not above item-knn, which trains nothing: test ensemble/ndcg@10 0.6309 against 1.0000";
         assert_eq!(below.table().lines().next(), Some(line));
         assert_eq!(below.markdown().lines().next(), Some(format!("**{line}**").as_str()));
+    }
+
+    #[test]
+    fn narrow_lists_are_told_by_what_they_could_show() {
+        let scores = [0.0, 0.0, 2.0, 1.0];
+        let mut report = report(&[("ensemble", scores)]);
+        let own = &mut report.evaluations[0];
+        (own.protocol.items, own.protocol.targets, own.protocol.bucket_k) = (2_000, 500, 10);
+        own.scored[0].metrics.insert("coverage@10".into(), 0.0985);
+        let line =
+            "the lists of 10 show 197 of 2000 items (9.9 %): the model recommends little but what is popular";
+        assert_eq!(report.narrowness().as_deref(), Some(line));
+        assert!(report.table().starts_with(line));
+        // Five users can't be shown more than 50 items.
+        report.evaluations[0].protocol.targets = 5;
+        assert_eq!(report.narrowness(), None);
+        report.evaluations[0].scored[0].metrics.insert("coverage@10".into(), 0.0024);
+        assert!(report.narrowness().is_some());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::config::Config;
+use crate::config::{Config, EnsembleWeights};
 use crate::eval::Report;
 use crate::train::checkpoint::{Parents, RunState};
 
@@ -54,6 +54,7 @@ pub fn render(
         seed = config.seed,
         dataset = parents.dataset,
     );
+    counted(&mut text, config);
     taught(&mut text, parents);
     describe(&mut text, parents, features);
     text.push_str("\n## Measured\n\n");
@@ -66,11 +67,39 @@ pub fn render(
          - `weights.safetensors`: PyTorch layout (linear weights `[out, in]`), names of the ODMT authors' model;\n  \
            what that model lacks is named `codistill.…`.\n\
          - `items.BRANCH.safetensors` (tensor `vectors`) and `items.BRANCH.npy`: `[items + 1, width]` float32, row 0\n  \
-           is padding; row n belongs to `items.json` `ids[n]`. A user's score of an item is the dot product of\n  \
-           user and item vector, averaged over branches.\n\
+           is padding; row n belongs to `items.json` `ids[n]`. A branch's score of an item is the dot product of\n  \
+           user and item vector.\n\
          - `config.json`: the resolved configuration.\n\
          - `manifest.json`: hashes of all files.\n",
     );
+    text.push_str(&scores(config));
+    text
+}
+
+/// Appends a row for the memory.
+fn counted(text: &mut String, config: &Config) {
+    if let Some(memory) = &config.model.memory {
+        let _ = writeln!(text, "| memory | {}: lists of the training part, not trained |", memory.name);
+    }
+}
+
+/// How the branches become one score, and what the memory's file holds.
+fn scores(config: &Config) -> String {
+    let mut text = String::from("\n## Score\n\n");
+    text.push_str(match config.model.ensemble.weights {
+        EnsembleWeights::Equal => "The mean over all branches.\n",
+        EnsembleWeights::Fitted => {
+            "The sum over all branches of w · score. `weights.safetensors` holds\n`codistill.ensemble.weights`; of its first row, branch n \
+             has the entries a = 2n and b = 2n + 1, and for a history of L\nitems w = max(a + b ln((1 + L) / 11), 0.001).\n"
+        }
+    });
+    if config.model.memory.is_some() {
+        text.push_str(
+            "\nThe memory is the last branch. In `memory.safetensors` source N is a matrix A in rows (`N.starts`, `N.items`,\n\
+             `N.values`), and row N of `sources` is (weight, decay, scale). An item i scores the sum over the sources of\n\
+             weight · ln(1 + max(Σ decay^a A[h_a, i], 0) / scale), h_a being the distinct items of the history, newest first.\n",
+        );
+    }
     text
 }
 

@@ -6,12 +6,14 @@ pub mod weights;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::json;
 
 use crate::artefact::{ArtefactError, Makes, Staging, io_error, may_make};
 use crate::config::Config;
 use crate::data::Items;
+use crate::memory::{Memory, disk};
 use crate::model::Recommender;
 use crate::params::{self, Values};
 use crate::tensors::{self, TensorsError};
@@ -22,6 +24,8 @@ pub const KIND: &str = "codistill/export";
 pub const SCHEMA: u32 = 1;
 /// File of the weights under the authors' names.
 pub const WEIGHTS: &str = "weights.safetensors";
+/// Lists of a memory.
+const MEMORY: &str = "memory.safetensors";
 
 /// Why an export can't be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +58,8 @@ pub struct Export<'a> {
     pub weights: BTreeMap<String, Values>,
     /// Vectors of all items, `[I + 1, D]`, by the name of what makes them.
     pub vectors: Vec<(String, Values)>,
+    /// What counts beside the branches, where something does.
+    pub memory: Option<Arc<Memory>>,
     pub items: &'a Items,
     /// The model card, Markdown.
     pub card: &'a str,
@@ -74,6 +80,9 @@ pub fn write(dest: &Path, export: &Export<'_>) -> Result<(), ExportError> {
         fs::write(&npy, npy_bytes(values)).map_err(io_error(&npy))?;
         let safe = staging.path(&format!("items.{name}.safetensors"));
         tensors::write(&safe, &[("vectors".to_owned(), values.clone())].into())?;
+    }
+    if let Some(memory) = &export.memory {
+        disk::write_file(&staging.path(MEMORY), memory)?;
     }
     staging.write_json("items.json", &json!({"ids": export.items.ids}))?;
     staging.write_json("config.json", export.config)?;

@@ -219,7 +219,8 @@ impl Run {
         let card = card::render(config, parents, &features, &checkpoint.state, report.as_ref(), parameters);
         let items = &model.setup().dataset.items;
         let (weights, vectors) = (model.weights(), model.item_vectors());
-        export::write(dest, &Export { config, weights, vectors, items, card: &card, parents })
+        let memory = self.codistill().ok().and_then(|fitted| fitted.system.memory());
+        export::write(dest, &Export { config, weights, vectors, memory, items, card: &card, parents })
     }
 
     /// The run's model and system where this is [`CoDistill`], whose items and users have vectors.
