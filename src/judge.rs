@@ -1,4 +1,7 @@
-//! Judges a trained model: its own figures beside those of baselines and, on planted data, of the oracle.
+//! Judges a trained model: its own figures beside those of baselines and, on planted data, of the oracle. What it keeps of them
+//! where items lack a view is in [`missing`].
+
+pub mod missing;
 
 use crate::config::ColdId;
 use crate::data::{Choice, Dataset, Part, Target};
@@ -50,6 +53,8 @@ pub enum JudgeError {
     KnowsNothingMore { name: String },
     #[error("the system `{kind}` has no ID vectors that anything could stand in for")]
     NoVectors { kind: String },
+    #[error("{reason}")]
+    Missing { reason: String, remedy: String },
 }
 
 impl JudgeError {
@@ -65,6 +70,7 @@ impl JudgeError {
             }
             Self::KnowsNothingMore { .. } => Some("judge the test part, or leave the row out".into()),
             Self::NoVectors { .. } => Some("leave out data.cold and the options for cold items".into()),
+            Self::Missing { remedy, .. } => Some(remedy.clone()),
         }
     }
 }
@@ -137,7 +143,9 @@ pub fn judge(model: &dyn AnyFitted, judging: &Judging<'_>) -> Result<Report, Jud
     let (own, cold) = match judging.cold {
         None => (model.evaluate(part, choice)?, None),
         Some(cold) => {
-            let (all, report) = judge_cold(vectors(model)?, part, cold, choice)?;
+            let fitted = vectors(model)?;
+            let rule = ColdRule::fit(fitted.system.as_ref(), &fitted.model, cold.rule, cold.min_events)?;
+            let (all, report) = judge_cold(fitted, part, &rule, cold.calibration, choice)?;
             (all, Some(report))
         }
     };
@@ -291,20 +299,20 @@ fn content(model: &dyn AnyFitted) -> Vec<ContentView> {
 fn judge_cold(
     fitted: &Fitted<CoDistill>,
     part: Part,
-    cold: Cold,
+    rule: &ColdRule,
+    calibration: Calibration,
     choice: Option<&Choice>,
 ) -> Result<(Evaluation, ColdReport), JudgeError> {
     let (system, model) = (fitted.system.as_ref(), &fitted.model);
     let setup = &system.setup;
-    let rule = ColdRule::fit(system, model, cold.rule, cold.min_events)?;
-    let (vectors, encoded) = encode::catalogue(system, model, &rule);
+    let (vectors, encoded) = encode::catalogue(system, model, rule);
     let trained = system.window_counts();
     let flags = trained[1..].iter().map(|&n| n > 0).collect();
     let mixed = Mixed::from_vectors(vectors, flags, encoded.live, vec![true; trained.len() - 1]);
     let (dataset, s) = (Some(&setup.dataset), setup.config.data.max_seq_len);
-    let mut scorer =
-        MixedScorer::new(model, &mixed, system.memory(), dataset, s, cold.calibration, &setup.device);
-    let word = cold.rule.word();
+    let memory = system.memory();
+    let mut scorer = MixedScorer::new(model, &mixed, memory, dataset, s, calibration, &setup.device);
+    let word = rule.kind.word();
     let (all, mut report) = warm_and_cold(system, &mut scorer, part, word, choice)?;
     let stores: Vec<_> = system.views.iter().flatten().map(|view| view.store.as_ref()).collect();
     let mut nearest = ContentNearest::new(&setup.dataset, &stores);

@@ -203,6 +203,8 @@ impl Condition {
             }
             if self.hide.contains(&view.name) && view.kind.reads_features() {
                 view.replace = Some(Replace { kind: ReplaceKind::Hidden, seed: 0 });
+                // A setting of the training, which has ended.
+                view.history_dropout = 0.0;
             }
         }
         config.validate().map_err(wrap)?;

@@ -1,5 +1,7 @@
 //! `codistill evaluate`, and the report at the end of a training.
 
+mod missing;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use codistill::config::{ColdConfig, ColdId, HistoryRule, TieRule};
 use codistill::data::Part;
 use codistill::eval::kept::keep;
 use codistill::eval::{Named, Report, named, rows};
+use codistill::judge::missing::Missing;
 use codistill::judge::{Cold, Judging, judge};
 use codistill::lock::DirLock;
 use codistill::recommend::Calibration;
@@ -36,6 +39,7 @@ Examples:
   codistill evaluate checkpoints/quickstart --part valid --json
   codistill evaluate checkpoints/quickstart --baseline transitions,text-knn,image-knn --markdown
   codistill evaluate checkpoints/quickstart --protocol macrec
+  codistill evaluate checkpoints/quickstart --missing text=0.3,image=0.9,text=1+image=1
   codistill evaluate checkpoints/quickstart --ks 5,20 --candidates in-stock.txt", choice::FILES))]
 pub struct EvaluateArgs {
     /// Run directory.
@@ -80,6 +84,19 @@ pub struct EvaluateArgs {
     /// With --cold-id: how items without an ID vector are scored beside the others. Default: zscore.
     #[arg(long)]
     calibrate: Option<Calibration>,
+    /// What the model keeps where a share of the items lacks a view, in the catalogue and in histories: a row for each, e.g.
+    /// `text=0.3,text=1`, and several views at a time as `text=0.3+image=1`. Judges the model alone, and replaces neither
+    /// report nor rows of the run: the table goes to its retention-PART.json.
+    #[arg(
+        long,
+        value_name = "VIEW=SHARE[+VIEW=SHARE…]",
+        value_delimiter = ',',
+        conflicts_with = "baselines"
+    )]
+    missing: Vec<Missing>,
+    /// With --missing: which items lack a view is drawn by this. Default: 1.
+    #[arg(long, value_name = "N", requires = "missing")]
+    missing_seed: Option<u64>,
     /// Print Markdown.
     #[arg(long)]
     markdown: bool,
@@ -91,7 +108,7 @@ pub fn run(args: &EvaluateArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     check(args, terminal)?;
     // A run in use is told before the work; the lock itself is held only while files are replaced, so that several
     // evaluations may run at one time.
-    if args.rows.is_none() && !args.is_aside() && args.run.is_dir() {
+    if args.replaces_files() && args.run.is_dir() {
         drop(lock_run(args, Duration::ZERO, terminal)?);
     }
     let protocol =
@@ -107,6 +124,9 @@ pub fn run(args: &EvaluateArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     }
     check_cold(args, cold.map(|cold| cold.rule))?;
     let choice = args.choice.choose(&setup.dataset.items, terminal)?;
+    if !args.missing.is_empty() {
+        return missing::run(args, &run, cold, choice.as_ref(), terminal);
+    }
     let judging = Judging { part: args.part, baselines: &args.baselines, cold, choice: choice.as_ref() };
     let mut report = judge(run.model.as_ref(), &judging)?;
     let rows = args.keep(&mut report, &run.dir, terminal)?;
@@ -180,6 +200,11 @@ impl EvaluateArgs {
         Ok(())
     }
 
+    /// Whether a file of the run is replaced.
+    fn replaces_files(&self) -> bool {
+        !self.is_aside() && (self.rows.is_none() || !self.missing.is_empty())
+    }
+
     /// Whether other candidates or other scores are judged than those of the run itself.
     fn is_aside(&self) -> bool {
         let cold = self.cold_id.is_some() || self.min_events.is_some() || self.calibrate.is_some();
@@ -192,7 +217,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 fn lock_run(args: &EvaluateArgs, patience: Duration, terminal: &Terminal) -> Result<DirLock, Failure> {
     lock(&args.run, "evaluate", patience, terminal).map_err(|failure| Failure {
-        hint: failure.hint.map(|hint| format!("{hint}; --rows FILE writes the rows elsewhere")),
+        hint: failure.hint.map(|hint| match args.missing.as_slice() {
+            [] => format!("{hint}; --rows FILE writes the rows elsewhere"),
+            _ => hint,
+        }),
         ..failure
     })
 }

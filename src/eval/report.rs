@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::baseline::is_equal;
 use super::cold::{ColdReport, ColdScored};
 use super::global_time::GlobalTime;
-use super::metrics::{Bucket, Evaluation, Scored};
+use super::metrics::{Bucket, Evaluation, Protocol, Scored};
 use super::time_order::TimeOrder;
 use crate::config::EvalConfig;
 use crate::table::{Column, Table};
@@ -134,10 +134,7 @@ impl Report {
 
     /// Cut-offs that are shown where none are asked for: those of the configuration, of the usual list 10 alone.
     pub fn usual_ks(&self) -> Vec<usize> {
-        match self.evaluations.first().map(|evaluation| &evaluation.protocol) {
-            Some(protocol) if protocol.ks != EvalConfig::default().ks => protocol.ks.clone(),
-            protocol => vec![protocol.map_or(10, |protocol| protocol.bucket_k)],
-        }
+        self.evaluations.first().map_or_else(|| vec![10], |evaluation| usual_ks(&evaluation.protocol))
     }
 
     /// A table for the terminal at the usual cut-offs, the protocol above it, and first of all [`Self::shortfall`] and
@@ -268,6 +265,11 @@ impl Report {
         }
         text
     }
+}
+
+/// As [`Report::usual_ks`], of an evaluation under this protocol.
+pub fn usual_ks(protocol: &Protocol) -> Vec<usize> {
+    if protocol.ks == EvalConfig::default().ks { vec![protocol.bucket_k] } else { protocol.ks.clone() }
 }
 
 fn global_time_heading(cut: &GlobalTime) -> String {

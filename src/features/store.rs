@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -19,6 +20,7 @@ use super::view::store_names;
 use crate::artefact;
 use crate::config::Replace;
 use crate::data::Dataset;
+use crate::rng::mix64;
 
 /// Kind of the artefact in its manifest.
 pub const KIND: &str = "codistill/features";
@@ -57,9 +59,10 @@ impl Precision {
 }
 
 /// Token features `[I+1, T, f]` of the items of one view, with lengths; row 0 is padding.
+#[derive(Clone)]
 pub struct FeatureStore {
     dir: PathBuf,
-    map: Mmap,
+    map: Arc<Mmap>,
     /// Offset of `tokens` in the map in bytes, a multiple of the value's size.
     start: usize,
     precision: Precision,
@@ -69,7 +72,7 @@ pub struct FeatureStore {
     width: usize,
     hash: String,
     about: Value,
-    replacement: Option<Replacement>,
+    replacement: Option<Arc<Replacement>>,
 }
 
 impl FeatureStore {
@@ -97,7 +100,7 @@ impl FeatureStore {
         let lengths = read_lengths(&path, &header, &map, rows, count)?;
         Ok(Self {
             dir: dir.to_owned(),
-            map,
+            map: Arc::new(map),
             start: tokens.start as usize,
             precision,
             lengths,
@@ -116,8 +119,22 @@ impl FeatureStore {
         let replacement = Replacement::new(self.items(), self.width(), || self.moments(), replace, run_seed);
         self.lengths = replacement.lengths(&self.lengths);
         self.hash = format!("{}+{}.{}", self.hash, replace.kind.word(), replace.seed);
-        self.replacement = Some(replacement);
+        self.replacement = Some(Arc::new(replacement));
         self
+    }
+
+    /// The store without the features of the items of which `hidden` is true (I + 1 entries): they are missing, as items are
+    /// that never had any. Reads the same file.
+    #[must_use]
+    pub fn hiding(&self, hidden: &[bool]) -> Self {
+        let mut copy = self.clone();
+        let gone = copy.lengths.iter_mut().zip(hidden).enumerate().filter(|(_, (_, hidden))| **hidden);
+        let digest = gone.fold(0, |digest, (item, (length, _))| {
+            *length = 0;
+            mix64(digest ^ item as u64)
+        });
+        copy.hash = format!("{}+without.{digest:016x}", self.hash);
+        copy
     }
 
     /// Reads the whole store and compares it with the hashes of its manifest.
@@ -206,6 +223,10 @@ impl FeatureStore {
     pub fn gather_with_noise(&self, item: u32, count: usize, draw: u64, out: &mut [f32]) {
         assert!((item as usize) < self.lengths.len(), "item {item} of {}", self.items());
         assert!(count <= self.tokens, "{count} tokens of {}", self.tokens);
+        if self.length(item) == 0 {
+            // A hidden item's row is still in the file.
+            return out.fill(0.0);
+        }
         let Some(replacement) = &self.replacement else { return self.gather_stored(item, count, out) };
         if let Some(source) = replacement.source(item) {
             return self.gather_stored(source, count, out);

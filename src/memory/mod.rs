@@ -89,6 +89,23 @@ impl Memory {
         memory
     }
 
+    /// The same memory where the features of the views called `changed` are other ones: items alike by them are looked for anew.
+    /// What was counted, and all weights, stay. `config` and `views` are otherwise those that it was counted with.
+    #[must_use]
+    pub fn with_content(&self, config: &MemoryConfig, views: &[ContentView], changed: &[&str]) -> Self {
+        let counted = self.sources.len() - content_count(config, self.items, views);
+        let (counted, content) = self.sources.split_at(counted);
+        let content = content_views(config, self.items, views).zip(content).map(|(view, own)| {
+            if changed.contains(&view.name.as_str()) {
+                Source { lists: content::alike(view, self.items), ..own.clone() }
+            } else {
+                own.clone()
+            }
+        });
+        let sources = counted.iter().cloned().chain(content).collect();
+        Self { items: self.items, sources, weights: self.weights.clone() }
+    }
+
     /// I, the number of items without padding.
     pub fn items(&self) -> usize {
         self.items

@@ -16,6 +16,34 @@ pub struct ViewSource {
     pub max_tokens: usize,
 }
 
+/// The views that an item is read without, though it may have them; by their numbers in the model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Without(u64);
+
+impl Without {
+    /// Views with a number below this can be in it.
+    pub const VIEWS: usize = 64;
+
+    /// # Panics
+    /// `view` is not below [`Self::VIEWS`].
+    pub fn insert(&mut self, view: usize) {
+        assert!(view < Self::VIEWS, "view {view} of {}", Self::VIEWS);
+        self.0 |= 1 << view;
+    }
+
+    pub fn contains(self, view: usize) -> bool {
+        view < Self::VIEWS && self.0 >> view & 1 == 1
+    }
+
+    /// Nothing is left out.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// An item, and the views that it is read without.
+pub type Copied = (u32, Without);
+
 /// Tokens of one view for the items of one group.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GroupTokens {
@@ -78,34 +106,62 @@ impl ItemBlock {
 
     /// [`ItemBlock::build`] in the batch with this key, on which only features depend that are noise, drawn anew in each batch.
     pub fn build_with_noise(
-        mut items: Vec<u32>,
+        items: Vec<u32>,
         views: &[Option<ViewSource>],
         max_groups: usize,
         noise_key: u64,
     ) -> Self {
-        let key = |item: u32| -> Vec<usize> {
-            views.iter().flatten().map(|v| v.store.length(item).min(v.max_tokens)).collect()
+        let whole: Vec<Copied> = items.into_iter().map(|item| (item, Without::default())).collect();
+        Self::build_copies(&whole, views, max_groups, noise_key).0
+    }
+
+    /// A block of copies of items, each read without some views, as if the item lacked them; and the column of each copy.
+    /// See [`ItemBlock::build_with_noise`].
+    pub fn build_copies(
+        copies: &[Copied],
+        views: &[Option<ViewSource>],
+        max_groups: usize,
+        noise_key: u64,
+    ) -> (Self, Vec<Column>) {
+        let key = |copy: Copied| -> Vec<usize> {
+            let sources = views.iter().enumerate();
+            sources.filter_map(|(number, v)| Some(v.as_ref()?.copy_length(number, copy))).collect()
         };
-        items.sort_by_cached_key(|&item| (key(item), item));
-        let keys: Vec<Vec<usize>> = items.iter().map(|&item| key(item)).collect();
+        let mut order: Vec<u32> = (0..copies.len() as u32).collect();
+        order.sort_by_cached_key(|&place| (key(copies[place as usize]), copies[place as usize]));
+        let mut columns = vec![Column(0); copies.len()];
+        (0..).zip(&order).for_each(|(column, &place)| columns[place as usize] = Column(column));
+        let sorted: Vec<Copied> = order.iter().map(|&place| copies[place as usize]).collect();
+        let keys: Vec<Vec<usize>> = sorted.iter().map(|&copy| key(copy)).collect();
         let mut start = 0;
         let mut groups = Vec::new();
         for count in group_sizes(&keys, max_groups.max(1)) {
-            let views =
-                views.iter().map(|v| v.as_ref().map(|v| gather(v, &items[start..start + count], noise_key)));
-            groups.push(ItemGroup { start, count, views: views.collect() });
+            let own = &sorted[start..start + count];
+            let gathered = |(number, view): (usize, &Option<ViewSource>)| {
+                view.as_ref().map(|view| gather(view, number, own, noise_key))
+            };
+            groups.push(ItemGroup { start, count, views: views.iter().enumerate().map(gathered).collect() });
             start += count;
         }
-        Self { items, groups }
+        (Self { items: sorted.into_iter().map(|(item, _)| item).collect(), groups }, columns)
     }
 }
 
-fn gather(view: &ViewSource, items: &[u32], noise_key: u64) -> GroupTokens {
-    let lengths: Vec<usize> = items.iter().map(|&i| view.store.length(i).min(view.max_tokens)).collect();
+impl ViewSource {
+    /// Tokens read of a copy in the view with this number.
+    fn copy_length(&self, number: usize, (item, without): Copied) -> usize {
+        if without.contains(number) { 0 } else { self.store.length(item).min(self.max_tokens) }
+    }
+}
+
+fn gather(view: &ViewSource, number: usize, copies: &[Copied], noise_key: u64) -> GroupTokens {
+    let lengths: Vec<usize> = copies.iter().map(|&copy| view.copy_length(number, copy)).collect();
     let count = lengths.iter().copied().max().unwrap_or(0).max(1);
     let width = view.store.width();
-    let mut values = vec![0.0; items.len() * count * width];
-    for ((&item, &length), row) in items.iter().zip(&lengths).zip(values.chunks_exact_mut(count * width)) {
+    let mut values = vec![0.0; copies.len() * count * width];
+    for ((&(item, _), &length), row) in
+        copies.iter().zip(&lengths).zip(values.chunks_exact_mut(count * width))
+    {
         if length > 0 {
             view.store.gather_with_noise(item, length, noise_key, &mut row[..length * width]);
         }

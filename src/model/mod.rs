@@ -31,7 +31,7 @@ pub use branch::Branch;
 pub use ensemble::{Ensemble, Weights};
 pub use histories::{Histories, Padded};
 use input::GroupTokens;
-pub use input::{Column, ItemBlock, ViewSource};
+pub use input::{Column, ItemBlock, ViewSource, Without};
 pub use rows::IdRows;
 pub use tower::Tower;
 pub use view::{View, ViewContext};
@@ -141,28 +141,50 @@ impl Recommender {
         device: &Device,
         noise: &mut Noise,
     ) -> Vec<Tensor<2>> {
-        let mut parts: Vec<Vec<Tensor<2>>> = vec![Vec::new(); self.branches.len()];
+        let all: Vec<usize> = (0..self.branches.len()).collect();
+        self.encode_items_in(&all, block, id_rows, device, noise)
+    }
+
+    /// [`Self::encode_items_from`] in some branches, which may be none: one `[U, D]` for each of them.
+    pub fn encode_items_in(
+        &self,
+        branches: &[usize],
+        block: &ItemBlock,
+        id_rows: Option<&IdRows>,
+        device: &Device,
+        noise: &mut Noise,
+    ) -> Vec<Tensor<2>> {
+        let read: Vec<usize> = branches.iter().map(|&branch| self.plan.branch_views[branch]).collect();
+        let mut parts: Vec<Vec<Tensor<2>>> = vec![Vec::new(); branches.len()];
         for group in &block.groups {
             let items = &block.items[group.start..group.start + group.count];
-            let tokens = self.views.iter().enumerate().map(|(v, view)| match (view.table(), id_rows) {
+            let tokens_of = |v: usize| match (self.views[v].table(), id_rows) {
                 (Some(table), Some(rows)) => table.tokens(rows.group_rows(group)),
-                _ => view.forward(items, group.view(v), device),
-            });
-            let tokens: Vec<Tensor<3>> = tokens.collect();
-            let read: Vec<Tensor<2>> = match &self.tower {
-                Some(tower) => {
-                    tower.forward(tokens, group, &self.plan.branch_views, &self.plan.savings, noise)
-                }
-                None => {
-                    let branches = self.plan.branch_views.iter().zip(&self.plan.config.branches);
-                    branches.map(|(&v, own)| read_tokens(own.tokens, &tokens[v], group.view(v))).collect()
-                }
+                _ => self.views[v].forward(items, group.view(v), device),
             };
-            for (branch, x_nd) in read.into_iter().enumerate() {
-                parts[branch].push(self.branches[branch].item_vectors(x_nd));
+            let views = 0..self.views.len();
+            let first: Vec<Tensor<2>> = if let Some(tower) = &self.tower {
+                tower.forward(views.map(tokens_of).collect(), group, &read, &self.plan.savings, noise)
+            } else {
+                let tokens: Vec<Option<Tensor<3>>> =
+                    views.map(|v| read.contains(&v).then(|| tokens_of(v))).collect();
+                let own = branches.iter().zip(&read).filter_map(|(&branch, &v)| {
+                    let how = self.plan.config.branches[branch].tokens;
+                    Some(read_tokens(how, tokens[v].as_ref()?, group.view(v)))
+                });
+                own.collect()
+            };
+            for (part, (&branch, x_nd)) in parts.iter_mut().zip(branches.iter().zip(first)) {
+                part.push(self.branches[branch].item_vectors(x_nd));
             }
         }
         parts.into_iter().map(|p| Tensor::cat(p, 0)).collect()
+    }
+
+    /// Branches that read the view of this number, or any where none is given.
+    pub fn branches_reading(&self, view: Option<usize>) -> Vec<usize> {
+        let all = self.plan.branch_views.iter().enumerate();
+        all.filter(|(_, own)| view.is_none_or(|view| view == **own)).map(|(branch, _)| branch).collect()
     }
 
     /// Item vectors of branch `branch` for the whole catalogue, `[I + 1, D]`; row 0 is padding and means nothing.

@@ -27,6 +27,17 @@ pub struct IdRows {
 }
 
 impl IdRows {
+    /// The same rows in the order of another block, whose items are among those of the first.
+    ///
+    /// # Panics
+    /// One is not.
+    #[must_use]
+    pub fn reading(&self, block: &ItemBlock) -> Self {
+        let place_of: HashMap<u32, u32> = self.rows.iter().copied().zip(0..).collect();
+        let places: Vec<u32> = block.items.iter().map(|item| place_of[item]).collect();
+        Self { block_values: lookup(self.values.clone(), &places), ..self.clone() }
+    }
+
     /// Rows of a group's items, `[N, F]`.
     pub(super) fn group_rows(&self, group: &ItemGroup) -> Tensor<2> {
         self.block_values.clone().narrow(0, group.start, group.count)

@@ -38,6 +38,12 @@ pub fn places(items: usize, seed: u64) -> Vec<usize> {
     places
 }
 
+/// Which items, of those with these [`places`], a share takes; padding never.
+pub fn masked(places: &[usize], share: f64) -> Vec<bool> {
+    let limit = (share * places.len().saturating_sub(1) as f64).round() as usize;
+    places.iter().map(|&place| place < limit).collect()
+}
+
 impl MaskCurve {
     pub(super) fn new(view: &str, points: Vec<MaskPoint>) -> Self {
         let height = |p: &MaskPoint| p.zero_shot.get("ndcg@10");

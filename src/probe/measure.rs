@@ -142,10 +142,9 @@ impl<'a> Probe<'a> {
                     points.push(first.points[0].clone());
                     continue;
                 }
-                let limit = (ratio * items as f64).round() as usize;
-                let vectors = Vectors::pooled("masked", views, items, |v, item| {
-                    v == masked_view && places[item] < limit
-                });
+                let masked = mask::masked(&places, ratio);
+                let vectors =
+                    Vectors::pooled("masked", views, items, |v, item| v == masked_view && masked[item]);
                 let matrix = RowMatrix::new(&vectors.values, vectors.width);
                 let most = self.options.neighbours.iter().copied().max().unwrap_or(10);
                 let zero_shot = Figures::new(&self.zero_shot(&vectors, &matrix)?);

@@ -98,6 +98,11 @@ impl RunDir {
         self.root.join(format!("report-{part}.json"))
     }
 
+    /// What the model keeps of its figures on a part where items lack views, by the last `codistill evaluate --missing`.
+    pub fn retention(&self, part: &str) -> PathBuf {
+        self.root.join(format!("retention-{part}.json"))
+    }
+
     /// One row per user, target and score name.
     pub fn rows(&self, part: &str) -> PathBuf {
         self.root.join(format!("rows-{part}.parquet"))

@@ -3,8 +3,9 @@
 use serde::de::DeserializeOwned;
 
 use super::ViewKind;
-use crate::config::rules::{Checked, check_name, invalid};
-use crate::features::config::Replace;
+use crate::config::rules::{Checked, check_name, check_range, invalid};
+use crate::features::config::{Replace, ReplaceKind};
+use crate::model::input::Without;
 use crate::{choice, section};
 
 section! {
@@ -26,6 +27,10 @@ section! {
         pub init_views: Vec<String> = Vec::new(),
         /// A linear map leads to the model's width. Off only for an ID view of that width (SASRec).
         pub project: bool = true,
+        /// `tokens`: probability, from 0 to below 1, that a training window's history is read as if none of its items had
+        /// this view: the learned missing token stands in for it, drawn anew in each step. Answers, negatives and
+        /// evaluation keep it. For catalogues where texts or pictures may be missing one day; usual: 0.3 (SMD, 2026).
+        pub history_dropout: f64 = 0.0,
         /// `tokens`: other features in place of the view's own. Absent: its own.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub replace: Option<Replace> = None,
@@ -58,6 +63,7 @@ impl ViewConfig {
             init: IdInit::Xavier,
             init_views: Vec::new(),
             project: true,
+            history_dropout: 0.0,
             replace: None,
             settings: toml::Table::new(),
         }
@@ -104,7 +110,37 @@ pub(crate) fn check_views(views: &[ViewConfig], width: usize) -> Checked {
             )
             .with_hint("what such a view can be told stands beside its kind"));
         }
+        check_history_dropout(view, i, &key("history_dropout"))?;
         view.kind.check(view, views, width, &key)?;
+    }
+    Ok(())
+}
+
+/// Refuses a probability that is none or can't act. `number` is the view's among those of the model.
+fn check_history_dropout(view: &ViewConfig, number: usize, key: &str) -> Checked {
+    let probability = view.history_dropout;
+    check_range(key, probability, 0.0..=1.0)?;
+    if probability == 0.0 {
+        return Ok(());
+    }
+    if !view.kind.reads_features() {
+        return Err(invalid(key, "belongs to views of kind \"tokens\", which an item may lack")
+            .with_hint("remove it; model.item_dropout drops entries of all item vectors"));
+    }
+    if probability >= 1.0 {
+        return Err(invalid(key, "= 1 takes the view from every history")
+            .with_hint("usual values: 0.1 to 0.5; remove the view to do without it"));
+    }
+    if view.replace.is_some_and(|replace| replace.kind == ReplaceKind::Hidden) {
+        return Err(invalid(
+            key,
+            "does nothing where replace.kind = \"hidden\" takes the view from every item",
+        )
+        .with_hint("remove one of the two"));
+    }
+    if number >= Without::VIEWS {
+        return Err(invalid(key, format!("is for the first {} views of a model", Without::VIEWS))
+            .with_hint("list this view before others"));
     }
     Ok(())
 }

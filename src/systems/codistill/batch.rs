@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::masked::{HistoryDropout, Masked};
 use super::negatives::NegativeSampler;
 use super::windows::Cut;
 pub use super::windows::Window;
@@ -27,6 +28,8 @@ pub struct Batch {
     pub block: ItemBlock,
     /// The inputs of B windows, R in all: each is a row of the scores.
     pub histories: Histories<Column>,
+    /// What branches read in their place where windows drop views; at most one for each branch.
+    pub masked: Vec<Masked>,
     /// Labels, weights and popularity of the rows' softmax: over the block's items, over the drawn ones, or over
     /// the catalogue, which needs labels alone (rows among the items that training may see).
     pub candidates: Arc<Candidates>,
@@ -51,6 +54,8 @@ pub struct Sampler {
     batch_users: usize,
     /// Whole training sequences are masked, not only the window.
     mask_whole: bool,
+    /// Absent where no window drops a view.
+    history_dropout: Option<HistoryDropout>,
 }
 
 /// What a sampler needs besides data.
@@ -89,7 +94,14 @@ impl Sampler {
             seed: options.seed,
             batch_users: options.batch_users,
             mask_whole: options.windows == Windows::All,
+            history_dropout: None,
         }
+    }
+
+    /// The same sampler, whose windows drop views. What else a batch holds stays what it was, to the bit.
+    #[must_use]
+    pub fn with_history_dropout(self, history_dropout: Option<HistoryDropout>) -> Self {
+        Self { history_dropout, ..self }
     }
 
     /// The same sampler, for which the items of which `held_out` is true (I + 1 entries) are never a wrong answer: neither
@@ -175,7 +187,13 @@ impl Sampler {
                 own
             })
             .collect();
-        let histories = windows_columns.iter().map(|own| own[..own.len() - 1].iter().copied()).collect();
+        let histories: Histories<Column> =
+            windows_columns.iter().map(|own| own[..own.len() - 1].iter().copied()).collect();
+        let groups = self.savings.length_groups;
+        let masked = self.history_dropout.iter();
+        let masked =
+            masked.flat_map(|dropout| dropout.masked(noise_key, &block, &histories, &self.views, groups));
+        let masked = masked.collect();
         let labels: Vec<u32> =
             windows_columns.iter().flat_map(|own| &own[1..]).map(|column| column.0).collect();
         let candidates = match (&drawn, self.objective) {
@@ -198,7 +216,7 @@ impl Sampler {
             let negatives = negative_columns.into_iter().map(u32::from).collect();
             Arc::new(Drawn { labels, negatives, count: drawn.count, group_rows: drawn.group_rows })
         });
-        Batch { noise_key, block, histories, candidates: Arc::new(candidates), drawn }
+        Batch { noise_key, block, histories, masked, candidates: Arc::new(candidates), drawn }
     }
 
     /// Right answers and negatives of the windows' rows.

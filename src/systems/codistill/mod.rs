@@ -3,10 +3,12 @@
 //! Its configuration is the sections `model`, `objective` and the windows of `data`. SASRec is one ID branch; late fusion
 //! three branches; ODMT three branches, the ID-aware tower and distillation between them.
 //!
-//! Reading order: [`windows`] (which events are trained on), [`negatives`], [`batch`], [`teacher`] (finished runs that
-//! teach), `remembered` (what a memory teaches), [`step`] (forward and losses).
+//! Reading order: [`windows`] (which events are trained on), [`negatives`], [`masked`] (histories that are read without a
+//! view), [`batch`], [`teacher`] (finished runs that teach), `remembered` (what a memory teaches), [`step`] (forward and
+//! losses).
 
 pub mod batch;
+pub mod masked;
 pub mod negatives;
 mod remembered;
 pub mod step;
@@ -38,13 +40,14 @@ use crate::train::losses::Losses;
 use crate::train::setup::{Setup, SystemError};
 use crate::train::system::{BatchSize, Learner, Notices, Phase, Place, System, TeacherRun, Unused};
 pub use batch::{Batch, Sampler, SamplerOptions};
+use masked::HistoryDropout;
 pub use step::{Dropout, Step};
 pub use teacher::Teacher;
 use windows::{Cut, Unread};
 
 /// Branches over views, opened on a data set.
 pub struct CoDistill {
-    pub setup: Setup,
+    pub setup: Arc<Setup>,
     /// Feature stores of the views, in their order; none for an ID view.
     pub views: Vec<Option<ViewSource>>,
     pub shape: DataShape,
@@ -71,7 +74,8 @@ impl CoDistill {
                 savings: config.train.savings.clone(),
             };
             let dataset = &self.setup.dataset;
-            let sampler = Sampler::new(&dataset.sequences, self.shape.items, self.views.clone(), &options);
+            let sampler = Sampler::new(&dataset.sequences, self.shape.items, self.views.clone(), &options)
+                .with_history_dropout(HistoryDropout::new(&config.model));
             if config.data.cold.is_none() {
                 return sampler;
             }
@@ -113,16 +117,20 @@ impl CoDistill {
 
     fn count(&self, config: &MemoryConfig) -> Memory {
         let sequences = &self.setup.dataset.sequences;
-        let views = self.features().into_iter();
-        let views: Vec<ContentView> =
-            views.map(|(name, store)| ContentView { name: name.to_owned(), store: store.clone() }).collect();
-        Memory::count(config, sequences.users(), self.shape.items, |user| sequences.train_of(user), &views)
+        let train = |user| sequences.train_of(user);
+        Memory::count(config, sequences.users(), self.shape.items, train, &self.content())
     }
 
     fn memory_key(&self, config: &MemoryConfig) -> Key {
         let features = self.features().into_iter();
         let features = features.map(|(view, store)| (view.to_owned(), store.hash().to_owned())).collect();
         Key::new(config, &self.setup.dataset.hash, &features)
+    }
+
+    /// The views with features.
+    fn content(&self) -> Vec<ContentView> {
+        let features = self.features().into_iter();
+        features.map(|(name, store)| ContentView { name: name.to_owned(), store: store.clone() }).collect()
     }
 
     /// Training events of each item that some window reads, I + 1 entries: an item with none has an ID vector that
@@ -147,6 +155,28 @@ impl CoDistill {
             }
         }
         all
+    }
+
+    /// The same system, in which the items of which `hidden` is true (I + 1 entries) lack a view: each entry is the view's
+    /// number and its items. For judging: a training of it would be another one.
+    #[must_use]
+    pub fn hiding(&self, hidden: &[(usize, Vec<bool>)]) -> Self {
+        let mut views = self.views.clone();
+        for (view, items) in hidden {
+            if let Some(source) = &mut views[*view] {
+                source.store = Arc::new(source.store.hiding(items));
+            }
+        }
+        let (setup, shape) = (Arc::clone(&self.setup), self.shape.clone());
+        let (teachers, memory) = (OnceLock::new(), OnceLock::new());
+        let (sampler, step) = (OnceLock::new(), OnceLock::new());
+        let poorer = Self { setup, views, shape, teachers, memory, sampler, step };
+        if let (Some(own), Some(config)) = (self.memory(), &self.setup.config.model.memory) {
+            let names = hidden.iter().map(|(view, _)| self.setup.config.model.views[*view].name.as_str());
+            let names: Vec<&str> = names.collect();
+            poorer.memory.get_or_init(|| Arc::new(own.with_content(config, &poorer.content(), &names)));
+        }
+        poorer
     }
 
     /// Items that no `tokens` view of the model covers.
@@ -193,7 +223,7 @@ impl System for CoDistill {
             .try_for_each(|(place, _)| setup.config.check_catalogue_term(place))?;
         let (teachers, memory) = (OnceLock::new(), OnceLock::new());
         let (sampler, step) = (OnceLock::new(), OnceLock::new());
-        Ok(Self { setup, views, shape, teachers, memory, sampler, step })
+        Ok(Self { setup: Arc::new(setup), views, shape, teachers, memory, sampler, step })
     }
 
     fn setup(&self) -> &Setup {
@@ -284,7 +314,8 @@ impl System for CoDistill {
 
     fn size(&self, batch: &Batch) -> BatchSize {
         BatchSize {
-            items: batch.block.items.len(),
+            items: batch.block.items.len()
+                + batch.masked.iter().map(|masked| masked.block.items.len()).sum::<usize>(),
             positions: batch.histories.positions(),
             samples: batch.histories.count(),
         }
@@ -337,10 +368,10 @@ fn memory_estimate(system: &CoDistill, batch: &Batch, parameters: usize) -> u64 
     let per_token = 30 * d;
     let blocks = model.tower.as_ref().map_or(0, |t| t.blocks as u64);
     let heads = model.tower.as_ref().map_or(1, |t| t.heads as u64);
-    let tower: u64 = batch
-        .block
-        .groups
-        .iter()
+    let blocks_of_items =
+        std::iter::once(&batch.block).chain(batch.masked.iter().map(|masked| &masked.block));
+    let tower: u64 = blocks_of_items
+        .flat_map(|block| &block.groups)
         .map(|group| {
             let tokens: u64 =
                 1 + (0..model.views.len()).filter_map(|v| group.view(v)).map(|t| t.count as u64).sum::<u64>();

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor};
 
 use super::batch::Batch;
+use super::masked::Masked;
 use super::remembered;
 use super::teacher::Teacher;
 use crate::memory::Memory;
-use crate::model::{IdRows, Recommender};
+use crate::model::{IdRows, Padded, Recommender};
 use crate::objective::kernels::drawn::drawn_scores;
 use crate::objective::kernels::losses::Candidates;
 use crate::objective::{Forward, Objective, TermLosses};
@@ -112,6 +113,13 @@ impl Learner for Step {
     }
 }
 
+/// What the user encoder of a branch reads.
+struct Read {
+    /// `[U, D]`, or `[U + M, D]` with copies behind the batch's items.
+    items: Tensor<2>,
+    padded: Arc<Vec<Padded>>,
+}
+
 /// One forward pass. Each value is computed when a term first asks for it, with the noise that comes next.
 struct Pass<'a> {
     step: &'a Step,
@@ -165,14 +173,37 @@ impl<'a> Pass<'a> {
         let items = self.items();
         let most = self.step.length_groups;
         let histories = &self.batch.histories;
-        let groups = histories.padded(self.model.group_windows(&histories.lengths(), most));
-        let rows = histories.rows(&groups);
+        let windows = self.model.group_windows(&histories.lengths(), most);
         let noise = &mut *self.noise.borrow_mut();
-        let users = items
-            .iter()
-            .enumerate()
-            .map(|(branch, items_ud)| self.model.encode_histories(branch, items_ud, &groups, &rows, noise));
+        let whole = Arc::new(histories.padded(windows.clone()));
+        let rows = histories.rows(&whole);
+        let mut inputs: Vec<Read> =
+            items.into_iter().map(|items| Read { items, padded: Arc::clone(&whole) }).collect();
+        for masked in &self.batch.masked {
+            // Of the same lengths: only where vectors lie is another place.
+            let padded = Arc::new(masked.histories.padded(windows.clone()));
+            for (branch, copies_md) in self.encoded_copies(masked, noise) {
+                let items = Tensor::cat(vec![inputs[branch].items.clone(), copies_md], 0);
+                inputs[branch] = Read { items, padded: Arc::clone(&padded) };
+            }
+        }
+        let users = inputs.iter().enumerate().map(|(branch, Read { items, padded })| {
+            self.model.encode_histories(branch, items, padded, &rows, noise)
+        });
         users.collect()
+    }
+
+    /// Vectors of the copies, `[M, D]`, in each branch that reads them.
+    fn encoded_copies(&self, masked: &Masked, noise: &mut Noise) -> Vec<(usize, Tensor<2>)> {
+        let branches = self.model.branches_reading(masked.view);
+        let block = &masked.block;
+        // A copy keeps the ID of its item, which is in the batch; only the tower reads it.
+        let rows = self.id_rows.as_ref().filter(|_| masked.view.is_none()).map(|rows| rows.reading(block));
+        let copies = self.model.encode_items_in(&branches, block, rows.as_ref(), &self.step.device, noise);
+        let p = self.step.dropout.item_vectors;
+        let copies = copies.into_iter().map(|copies_md| noise.dropout_at(copies_md, p));
+        let copies: Vec<Tensor<2>> = copies.collect();
+        branches.into_iter().zip(copies).collect()
     }
 
     fn computed_scores(&self) -> Tensor<3> {
