@@ -31,6 +31,18 @@ fn refused(sets: &[&str]) -> (String, String, String) {
 }
 
 #[test]
+fn a_dropped_view_is_refused_with_what_to_do_instead() {
+    let (_, reason, hint) = refused(&["model.views.0.history_dropout=0.3"]);
+    assert!(reason.contains("\"tokens\"") && hint.contains("model.item_dropout"), "{reason}; {hint}");
+    let (_, reason, hint) = refused(&["model.views.1.history_dropout=1"]);
+    assert!(reason.contains("every history") && hint.contains("0.1 to 0.5"), "{reason}; {hint}");
+    // The full softmax reads no features, and so drops none.
+    let (key, _, hint) = refused(&["model.views.1.history_dropout=0.3", "objective.kind=full"]);
+    assert!(key == "objective.kind" && hint.contains("sampled"), "{key}; {hint}");
+    assert!(parse(LATE_FUSION, Path::new("x.toml"), &["model.views.1.history_dropout=0.3".into()]).is_ok());
+}
+
+#[test]
 fn the_untouched_configuration_is_valid() {
     assert!(parse(LATE_FUSION, Path::new("x.toml"), &[]).is_ok());
 }
@@ -75,6 +87,15 @@ fn every_rule_refuses_what_breaks_it_under_its_own_key() {
         ("model.views.1.project=false", "model.views.1.project"),
         ("model.views.1.width=8", "model.views.1.width"),
         ("model.views.1.init=features", "model.views.1.init"),
+        ("model.views.0.history_dropout=0.3", "model.views.0.history_dropout"),
+        ("model.views.1.history_dropout=-0.1", "model.views.1.history_dropout"),
+        ("model.views.1.history_dropout=1.5", "model.views.1.history_dropout"),
+        ("model.views.1.history_dropout=nan", "model.views.1.history_dropout"),
+        ("model.views.1.history_dropout=1", "model.views.1.history_dropout"),
+        (
+            "model.views.1={ name = \"text\", kind = \"tokens\", history_dropout = 0.3, replace = { kind = \"hidden\" } }",
+            "model.views.1.history_dropout",
+        ),
         ("model.branches=[]", "model.branches"),
         ("model.branches.0.name=ensemble", "model.branches.0.name"),
         ("model.branches.1.name=id", "model.branches.1.name"),

@@ -181,8 +181,8 @@ impl World {
         )
     }
 
-    /// The batch of left-padded `[B, S + 1]` item ids, popularity from the fixture.
-    pub fn batch(&self, ids: &[usize], case: &Case) -> Batch {
+    /// The last windows of left-padded `[B, S + 1]` item ids.
+    pub fn sampler(&self, ids: &[usize], case: &Case) -> Sampler {
         let mut sequences = Sequences { offsets: vec![0], ..Sequences::default() };
         for user in ids.chunks(POSITIONS + 1) {
             sequences.items.extend(user.iter().filter(|&&i| i > 0).map(|&i| i as u32));
@@ -199,7 +199,12 @@ impl World {
             objective: ObjectiveConfig::default(),
             savings: case.savings.clone(),
         };
-        let sampler = Sampler::new(&sequences, ITEMS, self.views(), &options);
+        Sampler::new(&sequences, ITEMS, self.views(), &options)
+    }
+
+    /// The batch of all windows, popularity from the fixture.
+    pub fn batch(&self, ids: &[usize], case: &Case) -> Batch {
+        let sampler = self.sampler(ids, case);
         let mut batch = sampler.assemble(sampler.windows(), 0);
         let p = self.main.get("in.pop_prob");
         let log_p = batch.block.items.iter().map(|&i| p[i as usize].ln()).collect();

@@ -24,6 +24,7 @@ mod inputs;
 mod lists;
 mod machines;
 mod memory;
+mod missing;
 #[path = "../../src/need.rs"]
 mod need;
 mod objectives;

@@ -24,7 +24,7 @@ const SETS: [&str; 5] = [
 
 /// What must not depend on how often a run was interrupted.
 #[derive(PartialEq)]
-struct Ended {
+pub struct Ended {
     /// Bytes of the last checkpoint and of the report, by file name.
     files: BTreeMap<String, Vec<u8>>,
     /// Lines of `metrics.jsonl` without times, speeds and memory.
@@ -32,7 +32,7 @@ struct Ended {
 }
 
 impl Ended {
-    fn of(run: &Path) -> Self {
+    pub fn of(run: &Path) -> Self {
         let (last, _) = steps(run).pop().unwrap();
         let of_run = ["report.json", "rows-test.parquet"].map(|name| run.join(name));
         let of_step = ["model.safetensors", "optimizer.safetensors", "state.json"].map(|n| last.join(n));
@@ -49,7 +49,7 @@ impl Ended {
     }
 
     #[track_caller]
-    fn must_equal(&self, other: &Self) {
+    pub fn must_equal(&self, other: &Self) {
         for (name, bytes) in &self.files {
             assert!(other.files[name] == *bytes, "{name} differs");
         }
@@ -61,7 +61,7 @@ impl Ended {
 }
 
 /// Every checkpoint of a run with whether it is whole, oldest first.
-fn steps(run: &Path) -> Vec<(PathBuf, Result<(), String>)> {
+pub fn steps(run: &Path) -> Vec<(PathBuf, Result<(), String>)> {
     let entries = std::fs::read_dir(run.join("steps")).into_iter().flatten();
     let mut paths: Vec<PathBuf> = entries.map(|e| e.unwrap().path()).collect();
     paths.retain(|p| p.file_name().unwrap().to_string_lossy().starts_with("step-"));

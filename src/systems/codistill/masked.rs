@@ -14,6 +14,9 @@ use crate::rng::{mix64, unit};
 /// Keeps these draws apart from those of a batch's other noise.
 const SALT: u64 = 0x6869_7374_6f72_7900;
 
+/// A copy by its item's column, not by its item: where every occurrence has a vector of its own, so has its copy.
+type Key = (Column, Without);
+
 /// Histories some of which are read without a view, for the branches that see it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Masked {
@@ -77,10 +80,23 @@ impl HistoryDropout {
                     .for_each(|v| without.insert(v));
                 without
             };
-            copies(block, histories, &dropped, &|entries| {
-                ItemBlock::build_copies(entries, views, max_groups, noise_key)
-            })
-            .map(|(block, histories)| Masked { view, block, histories })
+            let keys = copied(histories, &dropped);
+            if keys.is_empty() {
+                return None;
+            }
+            let entries: Vec<_> =
+                keys.iter().map(|(column, w)| (block.items[column.0 as usize], *w)).collect();
+            let (copies, columns) = ItemBlock::build_copies(&entries, views, max_groups, noise_key);
+            let places: HashMap<Key, Column> = keys.into_iter().zip(columns).collect();
+            let behind = block.items.len() as u32;
+            let histories = (0..histories.count()).map(|window| {
+                let place = |&column: &Column| {
+                    let copy = places.get(&(column, dropped(window, column)));
+                    copy.map_or(column, |copy| Column(behind + copy.0))
+                };
+                histories.history(window).iter().map(place).collect::<Vec<_>>()
+            });
+            Some(Masked { view, block: copies, histories: histories.collect() })
         });
         masked.collect()
     }
@@ -95,34 +111,51 @@ fn has(views: &[Option<ViewSource>], view: usize, item: u32) -> bool {
     views[view].as_ref().is_some_and(|source| source.store.length(item) > 0)
 }
 
-/// The copies that histories need, and the histories with them; `dropped` says what each position is read without.
-fn copies(
-    block: &ItemBlock,
-    histories: &Histories<Column>,
-    dropped: &dyn Fn(usize, Column) -> Without,
-    build: &dyn Fn(&[(u32, Without)]) -> (ItemBlock, Vec<Column>),
-) -> Option<(ItemBlock, Histories<Column>)> {
-    // Columns, not items: where every occurrence has a vector of its own, so has its copy.
-    let mut keys: Vec<(Column, Without)> = Vec::new();
+/// The copies that histories need; `dropped` says what each position is read without.
+fn copied(histories: &Histories<Column>, dropped: &dyn Fn(usize, Column) -> Without) -> Vec<Key> {
+    let mut keys: Vec<Key> = Vec::new();
     for window in 0..histories.count() {
         let positions = histories.history(window).iter().map(|&column| (column, dropped(window, column)));
         keys.extend(positions.filter(|(_, without)| !without.is_empty()));
     }
     keys.sort_unstable();
     keys.dedup();
-    if keys.is_empty() {
-        return None;
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dropout(probabilities: &[f64], is_shared: bool) -> HistoryDropout {
+        HistoryDropout { probabilities: probabilities.to_vec(), is_shared }
     }
-    let entries: Vec<_> = keys.iter().map(|(column, w)| (block.items[column.0 as usize], *w)).collect();
-    let (copies, columns) = build(&entries);
-    let place_of: HashMap<(Column, Without), Column> = keys.into_iter().zip(columns).collect();
-    let behind = block.items.len() as u32;
-    let read = |window: usize, column: Column| {
-        let copy = place_of.get(&(column, dropped(window, column)));
-        copy.map_or(column, |copy| Column(behind + copy.0))
-    };
-    let read = &read;
-    let masked = (0..histories.count())
-        .map(|window| histories.history(window).iter().map(move |&column| read(window, column)));
-    Some((copies, masked.collect()))
+
+    #[test]
+    fn windows_drop_views_as_often_as_asked_and_each_on_its_own() {
+        let dropout = dropout(&[0.0, 0.3, 0.7], true);
+        let n = 20_000;
+        let drawn: Vec<Without> = (0..n).map(|window| dropout.draw(5, window)).collect();
+        let share =
+            |what: &dyn Fn(&Without) -> bool| drawn.iter().filter(|w| what(w)).count() as f64 / n as f64;
+        assert_eq!(share(&|w| w.contains(0)), 0.0);
+        // Four standard errors.
+        for (view, expected) in [(1, 0.3), (2, 0.7)] {
+            assert!((share(&|w| w.contains(view)) - expected).abs() < 0.013);
+        }
+        assert!((share(&|w| w.contains(1) && w.contains(2)) - 0.21).abs() < 0.012);
+    }
+
+    #[test]
+    fn draws_are_a_function_of_batch_window_and_view() {
+        let dropout = dropout(&[0.5, 0.5], true);
+        let batch = |key: u64| (0..200).map(|window| dropout.draw(key, window)).collect::<Vec<_>>();
+        assert_eq!(batch(1), batch(1));
+        assert_ne!(batch(1), batch(2));
+        let views: Vec<(bool, bool)> = batch(1).iter().map(|w| (w.contains(0), w.contains(1))).collect();
+        assert!(views.iter().any(|(a, b)| a != b) && views.windows(2).any(|pair| pair[0] != pair[1]));
+        // Another view's probability draws nothing else.
+        let other = HistoryDropout { probabilities: vec![0.5, 0.0], is_shared: true };
+        assert!((0..200).all(|w| other.draw(1, w).contains(0) == dropout.draw(1, w).contains(0)));
+    }
 }

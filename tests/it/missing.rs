@@ -1,0 +1,422 @@
+//! Items and histories that lack a view: dropped in training, hidden when a model is judged.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use burn::tensor::Tensor;
+use codistill::config::ModelConfig;
+use codistill::features::{FeatureStore, Precision, StoreWriter};
+use codistill::model::windows::WindowGroup;
+use codistill::model::{Column, DataShape, Histories, ItemBlock, Recommender, ViewSource, Without};
+use codistill::nn::Init;
+use codistill::objective::Objective;
+use codistill::ops::Noise;
+use codistill::params::{self, host};
+use codistill::systems::codistill::batch::Batch;
+use codistill::systems::codistill::masked::HistoryDropout;
+use codistill::systems::codistill::step::{Dropout, Step};
+use codistill::train::gradients::global_norm;
+use serde_json::Value;
+
+use crate::fixture::{Case, ITEMS, POSITIONS, World, all_savings, device};
+use crate::inputs::copy_tree;
+use crate::program::{Said, codistill, dataset, path, run, tiny, trained};
+use crate::resume::{Ended, steps};
+
+/// The fixtures' views, with and without tower.
+fn config(case: &Case, has_tower: bool) -> ModelConfig {
+    let mut config = case.model_config();
+    config.views[0].history_dropout = 0.6;
+    config.views[1].history_dropout = 0.6;
+    if !has_tower {
+        config.tower = None;
+    }
+    config
+}
+
+fn fresh(config: &ModelConfig, case: &Case) -> Recommender {
+    let shape = DataShape { items: ITEMS, max_seq_len: POSITIONS, feature_widths: vec![24, 24, 0] };
+    Recommender::new(config, &case.savings, &shape, &|_| Vec::new(), &mut Init::new(7, &device()))
+}
+
+fn step(case: &Case, is_sparse: bool) -> Step {
+    let objective =
+        Objective::new(&case.objective_config(), &["id", "text", "image"].map(String::from), ITEMS);
+    Step::new(objective, &device(), Dropout::default(), case.savings.length_groups).with_row_sparse(is_sparse)
+}
+
+fn hidden(view: &ViewSource) -> ViewSource {
+    ViewSource { store: Arc::new(view.store.hiding(&[true; ITEMS + 1])), ..view.clone() }
+}
+
+/// A batch whose windows drop different views, and what each of them drops.
+fn batch(world: &World, case: &Case, config: &ModelConfig) -> (Batch, Vec<Without>) {
+    let sampler = world.sampler(&world.main.ints("in.item_ids"), case);
+    let dropout = HistoryDropout::new(config).unwrap();
+    let count = sampler.windows().len();
+    let draws = |key: u64| (0..count).map(|window| dropout.draw(key, window)).collect::<Vec<_>>();
+    // One window is whole, one lacks the text, one lacks both.
+    let wanted = |drawn: &[Without]| {
+        let has = |text: bool, image: bool| {
+            drawn.iter().any(|without| without.contains(0) == text && without.contains(1) == image)
+        };
+        has(false, false) && has(true, false) && has(true, true)
+    };
+    let key = (0..10_000).find(|&key| wanted(&draws(key))).unwrap();
+    let windows = sampler.windows().to_vec();
+    let drawn = draws(key);
+    (sampler.with_history_dropout(Some(dropout)).assemble(&windows, key), drawn)
+}
+
+/// Scores of the batch's rows, computed from items that really lack what their window drops.
+fn expected_scores(world: &World, model: &Recommender, batch: &Batch, drawn: &[Without]) -> Vec<Vec<f32>> {
+    let views = world.views();
+    let poorer = |text: bool, image: bool| -> Vec<Tensor<2>> {
+        let mut views = views.clone();
+        for (view, is_hidden) in [text, image].into_iter().enumerate() {
+            if is_hidden {
+                views[view] = views[view].as_ref().map(hidden);
+            }
+        }
+        let block = ItemBlock::build((1..=ITEMS as u32).collect(), &views, 4);
+        let vectors = model.encode_items(&block, &device(), &mut Noise::off());
+        let mut place = vec![0; ITEMS];
+        (0..).zip(&block.items).for_each(|(row, &item)| place[item as usize - 1] = row);
+        vectors.into_iter().map(|x| codistill::ops::lookup::lookup(x, &place)).collect()
+    };
+    let variants = [poorer(false, false), poorer(true, false), poorer(false, true), poorer(true, true)];
+    let histories: Histories<Column> = (0..batch.histories.count())
+        .map(|window| {
+            let variant = usize::from(drawn[window].contains(0)) + 2 * usize::from(drawn[window].contains(1));
+            let items = batch.histories.history(window).iter().map(|c| batch.block.items[c.0 as usize]);
+            items.map(move |item| Column((variant * ITEMS) as u32 + item - 1)).collect::<Vec<_>>()
+        })
+        .collect();
+    let all = WindowGroup { windows: (0..histories.count() as u32).collect(), positions: POSITIONS };
+    let padded = histories.padded(vec![all]);
+    let rows = histories.rows(&padded);
+    let candidates: Vec<u32> = batch.block.items.iter().map(|&item| item - 1).collect();
+    let branches = (0..model.branches.len()).map(|branch| {
+        let items = Tensor::cat(variants.iter().map(|variant| variant[branch].clone()).collect(), 0);
+        let users = model.encode_histories(branch, &items, &padded, &rows, &mut Noise::off());
+        let candidates = codistill::ops::lookup::lookup(variants[0][branch].clone(), &candidates);
+        host(users.matmul(candidates.transpose()).inner())
+    });
+    branches.collect()
+}
+
+#[test]
+fn a_dropped_history_is_read_as_items_that_lack_the_view_and_candidates_are_whole() {
+    let world = World::load();
+    for (title, savings) in all_savings() {
+        let case = Case::main(savings);
+        for has_tower in [true, false] {
+            let config = config(&case, has_tower);
+            let model = fresh(&config, &case);
+            let (batch, drawn) = batch(&world, &case, &config);
+            let expected = expected_scores(&world, &model, &batch, &drawn).concat();
+            for is_sparse in [false, true] {
+                let found = host(step(&case, is_sparse).scores(&model, &batch).inner());
+                assert_eq!(found.len(), expected.len());
+                for (a, b) in found.iter().zip(&expected) {
+                    assert!((a - b).abs() < 1e-4 * b.abs().max(1.0), "{title}, tower {has_tower}: {a} {b}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_copied_is_what_the_dropped_windows_need() {
+    let world = World::load();
+    for (title, savings) in all_savings() {
+        let is_distinct = savings.distinct_items;
+        let case = Case::main(savings);
+        let whole = world.sampler(&world.main.ints("in.item_ids"), &case);
+        for has_tower in [true, false] {
+            let (batch, drawn) = batch(&world, &case, &config(&case, has_tower));
+            let plain = whole.assemble(whole.windows(), batch.noise_key);
+            assert_eq!(Batch { masked: Vec::new(), ..batch.clone() }, plain, "{title}");
+            let readers: Vec<_> = batch.masked.iter().map(|masked| masked.view).collect();
+            assert_eq!(readers, if has_tower { vec![None] } else { vec![Some(0), Some(1)] });
+            for masked in &batch.masked {
+                let behind = batch.block.items.len() as u32;
+                let drops = |window: usize| {
+                    (0..2)
+                        .filter(|&v| masked.view.is_none_or(|own| own == v))
+                        .any(|v| drawn[window].contains(v))
+                };
+                let mut copied = 0;
+                for (window, _) in drawn.iter().enumerate() {
+                    let own = masked.histories.history(window);
+                    for (copy, column) in own.iter().zip(batch.histories.history(window)) {
+                        assert_eq!(copy.0 >= behind, drops(window), "{title}");
+                        if copy.0 >= behind {
+                            let item = masked.block.items[(copy.0 - behind) as usize];
+                            assert_eq!(item, batch.block.items[column.0 as usize]);
+                            copied += 1;
+                        }
+                    }
+                }
+                let copies = masked.block.items.len();
+                assert!(if is_distinct { copies <= copied } else { copies == copied }, "{copies} {copied}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_history_that_has_lost_its_view_trains_the_token_that_stands_in() {
+    let world = World::load();
+    let case = Case::main(all_savings().pop().unwrap().1);
+    for has_tower in [true, false] {
+        let config = config(&case, has_tower);
+        let model = fresh(&config, &case);
+        let (batch, _) = batch(&world, &case, &config);
+        let whole = Batch { masked: Vec::new(), ..batch.clone() };
+        let [dense, sparse] =
+            [false, true].map(|is_sparse| step(&case, is_sparse).gradients(&model, &batch, 1));
+        assert_eq!(dense.0, sparse.0);
+        let norms = [global_norm(&dense.1), global_norm(&sparse.1)];
+        assert!(norms[0].is_finite() && (norms[0] / norms[1] - 1.0).abs() < 1e-5, "{norms:?}");
+        assert_ne!(dense.0, step(&case, false).gradients(&model, &whole, 1).0);
+        for view in ["text", "image"] {
+            let missing = params::host(dense.1[&format!("views.{view}.missing")].values());
+            assert!(missing.iter().any(|&g| g != 0.0), "{view}");
+        }
+    }
+}
+
+/// Sets that drop histories of both views.
+const DROPPING: [&str; 2] = ["model.views.1.history_dropout=0.5", "model.views.2.history_dropout=0.3"];
+
+#[test]
+fn dropped_histories_change_the_training_and_neither_threads_nor_a_stop_change_them() {
+    let home = tempfile::tempdir().unwrap();
+    let sets = [&DROPPING[..], &["train.checkpoint_steps=2", "train.keep=20"]].concat();
+    let train = |name: &str, sets: &[&str], threads: &str| -> PathBuf {
+        let arguments = tiny(&home.path().join(name), sets);
+        Said::from(codistill(&arguments).env("RAYON_NUM_THREADS", threads).output().unwrap()).fine();
+        home.path().join(name).join("quickstart")
+    };
+    let whole = train("whole", &sets, "1");
+    let expected = Ended::of(&whole);
+    Ended::of(&train("threads", &sets, "3")).must_equal(&expected);
+    // The newest checkpoints are gone, the last that is left in the middle of an epoch.
+    let all = steps(&whole);
+    assert!(all.len() > 5);
+    all[3..].iter().for_each(|(step, _)| fs::remove_dir_all(step).unwrap());
+    run(&["train", "--resume", path(&whole)]).fine();
+    Ended::of(&whole).must_equal(&expected);
+
+    let losses = |run: &Path| -> Vec<f64> {
+        let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter_map(|line| line["train/loss/total"].as_f64()).collect()
+    };
+    let none = train("none", &sets[2..], "2");
+    let zeros = ["model.views.1.history_dropout=0", "model.views.2.history_dropout=0.0"];
+    let off = train("off", &[&zeros[..], &sets[2..]].concat(), "2");
+    Ended::of(&off).must_equal(&Ended::of(&none));
+    let (dropped, kept) = (losses(&whole), losses(&none));
+    assert_eq!(dropped.len(), kept.len());
+    assert!(dropped[0] != kept[0] && (dropped[0] / kept[0] - 1.0).abs() < 0.5, "{dropped:?} {kept:?}");
+}
+
+#[test]
+fn branches_without_a_tower_lose_their_own_view_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let lone = ["model.tower=none", "objective.distill.pairs=[]", "train.epochs=1", "model.dropout=0"];
+    let train = |name: &str, more: &[&str]| -> PathBuf {
+        let named = format!("run.name={name}");
+        run(&tiny(home.path(), &[&lone[..], &[named.as_str()], more].concat())).fine();
+        home.path().join(name)
+    };
+    let (whole, dropped) = (train("whole", &[]), train("dropped", &DROPPING[..1]));
+    let first = |run: &Path, branch: &str| -> f64 {
+        let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+        let line: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        line[format!("train/loss/{branch}")].as_f64().unwrap()
+    };
+    for branch in ["id", "image"] {
+        assert_eq!(first(&whole, branch).to_bits(), first(&dropped, branch).to_bits(), "{branch}");
+    }
+    assert_ne!(first(&whole, "text"), first(&dropped, "text"));
+}
+
+/// A run that nobody changes.
+fn shop() -> &'static Path {
+    static SHOP: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    &SHOP
+        .get_or_init(|| {
+            let home = tempfile::tempdir().unwrap();
+            let run = trained(home.path());
+            (home, run)
+        })
+        .1
+}
+
+fn judge(run_dir: &Path, more: &[&str]) -> Said {
+    run(&[&["evaluate", path(run_dir), "--device", "cpu"], more].concat())
+}
+
+fn json(said: Said) -> Value {
+    serde_json::from_str(&said.fine().stdout).unwrap()
+}
+
+/// The model's own evaluation by `evaluate`, with rows beside the run.
+fn plain(run_dir: &Path, more: &[&str]) -> Value {
+    let rows = tempfile::tempdir().unwrap();
+    let rows = rows.path().join("rows.parquet");
+    let own = ["--json", "--baseline", "none", "--rows", path(&rows)];
+    json(judge(run_dir, &[&own, more].concat()))["evaluations"][0].clone()
+}
+
+#[test]
+fn nothing_missing_is_the_plain_evaluation_and_all_missing_a_store_without_the_view() {
+    let run_dir = shop();
+    let (report, rows) = (run_dir.join("report.json"), run_dir.join("rows-test.parquet"));
+    let before = [&report, &rows].map(|file| fs::read(file).unwrap());
+    let table = json(judge(run_dir, &["--missing", "text=0,text=1,image=0.5,text=1+image=1", "--json"]));
+    assert_eq!([&report, &rows].map(|file| fs::read(file).unwrap()), before);
+    let saved = fs::read(run_dir.join("retention-test.json")).unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&saved).unwrap(), table);
+
+    let whole = plain(run_dir, &[]);
+    assert_eq!(table["whole"], whole);
+    assert_eq!(table["missing"][0]["evaluation"], whole);
+    // The same weights on a data set in which no item has a text, and none has anything.
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    copy_tree(&dataset(run_dir.parent().unwrap()), &data);
+    for (view, row) in [("text", 1), ("image", 3)] {
+        let dir = data.join("features").join(view);
+        let store = FeatureStore::open(&dir).unwrap();
+        let (about, items, tokens, width) =
+            (store.about().clone(), store.items(), store.tokens(), store.width());
+        fs::remove_dir_all(&dir).unwrap();
+        let writer = StoreWriter::create(&dir, items, tokens, width, Precision::F32).unwrap();
+        writer.finish(about).unwrap();
+        let poorer = plain(run_dir, &["--data", path(&data), "--accept-changed"]);
+        assert_eq!(table["missing"][row]["evaluation"]["scored"], poorer["scored"], "{view}");
+        assert_ne!(poorer["scored"], whole["scored"]);
+    }
+    assert_eq!(
+        table["missing"][3]["counts"],
+        serde_json::json!([
+            { "before": table["missing"][1]["counts"][0]["before"], "still": 0 },
+            { "before": table["missing"][2]["counts"][0]["before"], "still": 0 },
+        ])
+    );
+}
+
+#[test]
+fn retention_is_told_in_percent_with_what_was_hidden() {
+    let run_dir = shop();
+    let arguments = ["--missing", "text=0.3,text=0.6", "--ks", "5,20", "--part", "valid"];
+    let table = json(judge(run_dir, &[&arguments[..], &["--json"]].concat()));
+    let store = FeatureStore::open(&dataset(run_dir.parent().unwrap()).join("features/text")).unwrap();
+    let had = store.items() - store.missing();
+    let rows = table["missing"].as_array().unwrap();
+    let still: Vec<usize> =
+        rows.iter().map(|row| row["counts"][0]["still"].as_u64().unwrap() as usize).collect();
+    assert!(rows.iter().all(|row| row["counts"][0]["before"] == had));
+    // 24 and 48 of 80 items lose what they have.
+    for (still, hidden) in still.iter().zip([24, 48]) {
+        assert!((had - hidden..=had - hidden + store.missing()).contains(still), "{still} of {had}");
+    }
+    assert!(still[1] < still[0]);
+    let text = judge(run_dir, &arguments).fine().stdout;
+    assert!(text.starts_with("valid: "), "{text}");
+    let told = format!("text=0.6: {} of 80 items lose text, {} still have it", had - still[1], still[1]);
+    assert!(text.contains(&told), "{told} is not in {text}");
+    for row in rows {
+        for (n, name) in ["ensemble", "id", "text", "image"].into_iter().enumerate() {
+            let figure = |of: &Value| of["scored"][n]["metrics"]["recall@20"].as_f64().unwrap();
+            let (whole, now) = (figure(&table["whole"]), figure(&row["evaluation"]));
+            assert_eq!(row["evaluation"]["scored"][n]["name"], name);
+            let kept = row["kept"][name]["recall@20"].as_f64();
+            assert_eq!(kept, (whole > 0.0).then(|| 100.0 * now / whole));
+            let label = row["missing"][0]["share"].as_f64().unwrap();
+            let kept = kept.map_or_else(|| "-".to_owned(), |kept| format!("{kept:.1} %"));
+            let cells = format!("text={label} {name} {whole:.4} {now:.4} {kept}");
+            let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+            assert!(lines.filter(|line| line.starts_with(&cells)).count() >= 1, "{cells} is not in {text}");
+        }
+    }
+    // Other masks hide other items; the same ones the same.
+    let seeded =
+        |seed: &str| json(judge(run_dir, &[&arguments[..], &["--json", "--missing-seed", seed]].concat()));
+    assert_eq!(seeded("1"), table);
+    let other = seeded("2");
+    assert_eq!(other["whole"], table["whole"]);
+    assert_ne!(other["missing"][0]["evaluation"]["scored"], rows[0]["evaluation"]["scored"]);
+    let markdown = judge(run_dir, &[&arguments[..], &["--markdown"]].concat()).fine().stdout;
+    assert!(markdown.contains("| text=0.3 | ensemble |"), "{markdown}");
+}
+
+#[test]
+fn candidates_and_rows_of_ones_own_leave_the_run_as_it_is() {
+    let run_dir = shop();
+    let home = tempfile::tempdir().unwrap();
+    let (items, rows) = (home.path().join("items.txt"), home.path().join("rows.parquet"));
+    fs::write(&items, (1..=40).map(|i| format!("i{i}\n")).collect::<String>()).unwrap();
+    let saved = run_dir.join("retention-test.json");
+    let before = fs::read(&saved).ok();
+    let arguments = ["--missing", "image=1", "--candidates", path(&items), "--rows", path(&rows), "--json"];
+    let said = judge(run_dir, &arguments).fine();
+    assert!(said.stderr.contains("rows ") && !said.stderr.contains("retention-test"), "{}", said.stderr);
+    let table: Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(table["whole"]["protocol"]["chosen"]["items"], 40);
+    if before.is_some() {
+        assert!(fs::read(&saved).ok() == before);
+    }
+    let stored = codistill::eval::rows::read(&rows).unwrap();
+    let names: Vec<&str> = stored.scored.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names.len(), 8);
+    assert!(names.contains(&"ensemble") && names.contains(&"ensemble (image=1 missing)"), "{names:?}");
+}
+
+#[test]
+fn a_run_with_items_held_out_is_judged_by_its_rule() {
+    let home = tempfile::tempdir().unwrap();
+    run(&tiny(home.path(), &["data.cold.share=0.2", "train.epochs=1", "data.cold.rule=drop"])).fine();
+    let run_dir = home.path().join("quickstart");
+    let table = json(judge(&run_dir, &["--missing", "text=0,text=1", "--json"]));
+    assert_eq!(table["missing"][0]["evaluation"]["scored"], plain(&run_dir, &[])["scored"]);
+    assert_ne!(table["missing"][1]["evaluation"]["scored"], table["whole"]["scored"]);
+}
+
+#[test]
+fn what_can_not_be_missing_is_refused() {
+    let run_dir = shop();
+    let refused =
+        |missing: &str, what: &str, hint: &str| judge(run_dir, &["--missing", missing]).refused(what, hint);
+    refused("txt=0.3", "the model reads no view `txt`", "views with features: text, image");
+    refused("text=0.3,pictures=1", "the model reads no view `pictures`", "views with features: text, image");
+    refused("id=0.5", "`id` has no features that could be missing", "views with features: text, image");
+    refused("text=1+id=1", "`id` has no features that could be missing", "views with features: text, image");
+    refused("text=0.3,image=1,text=0.3", "text=0.3 is asked for twice", "once");
+    refused("text=0.3+image=1,text=0.3+image=1", "text=0.3+image=1 is asked for twice", "once");
+    refused("text=0.3+text=0.6", "names `text` twice", "rows of their own");
+    refused("image=0+image=1", "names `image` twice", "rows of their own");
+    for (arguments, told) in [
+        (&["--missing", "text=1.5"][..], "between 0 and 1"),
+        (&["--missing", "text=-1"], "between 0 and 1"),
+        (&["--missing", "text"], "VIEW=SHARE"),
+        (&["--missing", "0.3"], "VIEW=SHARE"),
+        (&["--missing", "text=1", "--baseline", "none"], "cannot be used with"),
+        (&["--missing-seed", "3"], "--missing"),
+    ] {
+        let said = judge(run_dir, arguments);
+        assert!(said.code == Some(1) && said.stderr.contains(told), "{}", said.stderr);
+    }
+    let home = tempfile::tempdir().unwrap();
+    let ids =
+        ["model.views=[{ name = \"id\", kind = \"id\" }]", "objective.distill.pairs=[]", "model.tower=none"];
+    let branch = "model.branches=[{ name = \"id\", view = \"id\" }]";
+    run(&tiny(home.path(), &[&ids[..], &[branch, "train.epochs=1"]].concat())).fine();
+    judge(&home.path().join("quickstart"), &["--missing", "text=1"])
+        .refused("the model reads no view `text`", "reads no features");
+}
