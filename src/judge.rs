@@ -137,9 +137,7 @@ pub struct Judging<'a> {
 pub fn judge(model: &dyn AnyFitted, judging: &Judging<'_>) -> Result<Report, JudgeError> {
     let setup = model.setup();
     let Judging { part, baselines, choice, .. } = *judging;
-    if let Some(named) = setup.protocol.filter(|_| !is_leave_one_out(&setup.dataset.sequences)) {
-        return Err(JudgeError::OtherSplit { name: named.name });
-    }
+    check_split(setup)?;
     let (own, cold) = match judging.cold {
         None => (model.evaluate(part, choice)?, None),
         Some(cold) => {
@@ -168,6 +166,16 @@ pub fn judge(model: &dyn AnyFitted, judging: &Judging<'_>) -> Result<Report, Jud
     let (dataset, seed) = (setup.dataset.hash.clone(), setup.config.seed);
     let accepted = setup.accepted.clone();
     Ok(Report { schema: SCHEMA, evaluations, dataset, seed, time_order, global_time, cold, accepted })
+}
+
+/// Fails where a named protocol does not fit the data set's split.
+fn check_split(setup: &Setup) -> Result<(), JudgeError> {
+    match setup.protocol {
+        Some(named) if !is_leave_one_out(&setup.dataset.sequences) => {
+            Err(JudgeError::OtherSplit { name: named.name })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Figures on `part` ([`Part::Valid`] or [`Part::Test`]) as a training reports them at its end: beside all affordable

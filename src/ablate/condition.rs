@@ -336,6 +336,20 @@ mod tests {
     }
 
     #[test]
+    fn a_base_that_drops_views_from_histories_has_all_conditions_and_hides_without() {
+        let mut base = base();
+        base.model.views[1].history_dropout = 0.3;
+        let views = Views::new(&base);
+        for id in Preset::Full.ids(&views) {
+            let config = Condition::named(&id, &views).unwrap().apply(&base, 42).unwrap();
+            let text = config.model.views.iter().find(|view| view.name == "text");
+            let expected = if id == "Q-text" { 0.0 } else { 0.3 };
+            assert!(text.is_none_or(|text| text.history_dropout == expected), "{id}");
+        }
+        assert!(Preset::Full.ids(&views).iter().any(|id| id == "Q-text"));
+    }
+
+    #[test]
     fn letters_of_the_specification_mean_the_same() {
         let views = Views::new(&base());
         for (short, long) in [

@@ -224,6 +224,28 @@ mod tests {
     }
 
     #[test]
+    fn hidden_items_are_missing_and_the_others_stay_as_they_were() {
+        let home = tempfile::tempdir().unwrap();
+        for own in [store(home.path()), replaced(home.path(), ReplaceKind::Shuffle, 7)] {
+            let gone = |item: usize| item % 3 == 1;
+            let hidden: Vec<bool> = (0..=ITEMS).map(gone).collect();
+            let poorer = own.hiding(&hidden);
+            let (before, after) = (all(&own), all(&poorer));
+            for (item, (before, after)) in (1..).zip(before.iter().zip(&after)) {
+                if gone(item) {
+                    assert_eq!(*after, (0, vec![0.0; 3 * WIDTH]));
+                } else {
+                    assert_eq!(before, after);
+                }
+            }
+            assert_eq!(all(&own.hiding(&[false; ITEMS + 1])), before);
+            let others: Vec<bool> = (0..=ITEMS).map(|item| item % 3 == 2).collect();
+            let hashes = [own.hash(), poorer.hash(), own.hiding(&others).hash()].map(str::to_owned);
+            assert_eq!(HashSet::from(hashes).len(), 3);
+        }
+    }
+
+    #[test]
     fn a_replaced_store_has_another_hash() {
         let home = tempfile::tempdir().unwrap();
         let hashes: HashSet<String> = [ReplaceKind::Shuffle, ReplaceKind::Ones, ReplaceKind::Mean]

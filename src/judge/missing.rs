@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cold, JudgeError, judge_cold};
+use super::{Cold, JudgeError, check_split, judge_cold};
 use crate::data::{Choice, Part};
 use crate::embed::ColdRule;
 use crate::eval::report::usual_ks;
@@ -92,6 +92,9 @@ pub struct Retention {
     /// With all features.
     pub whole: Evaluation,
     pub missing: Vec<Retained>,
+    /// Inputs that are not those of the training and were accepted all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accepted: Vec<String>,
 }
 
 /// Figures with views missing.
@@ -115,8 +118,8 @@ pub struct Counts {
 /// Judges `model` with everything and with each of `asking.missing`. Nothing is written.
 ///
 /// # Errors
-/// The model is of another system or has no such view with features, a view or row is named twice, a scorer failed, or the part
-/// has no targets among the candidates.
+/// The model is of another system or has no such view with features, a view or row is named twice, a named protocol does not
+/// fit the data set's split, a scorer failed, or the part has no targets among the candidates.
 pub fn retention(model: &dyn AnyFitted, asking: &Asking<'_>) -> Result<Retention, JudgeError> {
     let fitted: &Fitted<CoDistill> = model.as_any().downcast_ref().ok_or_else(|| {
         let kind = &model.setup().config.system.kind;
@@ -126,6 +129,7 @@ pub fn retention(model: &dyn AnyFitted, asking: &Asking<'_>) -> Result<Retention
         )
     })?;
     let system = fitted.system.as_ref();
+    check_split(&system.setup)?;
     let rows: Vec<Vec<usize>> =
         asking.missing.iter().map(|missing| numbers(system, missing)).collect::<Result<_, _>>()?;
     let twice = asking.missing.iter().enumerate().find(|(n, row)| asking.missing[..*n].contains(row));
@@ -162,6 +166,7 @@ pub fn retention(model: &dyn AnyFitted, asking: &Asking<'_>) -> Result<Retention
         items: system.shape.items,
         whole,
         missing,
+        accepted: system.setup.accepted.clone(),
     })
 }
 
@@ -395,7 +400,8 @@ mod tests {
         let counts = vec![Counts { before: 6, still: 2 }];
         let missing = vec![Retained { missing: "text=0.6".parse().unwrap(), counts, evaluation: now, kept }];
         let (dataset, seed, mask_seed, items) = ("d".into(), 1, 1, 8);
-        let retention = Retention { dataset, seed, mask_seed, items, whole, missing };
+        let accepted = Vec::new();
+        let retention = Retention { dataset, seed, mask_seed, items, whole, missing, accepted };
         let text = retention.table_at(&[10]);
         assert!(text.contains("\ntext=0.6: 4 of 8 items lose text, 2 still have it\n"), "{text}");
         let line = |name: &str| {

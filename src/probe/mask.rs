@@ -59,3 +59,19 @@ impl MaskCurve {
         Self { view: view.to_owned(), points, area, half_to_none }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_larger_share_masks_the_same_items_and_more() {
+        let places = places(40, 3);
+        let shares = [0.0, 0.1, 0.5, 0.51, 1.0].map(|share| masked(&places, share));
+        assert_eq!(shares.each_ref().map(|m| m.iter().filter(|&&m| m).count()), [0, 4, 20, 20, 40]);
+        for pair in shares.windows(2) {
+            assert!(pair[0].iter().zip(&pair[1]).all(|(less, more)| *more || !less));
+        }
+        assert!(shares.iter().all(|masked| !masked[0]), "padding");
+    }
+}

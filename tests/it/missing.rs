@@ -1,5 +1,6 @@
 //! Items and histories that lack a view: dropped in training, hidden when a model is judged.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -419,4 +420,33 @@ fn what_can_not_be_missing_is_refused() {
     run(&tiny(home.path(), &[&ids[..], &[branch, "train.epochs=1"]].concat())).fine();
     judge(&home.path().join("quickstart"), &["--missing", "text=1"])
         .refused("the model reads no view `text`", "reads no features");
+}
+
+#[test]
+fn a_protocol_of_another_split_is_refused_before_anything_is_judged() {
+    let home = tempfile::tempdir().unwrap();
+    let (log, data) = (home.path().join("log.csv"), home.path().join("data"));
+    let mut text = "user,item,time\n".to_owned();
+    for user in 0..30 {
+        for step in 0..8 {
+            writeln!(text, "u{user},i{},{}", (user + step * 3) % 12, 1_600_000_000 + step * 5000 + user)
+                .unwrap();
+        }
+    }
+    fs::write(&log, text).unwrap();
+    let prepare = ["prepare", path(&log), "--split", "global_time", "--user-core", "1", "--item-core", "1"];
+    run(&[&prepare[..], &["-o", path(&data)]].concat()).fine();
+    let config = home.path().join("run.toml");
+    let own = format!(
+        "[data]\npath = \"{}\"\n[model]\nwidth = 8\n[[model.views]]\nname = \"id\"\nkind = \"id\"\n[[model.branches]]\n\
+         name = \"id\"\nview = \"id\"\n[train]\nepochs = 1\n[run]\ndir = \"{}\"\nname = \"run\"\n",
+        data.display(),
+        home.path().display()
+    );
+    fs::write(&config, own).unwrap();
+    run(&["train", path(&config), "--device", "cpu"]).fine();
+    for protocol in ["macrec", "rectools"] {
+        judge(&home.path().join("run"), &["--protocol", protocol, "--missing", "text=1"])
+            .refused(&format!("`{protocol}` judges the last item of every user"), "--split leave_one_out");
+    }
 }

@@ -27,9 +27,9 @@ section! {
         pub init_views: Vec<String> = Vec::new(),
         /// A linear map leads to the model's width. Off only for an ID view of that width (SASRec).
         pub project: bool = true,
-        /// `tokens`: probability, from 0 to below 1, that a training window's history is read as if none of its items had
-        /// this view: the learned missing token stands in for it, drawn anew in each step. Answers, negatives and
-        /// evaluation keep it. For catalogues where texts or pictures may be missing one day; usual: 0.3 (SMD, 2026).
+        /// `tokens`: probability, from 0 to below 1, that a training window reads its whole history as if no item in it had
+        /// this view: the learned missing token stands in. Each step draws anew; answers, negatives and evaluation keep the
+        /// view. For models that have to do without texts or pictures one day; usual: 0.3 (SMD, 2026).
         pub history_dropout: f64 = 0.0,
         /// `tokens`: other features in place of the view's own. Absent: its own.
         #[serde(skip_serializing_if = "Option::is_none")]
