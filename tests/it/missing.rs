@@ -14,6 +14,7 @@ use codistill::nn::Init;
 use codistill::objective::Objective;
 use codistill::ops::Noise;
 use codistill::params::{self, host};
+use codistill::run::{OpenOptions, Run};
 use codistill::systems::codistill::batch::Batch;
 use codistill::systems::codistill::masked::HistoryDropout;
 use codistill::systems::codistill::step::{Dropout, Step};
@@ -387,6 +388,42 @@ fn a_run_with_items_held_out_is_judged_by_its_rule() {
     let table = json(judge(&run_dir, &["--missing", "text=0,text=1", "--json"]));
     assert_eq!(table["missing"][0]["evaluation"]["scored"], plain(&run_dir, &[])["scored"]);
     assert_ne!(table["missing"][1]["evaluation"]["scored"], table["whole"]["scored"]);
+}
+
+#[test]
+fn a_memory_keeps_what_it_counted_and_looks_for_likeness_among_what_is_left() {
+    let home = tempfile::tempdir().unwrap();
+    run(&tiny(home.path(), &["model.memory={ridge=5.0}", "model.ensemble.weights=fitted"])).fine();
+    let run_dir = home.path().join("quickstart");
+    let table = json(judge(&run_dir, &["--missing", "text=0,text=1+image=1", "--json"]));
+    assert_eq!(table["missing"][0]["evaluation"], plain(&run_dir, &[]));
+    assert!(table["missing"][1]["kept"]["memory"]["ndcg@10"].as_f64().unwrap() > 0.0);
+
+    let options = OpenOptions { device: "cpu".into(), ..OpenOptions::default() };
+    let opened = Run::open(&run_dir, &options).unwrap();
+    let system = &opened.codistill().unwrap().system;
+    let own = system.memory().unwrap();
+    let poorer = system.hiding(&[(1, vec![true; system.shape.items + 1])]).memory().unwrap();
+    assert_eq!(own.weights(), poorer.weights());
+    for (own, poorer) in own.sources().iter().zip(poorer.sources()) {
+        if own.name == "text" {
+            assert!((0..=system.shape.items).all(|item| poorer.lists.row(item).is_empty()));
+            assert_ne!(own, poorer);
+        } else {
+            assert_eq!(own, poorer);
+        }
+    }
+    assert!(own.sources().iter().any(|source| source.name == "text"));
+    let half: Vec<bool> = (0..=system.shape.items).map(|item| item % 2 == 0).collect();
+    let poorer = system.hiding(&[(1, half)]).memory().unwrap();
+    let text = poorer.sources().iter().find(|source| source.name == "text").unwrap();
+    let mut met = 0;
+    for item in 1..=system.shape.items {
+        let row = text.lists.row(item);
+        assert!(row.iter().all(|(other, _)| item % 2 == 1 && other % 2 == 1), "{item}");
+        met += row.len();
+    }
+    assert!(met > 0);
 }
 
 #[test]
