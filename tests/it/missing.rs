@@ -229,7 +229,7 @@ fn dropped_histories_change_the_training_and_neither_threads_nor_a_stop_change_t
 #[test]
 fn branches_without_a_tower_lose_their_own_view_alone() {
     let home = tempfile::tempdir().unwrap();
-    let lone = ["model.tower=none", "objective.distill.pairs=[]", "train.epochs=1", "model.dropout=0"];
+    let lone = ["model.tower=none", "objective.distill.pairs=[]", "train.epochs=1", "model.item_dropout=0.2"];
     let train = |name: &str, more: &[&str]| -> PathBuf {
         let named = format!("run.name={name}");
         run(&tiny(home.path(), &[&lone[..], &[named.as_str()], more].concat())).fine();

@@ -22,6 +22,8 @@ type Key = (Column, Without);
 pub struct Masked {
     /// The view whose branches read these histories; absent where all branches do, through the tower.
     pub view: Option<usize>,
+    /// Key of the noise in the copies.
+    pub noise_key: u64,
     /// M copies of items. Their columns stand behind the U of the batch's own block.
     pub block: ItemBlock,
     /// All histories of the batch: columns below U are the batch's items, those from U on are copies.
@@ -96,7 +98,8 @@ impl HistoryDropout {
                 };
                 histories.history(window).iter().map(place).collect::<Vec<_>>()
             });
-            Some(Masked { view, block: copies, histories: histories.collect() })
+            let own_key = mix64(mix64(noise_key ^ SALT) ^ view.map_or(0, |view| view as u64 + 1));
+            Some(Masked { view, noise_key: own_key, block: copies, histories: histories.collect() })
         });
         masked.collect()
     }

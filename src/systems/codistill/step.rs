@@ -182,7 +182,7 @@ impl<'a> Pass<'a> {
         for masked in &self.batch.masked {
             // Of the same lengths: only where vectors lie is another place.
             let padded = Arc::new(masked.histories.padded(windows.clone()));
-            for (branch, copies_md) in self.encoded_copies(masked, noise) {
+            for (branch, copies_md) in self.encoded_copies(masked) {
                 let items = Tensor::cat(vec![inputs[branch].items.clone(), copies_md], 0);
                 inputs[branch] = Read { items, padded: Arc::clone(&padded) };
             }
@@ -194,7 +194,9 @@ impl<'a> Pass<'a> {
     }
 
     /// Vectors of the copies, `[M, D]`, in each branch that reads them.
-    fn encoded_copies(&self, masked: &Masked, noise: &mut Noise) -> Vec<(usize, Tensor<2>)> {
+    fn encoded_copies(&self, masked: &Masked) -> Vec<(usize, Tensor<2>)> {
+        // Noise of their own, so that everything else draws what it draws without them.
+        let noise = &mut Noise::new(masked.noise_key, self.step.dropout.elements);
         let branches = self.model.branches_reading(masked.view);
         let block = &masked.block;
         // A copy keeps the ID of its item, which is in the batch; only the tower reads it.
