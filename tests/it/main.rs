@@ -11,6 +11,7 @@ mod choice;
 mod cli;
 mod cold;
 mod compare;
+mod dropped;
 mod embed;
 mod encode;
 mod export;
