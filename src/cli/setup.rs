@@ -31,16 +31,25 @@ pub fn load_config(
     data: Option<&Path>,
     terminal: &Terminal,
 ) -> Result<Loaded, Failure> {
-    let (mut loaded, data) = match (path, data) {
-        (Some(path), None) => return Ok(load(path, sets)?),
-        (Some(path), Some(data)) => (load_on(path, sets, data)?, data),
+    let (Some(data), name) = (data, path.unwrap_or(Path::new(RECOMMENDED_NAME))) else {
         // Clap requires one of them.
-        (None, data) => {
-            let data = data.unwrap_or(Path::new(""));
-            (load_recommended(sets, data)?, data)
-        }
+        return Ok(load(path.unwrap_or(Path::new("")), sets)?);
     };
-    let path = path.unwrap_or(Path::new(RECOMMENDED_NAME));
+    let mut loaded = match path {
+        Some(path) => load_on(path, sets, data)?,
+        None => load_recommended(sets, data)?,
+    };
+    drop_absent_views(&mut loaded, name, data, terminal)?;
+    Ok(loaded)
+}
+
+/// Takes away the views that the data set has no features of, and says so; `name` is the configuration's.
+fn drop_absent_views(
+    loaded: &mut Loaded,
+    name: &Path,
+    data: &Path,
+    terminal: &Terminal,
+) -> Result<(), Failure> {
     let absent = absent_views(&loaded.config)?;
     let stores: Vec<(String, String)> = absent
         .iter()
@@ -53,7 +62,7 @@ pub fn load_config(
                 "{} has no features of {}, and without them {} has no branch",
                 data.display(),
                 views.join(", "),
-                path.display()
+                name.display()
             ),
             stores.first().map_or_else(String::new, |(_, command)| format!("`{command}` makes some")),
         ),
@@ -69,7 +78,7 @@ pub fn load_config(
     for (key, value) in &dropped.changed {
         terminal.say(format!("{key} is now {value}"));
     }
-    Ok(loaded)
+    Ok(())
 }
 
 /// What went with the views, in words.

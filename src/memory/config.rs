@@ -28,9 +28,10 @@ section! {
 }
 
 impl MemoryConfig {
-    pub(crate) fn validate(&self, branches: &[&str]) -> Checked {
+    /// `taken` are names that others have.
+    pub(crate) fn validate(&self, taken: &[&str]) -> Checked {
         check_name("model.memory.name", &self.name, "_-")?;
-        if branches.contains(&self.name.as_str()) || self.name == crate::config::ENSEMBLE {
+        if taken.contains(&self.name.as_str()) {
             return Err(invalid("model.memory.name", format!("= \"{}\" is taken", self.name))
                 .with_hint("give it a name of its own"));
         }

@@ -184,11 +184,11 @@ impl ModelConfig {
     }
 
     fn check_ensemble(&self) -> Checked {
-        let names: Vec<&str> = self.branches.iter().map(|b| b.name.as_str()).collect();
         if let Some(memory) = &self.memory {
-            return memory.validate(&names);
+            let names = self.branches.iter().map(|b| b.name.as_str());
+            return memory.validate(&names.chain([ENSEMBLE]).collect::<Vec<_>>());
         }
-        if names.len() == 1 && self.ensemble.weights == EnsembleWeights::Fitted {
+        if self.branches.len() == 1 && self.ensemble.weights == EnsembleWeights::Fitted {
             return Err(invalid(
                 "model.ensemble.weights",
                 "= \"fitted\" has nothing to weigh: there is one branch",
