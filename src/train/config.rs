@@ -20,7 +20,8 @@ section! {
 section! {
     /// The training loop.
     pub struct TrainConfig {
-        /// B: windows (users) per micro-batch, from 2 on. In-batch negatives come from the micro-batch alone.
+        /// B: windows (users) per micro-batch, from 2 on; 0: as many, from 16 to 128, as hold about 1024 inputs by the mean
+        /// length of the data set's windows. In-batch negatives come from the micro-batch alone.
         pub batch_users: usize = 128,
         /// Micro-batches whose gradients are averaged before one optimiser step, from 1 on. ODMT's two GPUs are 2.
         pub accumulate: usize = 1,
@@ -109,7 +110,9 @@ impl TrainConfig {
 
     pub(crate) fn validate(&self) -> Checked {
         // One user alone has no negatives: everything in its batch is its own history.
-        check_minimum("train.batch_users", self.batch_users, 2)?;
+        if self.batch_users != 0 {
+            check_minimum("train.batch_users", self.batch_users, 2)?;
+        }
         check_minimum("train.accumulate", self.accumulate, 1)?;
         check_minimum("train.epochs", self.epochs, 1)?;
         check_minimum("train.eval_every", self.eval_every, 1)?;

@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use serde::de::DeserializeOwned;
 
 use crate::artefact;
-use crate::config::{Config, ConfigError, DataConfig, ViewConfig, one_line};
+use crate::config::{Config, ConfigError, DataConfig, ViewConfig, Windows, one_line};
 use crate::data::{Choice, DataError, Dataset, Part, disk};
 use crate::eval::{Evaluation, HiddenTargets, Named, Rules, ScoreError, Scorer, evaluate_under};
 use crate::features::{FeatureError, FeatureStore};
@@ -142,6 +142,14 @@ impl Setup {
         })
     }
 
+    /// B: windows per micro-batch, as `train.batch_users` says or, where that is 0, by the length of the training histories.
+    pub fn batch_users(&self) -> usize {
+        match self.config.train.batch_users {
+            0 => batch_users(&self.dataset, &self.config.data),
+            stated => stated,
+        }
+    }
+
     /// The configuration as checkpoints keep it.
     pub fn named_config(&self) -> Config {
         Config { data: self.named.clone(), ..self.config.clone() }
@@ -171,6 +179,25 @@ impl Setup {
         evaluate_under(scorer, &self.dataset, part, &self.rules(choice), &mut |_| {})
     }
 }
+
+/// As many windows as hold about [`BATCH_INPUTS`] inputs: the candidates of an in-batch softmax, and its cost, follow these.
+fn batch_users(dataset: &Dataset, data: &DataConfig) -> usize {
+    let lengths = (0..dataset.sequences.users()).map(|user| dataset.sequences.train_of(user).len());
+    let (mut inputs, mut windows) = (0, 0);
+    for length in lengths.filter(|&length| length >= data.min_train_len.max(2)) {
+        let all = length - 1;
+        match data.windows {
+            Windows::Last => (inputs, windows) = (inputs + all.min(data.max_seq_len), windows + 1),
+            Windows::All => (inputs, windows) = (inputs + all, windows + all.div_ceil(data.max_seq_len)),
+        }
+    }
+    let fitting = (BATCH_INPUTS * windows).checked_div(inputs).unwrap_or(BATCH_USERS.1);
+    fitting.clamp(BATCH_USERS.0, BATCH_USERS.1)
+}
+
+const BATCH_INPUTS: usize = 1024;
+/// Fewest and most windows of a batch whose size follows the data.
+const BATCH_USERS: (usize, usize) = (16, 128);
 
 /// The data set on disk of a setup that holds items out: interactions with them, which the model was not told of, are
 /// known there alone. Absent where nothing is held out.
@@ -225,4 +252,23 @@ pub fn store_dir(config: &Config, view: &ViewConfig) -> Option<PathBuf> {
 /// Where the feature store `name` of a data set lies by default.
 pub fn feature_dir(dataset_dir: &Path, name: &str) -> PathBuf {
     dataset_dir.join("features").join(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eval::fixtures::{dataset, leave_one_out};
+
+    #[test]
+    fn batches_hold_about_as_many_inputs_whatever_the_histories_are() {
+        let long: Vec<u32> = (1..=101).cycle().take(103).collect();
+        let data = dataset(101, &leave_one_out(&[&long, &long]));
+        let config = |windows, max_seq_len| DataConfig { windows, max_seq_len, ..DataConfig::default() };
+        // 100 inputs a user: one window of 100, two of 50, or the last 20 alone.
+        assert_eq!(batch_users(&data, &config(Windows::All, 100)), 16);
+        assert_eq!(batch_users(&data, &config(Windows::All, 50)), 20);
+        assert_eq!(batch_users(&data, &config(Windows::Last, 20)), 51);
+        let short = dataset(9, &leave_one_out(&[&[1, 2, 3, 4, 5], &[5, 6, 7]]));
+        assert_eq!(batch_users(&short, &config(Windows::All, 50)), 128);
+    }
 }

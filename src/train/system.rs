@@ -178,7 +178,7 @@ pub trait System: Learner<Batch: Send> + Sized + Send + Sync + 'static {
 
     /// Micro-batches of an epoch; the last may be short.
     fn batches(&self) -> usize {
-        self.samples().div_ceil(self.setup().config.train.batch_users)
+        self.samples().div_ceil(self.setup().batch_users())
     }
 
     /// The order of the samples in `epoch`: a pure function of (seed, epoch).

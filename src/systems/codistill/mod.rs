@@ -66,7 +66,7 @@ impl CoDistill {
             let config = &self.setup.config;
             let options = SamplerOptions {
                 seed: config.seed,
-                batch_users: config.train.batch_users,
+                batch_users: self.setup.batch_users(),
                 max_seq_len: config.data.max_seq_len,
                 min_train_len: config.data.min_train_len,
                 windows: config.data.windows,
