@@ -16,7 +16,7 @@ pub mod conditions;
 pub mod config;
 pub mod content;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 pub mod global_time;
 pub mod hidden;
 pub mod inner_product;
