@@ -3,7 +3,8 @@
 
 pub mod missing;
 
-use crate::config::ColdId;
+use crate::artefact::write_json;
+use crate::config::{ColdId, TrainParts};
 use crate::data::{Choice, Dataset, Part, Target};
 use crate::embed::{ColdRule, EmbedError, encode};
 use crate::eval::baseline::{
@@ -13,7 +14,6 @@ use crate::eval::baseline::{
 use crate::eval::cold::{Counted, OwnKind};
 use crate::eval::content::ContentNearest;
 use crate::eval::kept::keep;
-use crate::eval::named::is_leave_one_out;
 use crate::eval::report::{ORACLE, SCHEMA};
 use crate::eval::{
     ColdReport, Evaluation, GlobalTime, Report, RowsError, ScoreError, Scorer, TimeOrder, chosen_counts,
@@ -49,8 +49,10 @@ pub enum JudgeError {
     UnknownBaseline { name: String, known: String },
     #[error("`{name}` judges the last item of every user, and this data set is split in time")]
     OtherSplit { name: &'static str },
-    #[error("`{name}` knows no more than the row without it where validation targets are judged")]
-    KnowsNothingMore { name: String },
+    #[error("`{name}` knows no more than the row without it where {reason}")]
+    KnowsNothingMore { name: String, reason: &'static str },
+    #[error("the model was trained on the {} items too (data.train_parts = \"{}\"), and figures on them say nothing", items(*part), parts.word())]
+    TrainedOn { part: Part, parts: TrainParts },
     #[error("the system `{kind}` has no ID vectors that anything could stand in for")]
     NoVectors { kind: String },
     #[error("{reason}")]
@@ -68,7 +70,13 @@ impl JudgeError {
             Self::OtherSplit { .. } => {
                 Some("prepare it with --split leave_one_out, or judge by --history and --ties".into())
             }
-            Self::KnowsNothingMore { .. } => Some("judge the test part, or leave the row out".into()),
+            Self::KnowsNothingMore { .. } => Some("leave the row out, or judge the test part of a run that did not train on the validation items".into()),
+            Self::TrainedOn { part: Part::Valid, parts: TrainParts::TrainValid } => {
+                Some("judge the test part, or the run that it was refit from".into())
+            }
+            Self::TrainedOn { .. } => {
+                Some("judge the run that it was refit from, or a refit on train+valid on the test part".into())
+            }
             Self::NoVectors { .. } => Some("leave out data.cold and the options for cold items".into()),
             Self::Missing { remedy, .. } => Some(remedy.clone()),
         }
@@ -133,10 +141,11 @@ pub struct Judging<'a> {
 ///
 /// # Errors
 /// A scorer failed, a baseline is unknown or knows nothing more, a named protocol does not fit the data set's split, the part
-/// has no targets among the candidates, or cold items are asked for of a system without ID vectors.
+/// has no targets among the candidates or was trained on, or cold items are asked for of a system without ID vectors.
 pub fn judge(model: &dyn AnyFitted, judging: &Judging<'_>) -> Result<Report, JudgeError> {
     let setup = model.setup();
     let Judging { part, baselines, choice, .. } = *judging;
+    check_part(setup, part)?;
     check_split(setup)?;
     let (own, cold) = match judging.cold {
         None => (model.evaluate(part, choice)?, None),
@@ -164,27 +173,65 @@ pub fn judge(model: &dyn AnyFitted, judging: &Judging<'_>) -> Result<Report, Jud
         None
     };
     let (dataset, seed) = (setup.dataset.hash.clone(), setup.config.seed);
-    let accepted = setup.accepted.clone();
-    Ok(Report { schema: SCHEMA, evaluations, dataset, seed, time_order, global_time, cold, accepted })
+    let (accepted, note) = (setup.accepted.clone(), note(setup));
+    Ok(Report { schema: SCHEMA, evaluations, dataset, seed, time_order, global_time, cold, accepted, note })
+}
+
+/// What a reader of a model's figures has to know first.
+fn note(setup: &Setup) -> Option<String> {
+    setup.config.data.train_parts.note().map(str::to_owned)
+}
+
+/// The report of a model that was trained on all targets: no figures, and why.
+fn without_figures(setup: &Setup) -> Report {
+    Report {
+        schema: SCHEMA,
+        evaluations: Vec::new(),
+        dataset: setup.dataset.hash.clone(),
+        seed: setup.config.seed,
+        time_order: None,
+        global_time: None,
+        cold: None,
+        accepted: setup.accepted.clone(),
+        note: note(setup),
+    }
+}
+
+/// The targets of a part, in words.
+fn items(part: Part) -> &'static str {
+    if part == Part::Valid { "validation" } else { "test" }
+}
+
+/// Fails where the targets of `part` were trained on: figures on them would say how well they were learned by heart.
+fn check_part(setup: &Setup, part: Part) -> Result<(), JudgeError> {
+    let parts = setup.config.data.train_parts;
+    let is_left = if part == Part::Valid { parts.validates() } else { parts.tests() };
+    if is_left { Ok(()) } else { Err(JudgeError::TrainedOn { part, parts }) }
 }
 
 /// Fails where a named protocol does not fit the data set's split.
 fn check_split(setup: &Setup) -> Result<(), JudgeError> {
     match setup.protocol {
-        Some(named) if !is_leave_one_out(&setup.dataset.sequences) => {
-            Err(JudgeError::OtherSplit { name: named.name })
-        }
+        Some(named) if setup.dataset.is_split_in_time() => Err(JudgeError::OtherSplit { name: named.name }),
         _ => Ok(()),
     }
 }
 
 /// Figures on `part` ([`Part::Valid`] or [`Part::Test`]) as a training reports them at its end: beside all affordable
 /// baselines, among all items, and with cold items apart where `data.cold` holds some out. Where `run` is given, they are
-/// kept there with their rows, in place of earlier ones ([`keep`]).
+/// kept there with their rows, in place of earlier ones ([`keep`]). Of a model that was trained on the targets of `part` too
+/// there are no figures, and the report says why.
 ///
 /// # Errors
 /// As [`judge`]; a file can't be written.
 pub fn final_report(model: &dyn AnyFitted, part: Part, run: Option<&RunDir>) -> Result<Report, JudgeError> {
+    if check_part(model.setup(), part).is_err() {
+        let report = without_figures(model.setup());
+        if let Some(run) = run {
+            write_json(&run.report(), &report).map_err(RowsError::from)?;
+        }
+        return Ok(report);
+    }
     let config = model.setup().config.data.cold.as_ref();
     let cold = config.map(|cold| Cold {
         rule: cold.rule,
@@ -228,11 +275,17 @@ fn chosen_baselines<'a>(
     let setup = model.setup();
     let unasked = if names.is_empty() { unasked(setup, part, &content) } else { Vec::new() };
     let own = setup.protocol.map(|named| named.terms()).unwrap_or_default();
+    let validates = setup.config.data.train_parts.validates();
     let mut chosen = Vec::new();
     for name in names.iter().filter(|name| *name != "none").chain(&unasked) {
         let plain = name.strip_suffix(KNOWS_VALIDATION);
-        if plain.is_some() && part == Part::Valid {
-            return Err(JudgeError::KnowsNothingMore { name: name.clone() });
+        if plain.is_some() && (part == Part::Valid || !validates) {
+            let reason = if part == Part::Valid {
+                "validation targets are judged"
+            } else {
+                "the model was trained on the validation items"
+            };
+            return Err(JudgeError::KnowsNothingMore { name: name.clone(), reason });
         }
         let terms = if plain.is_some() { own.knowing_validation() } else { own };
         let found = baseline(&setup.dataset, plain.unwrap_or(name), &content, terms);
@@ -254,7 +307,8 @@ fn unasked(setup: &Setup, part: Part, content: &[ContentView]) -> Vec<String> {
             names.push(name);
         }
     }
-    if part == Part::Test {
+    // Counters know what the model was trained on.
+    if part == Part::Test && setup.config.data.train_parts.validates() {
         // Where a protocol's own counters know the validation items, all of them have such a row.
         let all = setup.protocol.is_some_and(|named| named.known == Known::Preceding);
         let knowing = if all { &COUNTERS[..] } else { &KNOWING[..] };

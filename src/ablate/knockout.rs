@@ -93,6 +93,7 @@ pub fn judge(
         global_time: None,
         cold: None,
         accepted: Vec::new(),
+        note: None,
     };
     // The report comes last: with it the cell is complete.
     Ok(keep(&mut report, &run.rows("test"), &run.report())?)

@@ -119,10 +119,11 @@ impl Study {
     /// The full model's configuration, with the study's directory as the place of its runs.
     ///
     /// # Errors
-    /// The base can't be loaded, or finished runs teach in it.
+    /// The base can't be loaded, finished runs teach in it or are what it starts from, or it trains on validation items.
     pub fn base(&self) -> Result<Config, StudyError> {
         let mut base = load(&self.base, &self.set)?.config;
         self.check_teachers(&base)?;
+        base.check_compared()?;
         base.run.dir = self.root();
         Ok(base)
     }

@@ -10,7 +10,7 @@ use super::disk::Loaded;
 use super::workload::{BRANCHES, Workload};
 use super::{BenchError, Steps, training};
 use crate::config::{ENSEMBLE, EvalConfig};
-use crate::data::{Choice, Dataset, Items, Part, Sequences, Target};
+use crate::data::{Choice, Dataset, Items, Part, Sequences, Target, TrainedOn};
 use crate::eval::inner_product::{Catalogue, Found, Query, View};
 use crate::eval::{Evaluation, ScoreError, Scorer, evaluate};
 use crate::recommend::scorer::branch_scores;
@@ -91,7 +91,7 @@ fn dataset(histories: &[Vec<u32>], targets: &[u32], items: usize) -> Dataset {
     let empty = vec![String::new(); items + 1];
     let items = Items { ids: empty.clone(), titles: empty.clone(), texts: empty.clone(), ..Items::default() };
     let users = vec![String::new(); histories.len()];
-    Dataset { users, items, sequences, timed: false, hash: String::new() }
+    Dataset { users, items, sequences, timed: false, hash: String::new(), trained_on: TrainedOn::default() }
 }
 
 /// Dot products of given vectors, by the same calls as a trained model's.

@@ -15,7 +15,7 @@ use codistill::features::FeatureError;
 use codistill::judge::JudgeError;
 use codistill::lock::LockError;
 use codistill::probe::ProbeError;
-use codistill::run::RunError;
+use codistill::run::{RunError, SuccessorError};
 use codistill::synth::SynthError;
 use codistill::train::checkpoint::CheckpointError;
 use codistill::train::inputs::InputsError;
@@ -116,6 +116,16 @@ impl From<RunError> for Failure {
     fn from(e: RunError) -> Self {
         match e {
             RunError::Train(e) => e.into(),
+            RunError::Successor(e) => e.into(),
+            e => Self { exit: Exit::User, message: e.to_string(), hint: e.hint() },
+        }
+    }
+}
+
+impl From<SuccessorError> for Failure {
+    fn from(e: SuccessorError) -> Self {
+        match e {
+            SuccessorError::Train(e) => (*e).into(),
             e => Self { exit: Exit::User, message: e.to_string(), hint: e.hint() },
         }
     }

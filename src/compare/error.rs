@@ -14,6 +14,8 @@ pub enum CompareError {
     Metric(String),
     #[error(transparent)]
     Rows(#[from] RowsError),
+    #[error("{dir} has no figures: {reason}")]
+    NoFigures { dir: PathBuf, reason: String },
     #[error("{dir} has no rows of the {part} part")]
     NoRows { dir: PathBuf, part: String },
     #[error("{dir} has no rows of `{name}`, only of {found}")]
@@ -38,6 +40,9 @@ impl CompareError {
             }
             Self::Metric(_) => Some("use recall@K, ndcg@K or mrr@K, e.g. ndcg@10".into()),
             Self::Rows(e) => e.hint(),
+            Self::NoFigures { .. } => Some(
+                "compare the run that it was refit from, or refits on train+valid with each other".into(),
+            ),
             Self::NoRows { dir, part } => {
                 Some(format!("`codistill evaluate {} --part {part}` writes them", dir.display()))
             }

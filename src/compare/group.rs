@@ -185,6 +185,7 @@ pub fn comparable(a: &Run, b: &Run) -> Result<(), CompareError> {
     let name = |p: &Protocol| if named { p.name.clone() } else { String::new() };
     let fields = [
         ("the protocol", name(p), name(q)),
+        ("what their models were trained on", p.trained_on.word().into(), q.trained_on.word().into()),
         ("eval.history", p.history.word().into(), q.history.word().into()),
         ("eval.ties", p.ties.word().into(), q.ties.word().into()),
         ("the candidates", chosen(p), chosen(q)),

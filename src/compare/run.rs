@@ -79,7 +79,11 @@ impl Opened {
         if last.as_deref().and_then(finished) == Some(false) {
             return failed(metrics.why_unfinished());
         }
-        serde_json::from_str::<Report>(&report).map_err(|e| not_a_run(format!("report.json: {e}")))?;
+        let report =
+            serde_json::from_str::<Report>(&report).map_err(|e| not_a_run(format!("report.json: {e}")))?;
+        if let Some(reason) = report.note.filter(|_| report.evaluations.is_empty()) {
+            return Err(CompareError::NoFigures { dir: dir.to_owned(), reason });
+        }
         let judged = Judged::open(&run, part, score)?;
         if let Some(reason) = judged.fault() {
             return failed(reason);
@@ -170,6 +174,7 @@ impl Judged {
             .accepted
             .iter()
             .map(|c| format!("it was judged on other inputs than it learned from: {c}"));
+        let note = self.report.note.clone();
         let knows = !trained && self.report.schema < 2 && self.score != ORACLE;
         let knows = knows.then(|| {
             "an older program counted the validation items for the baselines of its test part".to_owned()
@@ -178,6 +183,7 @@ impl Judged {
             .into_iter()
             .chain(knows)
             .chain(accepted)
+            .chain(note)
             .map(|note| format!("{}: {note}", dir.display()))
             .collect()
     }

@@ -32,6 +32,8 @@ pub enum Origin {
     Set,
     /// `--data` on the command line, or what it made of a value that leant on a view without features there.
     Data,
+    /// What `--refit` or `--continue` made of the run that it names.
+    Run,
     /// It went with such a view. Entries of lists are named: `model.branches.image`.
     Dropped,
 }

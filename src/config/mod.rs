@@ -36,7 +36,7 @@ pub use load::{Loaded, Origin, RECOMMENDED_NAME, load, load_on, load_recommended
 pub(crate) use nearest::nearest;
 pub use reduce::Dropped;
 
-pub use crate::data::config::{ColdConfig, ColdId, DataConfig, Windows};
+pub use crate::data::config::{ColdConfig, ColdId, DataConfig, TrainParts, Windows};
 pub use crate::eval::config::{EvalConfig, HistoryRule, METRICS, TieRule};
 pub use crate::features::config::{Replace, ReplaceKind};
 pub use crate::memory::config::MemoryConfig;

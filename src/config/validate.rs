@@ -5,7 +5,8 @@
 
 use super::rules::{Checked, check_name, check_seed, invalid, known};
 use super::{
-    Config, ENSEMBLE, IdTable, METRICS, ModelConfig, ObjectiveConfig, ObjectiveKind, StageConfig, ViewConfig,
+    Config, ENSEMBLE, EnsembleWeights, IdTable, METRICS, ModelConfig, ObjectiveConfig, ObjectiveKind,
+    StageConfig, ViewConfig,
 };
 use crate::objective::distill_config::DISTILL;
 
@@ -29,6 +30,8 @@ impl Config {
         self.check_row_sparse()?;
         self.eval.validate()?;
         self.train.validate()?;
+        self.check_patience()?;
+        self.check_fitted()?;
         self.check_metric()?;
         self.monitor.validate()
     }
@@ -58,6 +61,62 @@ impl Config {
             Some((key, _)) => Err(invalid(key, format!("does nothing with system.kind = \"{kind}\""))
                 .with_hint("remove it, or set system.kind to codistill")),
         }
+    }
+
+    /// Rules of configurations whose trainings are held against each other: each chooses its checkpoint by validation, and none
+    /// knows what another one has learned.
+    ///
+    /// # Errors
+    /// [`Self::data`] trains on validation items, or [`Self::train`] starts from a finished run.
+    pub fn check_compared(&self) -> Checked {
+        let parts = self.data.train_parts;
+        if !parts.validates() {
+            let reason = format!("= \"{}\" leaves no validation items to choose by", parts.word());
+            return Err(invalid("data.train_parts", reason)
+                .with_hint("remove it, and refit the chosen run afterwards: `train --refit RUN`"));
+        }
+        if self.train.parent.is_some() {
+            let reason =
+                "starts all trainings from one finished run, so that they differ by less than what is asked";
+            return Err(
+                invalid("train.parent", reason).with_hint("remove it: trainings begin with random weights")
+            );
+        }
+        Ok(())
+    }
+
+    /// Weights of the ensemble that are fitted on validation items are fitted by an earlier run where these are trained on.
+    fn check_fitted(&self) -> Checked {
+        let is_fitted = self.model.ensemble.weights == EnsembleWeights::Fitted;
+        let takes = is_fitted && !self.data.train_parts.validates();
+        match &self.train.fitted_by {
+            Some(_) if !takes => {
+                let reason =
+                    "does nothing: weights of the ensemble are fitted in this training, or all equal";
+                Err(invalid("train.fitted_by", reason).with_hint("remove it"))
+            }
+            None if takes => {
+                let reason = "= \"fitted\" has no validation items to fit them on, which are trained on";
+                Err(invalid("model.ensemble.weights", reason)
+                    .with_hint("`train --refit RUN` takes those of the run; or set it to \"equal\""))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What trains on the validation items has no validation that could stop it.
+    fn check_patience(&self) -> Checked {
+        let parts = self.data.train_parts;
+        if self.train.patience == 0 || parts.validates() {
+            return Ok(());
+        }
+        let reason = format!(
+            "= {} waits for validation figures, and data.train_parts = \"{}\" leaves no validation items",
+            self.train.patience,
+            parts.word()
+        );
+        Err(invalid("train.patience", reason)
+            .with_hint("set train.patience=0 and the number of epochs, or `train --refit RUN`"))
     }
 
     fn check_every_store_is_read(&self) -> Checked {

@@ -73,6 +73,7 @@ fn remove(all: &Sequences, cold: &[bool]) -> Sequences {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::TrainedOn;
     use Part::{Test, Train, Valid};
 
     fn dataset() -> Dataset {
@@ -97,6 +98,7 @@ mod tests {
             },
             timed: true,
             hash: "x".into(),
+            trained_on: TrainedOn::default(),
         }
     }
 

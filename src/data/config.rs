@@ -26,6 +26,10 @@ section! {
         pub windows: Windows = Windows::Last,
         /// Users with fewer training items than this are not trained on; from 2 on.
         pub min_train_len: usize = 2,
+        /// Which interactions are trained on; `train --refit` sets it. Where it is more than `train`, nothing is validated
+        /// and `train.patience` has to be 0.
+        #[serde(skip_serializing_if = "TrainParts::is_ordinary")]
+        pub train_parts: TrainParts = TrainParts::Train,
         /// Items that no training sees, for judging how new items fare. Absent: none.
         pub cold: Option<ColdConfig> = None,
     }
@@ -61,6 +65,59 @@ choice! {
 }
 
 choice! {
+    /// Which interactions are trained on.
+    pub enum TrainParts {
+        /// Those of the training part: validation items choose the checkpoint, test items measure it.
+        Train = "train",
+        /// Those before the test items: the training part, the validation items and, in a data set that is split in time, all
+        /// others before its test cut-off. The test figures are those of a model that knows the validation items.
+        TrainValid = "train+valid",
+        /// All of them, test items included, so that nothing is left to measure by.
+        All = "all",
+    }
+}
+
+impl TrainParts {
+    /// Those of an ordinary training.
+    pub(crate) fn ordinary() -> Self {
+        Self::Train
+    }
+
+    /// Whether the split's own training part is meant, which is not written.
+    pub(crate) fn is_ordinary(&self) -> bool {
+        *self == Self::Train
+    }
+
+    /// Whether the model is validated while it learns.
+    pub fn validates(self) -> bool {
+        self == Self::Train
+    }
+
+    /// Whether items of the test part are left to measure it by.
+    pub fn tests(self) -> bool {
+        self != Self::All
+    }
+
+    /// Whether an interaction is trained on here and not in a training on `other`.
+    pub fn exceeds(self, other: Self) -> bool {
+        self as u8 > other as u8
+    }
+
+    /// What a reader of a run's figures has to know; nothing of an ordinary training.
+    pub fn note(self) -> Option<&'static str> {
+        match self {
+            Self::Train => None,
+            Self::TrainValid => {
+                Some("refit on train+valid: test figures of a model that was trained on the validation items")
+            }
+            Self::All => Some(
+                "refit on all: there are no test figures, because the model was trained on the test items too",
+            ),
+        }
+    }
+}
+
+choice! {
     /// Which windows of S + 1 items are cut from a training sequence.
     pub enum Windows {
         /// Only the last one, as ODMT's authors do: what is older is never trained on.
@@ -84,6 +141,11 @@ impl DataConfig {
         }
         if let Some(cold) = &self.cold {
             cold.validate()?;
+            if !self.train_parts.tests() {
+                let reason = "= \"all\" trains on test items, and data.cold keeps items out of all training";
+                return Err(invalid("data.train_parts", reason)
+                    .with_hint("leave out data.cold, or train on \"train+valid\""));
+            }
         }
         check_minimum("data.max_seq_len", self.max_seq_len, 1)?;
         check_minimum("data.min_train_len", self.min_train_len, 2)

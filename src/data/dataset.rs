@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::ids::ItemId;
 use super::pictures;
+use crate::config::TrainParts;
 
 /// Units of [`Sequences::times`] per second.
 pub const MICROS: i64 = 1_000_000;
@@ -185,6 +186,20 @@ pub struct Target {
     pub position: u32,
 }
 
+/// What a data set's training part is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrainedOn {
+    pub parts: TrainParts,
+    /// Whether the data set was split in time, which larger training parts no longer tell.
+    pub split_in_time: bool,
+}
+
+impl Default for TrainedOn {
+    fn default() -> Self {
+        Self { parts: TrainParts::Train, split_in_time: false }
+    }
+}
+
 /// A data set ready for training and evaluation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
@@ -196,6 +211,8 @@ pub struct Dataset {
     pub timed: bool,
     /// Content hash of the data set's directory, which checkpoints and runs refer to.
     pub hash: String,
+    /// What the training part is made of; that of the split unless [`Dataset::train_on`] was called.
+    pub trained_on: TrainedOn,
 }
 
 impl Dataset {
@@ -285,6 +302,7 @@ mod tests {
             sequences: s,
             timed: true,
             hash: String::new(),
+            trained_on: TrainedOn::default(),
         }
     }
 

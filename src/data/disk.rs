@@ -22,7 +22,7 @@ use parquet::schema::types::{Type, TypePtr};
 use serde_json::Value;
 
 use super::guard::guarded;
-use super::{DataError, Dataset, ItemId, Items, KeptColumn, MICROS, Part, Sequences};
+use super::{DataError, Dataset, ItemId, Items, KeptColumn, MICROS, Part, Sequences, TrainedOn};
 use crate::artefact::{self, Staging, io_error};
 
 #[cfg(test)]
@@ -179,7 +179,14 @@ impl Dataset {
         if timed && manifest.schema_version <= SECONDS {
             sequences.times.iter_mut().for_each(|time| *time = time.saturating_mul(MICROS));
         }
-        Ok(Self { users, items, sequences, timed, hash: manifest.content_hash() })
+        Ok(Self {
+            users,
+            items,
+            sequences,
+            timed,
+            hash: manifest.content_hash(),
+            trained_on: TrainedOn::default(),
+        })
     }
 }
 

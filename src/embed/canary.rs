@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::EmbedError;
 use super::store::Snapshot;
-use crate::data::{Dataset, Part};
+use crate::data::{Dataset, ItemId, Part, Target};
 use crate::eval::rank::Best;
 use crate::recommend::{Mixed, MixedScorer};
 
@@ -22,6 +22,15 @@ const ENOUGH: usize = 16;
 
 /// Tolerated difference of a score between devices and builds, relative to its size (at least 1).
 const TOLERANCE: f32 = 1e-2;
+
+/// Every user's last item as a target.
+fn last_items(dataset: &Dataset) -> Vec<Target> {
+    let last = |user: usize| {
+        let (item, before) = dataset.sequences.items_of(user).split_last()?;
+        Some(Target { user: user as u32, item: ItemId(*item), position: before.len() as u32 })
+    };
+    (0..dataset.sequences.users()).filter_map(last).collect()
+}
 
 /// Known (history, next item) pairs with their recorded hits and scores.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,17 +53,21 @@ pub struct Pair {
 }
 
 impl Canary {
-    /// Draws validation targets of evenly spread users (test targets if there are none), without results. `trained` `[I
+    /// Draws validation targets of evenly spread users (test targets if there are none, and last items of a model that was
+    /// trained on those too), without results. `trained` `[I
     /// + 1]` are the training events of each item.
     pub fn draw(dataset: &Dataset, trained: &[u32], max_seq_len: usize) -> Self {
         let mut targets = dataset.targets(Part::Valid);
         if targets.is_empty() {
             targets = dataset.targets(Part::Test);
         }
+        if targets.is_empty() {
+            targets = last_items(dataset);
+        }
         // Vectors of items without training come from a rule, not from the model.
         targets.retain(|t| t.position > 0 && trained[t.item.index()] > 0);
         let stride = targets.len().div_ceil(PAIRS).max(1);
-        let pair = |t: &crate::data::Target| {
+        let pair = |t: &Target| {
             let history = dataset.history(t);
             let kept = &history[history.len().saturating_sub(max_seq_len)..];
             Pair { history: kept.to_vec(), next: t.item.0, found: false, score: 0.0 }

@@ -64,6 +64,17 @@ pub fn catalogue(system: &CoDistill, model: &Recommender, rule: &ColdRule) -> (C
     (vectors, encoded)
 }
 
+/// ID vectors `[F]` by `rule` of the items `wanted` of the data set that `system` was opened on, for a model that may have been
+/// trained on other items. None where it has no ID table.
+pub fn id_vectors(system: &CoDistill, model: &Recommender, rule: &ColdRule, wanted: &[u32]) -> Vec<Vec<f32>> {
+    let parts = Parts::new(model);
+    let Some((view, width)) = parts.id else { return Vec::new() };
+    // The rule reads branches that don't depend on the table, whose rows must exist all the same.
+    let blank = replace_table(model, view, vec![0.0; (system.shape.items + 1) * width], width);
+    let encode = |model: &Recommender| system.catalogue(model);
+    rule.rows(&blank, &parts, &system.views, wanted, &encode)
+}
+
 /// Encodes `items` and writes their features to the stores `<features>/<view>`. `known` has the number of each item
 /// that was trained on and keeps its ID vector.
 ///

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{HistoryRule, TieRule};
+use crate::config::{HistoryRule, TieRule, TrainParts};
 
 /// The conditions of an evaluation. Evaluations can be compared only where all of them are equal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -10,6 +10,9 @@ pub struct Protocol {
     /// One of [`super::named::ALL`], or [`super::named::CUSTOM`]. Empty in rows of older programs, which knew no names.
     #[serde(default)]
     pub name: String,
+    /// The interactions that the model was trained on and its baselines count.
+    #[serde(default = "TrainParts::ordinary", skip_serializing_if = "TrainParts::is_ordinary")]
+    pub trained_on: TrainParts,
     /// Content hash of the data set.
     #[serde(default)]
     pub dataset: String,

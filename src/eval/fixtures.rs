@@ -1,7 +1,7 @@
 //! Small data sets and scorers for the tests of this module.
 
 use super::scorer::{ScoreError, Scorer};
-use crate::data::{Dataset, Items, MICROS, Part, Sequences, Target};
+use crate::data::{Dataset, Items, MICROS, Part, Sequences, Target, TrainedOn};
 
 /// A data set of `items` items; each user is a list of (item, part), a step a second.
 pub fn dataset(items: usize, users: &[Vec<(u32, Part)>]) -> Dataset {
@@ -25,7 +25,14 @@ pub fn dataset(items: usize, users: &[Vec<(u32, Part)>]) -> Dataset {
         ..Items::default()
     };
     let names = (0..users.len()).map(|u| format!("u{u}")).collect();
-    Dataset { users: names, items, sequences, timed: true, hash: "hash".into() }
+    Dataset {
+        users: names,
+        items,
+        sequences,
+        timed: true,
+        hash: "hash".into(),
+        trained_on: TrainedOn::default(),
+    }
 }
 
 /// The last item of each user is the test target, the one before it the validation target.

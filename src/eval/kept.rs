@@ -127,7 +127,7 @@ fn miscount(rows: &[Row], targets: usize) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{HistoryRule, TieRule};
+    use crate::config::{HistoryRule, TieRule, TrainParts};
     use crate::eval::metrics::{Evaluation, Protocol, Tally};
     use crate::eval::report::SCHEMA;
 
@@ -141,6 +141,7 @@ mod tests {
             name: "leave_one_out".into(),
             ideal: Ideal::Targets,
             chosen: None,
+            trained_on: TrainParts::Train,
             dataset: "d".into(),
             targets: ranks.len(),
             items: 8,
@@ -164,6 +165,7 @@ mod tests {
             global_time: None,
             cold: None,
             accepted: Vec::new(),
+            note: None,
         }
     }
 

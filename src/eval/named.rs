@@ -8,7 +8,7 @@ use std::str::FromStr;
 use super::baseline::{Known, Terms, Unscored};
 use super::conditions::Ideal;
 use crate::config::{EvalConfig, HistoryRule, TieRule};
-use crate::data::{Part, Sequences};
+use crate::data::Dataset;
 
 /// The name of rules that are no named protocol's.
 pub const CUSTOM: &str = "custom";
@@ -124,22 +124,17 @@ impl FromStr for Named {
     }
 }
 
-/// Whether the last item of every user is the test target and the one before it the validation target, as far as parts tell:
-/// a split in time leaves items between and behind them.
-pub fn is_leave_one_out(sequences: &Sequences) -> bool {
-    !sequences.parts.iter().any(|part| matches!(part, Part::History | Part::Unused))
-}
-
 /// The name of a configuration's own rules on these data.
-pub fn own_name(eval: &EvalConfig, sequences: &Sequences) -> &'static str {
+pub fn own_name(eval: &EvalConfig, dataset: &Dataset) -> &'static str {
     let ours = &ALL[0];
-    let same = (eval.history, eval.ties) == (ours.history, ours.ties) && is_leave_one_out(sequences);
+    let same = (eval.history, eval.ties) == (ours.history, ours.ties) && !dataset.is_split_in_time();
     if same { ours.name } else { CUSTOM }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Part;
 
     #[test]
     fn every_protocol_has_its_row_and_its_source_in_the_documentation() {
@@ -161,12 +156,12 @@ mod tests {
     fn the_defaults_of_a_configuration_are_our_own_protocol() {
         use crate::eval::fixtures::{dataset, leave_one_out};
         let data = dataset(4, &leave_one_out(&[&[1, 2, 3, 4]]));
-        let name = |eval: &EvalConfig| own_name(eval, &data.sequences);
+        let name = |eval: &EvalConfig| own_name(eval, &data);
         assert_eq!(name(&EvalConfig::default()), "leave_one_out");
         assert_eq!(name(&EvalConfig { history: HistoryRule::Keep, ..EvalConfig::default() }), CUSTOM);
         let timed =
             dataset(4, &[vec![(1, Part::Train), (2, Part::Valid), (3, Part::History), (4, Part::Test)]]);
-        assert_eq!(own_name(&EvalConfig::default(), &timed.sequences), CUSTOM);
+        assert_eq!(own_name(&EvalConfig::default(), &timed), CUSTOM);
         assert_eq!(ALL[0].terms(), Terms::default());
     }
 

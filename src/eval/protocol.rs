@@ -81,10 +81,11 @@ pub fn evaluate_under(
     };
     let summarised = |(name, tally): (&String, Tally)| tally.summarise(name, train_counts, trained);
     let scored = scorer.names().iter().zip(tallies).map(summarised).collect();
-    let name = named.map_or_else(|| own_name(config, &dataset.sequences), |named| named.name);
+    let name = named.map_or_else(|| own_name(config, dataset), |named| named.name);
     let protocol = Protocol {
         name: name.to_owned(),
         ideal,
+        trained_on: dataset.trained_on.parts,
         dataset: dataset.hash.clone(),
         targets: targets.len(),
         items,

@@ -72,6 +72,9 @@ pub struct Report {
     /// Inputs that are not those of the training and were accepted all the same.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accepted: Vec<String>,
+    /// What a reader of the figures has to know first, or why there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 fn first_schema() -> u32 {
@@ -83,6 +86,9 @@ const NARROW: f64 = 0.1;
 
 impl Report {
     /// The model's own evaluation.
+    ///
+    /// # Panics
+    /// There are no figures: the model was trained on the targets too ([`Self::note`]).
     pub fn model(&self) -> &Evaluation {
         &self.evaluations[0]
     }
@@ -91,7 +97,7 @@ impl Report {
     /// model's. Absent where the model is better or `metric` was not measured. The oracle is no baseline, nor is a row that
     /// counts more than the model was trained on.
     pub fn unbeaten_baseline(&self, metric: &str) -> Option<(&str, f64, f64)> {
-        let model = *self.model().metrics().get(metric)?;
+        let model = *self.evaluations.first()?.metrics().get(metric)?;
         let (_, name) = metric.split_once('/')?;
         let baselines = self.evaluations.iter().skip(1).flat_map(|e| &e.scored);
         let baselines = baselines.filter(|s| s.name != ORACLE && is_equal(&s.name));
@@ -114,7 +120,7 @@ impl Report {
 
     /// What comes before any figure.
     fn first_lines(&self) -> impl Iterator<Item = String> {
-        self.shortfall().into_iter().chain(self.narrowness())
+        self.shortfall().into_iter().chain(self.note.clone()).chain(self.narrowness())
     }
 
     /// A line for a model whose lists show a small part of what they could of the catalogue.
@@ -137,8 +143,8 @@ impl Report {
         self.evaluations.first().map_or_else(|| vec![10], |evaluation| usual_ks(&evaluation.protocol))
     }
 
-    /// A table for the terminal at the usual cut-offs, the protocol above it, and first of all [`Self::shortfall`] and
-    /// [`Self::narrowness`].
+    /// A table for the terminal at the usual cut-offs, the protocol above it, and first of all [`Self::shortfall`],
+    /// [`Self::note`] and [`Self::narrowness`].
     pub fn table(&self) -> String {
         self.table_at(&self.usual_ks())
     }
@@ -147,6 +153,9 @@ impl Report {
     pub fn table_at(&self, ks: &[usize]) -> String {
         let mut text = String::new();
         self.first_lines().for_each(|line| text.push_str(&format!("{line}\n")));
+        if self.evaluations.is_empty() {
+            return text;
+        }
         let _ = writeln!(text, "{}", self.protocol());
         self.blocks(&mut text, ks, &self.rows().collect::<Vec<_>>());
         if let Some(cut) = &self.global_time {
@@ -179,6 +188,9 @@ impl Report {
         let columns: Vec<String> = ks.iter().flat_map(|&k| columns(k)).collect();
         let mut text = String::new();
         self.first_lines().for_each(|line| text.push_str(&format!("**{line}**\n\n")));
+        if self.evaluations.is_empty() {
+            return text;
+        }
         let _ = write!(text, "{}\n\n", self.protocol());
         markdown_table(&mut text, &columns, self.rows().map(|scored| row(scored, &columns)));
         self.bucket_table(&mut text, "Training interactions of the target item", |s| &s.item_counts);
@@ -354,6 +366,7 @@ mod tests {
             global_time,
             cold,
             accepted,
+            note: None,
         }
     }
 

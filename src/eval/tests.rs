@@ -306,6 +306,7 @@ fn a_report_reads_the_same_from_json_and_as_a_table() {
         global_time: None,
         cold: None,
         accepted: Vec::new(),
+        note: None,
     };
     let json = serde_json::to_string(&report).unwrap();
     assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);

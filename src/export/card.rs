@@ -56,6 +56,12 @@ pub fn render(
     );
     counted(&mut text, config);
     taught(&mut text, parents);
+    if let Some(start) = &parents.start {
+        let _ = writeln!(text, "| started from | the weights of `{start}` |");
+    }
+    if let Some(note) = config.data.train_parts.note() {
+        let _ = writeln!(text, "| trained on | {} |\n\n**{note}**", config.data.train_parts.word());
+    }
     describe(&mut text, parents, features);
     text.push_str("\n## Measured\n\n");
     match report {

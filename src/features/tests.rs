@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::data::{Dataset, Items, Sequences};
+use crate::data::{Dataset, Items, Sequences, TrainedOn};
 
 const IDS: [&str; 4] = ["10", "20", "30", "40"];
 
@@ -17,7 +17,14 @@ fn dataset() -> Dataset {
     let mut ids = vec![String::new()];
     ids.extend(IDS.map(str::to_owned));
     let items = Items { ids, ..Items::default() };
-    Dataset { users: Vec::new(), items, sequences: Sequences::default(), timed: true, hash: "d".into() }
+    Dataset {
+        users: Vec::new(),
+        items,
+        sequences: Sequences::default(),
+        timed: true,
+        hash: "d".into(),
+        trained_on: TrainedOn::default(),
+    }
 }
 
 fn npy(descr: &str, fortran: bool, shape: &str, values: &[u8]) -> Vec<u8> {

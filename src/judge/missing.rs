@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cold, JudgeError, check_split, judge_cold};
+use super::{Cold, JudgeError, check_part, check_split, judge_cold};
 use crate::data::{Choice, Part};
 use crate::embed::ColdRule;
 use crate::eval::report::usual_ks;
@@ -130,6 +130,7 @@ pub fn retention(model: &dyn AnyFitted, asking: &Asking<'_>) -> Result<Retention
         )
     })?;
     let system = fitted.system.as_ref();
+    check_part(&system.setup, asking.part)?;
     check_split(&system.setup)?;
     let rows: Vec<Vec<usize>> =
         asking.missing.iter().map(|missing| numbers(system, missing)).collect::<Result<_, _>>()?;

@@ -9,6 +9,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use crate::params;
 use crate::rng;
 
+/// The weights' name among a model's parameters.
+pub const WEIGHTS: &str = "ensemble.weights";
 /// Folds of the users of the validation part: the weights of each are fitted on the others.
 pub const FOLDS: usize = 4;
 /// Least weight: a branch never counts against what it says.

@@ -103,6 +103,9 @@ impl Probe<'_> {
         if report.dataset != self.dataset.hash {
             return Err(ProbeError::OtherData { run: root.to_owned() });
         }
+        if !config.data.train_parts.validates() {
+            return Ok(Err("it was trained on the validation items"));
+        }
         let scored = &report.model().scored;
         let ensemble = scored.iter().find(|s| s.name == ENSEMBLE).or_else(|| scored.first());
         let metric = ensemble.and_then(|s: &Scored| s.metrics.get(METRIC).copied());

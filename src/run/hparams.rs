@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::artefact::{ArtefactError, json_value};
 use crate::config::section::Fact;
 use crate::config::{Config, ENSEMBLE, has_fact};
-use crate::eval::Report;
+use crate::eval::{Evaluation, Report};
 use crate::monitor::{FINAL_BEST, FINAL_TEST, HValue};
 
 /// Settings that every run shows, so that runs stand side by side.
@@ -58,7 +58,8 @@ pub fn figures(config: &Config, report: &Report, best: Option<f64>) -> Vec<(Stri
     let metric = &config.train.metric;
     let (who, rest) = metric.split_once('/').unwrap_or((ENSEMBLE, metric));
     let k = rest.split_once('@').map_or("10", |(_, k)| k);
-    let test = report.model().metrics();
+    // A model that was trained on the test items has no figures.
+    let test = report.evaluations.first().map(Evaluation::metrics).unwrap_or_default();
     let mut names = vec![metric.clone()];
     for other in ["recall", "ndcg", "coverage"] {
         let name = format!("{who}/{other}@{k}");

@@ -10,6 +10,7 @@ mod lists;
 pub mod plan;
 mod session;
 mod show;
+pub mod successor;
 pub mod watch;
 
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ use crate::train::{Setup, SystemError, TrainError};
 
 pub use lists::{Entry, ListError, Lists};
 pub use session::{Finished, Judged, Session, train};
+pub use successor::SuccessorError;
 
 /// Why a run can't be trained, opened or used.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +62,9 @@ pub enum RunError {
     Train(#[from] TrainError),
     #[error(transparent)]
     Judge(#[from] JudgeError),
+    /// The run that a training starts from can't be started from.
+    #[error(transparent)]
+    Successor(#[from] successor::error::SuccessorError),
     #[error("{run} has item vectors that are no finite numbers")]
     NotFinite { run: PathBuf },
     #[error("{run} has item vectors of {width} entries; lists are ranked for at most {most}")]
@@ -81,6 +86,7 @@ impl RunError {
             Self::Lock(e) => e.hint(),
             Self::Train(e) => e.hint(),
             Self::Judge(e) => e.hint(),
+            Self::Successor(e) => e.hint(),
             Self::NotFinite { .. } => Some("take an earlier checkpoint: the training diverged".into()),
             Self::TooWide { .. } => Some("lower model.width; `evaluate` ranks any width".into()),
             Self::NoVectors { .. } => Some(

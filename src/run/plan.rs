@@ -47,7 +47,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Sizes of the run, with the times of two steps and of a validation that are taken for it.
+    /// Sizes of the run, with the times of two steps and, where there is one, of a validation that are taken for it.
     ///
     /// # Errors
     /// A step diverges, or the device fails.
@@ -63,7 +63,8 @@ impl Plan {
         let rehearsal = training.rehearse(2, &mut watch)?;
         let step_seconds = start.elapsed().as_secs_f64() / 2.0;
         let start = Instant::now();
-        let evaluation = training.evaluate(Part::Valid)?;
+        let validates = setup.config.data.train_parts.validates();
+        let validation_targets = if validates { training.evaluate(Part::Valid)?.targets() } else { 0 };
         let evaluation_seconds = start.elapsed().as_secs_f64();
         let unused = system.unused();
         Ok(Self {
@@ -84,7 +85,7 @@ impl Plan {
             memory_bytes: rehearsal.memory,
             step_seconds,
             evaluation_seconds,
-            validation_targets: evaluation.targets(),
+            validation_targets,
             hidden_targets: setup.hidden_targets(Part::Valid).hidden,
         })
     }

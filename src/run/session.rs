@@ -4,16 +4,18 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use super::advice::advise;
+use super::successor::start::start;
 use super::watch::Watch;
 use super::{RunError, hparams, show};
 use crate::config::Config;
 use crate::data::Part;
-use crate::eval::Report;
+use crate::eval::{Evaluation, Report};
 use crate::judge::{self, final_report};
 use crate::lock::DirLock;
 use crate::monitor::{FINAL_BEST, FINAL_TEST, Monitor, Progress};
 use crate::systems::{self, AnySystem, CoDistill, Fitted};
 use crate::train::checkpoint::RunState;
+use crate::train::inputs::Start;
 use crate::train::run_dir::{RunDir, Which};
 use crate::train::system::Notices;
 use crate::train::trainer::{Outcome, TrainError, check_targets};
@@ -96,7 +98,7 @@ impl<'a> Session<'a> {
     fn log(&mut self, report: &Report) -> Result<(), RunError> {
         let (config, state) = (&self.system.setup().config, self.training.state());
         let shown = hparams::figures(config, report, state.best.map(|(value, _)| value));
-        let tested = report.model().metrics();
+        let tested = report.evaluations.first().map(Evaluation::metrics).unwrap_or_default();
         let tested = tested.into_iter().map(|(name, value)| (format!("{FINAL_TEST}{name}"), value));
         let best = shown.iter().filter(|(tag, _)| tag.starts_with(FINAL_BEST)).cloned();
         let metrics: Vec<(String, f64)> = best.chain(tested).collect();
@@ -165,6 +167,7 @@ pub struct Finished {
 ///   this one. Nothing was written.
 /// - [`RunError::Train`] otherwise: `train.metric` is not measured, no validation target can be hit, or a checkpoint can't be
 ///   written.
+/// - [`RunError::Successor`]: the run of `train.parent` or `train.fitted_by` is absent, unfinished, or has nothing to start from. Nothing was written.
 /// - [`RunError::System`]: data set or features are absent or damaged, or hold nothing to train on.
 /// - [`RunError::Judge`]: items are held out (`data.cold`), and nothing can stand in for their ID vectors.
 /// - [`RunError::Device`], [`RunError::Checkpoint`], [`RunError::Artefact`], [`RunError::Lock`]: there is no such device, or
@@ -176,13 +179,16 @@ pub fn train(mut config: Config, stop: &AtomicBool) -> Result<Finished, RunError
     system.verify_features()?;
     check_targets(system.setup())?;
     judge::check(system.as_ref())?;
-    let training = system.training()?;
+    let mut training = system.training()?;
+    let started = start(system.as_ref(), training.as_mut(), &Start::default())?;
     let config = &system.setup().config;
     let run = RunDir::create(&config.run.dir, &config.run.name, &config.to_toml()?, "{}")?;
     let lock = DirLock::take(&run.root, "train")?;
-    system.inputs(&run.root)?.write(&run)?;
+    system.inputs(&run.root)?.with_start(started.start.clone()).write(&run)?;
     system.keep(&run.root)?;
     let Notices { mut warnings, mut notes } = systems::notices(system.as_ref());
+    warnings.extend(started.warnings());
+    notes.extend(started.notes());
     warnings.extend(lock.warning().map(str::to_owned));
     let mut session = Session::new(system.as_ref(), training, run.clone(), None, Progress::hidden())?;
     let outcome = session.train(stop)?;

@@ -39,7 +39,7 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::config::SynthConfig;
-use crate::data::{Dataset, Items, write_dataset};
+use crate::data::{Dataset, Items, TrainedOn, write_dataset};
 use crate::features::{Precision, StoreWriter, item_ids_hash};
 use catalogue::Catalogue;
 use draws::{Draws, Stream};
@@ -71,6 +71,7 @@ pub fn generate(config: &SynthConfig) -> Result<World, SynthError> {
         sequences: walks.sequences,
         timed: true,
         hash: String::new(),
+        trained_on: TrainedOn::default(),
     };
     let truth = Truth::new(config.clone(), catalogue, walks.preferences, walks.positions);
     Ok(World { config: config.clone(), dataset, text, image, truth })

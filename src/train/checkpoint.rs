@@ -88,7 +88,7 @@ impl RunState {
     pub fn is_done(&self, train: &TrainConfig) -> bool {
         let stale = train.patience > 0 && self.stale >= train.patience;
         let is_last_stage = self.stage + 1 >= train.stages.len();
-        is_last_stage && (stale || self.epoch > self.earlier_epochs + train.epochs)
+        is_last_stage && (stale || self.epoch > self.earlier_epochs + train.last_epochs())
     }
 
     /// Whether `codistill import` made it: a training saves nothing before its first step.
@@ -108,6 +108,9 @@ pub struct Parents {
     /// Hash of the checkpoint of each run that teaches, by its name as a teacher.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub teachers: BTreeMap<String, String>,
+    /// Hash of another run's checkpoint whose weights the training started from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<String>,
 }
 
 /// A checkpoint on the host.

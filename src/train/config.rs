@@ -28,6 +28,11 @@ section! {
         /// Passes over the training windows, from 1 on.
         #[facts(Resumable, Unsearched, Unlisted)]
         pub epochs: usize = 30,
+        /// Epochs after which the training ends, though the schedule of the learning rate goes on to `epochs`; `train --refit`
+        /// sets it to those of the chosen checkpoint. 0: with the schedule.
+        #[facts(Resumable, Unsearched, Unlisted)]
+        #[serde(skip_serializing_if = "is_zero")]
+        pub stop_after: usize = 0,
         /// The model is evaluated on the validation part every so many epochs, from 1 on, and always after the last.
         #[facts(Unlisted)]
         pub eval_every: usize = 1,
@@ -49,6 +54,16 @@ section! {
         pub prefetch: usize = 2,
         /// Work that need not be done.
         pub savings: SavingsConfig = SavingsConfig::default(),
+        /// Finished run whose weights the training starts from, relative to the current directory; `train --continue` sets it.
+        /// Items keep their ID vectors by their ids. Absent: random weights.
+        #[facts(Unsearched, Unlisted)]
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub parent: Option<PathBuf> = None,
+        /// Finished run whose fitted weights of the ensemble are taken where there is no validation part to fit them on,
+        /// relative to the current directory; `train --refit` sets it.
+        #[facts(Unsearched, Unlisted)]
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub fitted_by: Option<PathBuf> = None,
         /// Stages of the training, one after the other. Without any, there is one in which everything learns.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         pub stages: Vec<StageConfig> = Vec::new(),
@@ -62,6 +77,10 @@ section! {
         pub name: String = String::new(),
         /// Epochs of the stage, from 1 on. The last stage has `train.epochs` and states none.
         pub epochs: usize = 0,
+        /// Epochs after which the stage ends, though its schedule goes on to `epochs`; 0: with the schedule. The last stage has
+        /// `train.stop_after` and states none.
+        #[serde(skip_serializing_if = "is_zero")]
+        pub stop_after: usize = 0,
         /// Patterns of the names of parameters that stay as they are, e.g. `views.*`; `*` stands for any characters.
         pub freeze: Vec<String> = Vec::new(),
         /// Loss terms that count, e.g. `in_batch` without `distill`; empty: all of them.
@@ -89,6 +108,14 @@ section! {
     }
 }
 
+fn check_stop(key: &str, stop_after: usize, epochs: usize) -> Checked {
+    if stop_after <= epochs {
+        return Ok(());
+    }
+    let reason = format!("= {stop_after} lies behind the {epochs} epochs of the schedule");
+    Err(invalid(key, reason).with_hint("raise the epochs, or set it to 0 to end with them"))
+}
+
 impl RunConfig {
     pub(crate) fn validate(&self) -> Checked {
         if !self.name.is_empty() {
@@ -101,11 +128,33 @@ impl RunConfig {
     }
 }
 
+/// For what is written only where it says something.
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+/// Epochs of a stage whose schedule has `epochs`, where it may end before.
+pub(crate) fn trained_epochs(epochs: usize, stop_after: usize) -> usize {
+    if stop_after == 0 { epochs } else { epochs.min(stop_after) }
+}
+
+impl StageConfig {
+    /// Epochs of the stage, unless it is the last one.
+    pub(crate) fn trained_epochs(&self) -> usize {
+        trained_epochs(self.epochs, self.stop_after)
+    }
+}
+
 impl TrainConfig {
+    /// Epochs of the last stage, or of the whole training where there is one.
+    pub fn last_epochs(&self) -> usize {
+        trained_epochs(self.epochs, self.stop_after)
+    }
+
     /// Epochs of all stages together.
     pub fn total_epochs(&self) -> usize {
         // The last stage states none: its epochs are `epochs`.
-        self.epochs + self.stages.iter().map(|stage| stage.epochs).sum::<usize>()
+        self.last_epochs() + self.stages.iter().map(StageConfig::trained_epochs).sum::<usize>()
     }
 
     pub(crate) fn validate(&self) -> Checked {
@@ -115,9 +164,15 @@ impl TrainConfig {
         }
         check_minimum("train.accumulate", self.accumulate, 1)?;
         check_minimum("train.epochs", self.epochs, 1)?;
+        check_stop("train.stop_after", self.stop_after, self.epochs)?;
         check_minimum("train.eval_every", self.eval_every, 1)?;
         check_minimum("train.keep", self.keep, 1)?;
         check_minimum("train.savings.length_groups", self.savings.length_groups, 1)?;
+        for (key, run) in [("train.parent", &self.parent), ("train.fitted_by", &self.fitted_by)] {
+            if run.as_ref().is_some_and(|run| run.as_os_str().is_empty()) {
+                return Err(invalid(key, "is empty").with_hint("remove it, or name a run directory"));
+            }
+        }
         self.check_stages()
     }
 
@@ -127,6 +182,13 @@ impl TrainConfig {
             let key = |key: &str| format!("train.stages.{n}.{key}");
             if n < last {
                 check_minimum(&key("epochs"), stage.epochs, 1)?;
+                check_stop(&key("stop_after"), stage.stop_after, stage.epochs)?;
+            } else if stage.stop_after > 0 {
+                return Err(invalid(
+                    &key("stop_after"),
+                    "does nothing: the last stage ends as the training does",
+                )
+                .with_hint("set train.stop_after"));
             } else if stage.epochs > 0 {
                 return Err(invalid(
                     &key("epochs"),

@@ -43,12 +43,32 @@ pub struct Inputs {
     /// Runs that teach, by their names as teachers, with the hashes of the checkpoints.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub teachers: BTreeMap<String, Input>,
+    #[serde(default, skip_serializing_if = "Start::is_random")]
+    pub start: Start,
     /// File of the items that were held out of the training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_out: Option<PathBuf>,
     /// SHA-256 of the items' ids in their order, which the rows of ID tables have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<String>,
+}
+
+/// Runs that a training takes weights from, with the hashes of the checkpoints.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Start {
+    /// That which it starts from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Input>,
+    /// That which fitted the weights of the ensemble.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fitted_by: Option<Input>,
+}
+
+impl Start {
+    fn is_random(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// One artefact that was read.
@@ -123,28 +143,32 @@ impl Inputs {
     pub fn new<S: System>(system: &S, run: &Path) -> Result<Self, InputsError> {
         let dataset = &system.setup().dataset;
         let data = &system.setup().config.data;
-        let input = |path: &Path, hash: &str| -> Result<Input, InputsError> {
-            Ok(Input { path: absolute(path)?, hash: hash.to_owned() })
-        };
         let mut features = BTreeMap::new();
         for (view, store) in system.features() {
-            features.insert(view.to_owned(), input(store.dir(), store.hash())?);
+            features.insert(view.to_owned(), Input::new(store.dir(), store.hash())?);
         }
         let mut teachers = BTreeMap::new();
         for teacher in system.teachers() {
-            teachers.insert(teacher.name, input(&teacher.run, &teacher.hash)?);
+            teachers.insert(teacher.name, Input::new(&teacher.run, &teacher.hash)?);
         }
         let ids = data.cold.as_ref().map(|cold| &cold.ids).filter(|ids| !ids.as_os_str().is_empty());
         Ok(Self {
             schema_version: SCHEMA,
             run: absolute(run)?,
             working_dir: absolute(Path::new("."))?,
-            dataset: input(&data.path.clone().unwrap_or_default(), &dataset.hash)?,
+            dataset: Input::new(&data.path.clone().unwrap_or_default(), &dataset.hash)?,
             features,
             teachers,
+            start: Start::default(),
             held_out: ids.map(|ids| absolute(ids)).transpose()?,
             items: Some(item_ids_hash(&dataset.items.ids)),
         })
+    }
+
+    /// The same with the runs that the training takes weights from.
+    #[must_use]
+    pub fn with_start(self, start: Start) -> Self {
+        Self { start, ..self }
     }
 
     /// Reads `inputs.json` of a run; absent in runs of older programs.
@@ -185,7 +209,18 @@ impl Inputs {
             dataset: self.dataset.hash.clone(),
             features: hashes(&self.features),
             teachers: hashes(&self.teachers),
+            start: self.start.parent.as_ref().map(|parent| parent.hash.clone()),
         }
+    }
+}
+
+impl Input {
+    /// What lies at `path` and has the content hash `hash`.
+    ///
+    /// # Errors
+    /// The path can't be made absolute.
+    pub fn new(path: &Path, hash: &str) -> Result<Self, InputsError> {
+        Ok(Self { path: absolute(path)?, hash: hash.to_owned() })
     }
 }
 

@@ -124,6 +124,7 @@ impl Setup {
         if let Some(cold) = &config.data.cold {
             dataset.hold_out(cold)?;
         }
+        dataset.train_on(config.data.train_parts);
         let (named, device) = (config.data.clone(), device.clone());
         let (accepted, protocol, teachers) = (Vec::new(), None, BTreeMap::new());
         let run = None;

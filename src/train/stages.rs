@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use glob::Pattern;
 
+use super::config::trained_epochs;
 use crate::config::{StageConfig, TrainConfig};
 
 /// What a pattern of parameter names can't do.
@@ -61,7 +62,10 @@ pub fn matching(key: &str, pattern: &str, names: &[String]) -> Result<BTreeSet<S
 pub struct Stage {
     /// For messages; empty for a run without stages.
     pub name: String,
+    /// Epochs of its schedule.
     pub epochs: usize,
+    /// Epochs that are trained: those of the schedule or fewer.
+    pub trained: usize,
     /// Names of the parameters that stay as they are.
     pub frozen: BTreeSet<String>,
     /// Loss terms that count; all where absent.
@@ -80,22 +84,19 @@ impl Stage {
         let stages = config.stages.iter().enumerate();
         let mut all = Vec::new();
         for (n, stage) in stages {
-            let epochs = if n == last { config.epochs } else { stage.epochs };
-            all.push(Self::new(n, stage, epochs, names, terms)?);
+            let (epochs, stop_after) =
+                if n == last { (config.epochs, config.stop_after) } else { (stage.epochs, stage.stop_after) };
+            let trained = trained_epochs(epochs, stop_after);
+            all.push(Self { epochs, trained, ..Self::new(n, stage, names, terms)? });
         }
         if all.is_empty() {
-            all.push(Self { epochs: config.epochs, ..Self::default() });
+            all.push(Self { epochs: config.epochs, trained: config.last_epochs(), ..Self::default() });
         }
         Ok(all)
     }
 
-    fn new(
-        n: usize,
-        config: &StageConfig,
-        epochs: usize,
-        names: &[String],
-        terms: &[String],
-    ) -> Result<Self, PatternError> {
+    /// The stage without its epochs.
+    fn new(n: usize, config: &StageConfig, names: &[String], terms: &[String]) -> Result<Self, PatternError> {
         let mut frozen = BTreeSet::new();
         for pattern in &config.freeze {
             frozen.extend(matching(&format!("train.stages.{n}.freeze"), pattern, names)?);
@@ -109,7 +110,7 @@ impl Stage {
             return Err(PatternError::UnknownTerm { key, term, known });
         }
         let terms = (!config.terms.is_empty()).then(|| config.terms.clone());
-        Ok(Self { name, epochs, frozen, terms, lr: config.lr })
+        Ok(Self { name, frozen, terms, lr: config.lr, ..Self::default() })
     }
 }
 
@@ -127,7 +128,10 @@ mod tests {
     fn a_run_without_stages_is_one_in_which_everything_learns() {
         let config = TrainConfig { epochs: 7, ..TrainConfig::default() };
         let stages = Stage::all(&config, &names(), &[]).unwrap();
-        assert_eq!(stages, [Stage { epochs: 7, ..Stage::default() }]);
+        assert_eq!(stages, [Stage { epochs: 7, trained: 7, ..Stage::default() }]);
+        let stopped = TrainConfig { stop_after: 3, ..config };
+        let stages = Stage::all(&stopped, &names(), &[]).unwrap();
+        assert_eq!((stages[0].epochs, stages[0].trained), (7, 3));
     }
 
     #[test]

@@ -266,6 +266,7 @@ pub trait System: Learner<Batch: Send> + Sized + Send + Sync + 'static {
             dataset: self.setup().dataset.hash.clone(),
             features: hashes.collect(),
             teachers: teachers.collect(),
+            start: None,
         }
     }
 

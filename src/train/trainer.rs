@@ -3,6 +3,7 @@
 //! The loop knows a system by its trait alone. What a run does after a checkpoint is a function of that checkpoint: the
 //! order of samples and the noise are keyed by (seed, epoch, batch), so that a killed run goes on to the same bits.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use burn::module::Module;
 
 use super::changes::short;
-use super::checkpoint::{self, Checkpoint, CheckpointError, RunState};
+use super::checkpoint::{self, Checkpoint, CheckpointError, Parents, RunState};
 use super::losses::LossValues;
 use super::optim::{AdamW, learning_rate};
 use super::prefetch::Prefetch;
@@ -21,7 +22,7 @@ use super::update::{Rates, Update, update};
 use crate::artefact;
 use crate::data::Part;
 use crate::eval::{Evaluation, HiddenTargets, ScoreError};
-use crate::params;
+use crate::params::{self, ParamsError, Values};
 
 /// Why a training ended without reaching its end.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,8 @@ pub enum TrainError {
     System(#[from] SystemError),
     #[error(transparent)]
     Pattern(#[from] PatternError),
+    #[error("the weights to start from don't fit: {0}")]
+    Start(#[from] ParamsError),
     #[error(transparent)]
     Score(#[from] ScoreError),
     #[error("{hidden}: {metric} would be 0 after every epoch, and can choose no checkpoint")]
@@ -52,6 +55,9 @@ impl TrainError {
             Self::Checkpoint(e) => e.hint(),
             Self::System(e) => e.hint(),
             Self::Pattern(e) => e.hint(),
+            Self::Start(_) => {
+                Some("a run goes on with the model that it has: leave out --set model.…".into())
+            }
             Self::Score(_) => None,
             Self::NothingToHit { .. } => {
                 Some("--set eval.history=keep, or prepare without repeated items (--duplicates first)".into())
@@ -114,6 +120,19 @@ pub trait Training {
     /// Its weights don't fit the configuration, or another run teaches than before and changed inputs are not accepted.
     fn resume(&mut self, path: &Path, checkpoint: &Checkpoint) -> Result<(), TrainError>;
 
+    /// Starts from the weights `params` of another run's checkpoint with the content hash `hash`, in place of random ones;
+    /// the optimiser knows nothing yet.
+    ///
+    /// # Errors
+    /// They don't fit the model.
+    fn warm_start(&mut self, params: BTreeMap<String, Values>, hash: &str) -> Result<(), TrainError>;
+
+    /// Takes the parameters `fitted`, which no step changes, in place of those that a validation would fit.
+    ///
+    /// # Errors
+    /// The model has no such parameters.
+    fn take_fitted(&mut self, fitted: BTreeMap<String, Values>) -> Result<(), TrainError>;
+
     fn state(&self) -> &RunState;
 
     /// Optimiser steps of the whole run.
@@ -169,6 +188,10 @@ pub struct Trainer<'a, S: System> {
     optimizer: AdamW,
     stages: Vec<Stage>,
     state: RunState,
+    /// Hash of the checkpoint whose weights the training started from; none where they were random.
+    start: Option<String>,
+    /// Whether it was given what a validation would fit.
+    has_fitted: bool,
 }
 
 /// Fails where no validation target can be hit: figures that are 0 by construction would choose the first checkpoint and
@@ -212,6 +235,8 @@ impl<'a, S: System> Trainer<'a, S> {
             stages: Stage::all(&config.train, &names, &system.terms())?,
             model: Some(model),
             state: RunState { epoch: 1, ..RunState::default() },
+            start: None,
+            has_fitted: false,
         })
     }
 
@@ -241,6 +266,23 @@ impl<'a, S: System> Trainer<'a, S> {
         Ok(())
     }
 
+    /// A configuration that names runs to take weights from describes no training from random ones.
+    fn check_start(&self) -> Result<(), SystemError> {
+        let train = &self.system.setup().config.train;
+        let key = if self.start.is_none() && train.parent.is_some() {
+            "train.parent"
+        } else if !self.has_fitted && train.fitted_by.is_some() {
+            "train.fitted_by"
+        } else {
+            return Ok(());
+        };
+        Err(SystemError::Settings {
+            key: key.into(),
+            reason: "names a run, and the training was not given its weights".into(),
+            hint: Some("`codistill train` and `run::train` do that; elsewhere remove the key".into()),
+        })
+    }
+
     fn stage(&self) -> &Stage {
         &self.stages[self.state.stage.min(self.stages.len() - 1)]
     }
@@ -266,7 +308,8 @@ impl<'a, S: System> Trainer<'a, S> {
                 return Ok(Some(Outcome::Interrupted));
             }
             let epoch = self.state.epoch;
-            if epoch.is_multiple_of(train.eval_every.max(1)) || epoch == last_epoch {
+            let is_due = epoch.is_multiple_of(train.eval_every.max(1)) || epoch == last_epoch;
+            if is_due && self.system.setup().config.data.train_parts.validates() {
                 self.validate(epoch, observer)?;
             }
             self.state.epoch += 1;
@@ -299,7 +342,7 @@ impl<'a, S: System> Trainer<'a, S> {
 
     /// Of the current stage.
     fn last_epoch(&self) -> usize {
-        self.state.earlier_epochs + self.stage().epochs
+        self.state.earlier_epochs + self.stage().trained
     }
 
     /// A stage is judged by what it reaches itself, and its schedule begins anew.
@@ -416,7 +459,8 @@ impl<'a, S: System> Trainer<'a, S> {
     /// Saves, then drops checkpoints beyond the newest `keep` that are not the best one.
     fn save(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
         let setup = self.system.setup();
-        let (named, parents) = (setup.named_config(), self.system.parents());
+        let (named, start) = (setup.named_config(), self.start.clone());
+        let parents = Parents { start, ..self.system.parents() };
         let model = self.model();
         let path =
             checkpoint::save(&self.checkpoints, &named, &parents, &self.state, model, &self.optimizer)?;
@@ -438,9 +482,24 @@ impl<S: System> Training for Trainer<'_, S> {
         self.model = Some(checkpoint.restore(path, self.model().clone())?);
         self.optimizer.state = checkpoint.moments(&self.system.setup().device);
         self.state = checkpoint.state.clone();
+        self.start.clone_from(&checkpoint.parents.start);
         // More epochs or more patience than before let a finished run go on.
         let patience = self.system.setup().config.train.patience;
         self.state.finished = patience > 0 && self.state.stale >= patience;
+        Ok(())
+    }
+
+    fn warm_start(&mut self, params: BTreeMap<String, Values>, hash: &str) -> Result<(), TrainError> {
+        self.model = Some(params::write(self.model().clone(), params)?);
+        self.start = Some(hash.to_owned());
+        Ok(())
+    }
+
+    fn take_fitted(&mut self, fitted: BTreeMap<String, Values>) -> Result<(), TrainError> {
+        let mut all = params::read(self.model());
+        all.extend(fitted);
+        self.model = Some(params::write(self.model().clone(), all)?);
+        self.has_fitted = true;
         Ok(())
     }
 
@@ -449,7 +508,7 @@ impl<S: System> Training for Trainer<'_, S> {
     }
 
     fn total_steps(&self) -> u64 {
-        let left = self.stages.iter().skip(self.state.stage).map(|stage| stage.epochs).sum();
+        let left = self.stages.iter().skip(self.state.stage).map(|stage| stage.trained).sum();
         self.state.earlier_steps + self.steps(left)
     }
 
@@ -471,6 +530,7 @@ impl<S: System> Training for Trainer<'_, S> {
         artefact::sweep(checkpoints);
         if self.state.step == 0 {
             check_targets(self.system.setup())?;
+            self.check_start()?;
         }
         if self.state.finished {
             return Ok(self.outcome());

@@ -104,6 +104,7 @@ impl Search {
     pub fn open(file: &Path, request: &Request, on_event: &mut OnEvent<'_>) -> Result<Self, TuneError> {
         let spec = Spec::load(file)?;
         let base = load(&spec.base, &spec.set)?.config;
+        base.check_compared()?;
         let dir = spec.dir.clone().unwrap_or_default();
         artefact::may_make(&dir, Makes::Study)?;
         let mut held = None;

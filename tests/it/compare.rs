@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use codistill::config::{self, HistoryRule, TieRule};
+use codistill::config::{self, HistoryRule, TieRule, TrainParts};
 use codistill::eval::metrics::{Evaluation, Ideal, Protocol, Scored};
 use codistill::eval::report::SCHEMA;
 use codistill::eval::{Report, Row, rows};
@@ -95,6 +95,7 @@ impl Fake {
         let protocol = Protocol {
             name: self.protocol.into(),
             ideal: Ideal::default(),
+            trained_on: TrainParts::Train,
             dataset: self.dataset.clone(),
             targets: self.users,
             items: 100,
@@ -120,6 +121,7 @@ impl Fake {
             global_time: None,
             cold: None,
             accepted: Vec::new(),
+            note: None,
         };
         fs::write(dir.join("report.json"), serde_json::to_string(&report).unwrap()).unwrap();
         dir

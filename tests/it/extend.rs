@@ -106,6 +106,18 @@ fn a_system_of_one_file_trains_resumes_and_is_evaluated_compared_and_exported() 
     assert!((curve[0].1 - std::f64::consts::LN_2).abs() < 0.02, "{curve:?}");
     assert!(curve.last().unwrap().1 < 0.6, "{curve:?}");
 
+    mine(&["train", "--refit", path(&whole), "--on", "train+valid", "--device", "cpu"]).fine();
+    let more = std::fs::read_to_string(home.path().join("whole-refit/report.json")).unwrap();
+    assert!(more.contains("refit on train+valid"), "{more}");
+    let data = home.path().join("data");
+    let said = mine(&["train", "--continue", path(&whole), "--data", path(&data), "--device", "cpu"]);
+    assert!(
+        said.code == Some(1) && said.stderr.contains("by the system `mf`, which has no ID vectors"),
+        "{}",
+        said.stderr
+    );
+    assert!(!home.path().join("whole-continued").exists());
+
     let said = mine(&["evaluate", path(&whole), "--device", "cpu"]).fine();
     assert!(said.stdout.contains("ensemble") && said.stdout.contains("popularity"), "{}", said.stdout);
     let said = mine(&["compare", path(&whole), path(&killed)]).fine();

@@ -40,6 +40,7 @@ fn dataset(lengths: &[usize], items: usize) -> Dataset {
         sequences: s,
         timed: true,
         hash: String::new(),
+        trained_on: TrainedOn::default(),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::data::filter::{StepCounts, TiedPairs, Ties};
 use crate::data::join::{Cause, Explanation};
 use crate::data::source::SourcePlan;
 use crate::data::split::Split;
-use crate::data::{DataError, Dataset, Part};
+use crate::data::{DataError, Dataset, Part, TrainedOn};
 
 /// What a preparation did, step by step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -165,7 +165,8 @@ pub(super) fn report(
         image_remarks: picture_remarks,
         sources: filtered.sources.finish()?,
     };
-    let dataset = Dataset { users, items, sequences, timed, hash: String::new() };
+    let dataset =
+        Dataset { users, items, sequences, timed, hash: String::new(), trained_on: TrainedOn::default() };
     let report = PrepareReport { items_only_targets: dataset.target_only_items(), ..report };
     Ok((dataset, report))
 }

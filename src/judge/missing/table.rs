@@ -28,6 +28,7 @@ impl Retention {
             protocol.rules(),
             self.mask_seed
         );
+        let head = protocol.trained_on.note().map_or(head.clone(), |note| format!("{note}\n{head}"));
         std::iter::once(head).chain(self.missing.iter().map(|row| row.line(self.items))).collect()
     }
 

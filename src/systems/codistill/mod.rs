@@ -22,7 +22,7 @@ use std::sync::{Arc, OnceLock};
 
 use burn::module::Module;
 
-use crate::config::{IdTable, MemoryConfig, ObjectiveKind};
+use crate::config::{IdTable, MemoryConfig, ObjectiveKind, TrainParts};
 use crate::data::Part;
 use crate::eval::baseline::ContentView;
 use crate::eval::{Evaluation, ScoreError, Scorer};
@@ -124,7 +124,13 @@ impl CoDistill {
     fn memory_key(&self, config: &MemoryConfig) -> Key {
         let features = self.features().into_iter();
         let features = features.map(|(view, store)| (view.to_owned(), store.hash().to_owned())).collect();
-        Key::new(config, &self.setup.dataset.hash, &features)
+        let dataset = &self.setup.dataset;
+        // The hash says what was read and not which part of it is counted.
+        let counted = match dataset.trained_on.parts {
+            TrainParts::Train => dataset.hash.clone(),
+            more => format!("{}+{}", dataset.hash, more.word()),
+        };
+        Key::new(config, &counted, &features)
     }
 
     /// The views with features.

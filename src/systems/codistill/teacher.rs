@@ -96,6 +96,7 @@ impl Teacher {
         let (path, checkpoint) = chosen(dir, taught)?;
         check_system(&checkpoint.config)?;
         check_data(setup, &checkpoint, dir)?;
+        check_parts(setup, &checkpoint.config)?;
         check_positions(setup, &checkpoint.config)?;
         let spoilt = |reason: String| {
             Refusal::new(
@@ -260,6 +261,21 @@ fn check_data(setup: &Setup, checkpoint: &Checkpoint, dir: &Path) -> Result<(), 
     let hint =
         format!("train the teacher on {}, or its student on the teacher's data set{held_out}", own.display());
     Err(Refusal::new(reason, hint))
+}
+
+/// What a teacher has seen of the items that choose and measure its student, the student learns from it.
+fn check_parts(setup: &Setup, config: &Config) -> Result<(), Refusal> {
+    let (theirs, ours) = (config.data.train_parts, setup.config.data.train_parts);
+    if !theirs.exceeds(ours) {
+        return Ok(());
+    }
+    let reason = format!(
+        "which was trained on \"{}\", and here data.train_parts is \"{}\": it would teach items that are to be foretold",
+        theirs.word(),
+        ours.word()
+    );
+    let hint = format!("name the run that it was refit from, or set data.train_parts={} here", theirs.word());
+    Err(Refusal { is_of_settings: true, ..Refusal::new(reason, hint) })
 }
 
 /// Whatever its encoders are, a model was trained on histories of so many items and makes its lists by them. A window is
