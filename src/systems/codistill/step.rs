@@ -260,12 +260,12 @@ impl Forward for Pass<'_> {
 
     fn teacher(&self, n: usize) -> Tensor<2> {
         // No noise is drawn, so that what the branches draw is the same with and without a teacher.
-        let scores = || match self.step.teachers.get(n) {
-            Some(teacher) => teacher.scores(self.batch),
-            None => {
-                let memory = self.step.memory.as_ref().expect("teachers are opened before a training");
-                remembered::scores(memory, self.batch, &self.step.device.clone().inner())
+        let scores = || {
+            if let Some(teacher) = self.step.teachers.get(n) {
+                return teacher.scores(self.batch);
             }
+            let memory = self.step.memory.as_ref().expect("teachers are opened before a training");
+            remembered::scores(memory, self.batch, &self.step.device.clone().inner())
         };
         self.teachers[n].get_or_init(|| Tensor::from_inner(scores())).clone()
     }
