@@ -18,42 +18,47 @@ pub const FLOOR: f64 = 1e-3;
 /// Features of a history that weights depend on: 1 and its length.
 pub const FEATURES: usize = 2;
 
+/// Columns of a row of weights of so many branches.
+pub const fn columns(branches: usize) -> usize {
+    FEATURES * branches + 1
+}
+
 /// Weights as parameters of a model, so that they lie in checkpoints and exports. No gradient reaches them.
 #[derive(Module, Debug)]
 pub struct Ensemble {
-    /// `[1 + K, 2 N]`: row 0 is for everybody, the others for validation targets of a fold. In a row each branch has its weight
-    /// and how it changes with the length of the history.
+    /// `[1 + K, 2 N + 1]`: row 0 is for everybody, the others for validation targets of a fold. In a row each branch has its
+    /// weight and how it changes with the length of the history; the last entry is what an item gains that the user has had.
     pub weights: Param<Tensor<2>>,
 }
 
 impl Ensemble {
     /// Equal weights of `branches`.
     pub fn new(branches: usize, device: &Device) -> Self {
-        let row = (0..branches).flat_map(|_| [1.0 / branches as f32, 0.0]);
+        let row = (0..branches).flat_map(|_| [1.0 / branches as f32, 0.0]).chain([0.0]);
         let values: Vec<f32> = row.collect::<Vec<f32>>().repeat(1 + FOLDS);
         Self { weights: parameter(values, branches, device) }
     }
 
-    /// These weights, `[1 + K, 2 N]`.
+    /// These weights, `[1 + K, 2 N + 1]`.
     ///
     /// # Panics
     /// There are not as many.
     #[must_use]
     pub fn with(self, values: Vec<f32>) -> Self {
-        let [_, columns] = self.weights.dims();
+        let [_, width] = self.weights.dims();
         let device = self.weights.val().device();
-        Self { weights: parameter(values, columns / FEATURES, &device) }
+        Self { weights: parameter(values, width / FEATURES, &device) }
     }
 
     /// On the host.
     pub fn weights(&self) -> Weights {
-        let [_, columns] = self.weights.dims();
-        Weights { branches: columns / FEATURES, fitted: Some(params::host(self.weights.val())) }
+        let [_, width] = self.weights.dims();
+        Weights { branches: width / FEATURES, fitted: Some(params::host(self.weights.val())) }
     }
 }
 
 fn parameter(values: Vec<f32>, branches: usize, device: &Device) -> Param<Tensor<2>> {
-    let data = TensorData::new(values, [1 + FOLDS, FEATURES * branches]);
+    let data = TensorData::new(values, [1 + FOLDS, columns(branches)]);
     Param::from_tensor(Tensor::from_data(data, device))
 }
 
@@ -61,7 +66,7 @@ fn parameter(values: Vec<f32>, branches: usize, device: &Device) -> Param<Tensor
 #[derive(Clone, Debug, PartialEq)]
 pub struct Weights {
     branches: usize,
-    /// `[1 + K, 2 N]`; absent where all count the same.
+    /// `[1 + K, 2 N + 1]`; absent where all count the same.
     fitted: Option<Vec<f32>>,
 }
 
@@ -83,12 +88,20 @@ impl Weights {
     /// N weights for a history of so many items; those of a fold for a validation target.
     pub fn row(&self, fold: Option<usize>, items: usize) -> Vec<f32> {
         let Some(fitted) = &self.fitted else { return vec![1.0 / self.branches as f32; self.branches] };
-        let start = fold.map_or(0, |fold| 1 + fold) * FEATURES * self.branches;
         let features = features(items);
-        let branches = fitted[start..].chunks_exact(FEATURES).take(self.branches);
+        let branches = fitted[self.start(fold)..].chunks_exact(FEATURES).take(self.branches);
         branches
             .map(|own| own.iter().zip(features).map(|(w, x)| w * x).sum::<f32>().max(FLOOR as f32))
             .collect()
+    }
+
+    /// What an item of the history gains, in the ensemble alone: below 0 where nobody takes the same again.
+    pub fn seen(&self, fold: Option<usize>) -> f32 {
+        self.fitted.as_ref().map_or(0.0, |fitted| fitted[self.start(fold) + FEATURES * self.branches])
+    }
+
+    fn start(&self, fold: Option<usize>) -> usize {
+        fold.map_or(0, |fold| 1 + fold) * columns(self.branches)
     }
 }
 
@@ -118,15 +131,19 @@ mod tests {
 
     #[test]
     fn weights_follow_the_length_of_the_history_and_stay_above_zero() {
-        let mut values = vec![0.0; (1 + FOLDS) * 4];
-        values[..4].copy_from_slice(&[0.5, 0.1, 0.2, -1.0]);
-        values[8..12].copy_from_slice(&[9.0, 0.0, 8.0, 0.0]);
+        let mut values = vec![0.0; (1 + FOLDS) * 5];
+        values[..5].copy_from_slice(&[0.5, 0.1, 0.2, -1.0, -7.0]);
+        values[10..15].copy_from_slice(&[9.0, 0.0, 8.0, 0.0, 3.0]);
         let weights = Ensemble::new(2, &Device::default()).with(values).weights();
         assert_eq!(weights.row(None, 10), [0.5, 0.2]);
         let long = weights.row(None, 109);
         assert!((long[0] - (0.5 + 0.1 * 10f32.ln())).abs() < 1e-6);
         assert_eq!(long[1], FLOOR as f32);
         assert_eq!(weights.row(Some(1), 109), [9.0, 8.0]);
+        assert_eq!(
+            (weights.seen(None), weights.seen(Some(1)), Weights::equal(2).seen(None)),
+            (-7.0, 3.0, 0.0)
+        );
     }
 
     #[test]

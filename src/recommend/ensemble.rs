@@ -1,6 +1,6 @@
 //! What each branch counts in the ensemble, fitted on the validation part.
 //!
-//! A choice is a validation target among what the branches have to offer: the best items of each, without the history. The
+//! A choice is a validation target among what the branches have to offer: the best items of each, those of the history too. The
 //! weights make the targets likely under the ensemble (a conditional logit). A target that no branch offers tells nothing of
 //! them: whatever the weights are, it stands in no list. The weights of a fold are fitted on the users of the others, so
 //! that a validation figure is never that of a user who had a say in it.
@@ -12,30 +12,28 @@ use crate::data::{Dataset, Part, Target};
 use crate::eval::inner_product::{Query, View};
 use crate::logit::{Choices, Rule};
 use crate::memory::Scored;
-use crate::model::ensemble::{FEATURES, FLOOR, FOLDS, features, fold};
+use crate::model::ensemble::{FEATURES, FLOOR, FOLDS, columns, features, fold};
 
 /// Targets that are asked, at most: the weights are few.
 const MOST_TARGETS: usize = 12_000;
 /// Each branch's best items are alternatives.
-const ALTERNATIVES: usize = 30;
+const ALTERNATIVES: usize = 40;
 /// Strength of the pull towards equal weights, per target.
 const PENALTY: f64 = 1e-3;
 
-/// Weights `[1 + K, 2 N]` of the branches of `scorer`, a memory last: the first row from all validation targets, the others
+/// Weights `[1 + K, 2 N + 1]` of the branches of `scorer`, a memory last: the first row from all validation targets, the others
 /// without those of a fold. Absent where no target is offered or vectors are not finite.
 pub fn fit(scorer: &mut ModelScorer<'_>, dataset: &Dataset) -> Option<Vec<f32>> {
     let all = dataset.targets(Part::Valid);
     let step = all.len().div_ceil(MOST_TARGETS).max(1);
     let targets: Vec<Target> = all.into_iter().step_by(step).collect();
     let histories: Vec<&[u32]> = targets.iter().map(|target| dataset.history(target)).collect();
-    let masks: Vec<Vec<u32>> = histories.iter().map(|history| ascending(history)).collect();
     let branches = scorer.trained_branches();
     let n = branches + usize::from(scorer.has_memory());
     let users = scorer.plain_users(&histories);
     let catalogue = scorer.catalogue()?;
-    let each = targets.iter().zip(&masks);
-    let queries: Vec<Query> =
-        each.map(|(target, masked)| Query { target: target.item.0, masked, added: &[] }).collect();
+    let query = |target: &Target| Query { target: target.item.0, masked: &[], added: &[] };
+    let queries: Vec<Query> = targets.iter().map(query).collect();
     let views: Vec<View> = (0..branches).map(View::Branch).collect();
     let found = catalogue.rank(&views, &users.vectors, &queries, ALTERNATIVES);
     let d = users.vectors.first().map_or(0, |rows| rows.len() / targets.len().max(1));
@@ -43,17 +41,18 @@ pub fn fit(scorer: &mut ModelScorer<'_>, dataset: &Dataset) -> Option<Vec<f32>> 
         let remembered = &users.remembered[place];
         let mut offered: Vec<u32> =
             found[place].iter().flat_map(|found| found.best.iter().copied()).collect();
-        offered.extend(best(remembered, query.masked));
+        offered.extend(best(remembered));
         let offered = ascending(&offered);
         offered.binary_search(&query.target).ok()?;
         let user: Vec<&[f32]> = users.vectors.iter().map(|rows| &rows[place * d..(place + 1) * d]).collect();
         let others = offered.iter().copied().filter(|&item| item != query.target);
         let features = features(histories[place].len());
-        let mut row = Vec::with_capacity(offered.len() * n * FEATURES);
+        let mut row = Vec::with_capacity(offered.len() * columns(n));
         for item in std::iter::once(query.target).chain(others) {
             let trained = views.iter().map(|&view| catalogue.exact_score(view, &user, item));
             let counted = (n > branches).then(|| score(remembered, item));
             trained.chain(counted).for_each(|score| row.extend(features.map(|x| score * x)));
+            row.push(f32::from(u8::from(histories[place].contains(&item))));
         }
         Some((fold(targets[place].user), row))
     });
@@ -62,10 +61,10 @@ pub fn fit(scorer: &mut ModelScorer<'_>, dataset: &Dataset) -> Option<Vec<f32>> 
 }
 
 fn weights(n: usize, rows: &[(usize, Vec<f32>)]) -> Vec<f32> {
-    let mut choices = Choices::new(n * FEATURES);
+    let mut choices = Choices::new(columns(n));
     rows.iter().for_each(|(_, row)| choices.push(row));
-    let prior: Vec<f64> =
-        (0..n * FEATURES).map(|k| if k % FEATURES == 0 { 1.0 / n as f64 } else { 0.0 }).collect();
+    let share = |k: usize| if k < n * FEATURES && k % FEATURES == 0 { 1.0 / n as f64 } else { 0.0 };
+    let prior: Vec<f64> = (0..columns(n)).map(share).collect();
     let positive: Vec<usize> = (0..n).map(|branch| branch * FEATURES).collect();
     let rule = Rule { prior: &prior, penalty: PENALTY, positive: &positive, floor: FLOOR };
     let mut all = choices.fit(&rule, &|_| true);
@@ -81,10 +80,9 @@ fn ascending(items: &[u32]) -> Vec<u32> {
     items
 }
 
-/// The best items of a memory that are not masked.
-fn best(remembered: &[Scored], masked: &[u32]) -> Vec<u32> {
-    let mut free: Vec<Scored> =
-        remembered.iter().filter(|scored| masked.binary_search(&scored.0).is_err()).copied().collect();
+/// The best items of a memory.
+fn best(remembered: &[Scored]) -> Vec<u32> {
+    let mut free = remembered.to_vec();
     let order = |a: &Scored, b: &Scored| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
     if free.len() > ALTERNATIVES {
         free.select_nth_unstable_by(ALTERNATIVES - 1, order);

@@ -3,6 +3,7 @@
 //! Shapes: `N` histories, `S` positions, `I` items, `D` width.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -50,7 +51,7 @@ pub struct Users {
     pub vectors: Vec<Vec<f32>>,
     /// The memory's own scores; empty lists without a memory.
     pub remembered: Vec<Vec<Scored>>,
-    /// The same, weighed for the ensemble.
+    /// The same, weighed for the ensemble, with what items of the history gain there.
     pub added: Vec<Vec<Scored>>,
 }
 
@@ -135,6 +136,8 @@ impl<'a> ModelScorer<'a> {
             for (item, score) in &remembered[n] {
                 out[*item as usize] += row[branches.len()] * score;
             }
+            let seen = self.weights.seen(fold(n));
+            distinct(histories[n]).for_each(|item| out[item as usize] += seen);
         });
         let mut all = vec![ensemble];
         all.extend(branches);
@@ -206,6 +209,7 @@ impl<'a> ModelScorer<'a> {
                 }
                 let own = row.get(count).copied().unwrap_or_default();
                 added[n].iter_mut().for_each(|(_, score)| *score *= own);
+                add_seen(&mut added[n], history, self.weights.seen(fold(n)));
             }
         }
         Users { vectors, remembered, added }
@@ -335,6 +339,25 @@ impl Scorer for ModelScorer<'_> {
             found.iter_mut().zip(own).for_each(|(found, own)| found.push(own));
         }
         Ok(Some(found))
+    }
+}
+
+/// The distinct items of a history.
+pub(super) fn distinct(history: &[u32]) -> impl Iterator<Item = u32> {
+    let items: BTreeSet<u32> = history.iter().copied().collect();
+    items.into_iter()
+}
+
+/// Adds what items of the history gain.
+fn add_seen(added: &mut Vec<Scored>, history: &[u32], gain: f32) {
+    if gain == 0.0 {
+        return;
+    }
+    for item in distinct(history) {
+        match added.binary_search_by_key(&item, |scored| scored.0) {
+            Ok(place) => added[place].1 += gain,
+            Err(place) => added.insert(place, (item, gain)),
+        }
     }
 }
 

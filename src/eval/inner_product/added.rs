@@ -1,8 +1,7 @@
 //! What counts for the ensemble beside inner products: additions to the scores of some items of each user.
 //!
-//! Additions only raise scores. So an item without one is among the best of all only if it is among the best by inner
-//! products alone, and one that ranks above the target without its addition does so with it. The ranking by inner products is
-//! therefore corrected by looking at the items with an addition and nothing else.
+//! An item without one is among the best k only if it is among the best k + n by inner products alone, where n items fall. The
+//! ranking by inner products is therefore corrected by looking at these and at the items with an addition, and nothing else.
 
 use super::kernel::Kernel;
 use super::{Catalogue, Found, Query, View};
@@ -32,7 +31,7 @@ impl Catalogue {
                 continue;
             }
             let is_first = !standing.missed && item < query.target;
-            standing.above += u32::from(after > target) - u32::from(before > target);
+            standing.above = standing.above + u32::from(after > target) - u32::from(before > target);
             if before == target {
                 standing.equal -= 1;
                 standing.equal_before -= u32::from(is_first);

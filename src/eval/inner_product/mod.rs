@@ -85,7 +85,7 @@ pub struct Query<'a> {
     pub target: u32,
     /// Distinct items that are no candidates, ascending.
     pub masked: &'a [u32],
-    /// What is added to the ensemble's scores of some items, ascending by item: above 0 and finite.
+    /// What is added to the ensemble's scores of some items, ascending by item; finite.
     pub added: &'a [(u32, f32)],
 }
 
@@ -245,6 +245,10 @@ impl Catalogue {
         k: usize,
     ) -> Vec<Vec<Found>> {
         let k = k.min(self.items);
+        // Items that fall make room for others in the lists.
+        let falling = |query: &Query| query.added.iter().filter(|added| added.1 < 0.0).count();
+        let wide_k = (k + queries.iter().map(falling).max().unwrap_or(0)).min(self.items);
+        let wide_k = if k == 0 { 0 } else { wide_k };
         assert!(users.len() == self.branches.len(), "vectors of each branch");
         assert!(users.iter().all(|users| users.len() == queries.len() * self.d), "a vector for each query");
         let size = tile_size(queries.len(), rayon::current_num_threads());
@@ -254,7 +258,7 @@ impl Catalogue {
             let users: Vec<Vec<&[f32]>> = (first..first + queries.len()).map(user).collect();
             let mut found = kernel.run(
                 #[inline(always)]
-                || Tile::new(kernel, self, views, &users, queries, k).rank(),
+                || Tile::new(kernel, self, views, &users, queries, wide_k).rank(),
             );
             let mut wide = Vec::new();
             for ((found, user), query) in found.iter_mut().zip(&users).zip(queries) {
@@ -270,6 +274,7 @@ impl Catalogue {
                             || self.add(kernel, &wide, query, k, found),
                         );
                     }
+                    found.best.truncate(k);
                 }
             }
             found

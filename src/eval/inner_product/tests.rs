@@ -63,7 +63,7 @@ impl World {
             mask
         };
         let masks = (0..users).map(mask).collect();
-        // Every other user has some; they are eighths, as exact as the scores of whole numbers.
+        // Every other user has some, up or down; they are eighths, as exact as the scores of whole numbers.
         let mut next = numbers(seed + 2);
         let mut added = |n: usize| {
             let mut added: Vec<(u32, f32)> = (0..(n % 2) * 20)

@@ -13,6 +13,7 @@ use crate::memory::Memory;
 use crate::model::Recommender;
 use crate::params;
 use crate::recommend::ModelScorer;
+use crate::recommend::scorer::distinct;
 
 /// [`ModelScorer`] for trained and new items together.
 pub struct MixedScorer<'a> {
@@ -64,6 +65,9 @@ impl<'a> MixedScorer<'a> {
             let scores = shares.iter().map(|b| &b[row * width..(row + 1) * width]).collect();
             let knows = knows.iter().map(|knows| knows[row]).collect();
             self.mix(ensemble, &BranchScores { scores, knows });
+        });
+        ensemble.par_chunks_exact_mut(width).zip(histories).for_each(|(ensemble, history)| {
+            distinct(history).for_each(|item| ensemble[item as usize] += self.inner.weights().seen(None));
         });
         self.blank(&mut branches, &knows);
         if let Some(remembered) = self.remember(histories, &mut ensemble) {
