@@ -96,7 +96,7 @@ fn scores(config: &Config) -> String {
         EnsembleWeights::Equal => "The mean over all branches.\n",
         EnsembleWeights::Fitted => {
             "The sum over all branches of w · score. `weights.safetensors` holds\n`codistill.ensemble.weights`; of its first row, branch n \
-             has the entries a = 2n and b = 2n + 1, and for a history of L\nitems w = max(a + b ln((1 + L) / 11), 0.001).\n"
+             has the entries a = 2n and b = 2n + 1, and for a history of L\nitems w = max(a + b ln((1 + L) / 11), 0.001). The row's last entry is what an item of the history gains.\n"
         }
     });
     if config.model.memory.is_some() {
