@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::super::schema::schema;
 use super::*;
-use crate::config::{Config, SystemConfig};
+use crate::config::{Config, EnsembleConfig, SystemConfig};
 
 fn repository() -> PathBuf {
     env!("CARGO_MANIFEST_DIR").into()
@@ -142,6 +142,9 @@ fn the_defaults_of_the_schema_are_those_of_the_configuration() {
     let mut own = serde_json::to_value(Config::default()).unwrap();
     // Not written where it is the default.
     own["system"] = serde_json::to_value(SystemConfig::default()).unwrap();
+    own["data"]["train_parts"] = "train".into();
+    own["model"]["ensemble"] = serde_json::to_value(EnsembleConfig::default()).unwrap();
+    own["train"]["stop_after"] = 0.into();
     assert_eq!(pruned(defaults(&schema(), &ROOT)), pruned(own));
 }
 

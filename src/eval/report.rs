@@ -403,9 +403,9 @@ mod tests {
         let mut report = report(&[("ensemble", scores)]);
         let own = &mut report.evaluations[0];
         (own.protocol.items, own.protocol.targets, own.protocol.bucket_k) = (2_000, 500, 10);
-        own.scored[0].metrics.insert("coverage@10".into(), 0.0985);
+        own.scored[0].metrics.insert("coverage@10".into(), 0.098);
         let line =
-            "the lists of 10 show 197 of 2000 items (9.9 %): the model recommends little but what is popular";
+            "the lists of 10 show 196 of 2000 items (9.8 %): the model recommends little but what is popular";
         assert_eq!(report.narrowness().as_deref(), Some(line));
         assert!(report.table().starts_with(line));
         // Five users can't be shown more than 50 items.
