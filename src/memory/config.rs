@@ -11,9 +11,9 @@ section! {
         /// Name in reports and tags, up to 64 letters a-z, digits, `_` or `-`; neither a branch's nor `ensemble`.
         pub name: String = "memory".into(),
         /// Each item is foretold by a regression on so many items that the same users had, from 1 on.
-        pub neighbours: usize = 50,
+        pub neighbours: usize = 100,
         /// Ridge of these regressions, in users, above 0: how many would have to have had two items before their meeting counts.
-        pub ridge: f64 = 100.0,
+        pub ridge: f64 = 70.0,
         /// What an item of the history counts for each newer one, in the regressions and by content, above 0 and up to 1.
         pub decay: f64 = 0.8,
         /// The same for items that follow each other.

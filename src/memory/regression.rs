@@ -26,7 +26,7 @@ pub struct Regression {
 
 impl Default for Regression {
     fn default() -> Self {
-        Self { neighbours: 50, ridge: 100.0, pairs: 200 }
+        Self { neighbours: 100, ridge: 70.0, pairs: 200 }
     }
 }
 

@@ -231,8 +231,13 @@ fn a_protocol_of_another_split_is_refused_before_anything_is_judged() {
     let mut text = "user,item,time\n".to_owned();
     for user in 0..30 {
         for step in 0..8 {
-            writeln!(text, "u{user},i{},{}", (user + step * 3) % 12, 1_600_000_000 + step * 5000 + user)
-                .unwrap();
+            writeln!(
+                text,
+                "u{user},i{},{}",
+                (user + step * 3) % 12,
+                1_600_000_000 + step * 5000 + user * 1700
+            )
+            .unwrap();
         }
     }
     fs::write(&log, text).unwrap();
