@@ -33,6 +33,8 @@ pub use transitions::Transitions;
 const LOOK_BACK: usize = 200;
 /// A history item that weighs less adds nothing that would be seen.
 const LEAST_WEIGHT: f32 = 1e-4;
+/// Items of a history that have a score, the best: what others would add is near to nothing.
+const MOST_SCORED: usize = 256;
 /// At which sum a source counts as much as from there to (e - 1) times as much: probabilities of a hundredth are telling, and
 /// cubed cosines of a fifth.
 const COUNTED_SCALE: f32 = 0.02;
@@ -125,7 +127,7 @@ impl Memory {
         Scratch { sums: vec![0.0; (self.items + 1) * self.sources.len()], met: Vec::new() }
     }
 
-    /// Scores above 0 after a history, oldest item first, of which all that is known counts. Items of the history are among them
+    /// Scores above 0 after a history, oldest item first, of which all that is known counts: the best 256. Items of the history are among them
     /// where others lead to them.
     pub fn scores(&self, history: &[u32], scratch: &mut Scratch) -> Vec<Scored> {
         let n = self.sources.len();
@@ -141,6 +143,12 @@ impl Memory {
             }
         }
         scratch.met = met;
+        if scored.len() > MOST_SCORED {
+            let best = |a: &Scored, b: &Scored| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+            scored.select_nth_unstable_by(MOST_SCORED - 1, best);
+            scored.truncate(MOST_SCORED);
+            scored.sort_unstable_by_key(|scored| scored.0);
+        }
         scored
     }
 

@@ -36,8 +36,9 @@ impl Regression {
     /// Memory: P entries per item while it counts, then K. Bits depend on the baskets alone.
     pub fn fit(&self, baskets: &Baskets) -> Lists {
         let gram = self.gram(baskets);
-        let columns = (0..baskets.width()).into_par_iter().map(|item| self.column(baskets, &gram, item));
-        let columns: Vec<Vec<(u32, f32)>> = columns.collect();
+        let places = || vec![NOWHERE; baskets.width()];
+        let column = |places: &mut Vec<u32>, item| self.column(baskets, &gram, places, item);
+        let columns: Vec<_> = (0..baskets.width()).into_par_iter().map_init(places, column).collect();
         Lists::from_rows(columns).transposed()
     }
 
@@ -60,39 +61,58 @@ impl Regression {
         Lists::from_rows(rows)
     }
 
-    /// Weights of the items around `item`, ascending.
-    fn column(&self, baskets: &Baskets, gram: &Lists, item: usize) -> Vec<(u32, f32)> {
+    /// Weights of the items around `item`, ascending. `places` has I + 1 entries, all of them [`NOWHERE`] before and after.
+    fn column(&self, baskets: &Baskets, gram: &Lists, places: &mut [u32], item: usize) -> Vec<(u32, f32)> {
         let near = |&(other, both): &(u32, f32)| {
             (other, baskets.similarity(item, other as usize, both as u32) as f32)
         };
         let near = largest(gram.row(item).iter().map(near).collect(), self.neighbours);
         let k = near.len();
-        let mut matrix = vec![0.0; k * k];
+        near.iter().zip(0u32..).for_each(|(&(other, _), place)| places[other as usize] = place);
+        // Below the diagonal; a count that no row has kept is negative until it is made up for.
+        let mut matrix = vec![-1.0; k * k];
         let mut weights = vec![0.0; k];
-        for (a, &(first, _)) in near.iter().enumerate() {
-            matrix[a * k + a] = baskets.users(first as usize).len() as f64 + self.ridge;
-            weights[a] = value_at(gram.row(item), first).unwrap_or_default();
-            for (b, &(second, _)) in near[..a].iter().enumerate() {
-                let [first, second] = [first, second].map(|item| item as usize);
-                let kept = value_at(gram.row(first), second as u32);
-                let kept = kept.or_else(|| value_at(gram.row(second), first as u32));
-                matrix[a * k + b] = kept.unwrap_or_else(|| f64::from(baskets.common(first, second)));
+        for &(other, both) in gram.row(item) {
+            if let Some(weight) = weights.get_mut(places[other as usize] as usize) {
+                *weight = f64::from(both);
             }
         }
+        for (a, &(first, _)) in near.iter().enumerate() {
+            matrix[a * k + a] = baskets.users(first as usize).len() as f64 + self.ridge;
+            for &(other, both) in gram.row(first as usize) {
+                let b = places[other as usize];
+                if b != NOWHERE {
+                    let (row, column) = (a.max(b as usize), a.min(b as usize));
+                    matrix[row * k + column] = f64::from(both);
+                }
+            }
+        }
+        for a in 0..k {
+            for b in 0..a {
+                let entry = &mut matrix[a * k + b];
+                if *entry < 0.0 {
+                    *entry = f64::from(baskets.common(near[a].0 as usize, near[b].0 as usize));
+                }
+            }
+        }
+        near.iter().for_each(|&(other, _)| places[other as usize] = NOWHERE);
         cholesky(&mut matrix, k);
         substitute(&matrix, &mut weights, k, 1);
         near.iter().zip(weights).map(|(&(other, _), weight)| (other, weight as f32)).collect()
     }
 }
 
-/// The value in a column of a row, if it has one.
-fn value_at(row: &[(u32, f32)], column: u32) -> Option<f64> {
-    row.binary_search_by_key(&column, |entry| entry.0).ok().map(|place| f64::from(row[place].1))
-}
+/// An item that is not among the neighbours.
+const NOWHERE: u32 = u32::MAX;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The value in a column of a row, if it has one.
+    fn value_at(row: &[(u32, f32)], column: u32) -> Option<f64> {
+        row.binary_search_by_key(&column, |entry| entry.0).ok().map(|place| f64::from(row[place].1))
+    }
 
     const HISTORIES: [&[u32]; 7] =
         [&[1, 2, 3], &[2, 3, 4], &[1, 2, 4, 4], &[5, 1], &[3, 5, 2], &[4, 1, 5, 3], &[2, 1]];
