@@ -34,7 +34,9 @@ const LOOK_BACK: usize = 200;
 /// A history item that weighs less adds nothing that would be seen.
 const LEAST_WEIGHT: f32 = 1e-4;
 /// Items of a history that have a score, the best: what others would add is near to nothing.
-const MOST_SCORED: usize = 256;
+const MOST_SCORED: usize = 128;
+/// A sum that is a smaller share of its source's scale counts as nothing where no other source leads to the item.
+const LEAST_SUM: f32 = 0.02;
 /// At which sum a source counts as much as from there to (e - 1) times as much: probabilities of a hundredth are telling, and
 /// cubed cosines of a fifth.
 const COUNTED_SCALE: f32 = 0.02;
@@ -127,7 +129,7 @@ impl Memory {
         Scratch { sums: vec![0.0; (self.items + 1) * self.sources.len()], met: Vec::new() }
     }
 
-    /// Scores above 0 after a history, oldest item first, of which all that is known counts: the best 256. Items of the history are among them
+    /// Scores above 0 after a history, oldest item first, of which all that is known counts: the best 128. Items of the history are among them
     /// where others lead to them.
     pub fn scores(&self, history: &[u32], scratch: &mut Scratch) -> Vec<Scored> {
         let n = self.sources.len();
@@ -136,7 +138,13 @@ impl Memory {
         for &item in &met {
             let sums = &mut scratch.sums[item as usize * n..][..n];
             let parts = sums.iter().zip(&self.sources).zip(&self.weights);
-            let score: f32 = parts.map(|((sum, source), weight)| weight * source.logarithm(*sum)).sum();
+            // Most items are hardly met, and their logarithms cost as much as any.
+            let is_met = sums.iter().zip(&self.sources).any(|(sum, source)| *sum > LEAST_SUM * source.scale);
+            let score: f32 = if is_met {
+                parts.map(|((sum, source), weight)| weight * source.logarithm(*sum)).sum()
+            } else {
+                0.0
+            };
             sums.fill(0.0);
             if score > 0.0 {
                 scored.push((item, score));
@@ -232,8 +240,8 @@ fn counted_sources<'a>(
     items: usize,
     history: impl Fn(usize) -> &'a [u32] + Sync,
 ) -> Vec<Source> {
-    let regression =
-        Regression { neighbours: config.neighbours, ridge: config.ridge, ..Regression::default() };
+    let (neighbours, ridge, pairs) = (config.neighbours, config.ridge, Regression::pairs_of(items));
+    let regression = Regression { neighbours, ridge, pairs };
     let lists = regression.fit(&Baskets::new(users, items, &history));
     let (decay, scale) = (config.decay as f32, COUNTED_SCALE);
     let mut sources = vec![Source { name: "regression".into(), lists, decay, scale }];

@@ -20,8 +20,18 @@ pub struct Regression {
     pub neighbours: usize,
     /// What is added to the diagonal of G: users that never had both.
     pub ridge: f64,
-    /// P: entries kept of a row of G, those of the nearest items; another that is asked for is counted when it is.
+    /// P: entries kept of a row of G, those of the nearest items; the others count as 0.
     pub pairs: usize,
+}
+
+/// Entries of G that are kept of all rows together, about: 160 MB.
+const ALL_PAIRS: usize = 20_000_000;
+
+impl Regression {
+    /// P for a catalogue of so many items: on small ones near all of G is kept.
+    pub fn pairs_of(items: usize) -> usize {
+        (ALL_PAIRS / items.max(1)).clamp(200, 2000)
+    }
 }
 
 impl Default for Regression {
@@ -69,8 +79,8 @@ impl Regression {
         let near = largest(gram.row(item).iter().map(near).collect(), self.neighbours);
         let k = near.len();
         near.iter().zip(0u32..).for_each(|(&(other, _), place)| places[other as usize] = place);
-        // Below the diagonal; a count that no row has kept is negative until it is made up for.
-        let mut matrix = vec![-1.0; k * k];
+        // Below the diagonal. Symmetric, though a row may have lost what its counterpart keeps.
+        let mut matrix = vec![0.0; k * k];
         let mut weights = vec![0.0; k];
         for &(other, both) in gram.row(item) {
             if let Some(weight) = weights.get_mut(places[other as usize] as usize) {
@@ -84,14 +94,6 @@ impl Regression {
                 if b != NOWHERE {
                     let (row, column) = (a.max(b as usize), a.min(b as usize));
                     matrix[row * k + column] = f64::from(both);
-                }
-            }
-        }
-        for a in 0..k {
-            for b in 0..a {
-                let entry = &mut matrix[a * k + b];
-                if *entry < 0.0 {
-                    *entry = f64::from(baskets.common(near[a].0 as usize, near[b].0 as usize));
                 }
             }
         }
