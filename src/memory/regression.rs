@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn each_item_is_foretold_by_its_nearest_items_alone() {
         let baskets = Baskets::new(7, 5, |u| HISTORIES[u]);
-        let weights = Regression { neighbours: 2, ridge: 1.0, pairs: 2 }.fit(&baskets);
+        let weights = Regression { neighbours: 2, ridge: 1.0, pairs: 4 }.fit(&baskets);
         let columns = weights.transposed();
         assert!((1..=5).all(|item| columns.row(item).len() == 2) && columns.row(0).is_empty());
         // Item 1 shares three of its five users with 2, and two with 3, 4 and 5; 3 has more users of its own, and 4 comes
