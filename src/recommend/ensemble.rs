@@ -63,7 +63,7 @@ pub fn fit(scorer: &mut ModelScorer<'_>, dataset: &Dataset) -> Option<Vec<f32>> 
 fn weights(n: usize, rows: &[(usize, Vec<f32>)]) -> Vec<f32> {
     let mut choices = Choices::new(columns(n));
     rows.iter().for_each(|(_, row)| choices.push(row));
-    let share = |k: usize| if k < n * FEATURES && k % FEATURES == 0 { 1.0 / n as f64 } else { 0.0 };
+    let share = |k: usize| if k < n * FEATURES && k.is_multiple_of(FEATURES) { 1.0 / n as f64 } else { 0.0 };
     let prior: Vec<f64> = (0..columns(n)).map(share).collect();
     let positive: Vec<usize> = (0..n).map(|branch| branch * FEATURES).collect();
     let rule = Rule { prior: &prior, penalty: PENALTY, positive: &positive, floor: FLOOR };

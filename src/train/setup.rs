@@ -264,7 +264,7 @@ mod tests {
     fn batches_hold_about_as_many_inputs_whatever_the_histories_are() {
         let long: Vec<u32> = (1..=101).cycle().take(103).collect();
         let data = dataset(101, &leave_one_out(&[&long, &long]));
-        let config = |windows, max_seq_len| DataConfig { windows, max_seq_len, ..DataConfig::default() };
+        let config = |windows, max_seq_len| DataConfig { max_seq_len, windows, ..DataConfig::default() };
         // 100 inputs a user: one window of 100, two of 50, or the last 20 alone.
         assert_eq!(batch_users(&data, &config(Windows::All, 100)), 16);
         assert_eq!(batch_users(&data, &config(Windows::All, 50)), 20);
