@@ -151,12 +151,13 @@ impl Memory {
             }
         }
         scratch.met = met;
+        // Only what stays is sorted: that is cheaper than to sort all that was met.
         if scored.len() > MOST_SCORED {
             let best = |a: &Scored, b: &Scored| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
             scored.select_nth_unstable_by(MOST_SCORED - 1, best);
             scored.truncate(MOST_SCORED);
-            scored.sort_unstable_by_key(|scored| scored.0);
         }
+        scored.sort_unstable_by_key(|scored| scored.0);
         scored
     }
 
@@ -181,7 +182,8 @@ impl Memory {
         histories.par_iter().with_min_len(64).map_init(|| self.scratch(), run).collect()
     }
 
-    /// Adds up all sources; the items that any of them leads to, ascending. The sums stand in `scratch`, `[I + 1, sources]`.
+    /// Adds up all sources; the items that any of them leads to, some perhaps twice. The sums stand in `scratch`,
+    /// `[I + 1, sources]`.
     fn sums(&self, history: &[u32], scratch: &mut Scratch) -> Vec<u32> {
         let n = self.sources.len();
         let mut met = std::mem::take(&mut scratch.met);
@@ -192,7 +194,7 @@ impl Memory {
             for &item in &distinct {
                 for &(other, value) in source.lists.row(item as usize) {
                     let row = &mut scratch.sums[other as usize * n..][..n];
-                    // Sums may come back to 0: an item met twice is removed below.
+                    // Sums may come back to 0: such an item is met twice, and its sums are read and cleared the first time.
                     if row.iter().all(|sum| *sum == 0.0) {
                         met.push(other);
                     }
@@ -204,8 +206,6 @@ impl Memory {
                 }
             }
         }
-        met.sort_unstable();
-        met.dedup();
         met
     }
 }

@@ -31,7 +31,9 @@ pub(super) fn weights<'a>(
             || memory.scratch(),
             |scratch, &user| {
                 let (history, next) = asked(user);
-                let met = memory.sums(history, scratch);
+                let mut met = memory.sums(history, scratch);
+                met.sort_unstable();
+                met.dedup();
                 let mut alternatives = Vec::with_capacity(met.len() * n);
                 for &item in &met {
                     let sums = &mut scratch.sums[item as usize * n..][..n];
