@@ -123,9 +123,23 @@ impl Study {
     pub fn base(&self) -> Result<Config, StudyError> {
         let mut base = load(&self.base, &self.set)?.config;
         self.check_teachers(&base)?;
+        self.check_quick(&base)?;
         base.check_compared()?;
         base.run.dir = self.root();
         Ok(base)
+    }
+
+    /// A view that is hidden from the branches alone would go on speaking through the memory.
+    fn check_quick(&self, base: &Config) -> Result<(), StudyError> {
+        if !self.quick || base.model.memory.is_none() {
+            return Ok(());
+        }
+        Err(StudyError::Invalid {
+            path: self.base.clone(),
+            key: "model.memory".into(),
+            reason: "knows views too, which quick = true hides from the branches alone".into(),
+            hint: "leave quick out, or study the model without it: set = [\"model.memory=none\"]".into(),
+        })
     }
 
     /// A condition changes what its own model reads, and nothing of a model that is trained already.

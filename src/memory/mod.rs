@@ -129,22 +129,17 @@ impl Memory {
         Scratch { sums: vec![0.0; (self.items + 1) * self.sources.len()], met: Vec::new() }
     }
 
-    /// Scores above 0 after a history, oldest item first, of which all that is known counts: the best 128. Items of the history are among them
-    /// where others lead to them.
+    /// The best 128 scores above 0 after a history, oldest item first, of which all that is known counts. Items of the history are
+    /// among them where others lead to them.
     pub fn scores(&self, history: &[u32], scratch: &mut Scratch) -> Vec<Scored> {
         let n = self.sources.len();
         let met = self.sums(history, scratch);
         let mut scored = Vec::with_capacity(met.len());
         for &item in &met {
             let sums = &mut scratch.sums[item as usize * n..][..n];
-            let parts = sums.iter().zip(&self.sources).zip(&self.weights);
             // Most items are hardly met, and their logarithms cost as much as any.
             let is_met = sums.iter().zip(&self.sources).any(|(sum, source)| *sum > LEAST_SUM * source.scale);
-            let score: f32 = if is_met {
-                parts.map(|((sum, source), weight)| weight * source.logarithm(*sum)).sum()
-            } else {
-                0.0
-            };
+            let score = if is_met { self.pooled(sums) } else { 0.0 };
             sums.fill(0.0);
             if score > 0.0 {
                 scored.push((item, score));
@@ -168,12 +163,17 @@ impl Memory {
         for &item in &met {
             let sums = &mut scratch.sums[item as usize * n..][..n];
             if let Some(out) = out.get_mut(columns[item as usize] as usize) {
-                let parts = sums.iter().zip(&self.sources).zip(&self.weights);
-                *out = parts.map(|((sum, source), weight)| weight * source.logarithm(*sum)).sum();
+                *out = self.pooled(sums);
             }
             sums.fill(0.0);
         }
         scratch.met = met;
+    }
+
+    /// The score of an item with these sums.
+    fn pooled(&self, sums: &[f32]) -> f32 {
+        let parts = sums.iter().zip(&self.sources).zip(&self.weights);
+        parts.map(|((sum, source), weight)| weight * source.logarithm(*sum)).sum()
     }
 
     /// [`Self::scores`] of many histories.

@@ -72,7 +72,8 @@ impl<'a> ModelScorer<'a> {
 
     /// `ensemble` first, then the branches, the memory last; only `ensemble` where there is one branch.
     pub fn score_names(&self) -> Vec<String> {
-        let names = self.model.config().score_names();
+        let mut names = self.model.config().score_names();
+        names.truncate(self.trained_branches() + usize::from(self.memory.is_some()));
         if names.len() > 1 {
             std::iter::once(ENSEMBLE.to_owned()).chain(names).collect()
         } else {

@@ -121,6 +121,23 @@ impl CoDistill {
         Memory::count(config, sequences.users(), self.shape.items, train, &self.content())
     }
 
+    /// A warning for each view that is too large for a memory to look for items alike by it.
+    fn views_without_neighbours(&self) -> Vec<String> {
+        let items = self.shape.items;
+        let is_too_much = |store: &FeatureStore| {
+            (items as f64).powi(2) * store.width() as f64 > crate::memory::content::MOST_WORK
+        };
+        let asks = self.setup.config.model.memory.as_ref().is_some_and(|memory| memory.content);
+        let views = self.features().into_iter().filter(|(_, store)| asks && is_too_much(store));
+        let line = |view: &str| {
+            format!(
+                "the memory doesn't look for items alike by {view}: {items} items are too many; model.memory.content=false \
+                 leaves all views out"
+            )
+        };
+        views.map(|(view, _)| line(view)).collect()
+    }
+
     fn memory_key(&self, config: &MemoryConfig) -> Key {
         let features = self.features().into_iter();
         let features = features.map(|(view, store)| (view.to_owned(), store.hash().to_owned())).collect();
@@ -269,6 +286,7 @@ impl System for CoDistill {
             ));
         }
         warnings.extend(unread.warnings());
+        warnings.extend(self.views_without_neighbours());
         warnings.extend(self.teachers.get().into_iter().flatten().flat_map(|teacher| teacher.warnings()));
         Notices { warnings, notes: unread.note().into_iter().collect() }
     }
