@@ -77,7 +77,7 @@ impl Lists {
 }
 
 /// The `most` entries of largest value, ties by column; ascending by column.
-pub(super) fn largest(mut row: Vec<(u32, f32)>, most: usize) -> Vec<(u32, f32)> {
+pub(crate) fn largest(mut row: Vec<(u32, f32)>, most: usize) -> Vec<(u32, f32)> {
     let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
     if row.len() > most {
         if most > 0 {

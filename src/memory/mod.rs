@@ -26,6 +26,7 @@ use rayon::prelude::*;
 use crate::config::MemoryConfig;
 use crate::eval::baseline::{Baskets, ContentView};
 pub use lists::Lists;
+pub(crate) use lists::largest;
 pub use regression::Regression;
 pub use transitions::Transitions;
 
@@ -137,9 +138,7 @@ impl Memory {
         let mut scored = Vec::with_capacity(met.len());
         for &item in &met {
             let sums = &mut scratch.sums[item as usize * n..][..n];
-            // Most items are hardly met, and their logarithms cost as much as any.
-            let is_met = sums.iter().zip(&self.sources).any(|(sum, source)| *sum > LEAST_SUM * source.scale);
-            let score = if is_met { self.pooled(sums) } else { 0.0 };
+            let score = self.pooled(sums);
             sums.fill(0.0);
             if score > 0.0 {
                 scored.push((item, score));
@@ -147,16 +146,10 @@ impl Memory {
         }
         scratch.met = met;
         // Only what stays is sorted: that is cheaper than to sort all that was met.
-        if scored.len() > MOST_SCORED {
-            let best = |a: &Scored, b: &Scored| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-            scored.select_nth_unstable_by(MOST_SCORED - 1, best);
-            scored.truncate(MOST_SCORED);
-        }
-        scored.sort_unstable_by_key(|scored| scored.0);
-        scored
+        largest(scored, MOST_SCORED)
     }
 
-    /// Writes scores of the items that have a column to `out`; `columns` has I + 1 entries, `u32::MAX` where there is none.
+    /// Writes scores of the items that have a column to `out`, however many they are; `columns` has I + 1 entries, `u32::MAX` where there is none.
     pub fn scores_among(&self, history: &[u32], scratch: &mut Scratch, columns: &[u32], out: &mut [f32]) {
         let n = self.sources.len();
         let met = self.sums(history, scratch);
@@ -172,8 +165,12 @@ impl Memory {
 
     /// The score of an item with these sums.
     fn pooled(&self, sums: &[f32]) -> f32 {
-        let parts = sums.iter().zip(&self.sources).zip(&self.weights);
-        parts.map(|((sum, source), weight)| weight * source.logarithm(*sum)).sum()
+        let own = || sums.iter().zip(&self.sources);
+        // Most items are hardly met, and their logarithms cost as much as any.
+        if own().all(|(sum, source)| *sum <= LEAST_SUM * source.scale) {
+            return 0.0;
+        }
+        own().zip(&self.weights).map(|((sum, source), weight)| weight * source.logarithm(*sum)).sum()
     }
 
     /// [`Self::scores`] of many histories.

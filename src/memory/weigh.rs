@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{Memory, Scored};
+use super::{Memory, largest};
 use crate::logit::{Choices, Rule};
 
 /// Users that are asked, at most: the weights are few.
@@ -59,14 +59,9 @@ fn choice(met: &[u32], values: &[f32], n: usize, history: &[u32], next: u32) -> 
     let free: Vec<usize> = (0..met.len()).filter(|&place| !history.contains(&met[place])).collect();
     let mut among = vec![false; met.len()];
     for source in 0..n {
-        let mut order: Vec<Scored> =
-            free.iter().map(|&place| (place as u32, values[place * n + source])).collect();
-        let best = |a: &Scored, b: &Scored| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-        if order.len() > ALTERNATIVES {
-            order.select_nth_unstable_by(ALTERNATIVES - 1, best);
-            order.truncate(ALTERNATIVES);
-        }
-        order.iter().for_each(|&(place, value)| among[place as usize] |= value > 0.0);
+        let own = free.iter().map(|&place| (place as u32, values[place * n + source]));
+        let best = largest(own.collect(), ALTERNATIVES);
+        best.iter().for_each(|&(place, value)| among[place as usize] |= value > 0.0);
     }
     let own = met.binary_search(&next).ok().filter(|&place| among[place])?;
     let others = (0..met.len()).filter(|&place| among[place] && place != own);

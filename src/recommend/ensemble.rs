@@ -11,7 +11,7 @@ use super::ModelScorer;
 use crate::data::{Dataset, Part, Target};
 use crate::eval::inner_product::{Query, View};
 use crate::logit::{Choices, Rule};
-use crate::memory::Scored;
+use crate::memory::{Scored, largest};
 use crate::model::ensemble::{FEATURES, FLOOR, FOLDS, columns, features, fold};
 
 /// Targets that are asked, at most: the weights are few.
@@ -41,7 +41,8 @@ pub fn fit(scorer: &mut ModelScorer<'_>, dataset: &Dataset) -> Option<Vec<f32>> 
         let remembered = &users.remembered[place];
         let mut offered: Vec<u32> =
             found[place].iter().flat_map(|found| found.best.iter().copied()).collect();
-        offered.extend(best(remembered));
+        let best = largest(remembered.clone(), ALTERNATIVES);
+        offered.extend(best.iter().map(|scored| scored.0));
         let offered = ascending(&offered);
         offered.binary_search(&query.target).ok()?;
         let user: Vec<&[f32]> = users.vectors.iter().map(|rows| &rows[place * d..(place + 1) * d]).collect();
@@ -78,17 +79,6 @@ fn ascending(items: &[u32]) -> Vec<u32> {
     items.sort_unstable();
     items.dedup();
     items
-}
-
-/// The best items of a memory.
-fn best(remembered: &[Scored]) -> Vec<u32> {
-    let mut free = remembered.to_vec();
-    let order = |a: &Scored, b: &Scored| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-    if free.len() > ALTERNATIVES {
-        free.select_nth_unstable_by(ALTERNATIVES - 1, order);
-        free.truncate(ALTERNATIVES);
-    }
-    free.into_iter().map(|scored| scored.0).collect()
 }
 
 fn score(remembered: &[Scored], item: u32) -> f32 {

@@ -89,7 +89,7 @@ impl<'a> ModelScorer<'a> {
     /// What scores and names of trained branches stand for, in their order.
     fn views(&self) -> Vec<View> {
         let branches = self.vectors.branches.len();
-        if self.memory.is_some() { View::beside_others(branches) } else { View::all(branches) }
+        if self.memory.is_some() { View::ensemble_and(branches) } else { View::all(branches) }
     }
 
     /// Makes [`Self::catalogue`] the one of these candidates.
@@ -336,7 +336,7 @@ impl Scorer for ModelScorer<'_> {
         if self.memory.is_some() {
             let lists = queries.par_iter().zip(&users.remembered);
             let own: Vec<Found> =
-                lists.map(|(query, list)| Found::among_scored(list, query, catalogue.items(), k)).collect();
+                lists.map(|(query, list)| Found::from_scored(list, query, catalogue.items(), k)).collect();
             found.iter_mut().zip(own).for_each(|(found, own)| found.push(own));
         }
         Ok(Some(found))

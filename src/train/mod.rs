@@ -20,6 +20,7 @@ pub mod setup;
 pub mod stages;
 pub mod system;
 pub mod trainer;
+pub mod training;
 pub mod update;
 
 pub use optim::AdamW;

@@ -19,15 +19,11 @@ use codistill::train::trainer::Trainer;
 use serde_json::{Value, json};
 
 use crate::inputs::change_features;
-use crate::program::{Said, dataset, path, run, tiny};
+use crate::program::{self, Said, dataset, path, run, tiny};
 
-/// Arguments of a small SASRec, its files below `home`.
+/// Arguments of a tiny SASRec training, `name` its run in `home`.
 fn sasrec(home: &Path, name: &str, more: &[&str]) -> Vec<String> {
-    let name = format!("run.name={name}");
-    let sets = [&["optim.lr=5e-3", "train.epochs=2", "train.patience=0", name.as_str()], more].concat();
-    let mut args = tiny(home, &sets);
-    args[1] = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/sasrec.toml").into();
-    args
+    program::sasrec(home, name, 2, more)
 }
 
 fn go_on(run_dir: &Path, data: &Path, more: &[&str]) -> Said {

@@ -114,6 +114,34 @@ fn what_is_trained_has_the_same_bits_with_a_memory_and_without() {
     assert!(read(homes[0].path()) == read(homes[1].path()));
 }
 
+/// A tiny run whose ID branch learns from the memory.
+fn taught(home: &Path, more: &[&str]) -> Vec<String> {
+    let distill = "objective.distill={ alpha = 0.9, temperature = 1.0, pairs = [{ student = 'id', teacher = 'memory' }] }";
+    tiny(home, &[&["model.memory={ridge=5.0}", distill], more].concat())
+}
+
+#[test]
+fn a_memory_teaches_and_a_resumed_run_learns_the_same() {
+    let homes = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    run(&taught(homes[0].path(), &[])).fine();
+    run(&taught(homes[1].path(), &["train.epochs=1"])).fine();
+    let run_dir = homes[1].path().join("quickstart");
+    run(&["train", "--resume", path(&run_dir), "--set", "train.epochs=2"]).fine();
+    run(&taught(homes[2].path(), &["objective.distill.pairs=[]"])).fine();
+    let weights =
+        |home: &Path| std::fs::read(home.join("quickstart/steps/step-00000016/model.safetensors")).unwrap();
+    let [whole, resumed, untaught] = [0, 1, 2].map(|n| weights(homes[n].path()));
+    assert!(whole == resumed && whole != untaught);
+    let log = std::fs::read_to_string(homes[0].path().join("quickstart/metrics.jsonl")).unwrap();
+    assert!(log.contains("distill/id_from_memory"), "{log}");
+    for kind in ["full", "gbce"] {
+        let mut args = taught(homes[2].path(), &[&format!("objective.kind={kind}")]);
+        args[1] = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/sasrec.toml").into();
+        run(&args).refused("objective.distill.pairs", "in_batch");
+    }
+    run(&taught(homes[2].path(), &["model.memory=none"])).refused("objective.distill.pairs.0.teacher", "");
+}
+
 #[test]
 fn settings_that_say_nothing_are_refused() {
     let home = tempfile::tempdir().unwrap();

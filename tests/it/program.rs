@@ -72,6 +72,15 @@ pub fn tiny(dir: &Path, more: &[&str]) -> Vec<String> {
     args
 }
 
+/// Arguments of a tiny SASRec training of so many epochs, `name` its run in `home`.
+pub fn sasrec(home: &Path, name: &str, epochs: usize, more: &[&str]) -> Vec<String> {
+    let (name, epochs) = (format!("run.name={name}"), format!("train.epochs={epochs}"));
+    let sets = [&["optim.lr=5e-3", "train.patience=0", epochs.as_str(), name.as_str()], more].concat();
+    let mut args = tiny(home, &sets);
+    args[1] = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/sasrec.toml").into();
+    args
+}
+
 /// A finished tiny run in `home`.
 pub fn trained(home: &Path) -> PathBuf {
     run(&tiny(home, &[])).fine();

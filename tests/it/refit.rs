@@ -10,15 +10,11 @@ use codistill::train::optim::learning_rate;
 use codistill::train::run_dir::{RunDir, Which};
 use serde_json::{Value, json};
 
-use crate::program::{Said, dataset, path, run, tiny};
+use crate::program::{self, Said, dataset, path, run, tiny};
 
-/// Arguments of a small SASRec, its files below `home`.
+/// Arguments of a tiny SASRec training, `name` its run in `home`.
 fn sasrec(home: &Path, name: &str, more: &[&str]) -> Vec<String> {
-    let name = format!("run.name={name}");
-    let sets = [&["optim.lr=5e-3", "train.epochs=1", "train.patience=0", name.as_str()], more].concat();
-    let mut args = tiny(home, &sets);
-    args[1] = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/sasrec.toml").into();
-    args
+    program::sasrec(home, name, 1, more)
 }
 
 fn refit(run_dir: &Path, parts: &str, more: &[&str]) -> Said {

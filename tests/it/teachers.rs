@@ -33,7 +33,7 @@ use codistill::train::{Setup, System};
 use serde_json::Value;
 
 use crate::objectives::{ITEMS, batch, model_config};
-use crate::program::{dataset, path, run, tiny};
+use crate::program::{self, dataset, path, run, tiny};
 
 /// S of the teachers: more than the students'.
 const POSITIONS: usize = 9;
@@ -269,13 +269,9 @@ fn what_the_branches_compute_is_the_same_to_the_bit_with_a_teacher_and_without()
     assert!(left_out.read().parts_named("distill/").is_empty());
 }
 
-/// Arguments of a tiny SASRec training, `name` its run in `home`, with `more` set.
+/// Arguments of a tiny SASRec training, `name` its run in `home`.
 fn sasrec(home: &Path, name: &str, more: &[&str]) -> Vec<String> {
-    let name = format!("run.name={name}");
-    let sets = [&["optim.lr=5e-3", "train.epochs=4", "train.patience=0", name.as_str()], more].concat();
-    let mut args = tiny(home, &sets);
-    args[1] = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/sasrec.toml").into();
-    args
+    program::sasrec(home, name, 4, more)
 }
 
 /// A setting by which the branch `id` learns from the run at `from`.

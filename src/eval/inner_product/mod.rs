@@ -64,7 +64,7 @@ impl View {
     }
 
     /// The ensemble, then each branch: of branches beside which something else adds to the ensemble.
-    pub fn beside_others(branches: usize) -> Vec<Self> {
+    pub fn ensemble_and(branches: usize) -> Vec<Self> {
         std::iter::once(Self::Ensemble).chain((0..branches).map(Self::Branch)).collect()
     }
 
@@ -113,7 +113,7 @@ impl Found {
     }
 
     /// Ranks by the scores of a few items, which ascend: all others of the `items` have none.
-    pub fn among_scored(scored: &[(u32, f32)], query: &Query, items: usize, k: usize) -> Self {
+    pub fn from_scored(scored: &[(u32, f32)], query: &Query, items: usize, k: usize) -> Self {
         let is_masked = |item: u32| query.masked.binary_search(&item).is_ok();
         let mut best: Vec<(f32, u32)> =
             scored.iter().filter(|s| !is_masked(s.0)).map(|&(item, score)| (score, item)).collect();

@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use super::masked::{HistoryDropout, Masked};
 use super::negatives::NegativeSampler;
+use super::remembered;
 use super::windows::Cut;
 pub use super::windows::Window;
 use crate::config::{ObjectiveConfig, ObjectiveKind, SavingsConfig, Windows};
 use crate::data::{ItemId, Sequences};
+use crate::memory::Memory;
 use crate::model::{Column, Histories, ItemBlock, ViewSource};
 use crate::objective::BLOCKED;
 use crate::objective::kernels::drawn::Drawn;
@@ -28,6 +30,8 @@ pub struct Batch {
     pub block: ItemBlock,
     /// The inputs of B windows, R in all: each is a row of the scores.
     pub histories: Histories<Column>,
+    /// What the memory makes of each row's candidates, `[R, U]` or `[R, 1 + K]`, where it teaches.
+    pub remembered: Option<Arc<[f32]>>,
     /// What branches read in their place where windows drop views; at most one for each branch.
     pub masked: Vec<Masked>,
     /// Labels, weights and popularity of the rows' softmax: over the block's items, over the drawn ones, or over
@@ -56,6 +60,8 @@ pub struct Sampler {
     mask_whole: bool,
     /// Absent where no window drops a view.
     history_dropout: Option<HistoryDropout>,
+    /// Absent where it teaches nobody.
+    memory: Option<Arc<Memory>>,
 }
 
 /// What a sampler needs besides data.
@@ -95,7 +101,14 @@ impl Sampler {
             batch_users: options.batch_users,
             mask_whole: options.windows == Windows::All,
             history_dropout: None,
+            memory: None,
         }
+    }
+
+    /// The same sampler, whose batches hold what `memory` teaches.
+    #[must_use]
+    pub fn with_memory(self, memory: Option<Arc<Memory>>) -> Self {
+        Self { memory, ..self }
     }
 
     /// The same sampler, whose windows drop views. What else a batch holds stays what it was, to the bit.
@@ -216,7 +229,10 @@ impl Sampler {
             let negatives = negative_columns.into_iter().map(u32::from).collect();
             Arc::new(Drawn { labels, negatives, count: drawn.count, group_rows: drawn.group_rows })
         });
-        Batch { noise_key, block, histories, masked, candidates: Arc::new(candidates), drawn }
+        let remembered = self.memory.as_ref();
+        let remembered = remembered
+            .map(|memory| remembered::scores(memory, &block.items, &histories, drawn.as_deref()).into());
+        Batch { noise_key, block, histories, remembered, masked, candidates: Arc::new(candidates), drawn }
     }
 
     /// Right answers and negatives of the windows' rows.

@@ -75,7 +75,8 @@ impl CoDistill {
             };
             let dataset = &self.setup.dataset;
             let sampler = Sampler::new(&dataset.sequences, self.shape.items, self.views.clone(), &options)
-                .with_history_dropout(HistoryDropout::new(&config.model));
+                .with_history_dropout(HistoryDropout::new(&config.model))
+                .with_memory(config.memory_teaches().then(|| self.memory()).flatten());
             if config.data.cold.is_none() {
                 return sampler;
             }
@@ -102,7 +103,6 @@ impl CoDistill {
                 .with_row_sparse(config.optim.id_table == IdTable::RowSparse)
                 .with_eligible(self.sampler().eligible().cloned())
                 .with_teachers(self.teachers.get().cloned().unwrap_or_default())
-                .with_memory(self.memory().filter(|_| self.setup.config.memory_teaches()))
         })
     }
 

@@ -5,13 +5,11 @@
 use std::cell::{OnceCell, RefCell};
 use std::sync::Arc;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 
 use super::batch::Batch;
 use super::masked::Masked;
-use super::remembered;
 use super::teacher::Teacher;
-use crate::memory::Memory;
 use crate::model::{IdRows, Padded, Recommender};
 use crate::objective::kernels::drawn::drawn_scores;
 use crate::objective::kernels::losses::Candidates;
@@ -33,8 +31,6 @@ pub struct Step {
     eligible: Option<Arc<[u32]>>,
     /// Finished runs that teach, in the order of the configuration.
     teachers: Vec<Arc<Teacher>>,
-    /// Teaches after them.
-    memory: Option<Arc<Memory>>,
 }
 
 /// Probabilities of dropping.
@@ -51,9 +47,8 @@ impl Step {
     ///
     /// Histories of a batch are padded in at most `length_groups` groups.
     pub fn new(objective: Objective, device: &Device, dropout: Dropout, length_groups: usize) -> Self {
-        let (row_sparse, eligible, teachers, memory) = (false, None, Vec::new(), None);
-        let device = device.clone();
-        Self { objective, device, dropout, length_groups, row_sparse, eligible, teachers, memory }
+        let (row_sparse, eligible, teachers) = (false, None, Vec::new());
+        Self { objective, device: device.clone(), dropout, length_groups, row_sparse, eligible, teachers }
     }
 
     /// Whether [`Self::gradients`] gives the ID table's as those of the rows that the batch reads. For objectives that
@@ -71,11 +66,6 @@ impl Step {
     /// The finished runs of `objective.distill.teachers`, in their order.
     pub fn with_teachers(self, teachers: Vec<Arc<Teacher>>) -> Self {
         Self { teachers, ..self }
-    }
-
-    /// What counts beside the branches, where it teaches.
-    pub fn with_memory(self, memory: Option<Arc<Memory>>) -> Self {
-        Self { memory, ..self }
     }
 
     pub fn objective(&self) -> &Objective {
@@ -264,8 +254,11 @@ impl Forward for Pass<'_> {
             if let Some(teacher) = self.step.teachers.get(n) {
                 return teacher.scores(self.batch);
             }
-            let memory = self.step.memory.as_ref().expect("teachers are opened before a training");
-            remembered::scores(memory, self.batch, &self.step.device.clone().inner())
+            let scores =
+                self.batch.remembered.as_deref().expect("the memory of a pair is asked with the batch");
+            let rows = self.batch.histories.positions();
+            let data = TensorData::new(scores.to_vec(), [rows, scores.len() / rows.max(1)]);
+            Tensor::from_data(data, &self.step.device.clone().inner())
         };
         self.teachers[n].get_or_init(|| Tensor::from_inner(scores())).clone()
     }
