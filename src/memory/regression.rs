@@ -2,8 +2,8 @@
 //!
 //! EASE (Steck, WWW 2019) regresses each item's column of the user-item matrix X on all the others, which takes the inverse
 //! of an I x I matrix. Here each item is regressed on the K items that are nearest to it, as in SLIM with feature selection
-//! (Ning and Karypis, ICDM 2011, section 4.2): `w_j = (G_NN + ridge I)^-1 g_Nj` with `G = XᵀX` and N the neighbours of j. On
-//! catalogues of some thousand items its rankings are those of EASE, in memory that does not grow with I².
+//! (Ning and Karypis, ICDM 2011, section 4.2): `w_j = (G_NN + ridge I)^-1 g_Nj` with `G = XᵀX` and N the neighbours of j. Where
+//! all items are neighbours and all of G is kept, this is EASE; else its memory does not grow with I².
 //!
 //! Shapes: `I` items, `K` neighbours, `P` entries kept of a row of G.
 
