@@ -73,6 +73,33 @@ impl Choices {
         }
     }
 
+    /// [`Self::fit`], and another one among the alternatives of each choice that the first puts foremost, `head` of them: what a
+    /// list shows is decided there, and the many far behind would have most of the say otherwise. Choices whose chosen
+    /// alternative is not among these have none.
+    pub fn fit_head(
+        &self,
+        rule: &Rule<'_>,
+        counts: &(dyn Fn(usize) -> bool + Sync),
+        head: usize,
+    ) -> Vec<f64> {
+        let weights = self.fit(rule, counts);
+        let mut heads = Self::new(self.features);
+        for choice in (0..self.len()).filter(|&n| counts(n)).map(|n| self.choice(n)) {
+            let rows: Vec<&[f32]> = choice.chunks_exact(self.features).collect();
+            let scores: Vec<f64> = rows.iter().map(|row| score(row, &weights)).collect();
+            let mut order: Vec<usize> = (1..rows.len()).collect();
+            order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
+            let ahead = order.iter().take_while(|&&n| scores[n] > scores[0]).count();
+            if ahead < head {
+                let others = order.into_iter().take(head - 1);
+                heads.push(
+                    &std::iter::once(0).chain(others).flat_map(|n| rows[n]).copied().collect::<Vec<_>>(),
+                );
+            }
+        }
+        if heads.is_empty() { weights } else { heads.fit(rule, &|_| true) }
+    }
+
     /// [`Self::fit`] where held weights stay at the floor.
     fn newton(&self, rule: &Rule<'_>, held: &[bool], counts: &(dyn Fn(usize) -> bool + Sync)) -> Vec<f64> {
         let d = self.features;
@@ -152,6 +179,10 @@ pub struct Rule<'a> {
     pub floor: f64,
 }
 
+fn score(row: &[f32], weights: &[f64]) -> f64 {
+    row.iter().zip(weights).map(|(&x, w)| f64::from(x) * w).sum()
+}
+
 /// Log-likelihood with its gradient and negative Hessian.
 struct Sums {
     value: f64,
@@ -167,8 +198,7 @@ impl Sums {
     fn add_choice(&mut self, x_cd: &[f32], weights: &[f64], scores: &mut Vec<f64>) {
         let d = weights.len();
         scores.clear();
-        let score = |row: &[f32]| row.iter().zip(weights).map(|(&x, w)| f64::from(x) * w).sum::<f64>();
-        scores.extend(x_cd.chunks_exact(d).map(score));
+        scores.extend(x_cd.chunks_exact(d).map(|row| score(row, weights)));
         let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let first = scores[0] - most;
         let mut total = 0.0;
@@ -283,6 +313,27 @@ mod tests {
         let alone = Rule { prior: &[0.0, 0.01], penalty: 1e-4, ..FREE };
         let value = |w: f64| choices.sums(&[w, 0.01], &alone, &|_| true).value;
         assert!(value(found[0]) > value(found[0] + 0.01) && value(found[0]) > value(found[0] - 0.01));
+    }
+
+    #[test]
+    fn the_second_fit_is_that_of_the_foremost_alternatives() {
+        let choices = drawn([1.5, -2.0], 500);
+        let first = choices.fit(&FREE, &|n| n < 300);
+        let mut heads = Choices::new(2);
+        for n in 0..300 {
+            let (chosen, others) = choices.choice(n).split_at(2);
+            let mut others: Vec<&[f32]> = others.chunks_exact(2).collect();
+            others.sort_by(|a, b| score(b, &first).total_cmp(&score(a, &first)));
+            if score(others[1], &first) <= score(chosen, &first) {
+                heads.push(&[chosen, others[0]].concat());
+            }
+        }
+        assert!(heads.len() > 100 && heads.len() < 300);
+        assert_eq!(choices.fit_head(&FREE, &|n| n < 300, 2), heads.fit(&FREE, &|_| true));
+        // With all alternatives it is the first fit again.
+        let all = choices.fit_head(&FREE, &|_| true, 5);
+        let once = choices.fit(&FREE, &|_| true);
+        assert!(all.iter().zip(once).all(|(a, b)| (a - b).abs() < 1e-6));
     }
 
     #[test]

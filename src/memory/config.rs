@@ -13,15 +13,17 @@ section! {
         /// Each item is foretold by a regression on so many items that the same users had, from 1 on.
         pub neighbours: usize = 100,
         /// Ridge of these regressions, in users, above 0: how many would have to have had two items before their meeting counts.
-        pub ridge: f64 = 70.0,
-        /// What an item of the history counts for each newer one, in the regressions and by content, above 0 and up to 1.
+        pub ridge: f64 = 50.0,
+        /// What a pair of items counts in them for each place of the history that it lies apart, above 0 and up to 1.
+        pub pair_decay: f64 = 0.95,
+        /// What an item of the history counts for each newer one, in these regressions and by content, above 0 and up to 1.
         pub decay: f64 = 0.8,
-        /// The same for items that follow each other.
-        pub transition_decay: f64 = 0.5,
-        /// Longest distance of two items of a history that are counted as following each other; 0 counts none.
-        pub reach: usize = 3,
-        /// What such a pair counts against its order, from 0 to 1.
-        pub back: f64 = 0.5,
+        /// Whether each item is foretold by a second regression, on half as many items that came before it.
+        pub sequence: bool = true,
+        /// Ridge of that regression, above 0.
+        pub sequence_ridge: f64 = 30.0,
+        /// What an item of the history counts in it for each newer one, above 0 and up to 1.
+        pub sequence_decay: f64 = 0.5,
         /// Whether items of like content count, by the features of each `tokens` view apart.
         pub content: bool = true,
     }
@@ -36,12 +38,15 @@ impl MemoryConfig {
                 .with_hint("give it a name of its own"));
         }
         check_minimum("model.memory.neighbours", self.neighbours, 1)?;
-        positive("model.memory.ridge", self.ridge)?;
-        for (key, decay) in [("decay", self.decay), ("transition_decay", self.transition_decay)] {
+        for (key, ridge) in [("ridge", self.ridge), ("sequence_ridge", self.sequence_ridge)] {
+            positive(&format!("model.memory.{key}"), ridge)?;
+        }
+        let decays = [self.pair_decay, self.decay, self.sequence_decay];
+        for (key, decay) in ["pair_decay", "decay", "sequence_decay"].into_iter().zip(decays) {
             let key = format!("model.memory.{key}");
             positive(&key, decay)?;
             check_range(&key, decay, 0.0..=1.0)?;
         }
-        check_range("model.memory.back", self.back, 0.0..=1.0)
+        Ok(())
     }
 }

@@ -16,7 +16,7 @@ use crate::config::MemoryConfig;
 use crate::tensors::{self, TensorsError};
 
 pub const KIND: &str = "codistill/memory";
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 /// Its folder in a run.
 pub const FOLDER: &str = "memory";
 const FILE: &str = "memory.safetensors";
@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(open(&dir, &key), None);
         write(&dir, &memory, &key).unwrap();
         assert_eq!(open(&dir, &key), Some(memory.clone()));
-        let other = MemoryConfig { ridge: 50.0, ..config.clone() };
+        let other = MemoryConfig { ridge: 60.0, ..config.clone() };
         for key in [
             Key::new(&other, "abc", &[("text".to_owned(), "1f".to_owned())].into()),
             Key::new(&config, "abd", &[("text".to_owned(), "1f".to_owned())].into()),

@@ -10,25 +10,28 @@
 //! The weights w come from the training part alone ([`weigh`]): everything is counted once without the last training item of
 //! each user, and these are then foretold. What is kept is counted on the whole training part.
 //!
-//! Reading order: [`lists`] (row-sparse matrices), [`regression`], [`transitions`] and [`content`] (the sources), [`weigh`],
-//! [`disk`].
+//! Reading order: [`lists`] (row-sparse matrices), [`moments`] and [`regression`] (what two sources are made of),
+//! [`co_occurrence`], [`sequence`] and [`content`] (the sources), [`weigh`], [`disk`].
 
+pub mod co_occurrence;
 pub mod config;
 pub mod content;
 pub mod disk;
 pub mod lists;
+pub mod moments;
 pub mod regression;
-pub mod transitions;
+pub mod sequence;
 mod weigh;
 
 use rayon::prelude::*;
 
 use crate::config::MemoryConfig;
-use crate::eval::baseline::{Baskets, ContentView};
+use crate::eval::baseline::ContentView;
+pub use co_occurrence::CoOccurrence;
 pub use lists::Lists;
 pub(crate) use lists::largest;
 pub use regression::Regression;
-pub use transitions::Transitions;
+pub use sequence::Sequence;
 
 /// Items of a history older than this many weigh nothing, whatever the decay: time stays bounded.
 const LOOK_BACK: usize = 200;
@@ -46,7 +49,7 @@ const CONTENT_SCALE: f32 = 0.2;
 /// One way to tell what follows a history.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Source {
-    /// `regression`, `transitions`, or the name of a view.
+    /// `co_occurrence`, `sequence`, or the name of a view.
     pub name: String,
     pub lists: Lists,
     /// Weight of a history item per newer distinct one.
@@ -237,17 +240,15 @@ fn counted_sources<'a>(
     items: usize,
     history: impl Fn(usize) -> &'a [u32] + Sync,
 ) -> Vec<Source> {
-    let (neighbours, ridge, pairs) = (config.neighbours, config.ridge, Regression::pairs_of(items));
-    let regression = Regression { neighbours, ridge, pairs };
-    let lists = regression.fit(&Baskets::new(users, items, &history));
-    let (decay, scale) = (config.decay as f32, COUNTED_SCALE);
-    let mut sources = vec![Source { name: "regression".into(), lists, decay, scale }];
-    if config.reach > 0 {
-        let transitions =
-            Transitions { reach: config.reach, back: config.back as f32, ..Transitions::default() };
-        let lists = transitions.fit(users, items, history);
-        let decay = config.transition_decay as f32;
-        sources.push(Source { name: "transitions".into(), lists, decay, scale });
+    let (neighbours, scale) = (config.neighbours, COUNTED_SCALE);
+    let regression = Regression { neighbours, ridge: config.ridge };
+    let lists = CoOccurrence { regression, pair_decay: config.pair_decay }.fit(users, items, &history);
+    let mut sources = vec![Source { name: "co_occurrence".into(), lists, decay: config.decay as f32, scale }];
+    if config.sequence {
+        // Few items come just before another one: half as many neighbours do as well, and cost an eighth.
+        let regression = Regression { neighbours: neighbours.div_ceil(2), ridge: config.sequence_ridge };
+        let lists = Sequence { regression, decay: config.sequence_decay }.fit(users, items, history);
+        sources.push(Source { name: "sequence".into(), lists, decay: config.sequence_decay as f32, scale });
     }
     sources
 }

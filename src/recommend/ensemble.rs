@@ -2,7 +2,8 @@
 //!
 //! A choice is a validation target among what the branches have to offer: the best items of each, those of the history too. The
 //! weights make the targets likely under the ensemble (a conditional logit). A target that no branch offers tells nothing of
-//! them: whatever the weights are, it stands in no list. The weights of a fold are fitted on the users of the others, so
+//! them: whatever the weights are, it stands in no list. They are fitted twice, the second time among the foremost alone: lists
+//! are decided there. The weights of a fold are fitted on the users of the others, so
 //! that a validation figure is never that of a user who had a say in it.
 
 use rayon::prelude::*;
@@ -18,6 +19,8 @@ use crate::model::ensemble::{FEATURES, FLOOR, FOLDS, columns, features, fold};
 const MOST_TARGETS: usize = 12_000;
 /// Each branch's best items are alternatives.
 const ALTERNATIVES: usize = 40;
+/// Of these, so many decide in the end.
+const HEAD: usize = 30;
 /// Strength of the pull towards equal weights, per target.
 const PENALTY: f64 = 1e-3;
 
@@ -68,8 +71,8 @@ fn weights(n: usize, rows: &[(usize, Vec<f32>)]) -> Vec<f32> {
     let prior: Vec<f64> = (0..columns(n)).map(share).collect();
     let positive: Vec<usize> = (0..n).map(|branch| branch * FEATURES).collect();
     let rule = Rule { prior: &prior, penalty: PENALTY, positive: &positive, floor: FLOOR };
-    let mut all = choices.fit(&rule, &|_| true);
-    (0..FOLDS).for_each(|k| all.extend(choices.fit(&rule, &|choice| rows[choice].0 != k)));
+    let mut all = choices.fit_head(&rule, &|_| true, HEAD);
+    (0..FOLDS).for_each(|k| all.extend(choices.fit_head(&rule, &|choice| rows[choice].0 != k, HEAD)));
     all.into_iter().map(|w| w as f32).collect()
 }
 

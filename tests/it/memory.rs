@@ -150,7 +150,7 @@ fn settings_that_say_nothing_are_refused() {
         (&["model.memory={name='ensemble'}"], "model.memory.name", "name of its own"),
         (&["model.memory={neighbours=0}"], "model.memory.neighbours", ""),
         (&["model.memory={decay=1.5}"], "model.memory.decay", ""),
-        (&["model.memory={transition_decay=0}"], "model.memory.transition_decay", ""),
+        (&["model.memory={sequence_decay=0}"], "model.memory.sequence_decay", ""),
         (&["model.memory={ridge=0}"], "model.memory.ridge", ""),
         (&["model.memory={weight=2}"], "model.memory", ""),
         (&["model.ensemble.weights=learned"], "model.ensemble.weights", ""),

@@ -10,7 +10,7 @@ mod popularity;
 mod terms;
 mod transitions;
 
-pub use baskets::Baskets;
+pub use baskets::{Baskets, SHRINKAGE};
 pub use content::{ContentKnn, ContentView, content_neighbours};
 pub use knn::ItemKnn;
 pub use popularity::{Popularity, RecentPopularity};
