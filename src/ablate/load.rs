@@ -86,8 +86,9 @@ fn check(study: &Study, path: &Path) -> Result<(), StudyError> {
 }
 
 fn check_base(study: &Study) -> Checked {
-    if study.base.as_os_str().is_empty() {
-        return refuse("base", "is missing", "name the full model, e.g. base = \"configs/quickstart.toml\"");
+    if study.base.as_os_str().is_empty() && study.data.is_none() {
+        let hint = "name the full model, e.g. base = \"configs/quickstart.toml\", or data = \"DIR\" for the recommended one";
+        return refuse("base", "is missing", hint);
     }
     Ok(())
 }

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::condition::{Condition, Preset};
 use super::{Retune, StudyError};
 use crate::compare::Options;
-use crate::config::{Config, load};
+use crate::config::{Config, Dropped};
 use crate::stats::Rule;
+use crate::train::setup::load_fitting;
 
 /// What is done with a run that a gate finds at fault.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,8 +40,10 @@ pub struct Study {
     pub name: String,
     /// Folder that holds it.
     pub dir: PathBuf,
-    /// Configuration of the full model.
+    /// Configuration of the full model; empty with `data`: the recommended one.
     pub base: PathBuf,
+    /// Data set in place of the base's `data.path`; views that it has no features of are left out of the full model.
+    pub data: Option<PathBuf>,
     /// Overrides of the base, as `--set` has them.
     pub set: Vec<String>,
     /// Training seeds of every condition. One gives no verdict.
@@ -81,6 +84,7 @@ impl Default for Study {
             name: String::new(),
             dir: "checkpoints".into(),
             base: PathBuf::new(),
+            data: None,
             set: Vec::new(),
             seeds: vec![1, 2, 3],
             again_seeds: Vec::new(),
@@ -121,12 +125,22 @@ impl Study {
     /// # Errors
     /// The base can't be loaded, finished runs teach in it or are what it starts from, or it trains on validation items.
     pub fn base(&self) -> Result<Config, StudyError> {
-        let mut base = load(&self.base, &self.set)?.config;
+        Ok(self.base_and_dropped()?.0)
+    }
+
+    /// [`Self::base`], and what it left out for want of features.
+    ///
+    /// # Errors
+    /// As [`Self::base`].
+    pub fn base_and_dropped(&self) -> Result<(Config, Dropped), StudyError> {
+        let path = Some(self.base.as_path()).filter(|path| !path.as_os_str().is_empty());
+        let (loaded, dropped) = load_fitting(path, &self.set, self.data.as_deref())?;
+        let mut base = loaded.config;
         self.check_teachers(&base)?;
         self.check_quick(&base)?;
         base.check_compared()?;
         base.run.dir = self.root();
-        Ok(base)
+        Ok((base, dropped))
     }
 
     /// A view that is hidden from the branches alone would go on speaking through the memory.

@@ -123,7 +123,10 @@ fn run_one(
 /// The study as its file and the arguments describe it.
 fn plan(path: &Path, mut study: Study, args: &AblateArgs, terminal: &Terminal) -> Result<Plan, Failure> {
     study.jobs = args.jobs.map_or(study.jobs, usize::from).clamp(1, 1024);
-    let mut base = study.base()?;
+    let (mut base, dropped) = study.base_and_dropped()?;
+    for view in &dropped.views {
+        terminal.warn(format!("dropped {view}: the data set has no features of that view"));
+    }
     if let Some(device) = &args.device {
         base.device.clone_from(device);
     }

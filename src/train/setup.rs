@@ -8,7 +8,10 @@ use burn::tensor::Device;
 use serde::de::DeserializeOwned;
 
 use crate::artefact;
-use crate::config::{Config, ConfigError, DataConfig, ViewConfig, Windows, one_line};
+use crate::config::{
+    Config, ConfigError, DataConfig, Dropped, Loaded, ViewConfig, Windows, load, load_on, load_recommended,
+    one_line,
+};
 use crate::data::{Choice, DataError, Dataset, Part, disk};
 use crate::eval::{Evaluation, HiddenTargets, Named, Rules, ScoreError, Scorer, evaluate_under};
 use crate::features::{FeatureError, FeatureStore};
@@ -241,6 +244,27 @@ pub fn absent_views(config: &Config) -> Result<Vec<String>, SystemError> {
             && !feature_dir(path, name).exists()
     };
     Ok(config.model.views.iter().filter(lacks).map(|view| view.name.clone()).collect())
+}
+
+/// A configuration as it stands in `path`, with `sets`; on the data set `data` where that is given: then without the views
+/// that it has no features of, which stand beside it, and without a file it is the recommended one.
+///
+/// # Errors
+/// As [`load`](crate::config::load) and [`absent_views`]; there is neither a file nor a data set, or nothing is left of the
+/// model.
+pub fn load_fitting(
+    path: Option<&Path>,
+    sets: &[String],
+    data: Option<&Path>,
+) -> Result<(Loaded, Dropped), SystemError> {
+    let mut loaded = match (path, data) {
+        (Some(path), Some(data)) => load_on(path, sets, data)?,
+        (None, Some(data)) => load_recommended(sets, data)?,
+        (path, None) => return Ok((load(path.ok_or(SystemError::NoData)?, sets)?, Dropped::default())),
+    };
+    let absent = absent_views(&loaded.config)?;
+    let dropped = loaded.drop_views(&absent)?;
+    Ok((loaded, dropped))
 }
 
 /// Where the features of a `tokens` view lie; none for an ID view or without a data set.

@@ -9,14 +9,16 @@ use super::event::{Event, OnEvent};
 use super::study::{Rung, best, config_hash, next};
 use super::{Spec, Study, Trial, TuneError};
 use crate::artefact::{self, Makes, io_error, write_atomic};
-use crate::config::{Config, ConfigError, load};
+use crate::config::{Config, ConfigError};
 use crate::data::Part;
 use crate::eval::Report;
 use crate::judge::final_report;
 use crate::lock::DirLock;
 use crate::run::{OpenOptions, Run, RunError, data};
 use crate::table::Table;
+use crate::train::SystemError;
 use crate::train::run_dir::RunDir;
+use crate::train::setup::load_fitting;
 
 /// How a search is opened.
 #[derive(Clone, Debug, Default)]
@@ -103,8 +105,13 @@ impl Search {
     /// The file is wrong, the folder is in use, or holds trials of other configurations.
     pub fn open(file: &Path, request: &Request, on_event: &mut OnEvent<'_>) -> Result<Self, TuneError> {
         let spec = Spec::load(file)?;
-        let base = load(&spec.base, &spec.set)?.config;
+        let load = |sets: &[String]| load_fitting(spec.base.as_deref(), sets, spec.data.as_deref());
+        let (base, dropped) = load(&spec.set)?;
+        let base = base.config;
         base.check_compared()?;
+        for view in &dropped.views {
+            on_event(Event::Warning(format!("dropped {view}: the data set has no features of that view")));
+        }
         let dir = spec.dir.clone().unwrap_or_default();
         artefact::may_make(&dir, Makes::Study)?;
         let mut held = None;
@@ -119,10 +126,10 @@ impl Search {
             let values = spec.draw(number);
             let sets = values.iter().map(|(key, value)| format!("{key}={value}"));
             let sets: Vec<String> = spec.set.iter().cloned().chain(sets).collect();
-            let config = match load(&spec.base, &sets) {
-                Ok(loaded) => Ok(prepared(loaded.config, request, &study, number, on_event)?),
+            let config = match load(&sets) {
+                Ok((loaded, _)) => Ok(prepared(loaded.config, request, &study, number, on_event)?),
                 // Values at odds with each other fail this trial; a key that does not exist fails the study.
-                Err(e @ ConfigError::Invalid { .. }) => Err(e.to_string()),
+                Err(e @ SystemError::Config(ConfigError::Invalid { .. })) => Err(e.to_string()),
                 Err(e) => return Err(e.into()),
             };
             let hash = config.as_ref().map_or_else(|reason| Ok(reason.clone()), config_hash)?;

@@ -14,8 +14,12 @@ use crate::rng::{mix64, unit};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
-    /// Configuration that the trials start from, relative to the current directory.
-    pub base: PathBuf,
+    /// Configuration that the trials start from, relative to the current directory; default: the recommended one.
+    #[serde(default)]
+    pub base: Option<PathBuf>,
+    /// Data set in place of the base's `data.path`; views that it has no features of are left out of the base.
+    #[serde(default)]
+    pub data: Option<PathBuf>,
     /// Overrides of the base for all trials, in the syntax of `--set`.
     #[serde(default)]
     pub set: Vec<String>,
