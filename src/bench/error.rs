@@ -33,6 +33,8 @@ pub enum BenchError {
     Fixed(String),
     #[error("--config-set {0}: no finished run can teach on made-up data")]
     Taught(String),
+    #[error("--config-set {0}: a memory that teaches nobody changes no step")]
+    Mute(String),
     #[error("{dir} holds `{found}`, not `{wanted}`")]
     OtherWorkload { dir: PathBuf, found: String, wanted: String },
     #[error("{path}: {reason}")]
@@ -71,6 +73,7 @@ impl BenchError {
             Self::Override { hint, .. } => Some(hint.clone()),
             Self::Idle { read, .. } => Some(format!("read are {read}")),
             Self::Taught(_) => Some("let a branch teach, or the ensemble".into()),
+            Self::Mute(_) => Some("name it as the teacher of a pair in objective.distill.pairs".into()),
             Self::NoModel(_) => Some("leave it out".into()),
             Self::Fixed(_) => Some("override its dimensions with --set, e.g. --set width=128".into()),
             Self::OtherWorkload { found, .. } => Some(format!("run `codistill bench {found}` on it")),

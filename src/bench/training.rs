@@ -17,11 +17,13 @@ use super::{BenchError, Steps};
 use crate::config::section::Fact;
 use crate::config::{
     BranchConfig, Config, DataConfig, DistillConfig, DistillPair, ENSEMBLE, EncoderConfig, EvalConfig,
-    IdTable, ModelConfig, ObjectiveConfig, ObjectiveKind, OptimConfig, SasrecConfig, TokensRead, TowerConfig,
-    TrainConfig, ViewConfig, ViewKind, Windows, has_fact, keys_with, parse,
+    IdTable, MemoryConfig, ModelConfig, ObjectiveConfig, ObjectiveKind, OptimConfig, SasrecConfig,
+    TokensRead, TowerConfig, TrainConfig, ViewConfig, ViewKind, Windows, has_fact, keys_with, parse,
 };
 use crate::data::{Part, Sequences};
+use crate::eval::baseline::ContentView;
 use crate::features::FeatureStore;
+use crate::memory::Memory;
 use crate::model::{DataShape, Recommender, ViewSource};
 use crate::nn::Init;
 use crate::objective::Objective;
@@ -75,7 +77,11 @@ impl Training {
         let workload = loaded.workload.clone();
         let config = config(&workload, &loaded.dir, sets)?;
         let views = open_views(&config)?;
-        let sampler = sampler(&workload, &config, views.clone(), &loaded.windows()?);
+        let windows = loaded.windows()?;
+        let memory = config.model.memory.as_ref().filter(|_| config.memory_teaches());
+        let memory =
+            memory.map(|settings| Arc::new(memory_of(&workload, settings, &config, &views, &windows)));
+        let sampler = sampler(&workload, &config, views.clone(), &windows).with_memory(memory);
         let widths = views.iter().map(|v| v.as_ref().map_or(0, |v| v.store.width())).collect();
         let autodiff = device.clone().autodiff();
         let model = fresh_model(&workload, &config, widths, &autodiff);
@@ -205,6 +211,23 @@ fn sampler(
     Sampler::new(&sequences, workload.items, views, &options)
 }
 
+/// What the windows tell, as the training part tells it in a training.
+fn memory_of(
+    workload: &Workload,
+    settings: &MemoryConfig,
+    config: &Config,
+    views: &[Option<ViewSource>],
+    windows: &[Vec<u32>],
+) -> Memory {
+    let named = config.model.views.iter().zip(views);
+    let content = named.filter_map(|(view, source)| {
+        let store = Arc::clone(&source.as_ref()?.store);
+        Some(ContentView { name: view.name.clone(), store })
+    });
+    let content: Vec<ContentView> = content.collect();
+    Memory::count(settings, windows.len(), workload.items, |user| &windows[user], &content)
+}
+
 fn open_views(config: &Config) -> Result<Vec<Option<ViewSource>>, BenchError> {
     let open = |view: &ViewConfig| {
         if !view.kind.reads_features() {
@@ -240,6 +263,10 @@ pub fn config(workload: &Workload, dir: &Path, sets: &[String]) -> Result<Config
         }
     }
     let taught = config.objective.distill.teachers.first();
+    let remembers = |set: &&String| set.trim_start().starts_with("model.memory");
+    if let Some(set) = sets.iter().find(remembers).filter(|_| !config.memory_teaches()) {
+        return Err(BenchError::Mute(set.clone()));
+    }
     if let Some(set) = sets.iter().find(|set| taught.is_some() && set.trim_start().starts_with("objective")) {
         return Err(BenchError::Taught(set.clone()));
     }

@@ -39,7 +39,7 @@ section! {
         #[facts(Workload)]
         pub branches: Vec<BranchConfig> = Vec::new(),
         /// A further branch that counts instead of training. Absent: there is none.
-        #[facts(Workload)]
+        #[facts(Benched)]
         #[serde(skip_serializing_if = "Option::is_none")]
         pub memory: Option<MemoryConfig> = None,
         /// How the scores of all branches become one.

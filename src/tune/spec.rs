@@ -177,6 +177,10 @@ impl Spec {
         if spec.trials == 0 || spec.trials > 10_000 {
             return Err(wrong(format!("trials = {} is not between 1 and 10000", spec.trials)));
         }
+        if spec.base.is_none() && spec.data.is_none() {
+            let ways = "name the configuration to start from, or with data = \"DIR\" a data set for the recommended one";
+            return Err(wrong(format!("`base` is missing: {ways}")));
+        }
         if spec.eta < 2 || spec.min_epochs == 0 {
             return Err(wrong("eta must be 2 or more, min_epochs 1 or more".into()));
         }

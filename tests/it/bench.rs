@@ -234,6 +234,7 @@ fn what_can_not_be_run_is_refused_with_the_nearest_name() {
     refused(&["odmt-small", "--set", "width=7"], "heads", "");
     refused(&["odmt-small", "--config-set", "optim.lrr=1"], "optim.lrr", "optim.lr");
     refused(&["odmt-small", "--config-set", "train.epochs=1"], "train.epochs=1", "optim");
+    refused(&["odmt-small", "--config-set", "model.memory={}"], "teaches nobody", "objective.distill.pairs");
     refused(&["odmt-small", "--config-set", "model.width=8"], "model.width=8", "--set");
     refused(&["sasrec-ml1m", "--workload", path(&dir)], "holds `odmt-small`", "bench odmt-small");
     refused(&["odmt-small", "--write", path(&dir)], "already exists", "remove");
@@ -258,5 +259,8 @@ fn the_table_names_every_workload_and_a_run_tells_of_time_memory_and_arithmetic(
         assert!(said.contains(word), "no `{word}` in\n{said}");
     }
     let sets = ["--config-set", "optim.decay=matrices", "--dropout", "0"];
+    run(&[&args[..], &sets[..]].concat()).fine();
+    let pairs = r#"objective.distill.pairs=[{student="id",teacher="memory"}]"#;
+    let sets = ["--config-set", "model.memory={}", "--config-set", pairs];
     run(&[&args[..], &sets[..]].concat()).fine();
 }

@@ -217,3 +217,37 @@ fn a_training_below_the_counters_says_so_and_what_to_try() {
     let line = advice(&train(home.path(), CONFIG, &data, &short).fine()).unwrap();
     assert!(line.contains("data.windows=all ("), "{line}");
 }
+
+#[test]
+fn searches_and_studies_on_a_data_set_start_from_the_recommended_configuration() {
+    let home = tempfile::tempdir().unwrap();
+    let data = shop(home.path(), &["text"]);
+    let write = |name: &str, rest: &str| {
+        let file = home.path().join(name);
+        let (data, dir) = (path(&data), path(home.path()));
+        let sets = r#"set = ["train.epochs=1", "model.width=8", "model.memory.ridge=5.0"]"#;
+        fs::write(&file, format!("data = {data:?}\ndir = {dir:?}\n{sets}\n{rest}")).unwrap();
+        file
+    };
+    let search = write("search.toml", "trials = 1\n[space]\n\"model.dropout\" = { choice = [0.3] }\n");
+    let study = write("study.toml", "name = \"parts\"\nseeds = [1]\nconditions = [\"I\"]\n");
+    let cells = ["trial-000", "parts/C0/seed-1"].map(|cell| home.path().join(cell));
+    for (command, file, cell) in [("tune", &search, &cells[0]), ("ablate", &study, &cells[1])] {
+        let said = run(&[command, path(file), "--device", "cpu"]).fine();
+        assert!(said.stderr.contains("dropped image: the data set has no features of that view"));
+        let config: toml::Table = fs::read_to_string(cell.join("config.toml")).unwrap().parse().unwrap();
+        assert_eq!(names(&config, "branches"), ["id", "text"], "{command}");
+        let (model, objective) = (&config["model"], &config["objective"]);
+        assert_eq!(model["ensemble"]["weights"].as_str(), Some("fitted"));
+        assert_eq!(model["memory"]["ridge"].as_float(), Some(5.0));
+        assert_eq!(objective["kind"].as_str(), Some("in_batch"));
+        assert_eq!(config["data"]["path"].as_str(), Some(path(&data)));
+    }
+    // Neither says what to train on.
+    let text = fs::read_to_string(&search).unwrap();
+    fs::write(&search, &text[text.find("dir").unwrap()..]).unwrap();
+    run(&["tune", path(&search)]).refused("`base` is missing: name", "configs/tune");
+    let text = fs::read_to_string(&study).unwrap();
+    fs::write(&study, &text[text.find("dir").unwrap()..]).unwrap();
+    run(&["ablate", path(&study)]).refused("`base` is missing", "data = \"DIR\"");
+}
