@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 use codistill::features::{FeatureStore, Precision, StoreWriter};
 use codistill::run::{OpenOptions, Run};
@@ -24,7 +24,10 @@ fn shop() -> &'static Path {
         .1
 }
 
+/// One at a time: who evaluates a run keeps it, and the tests share one.
 fn judge(run_dir: &Path, more: &[&str]) -> Said {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     run(&[&["evaluate", path(run_dir), "--device", "cpu"], more].concat())
 }
 

@@ -230,7 +230,10 @@ fn searches_and_studies_on_a_data_set_start_from_the_recommended_configuration()
         file
     };
     let search = write("search.toml", "trials = 1\n[space]\n\"model.dropout\" = { choice = [0.3] }\n");
-    let study = write("study.toml", "name = \"parts\"\nseeds = [1]\nconditions = [\"I\"]\n");
+    let study = write(
+        "study.toml",
+        "name = \"parts\"\nseeds = [1]\nconditions = [\"I\"]\n[gates]\nepoch_limit = \"warn\"\n",
+    );
     let cells = ["trial-000", "parts/C0/seed-1"].map(|cell| home.path().join(cell));
     for (command, file, cell) in [("tune", &search, &cells[0]), ("ablate", &study, &cells[1])] {
         let said = run(&[command, path(file), "--device", "cpu"]).fine();
