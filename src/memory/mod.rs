@@ -130,50 +130,65 @@ impl Memory {
 
     /// Room for [`Self::scores`], to be used again.
     pub fn scratch(&self) -> Scratch {
-        Scratch { sums: vec![0.0; (self.items + 1) * self.sources.len()], met: Vec::new() }
+        Scratch { sums: vec![0.0; (self.items + 1) * self.sources.len()], ..Scratch::default() }
     }
 
     /// The best 128 scores above 0 after a history, oldest item first, of which all that is known counts. Items of the history are
     /// among them where others lead to them.
     pub fn scores(&self, history: &[u32], scratch: &mut Scratch) -> Vec<Scored> {
-        let n = self.sources.len();
-        let met = self.sums(history, scratch);
-        let mut scored = Vec::with_capacity(met.len());
-        for &item in &met {
-            let sums = &mut scratch.sums[item as usize * n..][..n];
-            let score = self.pooled(sums);
-            sums.fill(0.0);
-            if score > 0.0 {
-                scored.push((item, score));
-            }
-        }
-        scratch.met = met;
+        let mut scored = Vec::new();
+        self.pool(
+            history,
+            scratch,
+            |_| true,
+            |item, score| {
+                if score > 0.0 {
+                    scored.push((item, score));
+                }
+            },
+        );
         // Only what stays is sorted: that is cheaper than to sort all that was met.
         largest(scored, MOST_SCORED)
     }
 
     /// Writes scores of the items that have a column to `out`, however many they are; `columns` has I + 1 entries, `u32::MAX` where there is none.
     pub fn scores_among(&self, history: &[u32], scratch: &mut Scratch, columns: &[u32], out: &mut [f32]) {
+        let place = |item: u32| columns[item as usize] as usize;
+        let width = out.len();
+        self.pool(history, scratch, |item| place(item) < width, |item, score| out[place(item)] = score);
+    }
+
+    /// Gives the score of each item that some source leads to, of those that are `wanted`.
+    fn pool(
+        &self,
+        history: &[u32],
+        scratch: &mut Scratch,
+        wanted: impl Fn(u32) -> bool,
+        mut give: impl FnMut(u32, f32),
+    ) {
         let n = self.sources.len();
         let met = self.sums(history, scratch);
+        let Scratch { sums, logarithms, pooled, .. } = scratch;
+        logarithms.clear();
+        pooled.clear();
         for &item in &met {
-            let sums = &mut scratch.sums[item as usize * n..][..n];
-            if let Some(out) = out.get_mut(columns[item as usize] as usize) {
-                *out = self.pooled(sums);
+            let sums = &mut sums[item as usize * n..][..n];
+            let counts = |(sum, source): (&f32, &Source)| *sum > LEAST_SUM * source.scale;
+            // Most items are hardly met, and their logarithms cost as much as any.
+            if wanted(item) && sums.iter().zip(&self.sources).any(counts) {
+                pooled.push(item);
+                logarithms.extend(sums.iter().zip(&self.sources).map(|(sum, source)| source.ratio(*sum)));
             }
             sums.fill(0.0);
         }
-        scratch.met = met;
-    }
-
-    /// The score of an item with these sums.
-    fn pooled(&self, sums: &[f32]) -> f32 {
-        let own = || sums.iter().zip(&self.sources);
-        // Most items are hardly met, and their logarithms cost as much as any.
-        if own().all(|(sum, source)| *sum <= LEAST_SUM * source.scale) {
-            return 0.0;
+        logarithms.iter_mut().for_each(|x| *x = ln_1p(*x));
+        for (&item, logarithms) in pooled.iter().zip(logarithms.chunks_exact(n.max(1))) {
+            give(
+                item,
+                logarithms.iter().zip(&self.weights).map(|(logarithm, weight)| weight * logarithm).sum(),
+            );
         }
-        own().zip(&self.weights).map(|((sum, source), weight)| weight * source.logarithm(*sum)).sum()
+        scratch.met = met;
     }
 
     /// [`Self::scores`] of many histories.
@@ -211,16 +226,39 @@ impl Memory {
 }
 
 impl Source {
+    fn ratio(&self, sum: f32) -> f32 {
+        sum.max(0.0) / self.scale
+    }
+
     fn logarithm(&self, sum: f32) -> f32 {
-        (sum.max(0.0) / self.scale).ln_1p()
+        ln_1p(self.ratio(sum))
     }
 }
 
-/// What [`Memory::scores`] adds up in; all zeros between its calls.
-#[derive(Debug)]
+/// ln(1 + x) for x from 0 on, to 2e-7 of itself or of 1: the area tangent's series around the nearest power of 2. Without branches
+/// or calls, so that a loop of it is vector instructions, and the same bits on every machine.
+#[inline]
+fn ln_1p(x: f32) -> f32 {
+    /// Bits of the square root of 1/2: mantissas are taken from there to the square root of 2.
+    const LEAST: u32 = 0x3f35_04f3;
+    let bits = (1.0 + x).to_bits() - LEAST;
+    let exponent = (bits >> 23) as i32 as f32;
+    let mantissa = f32::from_bits((bits & 0x007f_ffff) + LEAST);
+    let t = (mantissa - 1.0) / (mantissa + 1.0);
+    let square = t * t;
+    let series = 1.0 + square * (1.0 / 3.0 + square * (1.0 / 5.0 + square * (1.0 / 7.0 + square / 9.0)));
+    exponent * std::f32::consts::LN_2 + 2.0 * t * series
+}
+
+/// What [`Memory::scores`] adds up in; the sums are zeros between its calls.
+#[derive(Debug, Default)]
 pub struct Scratch {
+    /// `[I + 1, sources]`
     sums: Vec<f32>,
     met: Vec<u32>,
+    pooled: Vec<u32>,
+    /// `[items in pooled, sources]`
+    logarithms: Vec<f32>,
 }
 
 /// The distinct items of a history, the newest first, as far as they were there to be counted.
@@ -314,6 +352,17 @@ mod tests {
         assert!(scores.iter().all(|s| s.0 < 6));
         assert!(scratch.sums.iter().all(|&sum| sum == 0.0), "the scratch is clean again");
         assert_eq!(memory.scores(&history, &mut scratch), scores);
+    }
+
+    #[test]
+    fn logarithms_are_those_of_the_standard_library() {
+        let all = (0..40_000).map(|n| (f64::from(n) / 2000.0).exp() - 1.0).chain([1e-8, 1e-3, 0.02]);
+        for x in all.map(|x| x as f32) {
+            let expected = f64::from(x).ln_1p();
+            let gap = (f64::from(ln_1p(x)) - expected).abs();
+            assert!(gap < 2e-7 * expected.max(1.0), "{x}: {gap}");
+        }
+        assert_eq!(ln_1p(0.0), 0.0);
     }
 
     #[test]
