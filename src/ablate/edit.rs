@@ -3,7 +3,7 @@
 //! A modality stands in a model in three places: its tokens in the tower, its branch, and the branch's share of
 //! ensemble and distillation. Removing the view takes all three; removing the branch leaves the tokens.
 
-use crate::config::{Config, ENSEMBLE, IdInit};
+use crate::config::{Config, ENSEMBLE, EnsembleWeights, IdInit};
 
 /// Takes views away: tokens, branches, their place in ensemble and distillation.
 pub fn remove_views(config: &mut Config, gone: &[String]) {
@@ -29,13 +29,21 @@ pub fn remove_branches(config: &mut Config, views: &[String]) {
 /// Drops what speaks of branches that are gone; early stopping goes by the ensemble then.
 fn mend(config: &mut Config) {
     let live: Vec<&str> = config.model.branches.iter().map(|branch| branch.name.as_str()).collect();
+    let memory = config.model.memory.as_ref().map(|memory| memory.name.as_str());
     let is_live = |name: &str| live.contains(&name);
+    if live.len() == 1 && memory.is_none() {
+        // Nothing is left to weigh.
+        config.model.ensemble.weights = EnsembleWeights::Equal;
+    }
     let distill = &mut config.objective.distill;
     let runs: Vec<&str> = distill.teachers.iter().map(|teacher| teacher.name.as_str()).collect();
     distill.pairs.retain(|pair| {
         let teacher = pair.teacher.as_str();
-        let taught =
-            if teacher == ENSEMBLE { live.len() > 1 } else { is_live(teacher) || runs.contains(&teacher) };
+        let taught = if teacher == ENSEMBLE {
+            live.len() > 1
+        } else {
+            is_live(teacher) || memory == Some(teacher) || runs.contains(&teacher)
+        };
         is_live(&pair.student) && taught
     });
     let pairs = &distill.pairs;
@@ -99,6 +107,23 @@ mod tests {
             let metric = if view == "text" { "ensemble/ndcg@10" } else { "text/ndcg@10" };
             assert_eq!(config.train.metric, metric);
         }
+    }
+
+    #[test]
+    fn a_memory_teaches_and_is_weighed_whichever_views_go() {
+        let taught = r#"objective.distill.pairs=[{ student = "text", teacher = "memory" }, { student = "id", teacher = "memory" }]"#;
+        let mut config = quickstart(&["model.memory={}", "model.ensemble.weights=fitted", taught]);
+        remove_branches(&mut config, &[]);
+        assert_eq!(config.objective.distill.pairs.len(), 2);
+        remove_views(&mut config, &["text".to_owned(), "image".to_owned()]);
+        assert_eq!(config.objective.distill.pairs.len(), 1);
+        // One branch and a memory are weighed; one branch alone is not.
+        assert_eq!(config.model.ensemble.weights, EnsembleWeights::Fitted);
+        config.validate().unwrap();
+        config.model.memory = None;
+        remove_branches(&mut config, &[]);
+        assert_eq!(config.model.ensemble.weights, EnsembleWeights::Equal);
+        assert!(config.objective.distill.pairs.is_empty());
     }
 
     #[test]

@@ -7,11 +7,11 @@
 //! branches score too, so that both can be added up (logarithmic pooling of opinions, Genest and Zidek 1986). An item that no
 //! source leads to scores 0.
 //!
-//! The weights w come from the training part alone ([`weigh`]): everything is counted once without the last training item of
+//! The weights w come from the training part alone (`weigh`): everything is counted once without the last training item of
 //! each user, and these are then foretold. What is kept is counted on the whole training part.
 //!
 //! Reading order: [`lists`] (row-sparse matrices), [`moments`] and [`regression`] (what two sources are made of),
-//! [`co_occurrence`], [`sequence`] and [`content`] (the sources), [`weigh`], [`disk`].
+//! [`co_occurrence`], [`sequence`] and [`content`] (the sources), `weigh`, [`disk`].
 
 pub mod co_occurrence;
 pub mod config;

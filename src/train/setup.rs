@@ -250,7 +250,7 @@ pub fn absent_views(config: &Config) -> Result<Vec<String>, SystemError> {
 /// that it has no features of, which stand beside it, and without a file it is the recommended one.
 ///
 /// # Errors
-/// As [`load`](crate::config::load) and [`absent_views`]; there is neither a file nor a data set, or nothing is left of the
+/// As [`load`] and [`absent_views`]; there is neither a file nor a data set, or nothing is left of the
 /// model.
 pub fn load_fitting(
     path: Option<&Path>,

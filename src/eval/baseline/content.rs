@@ -66,7 +66,7 @@ fn unit_vectors(views: &[ContentView], items: usize) -> (Vec<f32>, usize) {
 }
 
 /// Neighbours of every item by the sum over the views of their cosines, nearest first; row 0 is padding and empty. Memory: the
-/// vectors, K neighbours per item, and [`BLOCK`] rows of I per thread.
+/// vectors, K neighbours per item, and `BLOCK` rows of I per thread.
 pub fn content_neighbours(views: &[ContentView], items: usize) -> Vec<Vec<(f32, u32)>> {
     let (vectors, width) = unit_vectors(views, items);
     if width == 0 {

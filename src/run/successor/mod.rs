@@ -1,4 +1,4 @@
-//! Runs that are made from finished runs: trained anew on more data ([`refit()`]), or from their weights ([`warm()`]).
+//! Runs that are made from finished runs: trained anew on more data ([`refit()`]), or from their weights ([`warm`]).
 //!
 //! Both begin with what the finished run chose ([`chosen`]); what the new training takes from it is put in by [`start()`].
 
