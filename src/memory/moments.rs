@@ -96,9 +96,8 @@ impl<'a, 'h: 'a, H: Fn(usize) -> &'h [u32] + Sync> Occurrences<'a, H> {
         own.iter().map(|&(user, place)| ((self.history)(user as usize), place as usize))
     }
 
-    /// For each item: what its pairs with itself sum up to, and the `kept` others of largest cosine with what the pairs with them
-    /// sum up to, ascending. `squares` and `others` are the norms of the rows and of the columns; `value` is that of a pair up to
-    /// `reach` places apart.
+    /// `[I + 1, I + 1]`: of each item the `kept` others of largest cosine, with what the pairs with them sum up to. `norms` are the
+    /// squares of rows and of columns that the cosine divides by; `value` is that of a pair up to `reach` places apart.
     pub fn sums(
         &self,
         reach: usize,
