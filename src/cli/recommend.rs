@@ -6,6 +6,7 @@ mod writer;
 use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
@@ -15,6 +16,7 @@ use super::setup::{InputArgs, Trained, open_run};
 use super::{Exit, Failure, Terminal};
 use codistill::config::HistoryRule;
 use codistill::data::Items;
+use codistill::memory::Memory;
 use codistill::recommend::{
     Calibration, History, Listing, Mixed, MixedScorer, ModelScorer, Popular, Recommendation,
     mixed_similar_items, mixed_top_k, similar_items, top_k,
@@ -112,8 +114,12 @@ pub fn run(args: &RecommendArgs, terminal: &Terminal) -> Result<Exit, Failure> {
              them too",
         );
     }
-    let mut branches: Vec<String> =
-        trained.system().setup.config.model.branches.iter().map(|b| b.name.clone()).collect();
+    let model = &trained.system().setup.config.model;
+    let mut branches = model.score_names();
+    if args.who.item.is_some() {
+        // A memory has no vectors to compare.
+        branches.truncate(model.branches.len());
+    }
     let branch = args.branch.as_ref().map(|name| place_of(name, &branches)).transpose()?;
     if let Some(place) = branch {
         branches = vec![branches.swap_remove(place)];
@@ -210,7 +216,7 @@ fn place_of(branch: &str, names: &[String]) -> Result<usize, Failure> {
 /// What there is to recommend: the catalogue, or a store's items.
 enum Shelf {
     Catalogue,
-    Store { mixed: Box<Mixed>, items: Items },
+    Store { mixed: Box<Mixed>, items: Items, memory: Option<Arc<Memory>> },
 }
 
 /// Writes the lists of a tile of histories.
@@ -234,9 +240,9 @@ impl Shelf {
                 let scorer = ModelScorer::new(model, &vectors, system.memory(), None, s, device);
                 histories.chunks(TILE).try_for_each(|tile| write(tile, top_k(&scorer, tile, listing)))
             }
-            Self::Store { mixed, .. } => {
+            Self::Store { mixed, memory, .. } => {
                 let calibration = args.calibrate.unwrap_or_default();
-                let scorer = MixedScorer::new(model, mixed, system.memory(), None, s, calibration, device);
+                let scorer = MixedScorer::new(model, mixed, memory.clone(), None, s, calibration, device);
                 histories.chunks(TILE).try_for_each(|tile| write(tile, mixed_top_k(&scorer, tile, listing)))
             }
         }
@@ -246,7 +252,9 @@ impl Shelf {
         let Some(dir) = &args.store else { return Ok(Self::Catalogue) };
         let snapshot = opened(trained, dir, terminal)?;
         let mixed = Box::new(snapshot.mixed(&trained.run.device.device));
-        Ok(Self::Store { mixed, items: described(&snapshot, &trained.system().setup.dataset.items) })
+        let items = described(&snapshot, &trained.system().setup.dataset.items);
+        let memory = snapshot.remembered(trained.system().memory());
+        Ok(Self::Store { mixed, items, memory })
     }
 
     fn items<'a>(&'a self, trained: &'a Trained) -> &'a Items {
@@ -270,7 +278,7 @@ impl Shelf {
         let counts = dataset.train_counts();
         match self {
             Self::Catalogue => Popular::new(&counts, |_| true),
-            Self::Store { mixed, items } => {
+            Self::Store { mixed, items, .. } => {
                 let counts_by_id: HashMap<&str, u32> =
                     dataset.items.ids.iter().map(String::as_str).zip(counts).skip(1).collect();
                 let counts: Vec<u32> =

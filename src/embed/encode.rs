@@ -12,7 +12,9 @@ use serde_json::json;
 use super::cold::{ColdRule, Parts, id_table, replace_table};
 use super::{EmbedError, NewItem, TokenView};
 use crate::config::ViewConfig;
+use crate::eval::baseline::ContentView;
 use crate::features::{FeatureStore, StoreWriter, item_ids_hash};
+use crate::memory::Alike;
 use crate::model::{Recommender, ViewSource};
 use crate::params;
 use crate::recommend::CatalogueVectors;
@@ -27,6 +29,8 @@ pub struct Encoded {
     pub live: Vec<Vec<bool>>,
     /// The token views that each item lacks.
     pub missing: Vec<Vec<String>>,
+    /// What each item is like, for a memory.
+    pub alike: Vec<Alike>,
 }
 
 /// The token views of a model, with widths and precisions.
@@ -60,7 +64,8 @@ pub fn catalogue(system: &CoDistill, model: &Recommender, rule: &ColdRule) -> (C
     let live =
         (1..counts.len()).map(|i| if counts[i] == 0 { cold_live.clone() } else { all.clone() }).collect();
     let missing = (1..counts.len() as u32).map(|item| missing(system, &system.views, item)).collect();
-    let encoded = cut(&vectors, live, missing);
+    let alike = vec![Alike::new(); counts.len() - 1];
+    let encoded = cut(&vectors, live, missing, alike);
     (vectors, encoded)
 }
 
@@ -122,7 +127,18 @@ pub fn encode(
         None => cold_live.clone(),
     };
     let missing = (1..=items.len() as u32).map(|item| missing(system, &views, item)).collect();
-    Ok(cut(&vectors_of(&own), known.iter().map(live_of).collect(), missing))
+    let alike = alike(system, &views, items.len());
+    Ok(cut(&vectors_of(&own), known.iter().map(live_of).collect(), missing, alike))
+}
+
+/// What the memory makes of items with these features.
+fn alike(system: &CoDistill, views: &[Option<ViewSource>], count: usize) -> Vec<Alike> {
+    let Some(memory) = system.memory() else { return vec![Alike::new(); count] };
+    let named = system.setup.config.model.views.iter().zip(views);
+    let new = named.filter_map(|(view, source)| {
+        Some(ContentView { name: view.name.clone(), store: source.as_ref()?.store.clone() })
+    });
+    memory.alike(&system.content(), &new.collect::<Vec<_>>(), count)
 }
 
 /// Names of the views without features of the item.
@@ -133,7 +149,12 @@ fn missing(system: &CoDistill, views: &[Option<ViewSource>], item: u32) -> Vec<S
 }
 
 /// Drops the padding row, and sets vectors that are not live to zeros.
-fn cut(vectors: &CatalogueVectors, live: Vec<Vec<bool>>, missing: Vec<Vec<String>>) -> Encoded {
+fn cut(
+    vectors: &CatalogueVectors,
+    live: Vec<Vec<bool>>,
+    missing: Vec<Vec<String>>,
+    alike: Vec<Alike>,
+) -> Encoded {
     let one = |(branch, x): (usize, &burn::tensor::Tensor<2>)| {
         let d = x.dims()[1];
         let mut rows = params::host(x.clone()).split_off(d);
@@ -144,7 +165,7 @@ fn cut(vectors: &CatalogueVectors, live: Vec<Vec<bool>>, missing: Vec<Vec<String
         }
         rows
     };
-    Encoded { branches: vectors.branches.iter().enumerate().map(one).collect(), live, missing }
+    Encoded { branches: vectors.branches.iter().enumerate().map(one).collect(), live, missing, alike }
 }
 
 /// Writes a feature store of the items' tokens with the precision and token count of the trained one.

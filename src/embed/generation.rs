@@ -12,6 +12,7 @@ use super::cold::ColdRule;
 use super::encode::Encoded;
 use super::{EmbedError, NewItem};
 use crate::artefact::{self, ArtefactError, Staging, json_line, json_value};
+use crate::memory::Alike;
 use crate::tensors;
 use crate::tensors::Values;
 
@@ -53,7 +54,7 @@ pub struct Head {
 }
 
 /// An item of the store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     pub id: String,
     pub title: String,
@@ -69,6 +70,9 @@ pub struct Row {
     /// Token views that it lacks.
     #[serde(default)]
     pub missing: Vec<String>,
+    /// What of the catalogue an appended item is like, where the model has a memory that asks for it.
+    #[serde(default, skip_serializing_if = "Alike::is_empty")]
+    pub alike: Alike,
     /// Number of the generation that wrote it.
     pub generation: u32,
     /// Whether it is a candidate. Deleted items may still occur in histories.
@@ -99,8 +103,8 @@ struct StoredRows {
 impl Change {
     /// The change that adds or replaces encoded items.
     pub fn new(items: &[NewItem], known: &[Option<u32>], encoded: Encoded) -> Self {
-        let each = items.iter().zip(known).zip(encoded.live).zip(encoded.missing);
-        let rows = each.map(|(((item, known), live), missing)| Row {
+        let each = items.iter().zip(known).zip(encoded.live).zip(encoded.missing).zip(encoded.alike);
+        let rows = each.map(|((((item, known), live), missing), alike)| Row {
             id: item.id.clone(),
             title: item.title.clone(),
             category: item.category.clone(),
@@ -109,6 +113,7 @@ impl Change {
             trained: known.is_some(),
             live,
             missing,
+            alike,
             generation: 0,
             offered: true,
         });

@@ -68,6 +68,7 @@ impl Embedder<'_> {
             trained: counts[n + 1] > 0,
             live: live.clone(),
             missing: missing.clone(),
+            alike: BTreeMap::new(),
             generation: 1,
             offered: true,
         });

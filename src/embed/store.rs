@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::EmbedError;
 use super::generation::{self, Generation, ROWS, read_json};
 pub use super::generation::{Change, Description, Head, Row};
 use crate::artefact::{self, Makes, Staging, io_error, json_line};
 use crate::lock::DirLock;
+use crate::memory::{Alike, Memory};
 
 const PREFIX: &str = "generation-";
 const HEAD: &str = "head.json";
@@ -285,6 +287,14 @@ impl Snapshot {
     /// Number of an item, from 1.
     pub fn item(&self, id: &str) -> Option<u32> {
         self.index.get(id).map(|&row| row as u32 + 1)
+    }
+
+    /// What a memory of the catalogue knows of these items: appended ones are like some of it.
+    #[must_use]
+    pub fn remembered(&self, memory: Option<Arc<Memory>>) -> Option<Arc<Memory>> {
+        let appended: Vec<&Alike> = self.rows[self.head.catalogue..].iter().map(|row| &row.alike).collect();
+        let memory = memory?;
+        Some(if appended.is_empty() { memory } else { Arc::new(memory.joined(&appended)) })
     }
 
     /// Number of appended items.

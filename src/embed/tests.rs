@@ -20,6 +20,7 @@ fn change(ids: &[&str], mark: f32) -> Change {
         trained: true,
         live: vec![true, true],
         missing: if *id == "d" { vec!["image".into()] } else { Vec::new() },
+        alike: BTreeMap::new(),
         generation: 0,
         offered: true,
     };

@@ -17,10 +17,13 @@ pub fn work(view: &ContentView, items: usize) -> f64 {
 /// near to nothing.
 pub fn alike(view: &ContentView, items: usize) -> Lists {
     let near = content_neighbours(std::slice::from_ref(view), items);
-    Lists::from_rows(near.into_iter().map(|row| {
-        let mut row: Vec<(u32, f32)> =
-            row.into_iter().map(|(cosine, other)| (other, cosine.powi(POWER))).collect();
-        row.sort_unstable_by_key(|entry| entry.0);
-        row
-    }))
+    Lists::from_rows(near.into_iter().map(powered))
+}
+
+/// Neighbours as entries of a row.
+pub(super) fn powered(near: Vec<(f32, u32)>) -> Vec<(u32, f32)> {
+    let mut row: Vec<(u32, f32)> =
+        near.into_iter().map(|(cosine, other)| (other, cosine.powi(POWER))).collect();
+    row.sort_unstable_by_key(|entry| entry.0);
+    row
 }

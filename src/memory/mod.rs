@@ -11,7 +11,7 @@
 //! each user, and these are then foretold. What is kept is counted on the whole training part.
 //!
 //! Reading order: [`lists`] (row-sparse matrices), [`moments`] and [`regression`] (what two sources are made of),
-//! [`co_occurrence`], [`sequence`] and [`content`] (the sources), `weigh`, [`disk`].
+//! [`co_occurrence`], [`sequence`], [`transitions`] and [`content`] (the sources), `weigh`, [`new_items`], [`disk`].
 
 pub mod co_occurrence;
 pub mod config;
@@ -19,8 +19,10 @@ pub mod content;
 pub mod disk;
 pub mod lists;
 pub mod moments;
+pub mod new_items;
 pub mod regression;
 pub mod sequence;
+pub mod transitions;
 mod weigh;
 
 use rayon::prelude::*;
@@ -30,8 +32,10 @@ use crate::eval::baseline::ContentView;
 pub use co_occurrence::CoOccurrence;
 pub use lists::Lists;
 pub(crate) use lists::largest;
+pub use new_items::Alike;
 pub use regression::Regression;
 pub use sequence::Sequence;
+pub use transitions::Transitions;
 
 /// Items of a history older than this many weigh nothing, whatever the decay: time stays bounded.
 const LOOK_BACK: usize = 200;
@@ -49,7 +53,7 @@ const CONTENT_SCALE: f32 = 0.2;
 /// One way to tell what follows a history.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Source {
-    /// `co_occurrence`, `sequence`, or the name of a view.
+    /// `co_occurrence`, `sequence`, `transitions`, or the name of a view.
     pub name: String,
     pub lists: Lists,
     /// Weight of a history item per newer distinct one.
@@ -278,15 +282,25 @@ fn counted_sources<'a>(
     items: usize,
     history: impl Fn(usize) -> &'a [u32] + Sync,
 ) -> Vec<Source> {
-    let (neighbours, scale) = (config.neighbours, COUNTED_SCALE);
+    let source = |name: &str, lists, decay: f64| Source {
+        name: name.into(),
+        lists,
+        decay: decay as f32,
+        scale: COUNTED_SCALE,
+    };
+    let neighbours = config.neighbours;
     let regression = Regression { neighbours, ridge: config.ridge };
     let lists = CoOccurrence { regression, pair_decay: config.pair_decay }.fit(users, items, &history);
-    let mut sources = vec![Source { name: "co_occurrence".into(), lists, decay: config.decay as f32, scale }];
+    let mut sources = vec![source("co_occurrence", lists, config.decay)];
     if config.sequence {
         // Few items come just before another one: half as many neighbours do as well, and cost an eighth.
         let regression = Regression { neighbours: neighbours.div_ceil(2), ridge: config.sequence_ridge };
-        let lists = Sequence { regression, decay: config.sequence_decay }.fit(users, items, history);
-        sources.push(Source { name: "sequence".into(), lists, decay: config.sequence_decay as f32, scale });
+        let lists = Sequence { regression, decay: config.sequence_decay }.fit(users, items, &history);
+        sources.push(source("sequence", lists, config.sequence_decay));
+    }
+    if config.transitions {
+        let lists = Transitions::default().fit(users, items, history);
+        sources.push(source("transitions", lists, config.transition_decay));
     }
     sources
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::program::{Said, dataset, path, run, trained};
+use crate::program::{Said, dataset, path, run, tiny};
 
 /// Tokens of the quick start's text view.
 fn tokens() -> Vec<f32> {
@@ -19,8 +19,13 @@ struct Shop {
 impl Shop {
     /// A run and a store of its catalogue.
     fn open() -> Self {
+        Self::with(&[])
+    }
+
+    /// The same of a run with these settings.
+    fn with(sets: &[&str]) -> Self {
         let home = tempfile::tempdir().unwrap();
-        trained(home.path());
+        run(&tiny(home.path(), sets)).fine();
         let shop = Self { home };
         shop.embed(&["build", &shop.run()], &[]).fine();
         shop
@@ -104,6 +109,42 @@ fn lines_that_a_catalogue_could_hold_are_taken() {
         assert!(said.stderr.contains(&format!("passed over: {}", shop.at(told))), "{told}: {}", said.stderr);
     }
     assert_eq!(shop.status()["appended"], 6);
+}
+
+/// Items and the memory's scores of a list.
+fn remembered(said: &Said) -> Vec<(String, Option<f64>)> {
+    let list: Value = serde_json::from_str(said.stdout.lines().next().unwrap()).unwrap();
+    let entry = |i: &Value| (i["item"].as_str().unwrap().to_owned(), i["branches"]["memory"].as_f64());
+    list["items"].as_array().unwrap().iter().map(entry).collect()
+}
+
+#[test]
+fn a_memory_knows_appended_items_by_their_content() {
+    let shop = Shop::with(&["model.memory={ridge=5.0}"]);
+    let line = |id: &str, features: Value| json!({"id": id, "title": id, "features": features}).to_string();
+    shop.append(&[line("like", json!({"text": tokens()})), line("bare", json!({}))].join("\n"), &[]).fine();
+    let histories = shop.at("histories.jsonl");
+    let list = |history: &[&str]| {
+        fs::write(&histories, json!({"user": "x", "items": history}).to_string()).unwrap();
+        remembered(&shop.recommend(&["--histories", &histories, "-k", "90"]).fine())
+    };
+    let led = list(&["like"]);
+    let nearest =
+        led.iter().filter(|(_, score)| score.is_some_and(|s| s > 0.0)).map(|(item, _)| item.as_str());
+    let nearest: Vec<&str> = nearest.collect();
+    assert!(!nearest.is_empty() && !nearest.contains(&"bare"), "{led:?}");
+    let back = list(&nearest[..1]);
+    let score = |id: &str| back.iter().find(|(item, _)| item == id).and_then(|(_, score)| *score);
+    assert!(score("like").is_some_and(|s| s > 0.0), "{back:?}");
+    assert_eq!(score("bare"), None, "nobody had it, and it has no features");
+    // A compaction and a deletion move numbers, not what items are like.
+    shop.append(&line("more", json!({"text": tokens()})), &[]).fine();
+    shop.embed(&["delete", "bare"], &[]).fine();
+    shop.embed(&["compact"], &[]).fine();
+    let after = list(&nearest[..1]);
+    let of = |all: &[(String, Option<f64>)], id: &str| all.iter().find(|(item, _)| item == id).unwrap().1;
+    assert_eq!(of(&after, "like"), of(&back, "like"));
+    assert_eq!(of(&after, "more"), of(&back, "like"), "two of the same features");
 }
 
 #[test]

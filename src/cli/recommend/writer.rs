@@ -172,7 +172,7 @@ impl<'a> Writer<'a> {
                 r.score.to_string(),
             ];
             // A branch that says nothing of the item leaves its cell empty.
-            let said = |b: usize| r.branches.get(b).filter(|s| !s.is_nan());
+            let said = |b: usize| r.branches.get(b).filter(|s| s.is_finite());
             cells.extend((0..self.branches.len()).map(|b| said(b).map_or_else(String::new, f32::to_string)));
             cells.extend(key.source().map(|source| source.word().to_owned()));
             let _ = writer.write_record(&cells);

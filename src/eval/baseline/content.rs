@@ -72,7 +72,32 @@ pub fn content_neighbours(views: &[ContentView], items: usize) -> Vec<Vec<(f32, 
     if width == 0 {
         return vec![Vec::new(); items + 1];
     }
-    let lists: Vec<Vec<Vec<(f32, u32)>>> = vectors
+    neighbours(&vectors, &vectors, width, |item, other| item != other)
+}
+
+/// `[N]`: the same for items of another store, by one view: each one's neighbours among the items of `view`.
+pub fn content_neighbours_of(
+    new: &ContentView,
+    count: usize,
+    view: &ContentView,
+    items: usize,
+) -> Vec<Vec<(f32, u32)>> {
+    let (vectors, width) = unit_vectors(std::slice::from_ref(view), items);
+    let (queries, own_width) = unit_vectors(std::slice::from_ref(new), count);
+    if width == 0 || width != own_width {
+        return vec![Vec::new(); count];
+    }
+    neighbours(&queries[width..], &vectors, width, |_, _| true)
+}
+
+/// Neighbours of each query among `vectors`, whose row 0 is padding, as far as the pair may count.
+fn neighbours(
+    queries: &[f32],
+    vectors: &[f32],
+    width: usize,
+    counts: impl Fn(usize, usize) -> bool + Sync,
+) -> Vec<Vec<(f32, u32)>> {
+    let lists: Vec<Vec<Vec<(f32, u32)>>> = queries
         .par_chunks(BLOCK * width)
         .enumerate()
         .map(|(block, queries)| {
@@ -87,7 +112,7 @@ pub fn content_neighbours(views: &[ContentView], items: usize) -> Vec<Vec<(f32, 
                                 #[inline(always)]
                                 |[a, b]| a * b,
                             );
-                            if cosine > 0.0 && block * BLOCK + row != other {
+                            if cosine > 0.0 && counts(block * BLOCK + row, other) {
                                 found[row].push((cosine, other as u32));
                             }
                         }

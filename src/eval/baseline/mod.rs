@@ -11,7 +11,7 @@ mod terms;
 mod transitions;
 
 pub use baskets::{Baskets, SHRINKAGE};
-pub use content::{ContentKnn, ContentView, content_neighbours};
+pub use content::{ContentKnn, ContentView, content_neighbours, content_neighbours_of};
 pub use knn::ItemKnn;
 pub use popularity::{Popularity, RecentPopularity};
 pub use terms::{KNOWS_VALIDATION, Known, Terms, Unscored, is_equal};

@@ -54,7 +54,7 @@ impl<'a> MixedScorer<'a> {
     }
 
     /// Scores of all items for each history, in the order of [`ModelScorer::score_histories`]: `ensemble` first,
-    /// then the branches, `[N, I + 1]` each, and the memory, which knows trained items alone. A branch gives NaN to items that it has no vector of, and to all items
+    /// then the branches, `[N, I + 1]` each, and the memory, which knows those of its own. A branch gives NaN to items that it has no vector of, and to all items
     /// where it has a vector of no item of the history.
     pub fn score_histories(&self, histories: &[&[u32]]) -> Vec<Vec<f32>> {
         let width = self.mixed.items() + 1;

@@ -151,7 +151,7 @@ impl CoDistill {
     }
 
     /// The views with features.
-    fn content(&self) -> Vec<ContentView> {
+    pub(crate) fn content(&self) -> Vec<ContentView> {
         let features = self.features().into_iter();
         features.map(|(name, store)| ContentView { name: name.to_owned(), store: store.clone() }).collect()
     }
