@@ -54,7 +54,7 @@ impl Choices {
         &self.values[start..self.ends[n]]
     }
 
-    /// The D weights w of the largest `mean log softmax(x w)[chosen] - penalty/2 · |w - prior|²` over the choices for which
+    /// The D weights w of the largest `Σ log softmax(x w)[chosen] - precision/2 · |w - prior|²` over the choices for which
     /// `counts` is true. Of the features in `positive` no weight is below `floor`: the lowest is held there, and the others are
     /// fitted again.
     ///
@@ -156,23 +156,27 @@ impl Choices {
             .collect();
         let mut sums = parts.iter().fold(Sums::zero(d), Sums::plus);
         sums.scale(1.0 / all.len().max(1) as f64);
+        let penalty = rule.precision / all.len().max(1) as f64;
         for k in 0..d {
             let off = weights[k] - rule.prior[k];
-            sums.value -= rule.penalty / 2.0 * off * off;
-            sums.gradient[k] -= rule.penalty * off;
-            sums.curvature[k * d + k] += rule.penalty;
+            sums.value -= penalty / 2.0 * off * off;
+            sums.gradient[k] -= penalty * off;
+            sums.curvature[k * d + k] += penalty;
         }
         sums
     }
 }
 
+/// One over the variance of the weights of branches and of sources, which lie within a few tenths of what is usual.
+pub const PRECISION: f64 = 20.0;
+
 /// What weights are drawn to and may be.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule<'a> {
-    /// D weights that stand where the choices say nothing.
+    /// D weights that stand where the choices say nothing: the means of a normal prior.
     pub prior: &'a [f64],
-    /// Strength of the pull towards them, per choice.
-    pub penalty: f64,
+    /// One over its variance: how much it says does not grow with the choices, so that it decides where they are few.
+    pub precision: f64,
     /// Features whose weights have a lower bound.
     pub positive: &'a [usize],
     /// That bound.
@@ -251,7 +255,7 @@ impl Sums {
 mod tests {
     use super::*;
 
-    const FREE: Rule<'static> = Rule { prior: &[0.0, 0.0], penalty: 1e-4, positive: &[], floor: 0.0 };
+    const FREE: Rule<'static> = Rule { prior: &[0.0, 0.0], precision: 0.05, positive: &[], floor: 0.0 };
 
     /// Pseudo-random choices under known weights: alternatives' features are hashes, the choice is drawn by its probability.
     fn drawn(weights: [f64; 2], n: usize) -> Choices {
@@ -292,7 +296,7 @@ mod tests {
     #[test]
     fn the_gradient_is_zero_at_the_fit_by_finite_differences() {
         let choices = drawn([0.7, 0.4], 300);
-        let rule = Rule { prior: &[1.0, 0.0], penalty: 0.1, ..FREE };
+        let rule = Rule { prior: &[1.0, 0.0], precision: 20.0, ..FREE };
         let found = choices.fit(&rule, &|n| n % 3 > 0);
         let value = |w: &[f64]| choices.sums(w, &rule, &|n| n % 3 > 0).value;
         for k in 0..2 {
@@ -310,7 +314,7 @@ mod tests {
         let bound = Rule { positive: &[0, 1], floor: 0.01, ..FREE };
         let found = choices.fit(&bound, &|_| true);
         assert_eq!(found[1], 0.01);
-        let alone = Rule { prior: &[0.0, 0.01], penalty: 1e-4, ..FREE };
+        let alone = Rule { prior: &[0.0, 0.01], ..FREE };
         let value = |w: f64| choices.sums(&[w, 0.01], &alone, &|_| true).value;
         assert!(value(found[0]) > value(found[0] + 0.01) && value(found[0]) > value(found[0] - 0.01));
     }

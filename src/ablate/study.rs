@@ -120,6 +120,16 @@ impl Study {
         Ok(())
     }
 
+    /// The same study of another data set, in a directory of its own: its name gains the data set's.
+    #[must_use]
+    pub fn of(mut self, data: &Path) -> Self {
+        if let Some(name) = data.file_name() {
+            self.name = format!("{}-{}", self.name, name.to_string_lossy());
+        }
+        self.data = Some(data.to_owned());
+        self
+    }
+
     /// The full model's configuration, with the study's directory as the place of its runs.
     ///
     /// # Errors
@@ -137,23 +147,9 @@ impl Study {
         let (loaded, dropped) = load_fitting(path, &self.set, self.data.as_deref())?;
         let mut base = loaded.config;
         self.check_teachers(&base)?;
-        self.check_quick(&base)?;
         base.check_compared()?;
         base.run.dir = self.root();
         Ok((base, dropped))
-    }
-
-    /// A view that is hidden from the branches alone would go on speaking through the memory.
-    fn check_quick(&self, base: &Config) -> Result<(), StudyError> {
-        if !self.quick || base.model.memory.is_none() {
-            return Ok(());
-        }
-        Err(StudyError::Invalid {
-            path: self.base.clone(),
-            key: "model.memory".into(),
-            reason: "knows views too, which quick = true hides from the branches alone".into(),
-            hint: "leave quick out, or study the model without it: set = [\"model.memory=none\"]".into(),
-        })
     }
 
     /// A condition changes what its own model reads, and nothing of a model that is trained already.
@@ -194,5 +190,19 @@ impl Study {
     pub(super) fn options(&self) -> Result<Options, StudyError> {
         let rule = Rule { confidence: self.confidence, margin: self.margin, power: self.power };
         Ok(Options { metric: self.metric.parse()?, rule, draws: self.draws, ..Options::default() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_study_of_another_data_set_has_a_directory_of_its_own() {
+        let study = Study { name: "recipe".into(), ..Study::default() };
+        let own = study.clone().of(Path::new("data/beauty-chosen/"));
+        assert_eq!(own.root(), Path::new("checkpoints/recipe-beauty-chosen"));
+        assert_eq!(own.data.as_deref(), Some(Path::new("data/beauty-chosen/")));
+        assert_ne!(own.root(), study.root());
     }
 }

@@ -10,7 +10,9 @@ use super::signals::stop_flag;
 use super::{Exit, Failure, Terminal};
 use codistill::ablate::across::{Across, Model, same_metric};
 use codistill::ablate::run::Reported;
-use codistill::ablate::{Ended, Event, Outcome, Plan, Processes, Request, State, Study, run as run_study};
+use codistill::ablate::{
+    Ended, Event, Outcome, Plan, Processes, Request, State, Study, StudyError, run as run_study,
+};
 use codistill::table::{Column, Table};
 
 #[derive(Debug, Args)]
@@ -27,11 +29,15 @@ Examples:
   codistill ablate configs/studies/quickstart.toml --jobs 2
   codistill ablate configs/studies/quickstart.toml --only C0,S-text
   codistill ablate configs/studies/quickstart.toml --report
+  codistill ablate configs/studies/recipe.toml --data data/mine --jobs 2
   codistill ablate odmt.toml late-fusion.toml sasrec.toml --jobs 2")]
 pub struct AblateArgs {
     /// Study file; several are set side by side when all are done.
     #[arg(required = true)]
     study: Vec<PathBuf>,
+    /// Study this data set in place of the file's; the study's directory gains its name.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// Trainings at one time, 1 to 1024; default: the study's.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024), conflicts_with = "report")]
     jobs: Option<u16>,
@@ -64,7 +70,11 @@ enum Came {
 }
 
 pub fn run(args: &AblateArgs, terminal: &Terminal) -> Result<Exit, Failure> {
-    let studies = args.study.iter().map(|path| Study::load(path)).collect::<Result<Vec<_>, _>>()?;
+    let load = |path: &PathBuf| {
+        let study = Study::load(path)?;
+        Ok::<_, StudyError>(args.data.iter().fold(study, |study, data| study.of(data)))
+    };
+    let studies = args.study.iter().map(load).collect::<Result<Vec<_>, _>>()?;
     same_metric(&studies)?;
     let dir = studies[0].dir.clone();
     let stop = stop_flag(terminal);

@@ -18,7 +18,7 @@ use super::setup::{
 use super::signals::stop_flag;
 use super::{Exit, Failure, Terminal};
 use codistill::artefact;
-use codistill::config::{Origin, TrainParts};
+use codistill::config::{Origin, PatienceOf, TrainParts};
 use codistill::judge;
 use codistill::monitor::{Progress, ProgressMode};
 use codistill::run::plan::Plan;
@@ -215,8 +215,13 @@ fn train(
     }
     if outcome == Outcome::StoppedEarly {
         terminal.say(format!(
-            "stopped early: {} evaluations without a better {}",
-            config.train.patience, config.train.metric
+            "stopped early: {} evaluations without a better {}{}",
+            config.train.patience,
+            config.train.metric,
+            match config.train.patience_of {
+                PatienceOf::Metric => "",
+                PatienceOf::Branches => ", nor of any branch",
+            }
         ));
     }
     finish(&mut session, system, run, terminal)

@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn facts_say_which_keys_a_command_may_change() {
         let resumable = "objective.distill.teachers.N.run \
-             train.epochs train.stop_after train.patience train.checkpoint_steps train.keep train.prefetch monitor";
+             train.epochs train.stop_after train.patience train.patience_of train.checkpoint_steps train.keep train.prefetch monitor";
         assert_eq!(named(Resumable), resumable);
         assert_eq!(named(KeptOnResume), "device run data.path");
         assert_eq!(
@@ -144,7 +144,7 @@ mod tests {
         let idle = "device run data.path train.checkpoint_steps train.keep train.prefetch monitor";
         assert_eq!(named(Idle), idle);
         assert_eq!(named(Replicate), "seed");
-        let unlisted = "data.synth data.features train.epochs train.stop_after train.eval_every train.patience train.savings train.parent train.fitted_by eval";
+        let unlisted = "data.synth data.features train.epochs train.stop_after train.eval_every train.patience train.patience_of train.savings train.parent train.fitted_by eval";
         assert_eq!(named(Unlisted), unlisted);
         let read = keys_with(|key| has_fact(key, Benched) || has_fact(key, Workload)).join(" ");
         assert_eq!(read, "seed model objective optim train.savings eval");

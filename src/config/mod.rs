@@ -53,7 +53,7 @@ pub use crate::objective::config::{
 pub use crate::objective::distill_config::{DistillConfig, DistillPair, Divergence, Teacher, TeacherConfig};
 pub use crate::synth::config::SynthConfig;
 pub use crate::systems::config::SystemConfig;
-pub use crate::train::config::{RunConfig, SavingsConfig, StageConfig, TrainConfig};
+pub use crate::train::config::{PatienceOf, RunConfig, SavingsConfig, StageConfig, TrainConfig};
 pub use crate::train::optim_config::{Decay, GroupConfig, IdTable, OptimConfig, Schedule};
 
 crate::section! {

@@ -24,10 +24,6 @@ section! {
         pub sequence_ridge: f64 = 30.0,
         /// What an item of the history counts in it for each newer one, above 0 and up to 1.
         pub sequence_decay: f64 = 0.5,
-        /// Whether items that follow each other up to three places apart are counted as well.
-        pub transitions: bool = true,
-        /// What an item of the history counts in these counts for each newer one, above 0 and up to 1.
-        pub transition_decay: f64 = 0.5,
         /// Whether items of like content count, by the features of each `tokens` view apart.
         pub content: bool = true,
     }
@@ -45,12 +41,9 @@ impl MemoryConfig {
         for (key, ridge) in [("ridge", self.ridge), ("sequence_ridge", self.sequence_ridge)] {
             positive(&format!("model.memory.{key}"), ridge)?;
         }
-        for (key, decay) in [
-            ("pair_decay", self.pair_decay),
-            ("decay", self.decay),
-            ("sequence_decay", self.sequence_decay),
-            ("transition_decay", self.transition_decay),
-        ] {
+        for (key, decay) in
+            [("pair_decay", self.pair_decay), ("decay", self.decay), ("sequence_decay", self.sequence_decay)]
+        {
             let key = format!("model.memory.{key}");
             positive(&key, decay)?;
             check_range(&key, decay, 0.0..=1.0)?;

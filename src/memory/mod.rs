@@ -11,7 +11,7 @@
 //! each user, and these are then foretold. What is kept is counted on the whole training part.
 //!
 //! Reading order: [`lists`] (row-sparse matrices), [`moments`] and [`regression`] (what two sources are made of),
-//! [`co_occurrence`], [`sequence`], [`transitions`] and [`content`] (the sources), `weigh`, [`new_items`], [`disk`].
+//! [`co_occurrence`], [`sequence`] and [`content`] (the sources), `weigh`, [`new_items`], [`disk`].
 
 pub mod co_occurrence;
 pub mod config;
@@ -22,7 +22,6 @@ pub mod moments;
 pub mod new_items;
 pub mod regression;
 pub mod sequence;
-pub mod transitions;
 mod weigh;
 
 use rayon::prelude::*;
@@ -35,7 +34,6 @@ pub(crate) use lists::largest;
 pub use new_items::Alike;
 pub use regression::Regression;
 pub use sequence::Sequence;
-pub use transitions::Transitions;
 
 /// Items of a history older than this many weigh nothing, whatever the decay: time stays bounded.
 const LOOK_BACK: usize = 200;
@@ -53,7 +51,7 @@ const CONTENT_SCALE: f32 = 0.2;
 /// One way to tell what follows a history.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Source {
-    /// `co_occurrence`, `sequence`, `transitions`, or the name of a view.
+    /// `co_occurrence`, `sequence`, or the name of a view.
     pub name: String,
     pub lists: Lists,
     /// Weight of a history item per newer distinct one.
@@ -230,6 +228,11 @@ impl Memory {
 }
 
 impl Source {
+    /// Whether it was counted, not looked up in features.
+    fn is_counted(&self) -> bool {
+        self.scale == COUNTED_SCALE
+    }
+
     fn ratio(&self, sum: f32) -> f32 {
         sum.max(0.0) / self.scale
     }
@@ -295,12 +298,8 @@ fn counted_sources<'a>(
     if config.sequence {
         // Few items come just before another one: half as many neighbours do as well, and cost an eighth.
         let regression = Regression { neighbours: neighbours.div_ceil(2), ridge: config.sequence_ridge };
-        let lists = Sequence { regression, decay: config.sequence_decay }.fit(users, items, &history);
+        let lists = Sequence { regression, decay: config.sequence_decay }.fit(users, items, history);
         sources.push(source("sequence", lists, config.sequence_decay));
-    }
-    if config.transitions {
-        let lists = Transitions::default().fit(users, items, history);
-        sources.push(source("transitions", lists, config.transition_decay));
     }
     sources
 }

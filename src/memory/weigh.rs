@@ -2,16 +2,18 @@
 
 use rayon::prelude::*;
 
-use super::{Memory, largest};
-use crate::logit::{Choices, Rule};
+use super::{Memory, Source, largest};
+use crate::logit::{Choices, PRECISION, Rule};
 
 /// Users that are asked, at most: the weights are few.
 const MOST_USERS: usize = 20_000;
 /// Each source's best items are alternatives.
 const ALTERNATIVES: usize = 50;
-/// Weights before anything is known.
-const PRIOR: f64 = 0.5;
-const PENALTY: f64 = 1e-3;
+/// Of these, so many decide in the end.
+const HEAD: usize = 30;
+/// Weights before anything is known: sums of what was counted are near to probabilities, cosines are not.
+const COUNTED_PRIOR: f64 = 1.0;
+const CONTENT_PRIOR: f64 = 0.5;
 /// A source that foretells nothing keeps a trace: it may lead where no other does.
 const FLOOR: f64 = 0.01;
 
@@ -49,8 +51,10 @@ pub(super) fn weights<'a>(
     let mut choices = Choices::new(n);
     rows.into_iter().flatten().for_each(|row| choices.push(&row));
     let positive: Vec<usize> = (0..n).collect();
-    let rule = Rule { prior: &vec![PRIOR; n], penalty: PENALTY, positive: &positive, floor: FLOOR };
-    choices.fit(&rule, &|_| true).into_iter().map(|w| w as f32).collect()
+    let prior = |source: &Source| if source.is_counted() { COUNTED_PRIOR } else { CONTENT_PRIOR };
+    let prior: Vec<f64> = memory.sources.iter().map(prior).collect();
+    let rule = Rule { prior: &prior, precision: PRECISION, positive: &positive, floor: FLOOR };
+    choices.fit_head(&rule, &|_| true, HEAD).into_iter().map(|w| w as f32).collect()
 }
 
 /// Logarithms of the sources for `next` and for the best items of each source, none of them in the history; absent where `next`

@@ -53,7 +53,8 @@ impl Ensemble {
     /// On the host.
     pub fn weights(&self) -> Weights {
         let [_, width] = self.weights.dims();
-        Weights { branches: width / FEATURES, fitted: Some(params::host(self.weights.val())) }
+        let fitted = Some(params::host(self.weights.val()));
+        Weights { branches: width / FEATURES, fitted, silent: Vec::new() }
     }
 }
 
@@ -68,11 +69,13 @@ pub struct Weights {
     branches: usize,
     /// `[1 + K, 2 N + 1]`; absent where all count the same.
     fitted: Option<Vec<f32>>,
+    /// Places of branches that count nothing.
+    silent: Vec<usize>,
 }
 
 impl Weights {
     pub fn equal(branches: usize) -> Self {
-        Self { branches, fitted: None }
+        Self { branches, fitted: None, silent: Vec::new() }
     }
 
     /// N.
@@ -80,19 +83,30 @@ impl Weights {
         self.branches
     }
 
+    /// The same weights, but for the branches in these places, which count nothing.
+    #[must_use]
+    pub fn without(self, silent: Vec<usize>) -> Self {
+        Self { silent, ..self }
+    }
+
     /// Whether all branches count the same for everybody.
     pub fn are_equal(&self) -> bool {
-        self.fitted.is_none()
+        self.fitted.is_none() && self.silent.is_empty()
     }
 
     /// N weights for a history of so many items; those of a fold for a validation target.
     pub fn row(&self, fold: Option<usize>, items: usize) -> Vec<f32> {
-        let Some(fitted) = &self.fitted else { return vec![1.0 / self.branches as f32; self.branches] };
         let features = features(items);
-        let branches = fitted[self.start(fold)..].chunks_exact(FEATURES).take(self.branches);
-        branches
-            .map(|own| own.iter().zip(features).map(|(w, x)| w * x).sum::<f32>().max(FLOOR as f32))
-            .collect()
+        let mut row: Vec<f32> = match &self.fitted {
+            None => vec![1.0 / self.branches as f32; self.branches],
+            Some(fitted) => {
+                let branches = fitted[self.start(fold)..].chunks_exact(FEATURES).take(self.branches);
+                let weight = |own: &[f32]| own.iter().zip(features).map(|(w, x)| w * x).sum::<f32>();
+                branches.map(|own| weight(own).max(FLOOR as f32)).collect()
+            }
+        };
+        self.silent.iter().for_each(|&place| row[place] = 0.0);
+        row
     }
 
     /// What an item of the history gains, in the ensemble alone: below 0 where nobody takes the same again.
@@ -144,6 +158,8 @@ mod tests {
             (weights.seen(None), weights.seen(Some(1)), Weights::equal(2).seen(None)),
             (-7.0, 3.0, 0.0)
         );
+        assert_eq!(weights.without(vec![0]).row(None, 10), [0.0, 0.2]);
+        assert_eq!(Weights::equal(2).without(vec![1]).row(None, 10), [0.5, 0.0]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::ModelScorer;
 use crate::data::{Dataset, Part, Target};
 use crate::eval::inner_product::{Query, View};
-use crate::logit::{Choices, Rule};
+use crate::logit::{Choices, PRECISION, Rule};
 use crate::memory::{Scored, largest};
 use crate::model::ensemble::{FEATURES, FLOOR, FOLDS, columns, features, fold};
 
@@ -21,8 +21,6 @@ const MOST_TARGETS: usize = 12_000;
 const ALTERNATIVES: usize = 40;
 /// Of these, so many decide in the end.
 const HEAD: usize = 30;
-/// Strength of the pull towards equal weights, per target.
-const PENALTY: f64 = 1e-3;
 
 /// Weights `[1 + K, 2 N + 1]` of the branches of `scorer`, a memory last: the first row from all validation targets, the others
 /// without those of a fold. Absent where no target is offered or vectors are not finite.
@@ -70,7 +68,7 @@ fn weights(n: usize, rows: &[(usize, Vec<f32>)]) -> Vec<f32> {
     let share = |k: usize| if k < n * FEATURES && k.is_multiple_of(FEATURES) { 1.0 / n as f64 } else { 0.0 };
     let prior: Vec<f64> = (0..columns(n)).map(share).collect();
     let positive: Vec<usize> = (0..n).map(|branch| branch * FEATURES).collect();
-    let rule = Rule { prior: &prior, penalty: PENALTY, positive: &positive, floor: FLOOR };
+    let rule = Rule { prior: &prior, precision: PRECISION, positive: &positive, floor: FLOOR };
     let mut all = choices.fit_head(&rule, &|_| true, HEAD);
     (0..FOLDS).for_each(|k| all.extend(choices.fit_head(&rule, &|choice| rows[choice].0 != k, HEAD)));
     all.into_iter().map(|w| w as f32).collect()

@@ -70,6 +70,12 @@ impl<'a> ModelScorer<'a> {
         Self { model, vectors, memory, weights, dataset, max_seq_len, device, catalogue: None }
     }
 
+    /// The same scorer, in whose ensemble the branches in these places count nothing.
+    #[must_use]
+    pub fn without(self, silent: Vec<usize>) -> Self {
+        Self { weights: self.weights.without(silent), ..self }
+    }
+
     /// `ensemble` first, then the branches, the memory last; only `ensemble` where there is one branch.
     pub fn score_names(&self) -> Vec<String> {
         let mut names = self.model.config().score_names();

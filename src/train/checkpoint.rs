@@ -72,7 +72,10 @@ pub struct RunState {
     pub earlier_steps: u64,
     /// Best value of the chosen metric, and the step that reached it.
     pub best: Option<(f64, u64)>,
-    /// Evaluations since then.
+    /// Best value of each figure that `train.patience_of` waits for; empty where it is the metric alone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub foremost: BTreeMap<String, f64>,
+    /// Evaluations since one of these rose.
     pub stale: usize,
     /// Sum of micro-batch losses of this epoch, for its mean.
     pub loss_sum: f64,

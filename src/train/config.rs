@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::config::rules::{Checked, check_minimum, check_name, invalid, positive};
-use crate::section;
+use crate::{choice, section};
 
 section! {
     /// Where the run's files go.
@@ -14,6 +14,17 @@ section! {
         pub name: String = String::new(),
         /// Folder that holds the run directories, relative to the current directory.
         pub dir: PathBuf = "checkpoints".into(),
+    }
+}
+
+choice! {
+    /// Whose figures have to stop rising before a training ends early.
+    pub enum PatienceOf {
+        /// `metric` alone.
+        Metric = "metric",
+        /// `metric` and the same figure of every branch: an ensemble that a memory carries stands still for a while, and rises
+        /// once its branches have learned what the memory does not know.
+        Branches = "branches",
     }
 }
 
@@ -39,6 +50,9 @@ section! {
         /// Training stops after so many evaluations without a better `metric`; 0 never stops early.
         #[facts(Resumable, Unlisted)]
         pub patience: usize = 5,
+        /// What `patience` waits for.
+        #[facts(Resumable, Unlisted)]
+        pub patience_of: PatienceOf = PatienceOf::Metric,
         /// Validation figure that picks the best checkpoint: a branch or `ensemble`, then `recall`, `ndcg` or `mrr`
         /// at a cut-off of `eval.ks`, e.g. `ensemble/ndcg@10`.
         #[facts(Unsearched)]

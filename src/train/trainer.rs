@@ -20,6 +20,7 @@ use super::system::{Phase, Place, System};
 pub use super::training::{Observer, Outcome, Rehearsal, StepReport, TrainError, Training};
 use super::update::{Rates, Update, update};
 use crate::artefact;
+use crate::config::PatienceOf;
 use crate::data::Part;
 use crate::eval::{Evaluation, ScoreError};
 use crate::params::{self, Values};
@@ -300,10 +301,31 @@ impl<'a, S: System> Trainer<'a, S> {
         if is_best {
             self.state.best = Some((value, self.state.step));
         }
-        self.state.stale = if is_best { 0 } else { self.state.stale + 1 };
+        let rises = is_best || self.some_branch_rises(&metrics);
+        self.state.stale = if rises { 0 } else { self.state.stale + 1 };
         self.state.metrics = metrics;
         observer.evaluated(epoch, self.state.step, &evaluation, is_best);
         Ok(())
+    }
+
+    /// Whether a figure besides the metric itself is better than ever before, of those that patience waits for.
+    fn some_branch_rises(&mut self, metrics: &BTreeMap<String, f64>) -> bool {
+        let train = &self.system.setup().config.train;
+        let Some((_, figure)) =
+            train.metric.split_once('/').filter(|_| train.patience_of == PatienceOf::Branches)
+        else {
+            return false;
+        };
+        let mut rises = false;
+        let same = |name: &str| name.split_once('/').is_some_and(|(_, own)| own == figure);
+        for (name, &value) in metrics.iter().filter(|(name, _)| same(name)) {
+            let best = self.state.foremost.entry(name.clone()).or_insert(f64::NEG_INFINITY);
+            if value > *best {
+                *best = value;
+                rises = true;
+            }
+        }
+        rises
     }
 
     /// Saves, then drops checkpoints beyond the newest `keep` that are not the best one.

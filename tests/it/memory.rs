@@ -161,3 +161,109 @@ fn settings_that_say_nothing_are_refused() {
     alone[1] = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/sasrec.toml").into();
     run(&alone).refused("model.ensemble.weights", "model.memory");
 }
+
+#[test]
+fn a_view_that_is_hidden_from_a_trained_model_is_hidden_from_its_memory() {
+    let home = tempfile::tempdir().unwrap();
+    let sets = [
+        "data.synth.users=120",
+        "data.synth.items=80",
+        "model.width=8",
+        "train.batch_users=16",
+        "train.epochs=2",
+        "optim.lr=3e-3",
+        "model.memory={ridge=5.0}",
+        "model.ensemble.weights=fitted",
+    ];
+    let text = format!(
+        "dir = {:?}\nname = \"study\"\nbase = {:?}\nset = {sets:?}\nseeds = [1]\nmetric = \"ndcg@10\"\n\
+         conditions = [\"Q-text\", \"Q-id\"]\ngates = {{ collapsed = \"warn\", epoch_limit = \"warn\" }}\n",
+        path(home.path()),
+        concat!(env!("CARGO_MANIFEST_DIR"), "/configs/quickstart.toml"),
+    );
+    let file = home.path().join("study.toml");
+    std::fs::write(&file, text).unwrap();
+    run(&["ablate", path(&file), "--device", "cpu", "--only", "C0,Q-text,Q-id"]).fine();
+    let cell = |condition: &str| home.path().join("study").join(condition).join("seed-1");
+
+    // Without the ID branch: what the others and the memory say, by the weights of the trained ensemble.
+    let run = opened(&cell("C0"));
+    let fitted = run.codistill().unwrap();
+    let (dataset, weights) = (&run.model.setup().dataset, fitted.model.ensemble_weights());
+    let (targets, width) = (dataset.targets(Part::Test), dataset.items.count() + 1);
+    let mut scorer = run.model.scorer();
+    let mut scores = vec![Vec::new(); 5];
+    scorer.score(&targets, &mut scores).unwrap();
+    let mut sum = 0.0;
+    for (n, target) in targets.iter().enumerate() {
+        let history = dataset.history(target);
+        let row = weights.row(None, history.len());
+        let score = |item: u32| {
+            let own = |name: usize| scores[name][n * width + item as usize];
+            let said = [own(2), own(3), own(4).max(0.0)];
+            said.iter().zip(&row[1..]).map(|(score, weight)| f64::from(score * weight)).sum::<f64>()
+        };
+        let own = score(target.item.0);
+        let others = (1..width as u32).filter(|item| *item != target.item.0 && !history.contains(item));
+        let (mut above, mut level) = (0, 0);
+        for item in others.map(score) {
+            above += usize::from(item > own);
+            level += usize::from(item == own);
+        }
+        let rank = 1.0 + above as f64 + level as f64 / 2.0;
+        if rank <= 10.0 {
+            sum += 1.0 / (1.0 + rank).log2();
+        }
+    }
+    let (found, whole) = (metric(&cell("Q-id"), "ensemble"), metric(&cell("C0"), "ensemble"));
+    assert!((found - sum / targets.len() as f64).abs() < 1e-4, "{found} {}", sum / targets.len() as f64);
+    assert!(found != whole && metric(&cell("Q-text"), "ensemble") != found);
+}
+
+/// Validation figures by epoch, as the log has them.
+fn validated(run_dir: &Path) -> Vec<Value> {
+    let log = std::fs::read_to_string(run_dir.join("metrics.jsonl")).unwrap();
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter(|line| line["valid/memory/ndcg@10"].is_f64()).collect()
+}
+
+#[test]
+fn a_training_may_wait_for_branches_while_the_ensemble_stands_still() {
+    const NAMES: [&str; 5] = ["ensemble", "id", "text", "image", "memory"];
+    let home = tempfile::tempdir().unwrap();
+    let sets =
+        ["model.memory={ridge=5.0}", "model.ensemble.weights=fitted", "train.patience=2", "optim.lr=3e-3"];
+    let train = |name: &str, more: &[&str]| {
+        let name = format!("run.name={name}");
+        run(&tiny(home.path(), &[&sets[..], &[&name], more].concat())).fine();
+    };
+    // Evaluations until two in a row bring nothing better in any of these figures.
+    let until_stale = |figures: &[Value], names: &[&str]| {
+        let (mut best, mut stale) = (vec![f64::NEG_INFINITY; names.len()], 0);
+        let ended = figures.iter().position(|line| {
+            let mut rises = false;
+            for (best, name) in best.iter_mut().zip(names) {
+                let value = line[format!("valid/{name}/ndcg@10")].as_f64().unwrap();
+                rises |= value > *best;
+                *best = best.max(value);
+            }
+            stale = if rises { 0 } else { stale + 1 };
+            stale == 2
+        });
+        ended.map(|n| n + 1)
+    };
+    train("metric", &["train.epochs=40"]);
+    let figures = validated(&home.path().join("metric"));
+    assert_eq!(until_stale(&figures, &NAMES[..1]), Some(figures.len()));
+
+    let of = "train.patience_of=branches";
+    train("branches", &["train.epochs=40", of]);
+    let longer = validated(&home.path().join("branches"));
+    assert_eq!(until_stale(&longer, &NAMES), Some(longer.len()));
+    assert!(longer.len() > figures.len() && longer.len() < 40, "{} and {}", longer.len(), figures.len());
+    // A run that was left in between waits for the same figures.
+    let left = format!("train.epochs={}", figures.len());
+    train("left", &[&left, of]);
+    run(&["train", "--resume", path(&home.path().join("left")), "--set", "train.epochs=40"]).fine();
+    assert_eq!(validated(&home.path().join("left")).len(), longer.len());
+}
