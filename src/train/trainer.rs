@@ -301,8 +301,8 @@ impl<'a, S: System> Trainer<'a, S> {
         if is_best {
             self.state.best = Some((value, self.state.step));
         }
-        let rises = is_best || self.some_branch_rises(&metrics);
-        self.state.stale = if rises { 0 } else { self.state.stale + 1 };
+        let some_branch_rises = self.some_branch_rises(&metrics);
+        self.state.stale = if is_best || some_branch_rises { 0 } else { self.state.stale + 1 };
         self.state.metrics = metrics;
         observer.evaluated(epoch, self.state.step, &evaluation, is_best);
         Ok(())
