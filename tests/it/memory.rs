@@ -232,7 +232,7 @@ fn a_training_may_wait_for_branches_while_the_ensemble_stands_still() {
     const NAMES: [&str; 5] = ["ensemble", "id", "text", "image", "memory"];
     let home = tempfile::tempdir().unwrap();
     let sets =
-        ["model.memory={ridge=5.0}", "model.ensemble.weights=fitted", "train.patience=2", "optim.lr=3e-3"];
+        ["model.memory={ridge=5.0}", "model.ensemble.weights=fitted", "train.patience=2", "optim.lr=5e-3"];
     let train = |name: &str, more: &[&str]| {
         let name = format!("run.name={name}");
         run(&tiny(home.path(), &[&sets[..], &[&name], more].concat())).fine();
