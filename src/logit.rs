@@ -170,6 +170,9 @@ impl Choices {
 /// One over the variance of the weights of branches and of sources, which lie within a few tenths of what is usual.
 pub const PRECISION: f64 = 20.0;
 
+/// Alternatives of a choice among which the weights of branches and of sources are fitted in the end.
+pub const HEAD: usize = 30;
+
 /// What weights are drawn to and may be.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule<'a> {

@@ -89,11 +89,13 @@ impl Memory {
             &all[..all.len().saturating_sub(1)]
         };
         let mut before = counted_sources(config, users, items, shorter);
+        let counted = before.len();
         before.extend(content);
         let equal = vec![1.0; before.len()];
         let mut memory = Self { items, sources: before, weights: equal };
-        memory.weights = weigh::weights(&memory, users, &|u| (shorter(u), history(u).last().copied()));
-        let content = memory.sources.split_off(memory.sources.len() - content_count(config, items, views));
+        memory.weights =
+            weigh::weights(&memory, counted, users, &|u| (shorter(u), history(u).last().copied()));
+        let content = memory.sources.split_off(counted);
         memory.sources = counted_sources(config, users, items, history);
         memory.sources.extend(content);
         memory
@@ -228,11 +230,6 @@ impl Memory {
 }
 
 impl Source {
-    /// Whether it was counted, not looked up in features.
-    fn is_counted(&self) -> bool {
-        self.scale == COUNTED_SCALE
-    }
-
     fn ratio(&self, sum: f32) -> f32 {
         sum.max(0.0) / self.scale
     }

@@ -2,25 +2,24 @@
 
 use rayon::prelude::*;
 
-use super::{Memory, Source, largest};
-use crate::logit::{Choices, PRECISION, Rule};
+use super::{Memory, largest};
+use crate::logit::{Choices, HEAD, PRECISION, Rule};
 
 /// Users that are asked, at most: the weights are few.
 const MOST_USERS: usize = 20_000;
 /// Each source's best items are alternatives.
 const ALTERNATIVES: usize = 50;
-/// Of these, so many decide in the end.
-const HEAD: usize = 30;
 /// Weights before anything is known: sums of what was counted are near to probabilities, cosines are not.
 const COUNTED_PRIOR: f64 = 1.0;
 const CONTENT_PRIOR: f64 = 0.5;
 /// A source that foretells nothing keeps a trace: it may lead where no other does.
 const FLOOR: f64 = 0.01;
 
-/// A weight for each source of a memory that was counted without what it is asked for: `asked(user)` gives a history and the
-/// item that followed, where one did. A user whose item no source has among its best tells nothing of the weights.
+/// A weight for each source of a memory that does not know what it is asked for; the first `counted` sources are no views.
+/// `asked(user)` gives a history and the item that followed, where one did. A user whose item no source has among its best tells nothing of the weights.
 pub(super) fn weights<'a>(
     memory: &Memory,
+    counted: usize,
     users: usize,
     asked: &(dyn Fn(usize) -> (&'a [u32], Option<u32>) + Sync),
 ) -> Vec<f32> {
@@ -51,8 +50,7 @@ pub(super) fn weights<'a>(
     let mut choices = Choices::new(n);
     rows.into_iter().flatten().for_each(|row| choices.push(&row));
     let positive: Vec<usize> = (0..n).collect();
-    let prior = |source: &Source| if source.is_counted() { COUNTED_PRIOR } else { CONTENT_PRIOR };
-    let prior: Vec<f64> = memory.sources.iter().map(prior).collect();
+    let prior: Vec<f64> = (0..n).map(|s| if s < counted { COUNTED_PRIOR } else { CONTENT_PRIOR }).collect();
     let rule = Rule { prior: &prior, precision: PRECISION, positive: &positive, floor: FLOOR };
     choices.fit_head(&rule, &|_| true, HEAD).into_iter().map(|w| w as f32).collect()
 }

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::ModelScorer;
 use crate::data::{Dataset, Part, Target};
 use crate::eval::inner_product::{Query, View};
-use crate::logit::{Choices, PRECISION, Rule};
+use crate::logit::{Choices, HEAD, PRECISION, Rule};
 use crate::memory::{Scored, largest};
 use crate::model::ensemble::{FEATURES, FLOOR, FOLDS, columns, features, fold};
 
@@ -19,8 +19,6 @@ use crate::model::ensemble::{FEATURES, FLOOR, FOLDS, columns, features, fold};
 const MOST_TARGETS: usize = 12_000;
 /// Each branch's best items are alternatives.
 const ALTERNATIVES: usize = 40;
-/// Of these, so many decide in the end.
-const HEAD: usize = 30;
 
 /// Weights `[1 + K, 2 N + 1]` of the branches of `scorer`, a memory last: the first row from all validation targets, the others
 /// without those of a fold. Absent where no target is offered or vectors are not finite.
